@@ -1,0 +1,72 @@
+"""The built-in phantom as a source: no files, exact ground truth."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Task
+from vesalius.data.phantoms.findings import CLASSES
+from vesalius.data.phantoms.lesions import HEIGHTS, PARAMETERS, acquire, draw_patient, draw_slice
+from vesalius.data.sources.base import Source
+
+DECODER_VERSION = 1
+
+
+class Lesions(Source):
+    """Slices of a body phantom; each patient is healthy or has a nodule, a cyst or a spiculated lesion.
+
+    Args:
+        patients: how many, 16 or more; every four have the four classes.
+        slices: of each patient, 1 to 7, all through the finding.
+        image_size: height and width in pixels, 28 to 512.
+        seed: another seed, other patients.
+
+    Raises:
+        InputError: for numbers outside these ranges.
+    """
+
+    task: Task = "multiclass"
+    classes = CLASSES
+
+    def __init__(self, patients: int = 600, slices: int = 4, image_size: int = 64, seed: int = 0) -> None:
+        limits = {"patients": (patients, 16, 100_000), "slices": (slices, 1, len(HEIGHTS))}
+        limits |= {"image_size": (image_size, 28, 512), "seed": (seed, 0, 2**31)}
+        problems = [
+            f"data.source.{name}={value}: must lie between {low} and {high}."
+            for name, (value, low, high) in limits.items()
+            if not low <= value <= high
+        ]
+        if problems:
+            raise InputError(problems)
+        self.patients, self.slices, self.image_size, self.seed = patients, slices, image_size, seed
+
+    def samples(self) -> pd.DataFrame:
+        """One row a slice; the split is left to the split by patient."""
+        labels = [CLASSES.index(draw_patient(self.seed, number).label) for number in range(self.patients)]
+        rows = [
+            (f"p{number:05d}_s{position}", f"p{number:05d}", None, label, number, position)
+            for number, label in enumerate(labels)
+            for position in range(self.slices)
+        ]
+        return pd.DataFrame(rows, columns=["sample_id", "group_id", "split", "target", "_patient", "_slice"])
+
+    def load(self, row: Mapping[str, Any]) -> NDArray[np.uint8]:
+        """Draw a slice: (1, H, W), 8 bits."""
+        number, position = int(row["_patient"]), int(row["_slice"])
+        image, _ = draw_slice(self.seed, number, position, self.image_size)
+        return acquire(image, self.seed, number, position)[None]
+
+    def mask(self, row: Mapping[str, Any]) -> NDArray[np.bool_]:
+        """Where the finding is: (H, W), nowhere in the healthy."""
+        _, covered = draw_slice(self.seed, int(row["_patient"]), int(row["_slice"]), self.image_size)
+        return covered >= 0.5
+
+    def fingerprint(self) -> str:
+        """Of the phantom's parameters and this source's arguments."""
+        told = (DECODER_VERSION, PARAMETERS, self.patients, self.slices, self.image_size, self.seed)
+        return hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
