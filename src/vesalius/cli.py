@@ -1,0 +1,99 @@
+"""The `vesalius` command: finds the verb, freezes its config, starts the work in a fresh interpreter.
+
+Imports nothing heavy: help, completion and mistakes in the config come before torch does.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from vesalius import __version__
+from vesalius.config.errors import InputError, VesaliusError, say_problems
+
+VERBS = {
+    "train": "train one network, judge it, record it; with -m a sweep",
+    "evaluate": "judge a finished run again, from its folder alone or on other data",
+}
+
+HELP = f"""vesalius {__version__}: honest deep-learning experiments on medical images
+
+  vesalius VERB [key=value ...] [group=option ...]
+
+{chr(10).join(f"  {verb:<10} {text}" for verb, text in VERBS.items())}
+
+  vesalius VERB --help         the groups, options and keys of a verb
+  vesalius VERB --cfg job      the config that would be used
+  vesalius --completion        a script for bash: eval "$(vesalius --completion)"
+  vesalius --version
+
+Exit codes: 0 done; 2 bad config or input; 1 failed; 130 Ctrl-C; 143 SIGTERM.
+"""
+
+COMPLETION = """_vesalius() {
+    local word="${COMP_WORDS[COMP_CWORD]}"
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        COMPREPLY=( $(compgen -W "%s" -- "$word") )
+    else
+        local rest="${COMP_LINE#*"${COMP_WORDS[1]}"}"
+        COMPREPLY=( $(COMP_LINE="vesalius$rest" COMP_POINT="${#COMP_LINE}" \\
+            "${COMP_WORDS[0]}" "${COMP_WORDS[1]}" -sc query=bash 2>/dev/null) )
+    fi
+}
+COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
+complete -o nospace -o default -F _vesalius vesalius
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        The exit code (see `HELP`).
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    verb = arguments[0] if arguments else "--help"
+    if verb in ("-h", "--help", "help"):
+        sys.stdout.write(HELP)
+        return 0
+    if verb == "--version":
+        sys.stdout.write(f"{__version__}\n")
+        return 0
+    if verb == "--completion":
+        sys.stdout.write(COMPLETION % " ".join(VERBS))
+        return 0
+    try:
+        return _run_verb(verb, arguments[1:])
+    except VesaliusError as error:
+        say_problems(error)
+        return error.exit_code
+
+
+def _run_verb(verb: str, arguments: list[str]) -> int:
+    if verb not in VERBS:
+        from vesalius.config.diagnose import did_you_mean
+
+        raise InputError(f"vesalius {verb}: there is no such verb.{did_you_mean(verb, VERBS)}")
+    from vesalius.config.compose import run_hydra
+    from vesalius.runs.launch import launch
+
+    codes: list[int] = []
+
+    def work(config: dict[str, Any], overrides: list[str], folder: Path) -> Any:
+        code, objective = launch(verb, config, overrides, folder)
+        codes.append(code)
+        return objective
+
+    try:
+        run_hydra(verb, arguments, work)
+    except InputError as error:
+        if not codes:
+            raise
+        say_problems(error)  # some jobs of a sweep were refused, others were not
+        return 1
+    if len(codes) > 1:
+        return int(any(codes))
+    return codes[0] if codes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

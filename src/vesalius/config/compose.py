@@ -1,0 +1,185 @@
+"""Compose a verb's config with Hydra and freeze it. Torch-free: this is all that runs before work starts."""
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from vesalius.config.diagnose import find_problems, missing_values
+from vesalius.config.errors import InputError
+from vesalius.config.schema import register_schemas, root_keys
+
+Plain = dict[str, Any]
+Work = Callable[[Plain, list[str], Path], Any]
+
+
+def conf_dir() -> Path:
+    """`conf/` inside the installed package, or at the repository root of an editable install."""
+    packaged = Path(__file__).parents[1] / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "conf"
+
+
+def register_resolvers() -> None:
+    """Resolvers of the `hydra` node alone; a task value never needs one."""
+
+    def run_id() -> str:
+        # Seconds are not enough: jobs of one cluster start in the same one.
+        return f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(2)}"
+
+    OmegaConf.register_new_resolver("vesalius.run_name", _run_name, replace=True)
+    OmegaConf.register_new_resolver("vesalius.run_id", run_id, use_cache=True, replace=True)
+
+
+def _run_name(name: str | None, choices: Mapping[str, Any]) -> str:
+    """The user's name, else the experiment's, else `<data>_<model>`."""
+    chosen = choices.get("experiment") or f"{choices.get('data')}_{choices.get('model')}"
+    return str(name or chosen).replace("/", "_")
+
+
+def freeze(config: DictConfig, choices: Mapping[str, Any]) -> Plain:
+    """Resolve everything into plain containers, once, and list what is still missing.
+
+    Raises:
+        InputError: naming every `???` that was left open.
+    """
+    missing = missing_values(config)
+    if missing:
+        raise InputError(missing)
+    try:
+        frozen = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    except OmegaConfBaseException as error:
+        raise InputError(_one_line(error)) from error
+    assert isinstance(frozen, dict)
+    plain: Plain = {str(key): value for key, value in frozen.items()}
+    if "name" in plain:
+        plain["name"] = _run_name(plain["name"], choices)
+    if plain.get("seed", 0) is None:
+        plain["seed"] = secrets.randbelow(2**31)
+    return plain
+
+
+def run_hydra(verb: str, arguments: list[str], work: Work) -> None:
+    """Let Hydra read `arguments` for `verb` and call `work(frozen config, typed overrides, folder)` for each job.
+
+    Raises:
+        InputError: with every problem of the config or the command line in one message.
+    """
+    register_schemas()
+    register_resolvers()
+    overrides = _overrides(arguments)
+    if any(override.startswith("+") for override in overrides):
+        # Hydra accepts any key behind a plus; the schema does not.
+        _raise_problems(verb, arguments, overrides)
+
+    refused: list[str] = []
+
+    def task(config: DictConfig) -> Any:
+        settings = HydraConfig.get()
+        folder = Path(settings.runtime.output_dir)
+        try:
+            _check_root(verb, arguments, config)
+            return work(freeze(config, settings.runtime.choices), list(settings.overrides.task), folder)
+        except InputError as error:
+            # Handed over below: Hydra would print a line of its own first, and end a sweep.
+            refused.extend(problem for problem in error.problems if problem not in refused)
+            _remove_if_empty(folder)
+            return float("nan")
+
+    # With this variable Hydra hands us its errors instead of printing them and leaving with exit code 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = [f"vesalius {verb}", *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task)()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        _raise_problems(verb, arguments, overrides, error)
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+    if refused:
+        raise InputError(refused)
+
+
+def load_config(verb: str, overrides: list[str], config_dir: str | None = None) -> Plain:
+    """The frozen config that a command line would give, for notebooks and tests.
+
+    Args:
+        verb: such as `train`.
+        overrides: as on the command line.
+        config_dir: a folder of one's own configs.
+
+    Raises:
+        InputError: as the command line would.
+    """
+    register_schemas()
+    register_resolvers()
+    problems = find_problems(verb, conf_dir(), config_dir, overrides)
+    if problems:
+        raise InputError(problems)
+    search = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = hydra.compose(verb, [*search, *overrides], return_hydra_config=True)
+    choices = config.hydra.runtime.choices
+    with open_dict(config):
+        del config["hydra"]
+    return freeze(config, choices)
+
+
+def _check_root(verb: str, arguments: list[str], config: DictConfig) -> None:
+    """The closed schema, once more on what was composed: a config file may bring in a key too."""
+    unknown = sorted(set(map(str, config)) - root_keys(verb))
+    if unknown:
+        _raise_problems(verb, arguments, [f"+{key}=null" for key in unknown])
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """A refused job leaves nothing behind; Hydra has made its folder before anyone is asked."""
+    for one in (folder, folder.parent):
+        if not one.is_dir() or any(one.iterdir()):
+            return
+        one.rmdir()
+
+
+def _raise_problems(verb: str, arguments: list[str], overrides: list[str], error: Exception | None = None) -> None:
+    problems = find_problems(verb, conf_dir(), _config_dir(arguments), overrides)
+    if problems or error:
+        raise InputError(problems or _one_line(error)) from error
+
+
+def _overrides(arguments: list[str]) -> list[str]:
+    """What is neither a flag nor the value of one."""
+    takes_value = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
+    takes_value |= {"--cfg", "-c", "--info", "-i"}
+    before = ["", *arguments]
+    return [
+        argument
+        for argument, previous in zip(arguments, before, strict=False)
+        if not argument.startswith("-") and previous not in takes_value
+    ]
+
+
+def _config_dir(arguments: list[str]) -> str | None:
+    for flag in ("--config-dir", "-cd"):
+        for position, argument in enumerate(arguments):
+            if argument.startswith(f"{flag}="):
+                return argument.partition("=")[2]
+            if argument == flag and position + 1 < len(arguments):
+                return arguments[position + 1]
+    return None
+
+
+def _one_line(error: BaseException | None) -> str:
+    parts: list[str] = []
+    while error is not None:
+        text = " ".join(str(error).split())
+        if text and text not in parts:
+            parts.append(text)
+        error = error.__cause__
+    return ": ".join(parts)

@@ -1,0 +1,163 @@
+"""Why a command line did not compose: all reasons at once, each with the nearest right spelling.
+
+Hydra stops at the first bad override. Nothing here runs for a command line without mistakes.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vesalius.config.schema import root_keys
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` with the nearest known word, or the list of them where none is near and they are few."""
+    known = sorted(set(known))
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f" Did you mean '{near[0]}'?"
+    return f" Known: {', '.join(known)}." if 0 < len(known) <= 30 else ""
+
+
+def missing_values(config: DictConfig) -> list[str]:
+    """A sentence for every `???` that nobody filled in."""
+    return [
+        f"{key} has no value: give it on the command line as {key}=VALUE."
+        for key in sorted(OmegaConf.missing_keys(config))
+    ]
+
+
+def find_problems(verb: str, conf: Path, config_dir: str | None, overrides: list[str]) -> list[str]:
+    """Check every override by itself against the config that the others make.
+
+    Args:
+        verb: the primary config.
+        conf: folder of the shipped configs.
+        config_dir: the user's own folder, if one was given.
+        overrides: as typed.
+
+    Returns:
+        One sentence a problem; empty when nothing is wrong.
+    """
+    if config_dir is not None and not Path(config_dir).is_dir():
+        return [f"--config-dir {config_dir}: there is no such folder."]
+    GlobalHydra.instance().clear()
+    searchpath = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
+    folders = [conf] if config_dir is None else [conf, Path(config_dir)]
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        return list(_problems(verb, overrides, searchpath, folders))
+
+
+def _problems(verb: str, overrides: list[str], searchpath: list[str], folders: list[Path]) -> Iterator[str]:
+    parsed: list[Override] = []
+    for text in overrides:
+        try:
+            parsed.append(OverridesParser.create().parse_override(text))
+        except HydraException:
+            yield f"'{text}' is not an override that Hydra can read: write key=value, and quote special characters."
+    groups = [override for override in parsed if any((folder / override.key_or_group).is_dir() for folder in folders)]
+    good_groups: list[str] = list(searchpath)
+    for override in groups:
+        bad = list(_bad_options(folders, override))
+        yield from bad
+        choice = _first_value(override)
+        if not bad and isinstance(choice, str):
+            try:
+                compose(verb, [*good_groups, f"{override.key_or_group}={choice}"])
+                good_groups.append(f"{override.key_or_group}={choice}")
+            except (HydraException, OmegaConfBaseException) as error:
+                yield _composition_problem(verb, error)
+    try:
+        base = compose(verb, good_groups)
+    except (HydraException, OmegaConfBaseException) as error:
+        yield _composition_problem(verb, error)
+        return
+    for override in parsed:
+        if override not in groups and not override.key_or_group.startswith("hydra."):
+            found = list(_value_problem(verb, base, override))
+            yield from found
+            if not found and not override.is_delete():
+                OmegaConf.update(base, override.key_or_group, _first_value(override), force_add=True)
+    yield from missing_values(base)
+
+
+def _bad_options(folders: list[Path], override: Override) -> Iterator[str]:
+    options = [path.stem for folder in folders for path in (folder / override.key_or_group).glob("*.yaml")]
+    values = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
+    for value in values:
+        if isinstance(value, str) and value != "null" and value not in options:
+            yield f"{override.key_or_group}={value}: there is no such option.{did_you_mean(value, options)}"
+
+
+def _first_value(override: Override) -> Any:
+    return next(iter(override.sweep_iterator())) if override.is_sweep_override() else override.value()
+
+
+def _value_problem(verb: str, base: DictConfig, override: Override) -> Iterator[str]:
+    key = override.key_or_group
+    path = key.split(".")
+    fields = root_keys(verb)
+    if path[0] not in fields:
+        known = [*fields, *_leaves(base)]
+        meant = difflib.get_close_matches(path[0], list(fields), n=1, cutoff=0.6)
+        hint = did_you_mean(".".join([*meant, *path[1:]]) if meant else key, known)
+        yield f"{key}: {path[0]!r} is not a part of the config.{hint}"
+        return
+    node: Any = base
+    for depth, part in enumerate(path):
+        if not _has(node, part):
+            if override.is_add():
+                return  # the signature of the _target_ decides
+            siblings = [".".join([*path[:depth], name]) for name in _names(node)]
+            here = ".".join(path[: depth + 1])
+            yield f"{here}: there is no such key.{did_you_mean(here, [*siblings, *_leaves(base)])}"
+            return
+        node = node[int(part)] if isinstance(node, ListConfig) else OmegaConf.select(node, part)
+    if override.is_add() or override.is_delete() or override.is_sweep_override():
+        return
+    try:
+        OmegaConf.update(base.copy(), key, override.value(), merge=True)
+    except (OmegaConfBaseException, ValueError) as error:
+        yield f"{key}={override.get_value_element_as_str()}: {str(error).splitlines()[0]}."
+
+
+def _names(node: Any) -> list[str]:
+    return list(map(str, node)) if isinstance(node, DictConfig) and not node._is_none() else []
+
+
+def _has(node: Any, part: str) -> bool:
+    if isinstance(node, ListConfig):
+        return part.isdigit() and int(part) < len(node)
+    return part in _names(node)
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, DictConfig):
+        for name in map(str, node):
+            value = node._get_node(name)
+            inner = value if isinstance(value, DictConfig) else None
+            yield f"{prefix}{name}"
+            if inner is not None and not inner._is_none():
+                yield from _leaves(inner, f"{prefix}{name}.")
+
+
+def _composition_problem(verb: str, error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    cause = error.__cause__
+    while cause is not None:
+        key = getattr(cause, "key", None)
+        text = f"{text}: {' '.join(str(cause).split())}" if str(cause) not in text else text
+        if key is not None:
+            text += did_you_mean(str(key), root_keys(verb))
+            break
+        cause = cause.__cause__
+    return text

@@ -1,0 +1,69 @@
+"""The closed root of every config: what may stand at the top level, one dataclass a verb.
+
+Groups are open dictionaries here: what may stand inside one is decided by the signature of its `_target_`
+(`vesalius.config.targets`). A key that is not below is refused wherever it comes from.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class Monitor:
+    """The validation metric that picks the best checkpoint and is a sweep's objective."""
+
+    name: str = MISSING
+    mode: str = MISSING
+
+
+@dataclass
+class Evaluation:
+    """How the final numbers are made."""
+
+    decision: str = MISSING
+    baselines: bool = MISSING
+
+
+@dataclass
+class TrainConfig:
+    """`vesalius train`."""
+
+    name: str | None = None
+    seed: int | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+    monitor: Monitor = field(default_factory=Monitor)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    init_from: str | None = None
+    resume: str | None = None
+
+
+@dataclass
+class EvaluateConfig:
+    """`vesalius evaluate`."""
+
+    run: str = MISSING
+    seed: int = 0
+    data: dict[str, Any] | None = None
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+
+SCHEMAS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig}
+
+
+def root_keys(verb: str) -> set[str]:
+    """What may stand at the top level of a verb's config."""
+    return {entry.name for entry in fields(SCHEMAS[verb])}
+
+
+def register_schemas() -> None:
+    """Make the schemas known to Hydra as `<verb>_schema`; the first entry of each primary defaults list."""
+    store = ConfigStore.instance()
+    for verb, schema in SCHEMAS.items():
+        store.store(name=f"{verb}_schema", node=schema)

@@ -1,0 +1,151 @@
+"""Check (b): every `_target_` imports, every key is one of its parameters, every required one is there.
+
+Runs before data or GPU is touched and reports everything that is wrong in one message.
+"""
+
+import importlib
+import inspect
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from vesalius.config.diagnose import did_you_mean
+from vesalius.config.errors import InputError
+
+# What the builder itself passes, so that no config has to.
+PROVIDED: dict[str, frozenset[str]] = {
+    "model": frozenset({"facts"}),
+    "trainer": frozenset({"callbacks", "logger", "default_root_dir"}),
+}
+_HYDRA_KEYS = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Walk a frozen config and check what only Vesalius can know of it.
+
+    Raises:
+        InputError: with one sentence for each thing that is wrong.
+    """
+    problems = list(target_problems(config, ""))
+    if not problems:
+        problems = list(_monitor_problems(config))
+    if problems:
+        raise InputError(problems)
+
+
+def locate(path: str) -> Any:
+    """The object that a `_target_` names.
+
+    Raises:
+        InputError: where nothing of that name can be imported.
+    """
+    parts = path.split(".")
+    for split in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:split])
+        try:
+            found: Any = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+                continue
+            raise InputError(f"{path} needs the package {error.name!r}: install it.") from error
+        for part in parts[split:]:
+            if not hasattr(found, part):
+                names = [known for known in dir(found) if not known.startswith("_")]
+                raise InputError(f"{name} has no {part!r}.{did_you_mean(part, names)}")
+            found = getattr(found, part)
+        return found
+    raise InputError(f"{path} cannot be imported: is its package installed or on PYTHONPATH?")
+
+
+def target_problems(node: Any, key: str) -> Iterator[str]:
+    """Problems of every `_target_` at or below `node`, depth first; `key` is where it stands."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield from _call_problems(node, key)
+        for name, child in node.items():
+            yield from target_problems(child, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list):
+        for position, child in enumerate(node):
+            yield from target_problems(child, f"{key}[{position}]")
+
+
+def _call_problems(node: Mapping[str, Any], key: str) -> Iterator[str]:
+    try:
+        target = locate(str(node["_target_"]))
+    except InputError as error:
+        yield f"{key}._target_: {error}"
+        return
+    if not callable(target):
+        yield f"{key}._target_: {node['_target_']} cannot be called."
+        return
+    try:
+        signature = inspect.signature(target)
+    except ValueError:  # some compiled functions have none
+        return
+    given = {name: value for name, value in node.items() if name not in _HYDRA_KEYS}
+    parameters = signature.parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    hints = _hints(target)
+    for name, value in given.items():
+        if name in parameters:
+            if name in hints and not _fits(value, hints[name]):
+                yield f"{key}.{name}={value!r}: expected {_describe(hints[name])}."
+        elif not takes_any:
+            yield f"{key}.{name}: {node['_target_']} has no such option.{did_you_mean(name, parameters)}"
+    if node.get("_partial_"):
+        return
+    starred = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    for name, parameter in parameters.items():
+        required = parameter.default is parameter.empty and parameter.kind not in starred
+        if required and name not in given and name not in PROVIDED.get(key, ()) and "_args_" not in node:
+            yield f"{key}.{name} is missing: {node['_target_']} needs it."
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    try:
+        return get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain config value can be of type `hint`; anything that is not a plain type is let through."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        return True
+    origin = get_origin(hint)
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (bool, str):
+        return isinstance(value, hint)
+    return True
+
+
+def _describe(hint: Any) -> str:
+    origin = get_origin(hint)
+    if origin is Literal:
+        return " or ".join(repr(option) for option in get_args(hint))
+    if origin in (Union, types.UnionType):
+        return " or ".join(_describe(option) for option in get_args(hint))
+    if hint is type(None):
+        return "null"
+    words = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+    return words.get(hint, str(hint))
+
+
+def _monitor_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    if "monitor" not in config:
+        return
+    metrics = getattr(locate(config["model"]["_target_"]), "METRICS", None)
+    monitor = config["monitor"]
+    if metrics is not None and monitor["name"] not in metrics:
+        yield f"monitor.name={monitor['name']}: the model has no such metric.{did_you_mean(monitor['name'], metrics)}"
+    if monitor["mode"] not in ("min", "max"):
+        yield f"monitor.mode={monitor['mode']}: expected min or max."

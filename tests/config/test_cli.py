@@ -1,0 +1,120 @@
+"""The command line: help, completion and mistakes, before torch is loaded."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_help_and_version(vesalius):
+    assert "evaluate" in vesalius("--help").stdout
+    assert vesalius("--version").stdout.strip() == "0.1.0"
+    helped = vesalius("train", "--help")
+    assert helped.returncode == 0
+    assert "experiment: article_cnn, blood_cells, lesions_cnn" in helped.stdout
+
+
+def test_both_mistakes_are_named_with_their_cure(vesalius, tmp_path):
+    started = time.perf_counter()
+    done = vesalius("train", "model.optimizer.weight_decy=1", "+trianer.max_epochs=3")
+    assert done.returncode == 2
+    assert time.perf_counter() - started < 3
+    assert "model.optimizer.weight_decy" in done.stderr
+    assert "Did you mean 'model.optimizer.weight_decay'?" in done.stderr
+    assert "Did you mean 'trainer.max_epochs'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["data=lesion"], "Did you mean 'lesions'?"),
+        (["experiment=lesion_cnn"], "Did you mean 'lesions_cnn'?"),
+        (["seed=zero"], "could not be converted to Integer"),
+        (["foo["], "is not an override"),
+        (["model.optimizer.lr.x=3"], "Did you mean 'model.optimizer.lr'?"),
+        (["data=medmnist"], "data.source.name has no value"),
+        (["-m", "trainer=cpu,gup"], "Did you mean 'gpu'?"),
+        (["+foo=1", "--cfg", "job"], "'foo' is not a part of the config"),
+        (["--config-dir", "nowhere"], "there is no such folder"),
+    ],
+)
+def test_a_mistake_is_refused_with_its_cure(vesalius, tmp_path, arguments, said):
+    done = vesalius("train", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("runs/*/*/*/config.yaml"))
+
+
+def test_a_typo_in_the_users_own_yaml_is_refused(vesalius, tmp_path):
+    (tmp_path / "mine/experiment").mkdir(parents=True)
+    (tmp_path / "mine/experiment/own.yaml").write_text("# @package _global_\ntrianer:\n  max_epochs: 1\n")
+    done = vesalius("train", "--config-dir", "mine", "experiment=own")
+    assert done.returncode == 2
+    assert "trianer" in done.stderr
+    assert "Did you mean 'trainer'?" in done.stderr
+
+
+def test_a_users_own_config_dir_composes(vesalius, tmp_path):
+    (tmp_path / "mine/experiment").mkdir(parents=True)
+    (tmp_path / "mine/experiment/own.yaml").write_text("# @package _global_\ntrainer:\n  max_epochs: 7\n")
+    done = vesalius("train", "--config-dir", "mine", "experiment=own", "--cfg", "job")
+    assert done.returncode == 0
+    assert "max_epochs: 7" in done.stdout
+
+
+def test_a_value_missing_in_a_verb_is_named(vesalius):
+    done = vesalius("evaluate")
+    assert done.returncode == 2
+    assert "run has no value" in done.stderr
+
+
+def test_an_unknown_verb_gets_the_nearest_one(vesalius):
+    done = vesalius("trian")
+    assert done.returncode == 2
+    assert "Did you mean 'train'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("vesalius dat", "data="), ("vesalius trainer=", "trainer=cpu"), ("vesalius model.opt", "model.optimizer.")],
+)
+def test_completion_offers_groups_options_and_keys(line, offered):
+    done = subprocess.run(
+        [sys.executable, "-m", "vesalius.cli", "train", "-sc", "query=bash"],
+        env={**os.environ, "COMP_LINE": line},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert offered in done.stdout
+
+
+def test_completion_script_works_in_bash():
+    script = 'eval "$(vesalius --completion)"; COMP_WORDS=(vesalius train "data=le"); COMP_CWORD=2; '
+    script += 'COMP_LINE="vesalius train data=le"; _vesalius; echo "${COMPREPLY[@]}"'
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.stdout.strip() == "data=lesions"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--cfg", "job"], ["train", "--help"], ["train", "seed=x"]])
+def test_nothing_heavy_is_imported(arguments):
+    code = f"""
+import sys
+from vesalius.cli import main
+try:
+    main({arguments!r})
+except SystemExit:
+    pass
+heavy = {{"torch", "pandas", "sklearn", "pytorch_lightning", "matplotlib", "scipy"}} & set(sys.modules)
+sys.exit(bool(heavy))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT).returncode == 0
