@@ -1,0 +1,19 @@
+"""Augmentation of whole batches on their device, with a draw of its own for each sample."""
+
+from vesalius.data.augment.augment import Augment
+from vesalius.data.augment.geometry import Flip, Geometric, Rotation, Shear, Translation, Zoom
+from vesalius.data.augment.intensity import Erasing, Intensity, Noise, Pixelwise
+
+__all__ = [
+    "Augment",
+    "Erasing",
+    "Flip",
+    "Geometric",
+    "Intensity",
+    "Noise",
+    "Pixelwise",
+    "Rotation",
+    "Shear",
+    "Translation",
+    "Zoom",
+]

@@ -1,0 +1,134 @@
+"""`Augment`: named operations, done to a whole batch at once."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from vesalius.config.errors import InputError
+from vesalius.data import random
+from vesalius.data.augment.geometry import Flip, Geometric, Padding, compose, resample
+from vesalius.data.augment.intensity import Pixelwise
+from vesalius.data.augment.operation import Operation
+
+_CACHED_VALUES = 2**19
+
+
+class Augment:
+    """Changes a batch of training images, each sample by a draw that is a function of (seed, epoch, sample).
+
+    Operations that move pixels come first, in their order, as one interpolation; those that change values follow, in
+    theirs. The draws of an entry hang on its name, so that adding an operation leaves the draws of the others alone.
+
+    Args:
+        operations: name -> operation; None switches an entry off.
+        padding: what stands outside an image: `border` (its nearest pixel, Keras' default), `zeros` or `reflection`.
+        value_max: top of the value range; None takes it from the type (255, 65535; 1 for floats). Values are cut to
+            0..value_max where the images are integers or `value_max` is given.
+
+    Raises:
+        InputError: for entries that are no operations, or an unknown padding.
+    """
+
+    def __init__(
+        self,
+        operations: Mapping[str, Operation | None] | None = None,
+        padding: Padding = "border",
+        value_max: float | None = None,
+    ) -> None:
+        entries = {name: entry for name, entry in (operations or {}).items() if entry is not None}
+        problems = [
+            f"augment.operations.{name} must be a Geometric or a Pixelwise operation, not {type(entry).__name__}."
+            for name, entry in entries.items()
+            if not isinstance(entry, Geometric | Pixelwise)
+        ]
+        if padding not in get_args(Padding):
+            problems.append(f"augment.padding={padding!r} must be one of {', '.join(get_args(Padding))}.")
+        if value_max is not None and not value_max > 0:
+            problems.append(f"augment.value_max={value_max!r} must be greater than 0.")
+        if problems:
+            raise InputError(problems)
+        self.operations = entries
+        self.padding: Padding = padding
+        self.value_max = value_max
+        self._geometric = {name: entry for name, entry in entries.items() if isinstance(entry, Geometric)}
+        self._pixelwise = {name: entry for name, entry in entries.items() if isinstance(entry, Pixelwise)}
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, index: Tensor, *, seed: int, epoch: int) -> Tensor:
+        """Augment one batch.
+
+        Args:
+            images: (B, C, H, W), or (B, T, C, H, W) series, whose frames are all moved alike; uint8, uint16 or float.
+            index: (B,) int64, which sample each image is.
+            seed: of the run.
+            epoch: of the run.
+
+        Returns:
+            float32 of the same shape and in the same units; the very input where there is no operation.
+
+        Raises:
+            InputError: for a type whose value range is unknown.
+        """
+        if not self.operations:
+            return images
+        value_max = self._value_range(images.dtype)
+        cut = self.value_max is not None or not images.dtype.is_floating_point
+        counts = {_stream(name): entry.draws for name, entry in self.operations.items()}
+        draws = dict(zip(self.operations, random.uniforms(seed, epoch, index, counts).values(), strict=True))
+        result = torch.empty(images.shape, dtype=torch.float32, device=images.device)
+        for part in _parts(images):
+            planes = self._move(_planes(images[part]), {name: draw[part] for name, draw in draws.items()})
+            for name, operation in self._pixelwise.items():
+                normal = partial(random.normal, seed, epoch, index[part], f"{_stream(name)}/normal")
+                planes = operation.apply(planes, draws[name][part], value_max, normal)
+            if cut:
+                torch.clamp(planes, 0, value_max, out=result[part].flatten(1, -3))
+            else:
+                result[part] = planes.view(result[part].shape)
+        return result
+
+    def _move(self, planes: Tensor, draws: dict[str, Tensor]) -> Tensor:
+        flips = {name: entry for name, entry in self._geometric.items() if isinstance(entry, Flip)}
+        if len(flips) < len(self._geometric):
+            linear, shift = compose(self._geometric, draws, *planes.shape[-2:])
+            return resample(planes, linear, shift, self.padding)
+        for name, flip in flips.items():  # exact, and cheaper than an interpolation
+            for axis, flipped in zip((-1, -2), flip.flipped(draws[name]), strict=True):
+                if flipped is not None:
+                    # At weights 0 and 1 lerp returns its arguments to the bit, in less than half of where's time.
+                    planes = planes.lerp(planes.flip(axis), flipped[:, None, None, None].to(planes.dtype))
+        return planes
+
+    def _value_range(self, dtype: torch.dtype) -> float:
+        if self.value_max is not None:
+            return float(self.value_max)
+        if dtype.is_floating_point:
+            return 1.0
+        if dtype in (torch.uint8, torch.uint16):
+            return float(torch.iinfo(dtype).max)
+        raise InputError(f"augment: the value range of {dtype} images is unknown; set augment.value_max.")
+
+
+def _stream(name: str) -> str:
+    return f"augment/{name}"
+
+
+def _planes(images: Tensor) -> Tensor:
+    """A float32 copy that operations may work on in place, with a series' frames beside its channels.
+
+    So a series' frames share all draws and move alike, while noise differs in each.
+    """
+    return images.flatten(1, -3).to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+
+def _parts(images: Tensor) -> list[slice]:
+    """Cut a batch such that what is computed for a part stays in a CPU's cache: at 128 pixels twice as fast.
+
+    Results do not depend on it. A GPU takes the batch as a whole.
+    """
+    batch, size = len(images), max(1, images[:1].numel())
+    step = max(torch.get_num_threads(), _CACHED_VALUES // size) if images.device.type == "cpu" else max(1, batch)
+    return [slice(start, start + step) for start in range(0, batch, step)]

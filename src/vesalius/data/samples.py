@@ -1,0 +1,173 @@
+"""What must hold of a sample table before anything is trained on it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Task
+
+SPLITS = ("train", "val", "test")
+_SHOWN = 5
+
+
+def target_columns(table: pd.DataFrame) -> list[str]:
+    """Names of the target columns that a table has: `target`, or one `target/<class>` for each class."""
+    return [name for name in table.columns if name == "target" or str(name).startswith("target/")]
+
+
+def listed(names: Sequence[object]) -> str:
+    """The first few names, and how many more there are; for messages."""
+    rest = len(names) - _SHOWN
+    return ", ".join(map(str, names[:_SHOWN])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def class_matrix(table: pd.DataFrame, task: Task, classes: Sequence[str]) -> np.ndarray:
+    """Which sample is of which class: (n, K), bool. The targets must have been checked."""
+    if task == "multilabel":
+        return table[_expected_columns(task, classes)].to_numpy(dtype=float) > 0.5
+    matrix: np.ndarray = table["target"].to_numpy(dtype=int)[:, None] == np.arange(len(classes))
+    return matrix
+
+
+def check_samples(
+    table: pd.DataFrame,
+    task: Task,
+    classes: Sequence[str],
+    *,
+    before_split: bool = False,
+    splits: Sequence[str] = SPLITS,
+) -> None:
+    """Refuse a table that no honest result can come from.
+
+    Args:
+        table: the sample table.
+        task: what the targets mean.
+        classes: names of the classes.
+        before_split: `split` may still be missing or incomplete, so only contradictions in it are looked for.
+        splits: the splits that must be there, each with every class.
+
+    Raises:
+        InputError: with every problem found.
+    """
+    problems = _identity_problems(table)
+    target_problems = _target_problems(table, task, classes)
+    split_problems, complete = _split_problems(table, before_split=before_split)
+    problems += target_problems + split_problems
+    if not target_problems and len(table):
+        present = class_matrix(table, task, classes)
+        problems += _variety_problems(present, task, classes)
+        if complete and not before_split:
+            problems += _coverage_problems(table["split"].to_numpy(), present, task, classes, splits)
+    if problems:
+        raise InputError(problems)
+
+
+def _expected_columns(task: Task, classes: Sequence[str]) -> list[str]:
+    return [f"target/{name}" for name in classes] if task == "multilabel" else ["target"]
+
+
+def _identity_problems(table: pd.DataFrame) -> list[str]:
+    if table.empty:
+        return ["the data set holds no sample: correct `data.source`."]
+    missing = [column for column in ("sample_id", "group_id") if column not in table]
+    if missing:
+        return [
+            f"the sample table has no column {', '.join(f'`{name}`' for name in missing)}: the source must give it."
+        ]
+    problems = []
+    twice = table["sample_id"][table["sample_id"].duplicated()].unique().tolist()
+    if twice:
+        problems.append(f"{len(twice)} `sample_id`(s) occur more than once: {listed(twice)}; make each unique.")
+    for column in ("sample_id", "group_id"):
+        empty = table[column].isna() | (table[column].astype(str) == "")
+        if empty.any():
+            rows = np.flatnonzero(empty).tolist()
+            problems.append(f"{len(rows)} sample(s) have no `{column}` (rows {listed(rows)}): fill it in.")
+    return problems
+
+
+def _target_problems(table: pd.DataFrame, task: Task, classes: Sequence[str]) -> list[str]:
+    columns = _expected_columns(task, classes)
+    missing = [column for column in columns if column not in table]
+    if missing:
+        return [
+            f"the sample table has no column {', '.join(f'`{name}`' for name in missing)}: the source must give it."
+        ]
+    allowed = np.arange(2 if task == "multilabel" else len(classes))
+    problems = []
+    for column in columns:
+        values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
+        unlabelled = table[column].isna().to_numpy()
+        wrong = ~np.isin(values, allowed) & ~unlabelled
+        ids = table.get("sample_id", pd.Series(range(len(table)), index=table.index))
+        if unlabelled.any():
+            problems.append(
+                f"{unlabelled.sum()} sample(s) have no `{column}`: {listed(ids[unlabelled].tolist())}; "
+                "label them or take them out."
+            )
+        if wrong.any():
+            found = sorted({str(value) for value in table[column][wrong]})
+            problems.append(
+                f"{wrong.sum()} sample(s) have a `{column}` that is none of 0 to {allowed[-1]} ({listed(found)}): "
+                f"{listed(ids[wrong].tolist())}; correct them."
+            )
+    return problems
+
+
+def _variety_problems(present: np.ndarray, task: Task, classes: Sequence[str]) -> list[str]:
+    counts = present.sum(axis=0)
+    if task == "multilabel":
+        always = [name for name, count in zip(classes, counts, strict=True) if count == len(present)]
+        return [f"every sample is positive for {listed(always)}: leave that class out."] if always else []
+    found = [name for name, count in zip(classes, counts, strict=True) if count]
+    if len(found) < 2:
+        return [f"every sample is of the class `{found[0]}`: a classifier needs samples of at least two."]
+    return []
+
+
+def _split_problems(table: pd.DataFrame, *, before_split: bool) -> tuple[list[str], bool]:
+    """Problems of the split column, and whether it can be looked at class by class."""
+    if "split" not in table or "group_id" not in table:
+        return ([] if before_split else ["the sample table has no column `split`."]), False
+    problems = []
+    split = table["split"]
+    unset = split.isna()
+    if unset.any() and not before_split:
+        problems.append(f"{unset.sum()} sample(s) are in no split: give each one in the split file.")
+    unknown = sorted(set(map(str, split[~unset])) - set(SPLITS))
+    if unknown:
+        problems.append(f"`split` may be {', '.join(SPLITS)}, not {listed(unknown)}: correct it.")
+    pairs = table.loc[~unset, ["group_id", "split"]].astype(str).drop_duplicates()
+    pairs = pairs[pairs["group_id"].duplicated(keep=False)]
+    straddling = {group: sorted(names) for group, names in pairs.groupby("group_id")["split"]}
+    if straddling:
+        named = listed([f"{group!s} ({' and '.join(names)})" for group, names in straddling.items()])
+        affected = table["group_id"].astype(str).isin(list(straddling)).sum()
+        problems.append(
+            f"{len(straddling)} group(s) with {affected} samples are in two splits: {named}; all samples of a group "
+            "belong in one."
+        )
+    return problems, not unset.any() and not unknown
+
+
+def _coverage_problems(
+    split: np.ndarray, present: np.ndarray, task: Task, classes: Sequence[str], required: Sequence[str]
+) -> list[str]:
+    problems = []
+    for name in required:
+        rows = present[split == name]
+        if not len(rows):
+            problems.append(f"the split `{name}` is empty: change `data.fractions` so that it gets samples.")
+            continue
+        absent = [label for label, there in zip(classes, rows.any(axis=0), strict=True) if not there]
+        if absent:
+            what = "positive sample of" if task == "multilabel" else "sample of"
+            named = listed([f"`{label}`" for label in absent])
+            problems.append(
+                f"the split `{name}` ({len(rows)} samples) has no {what} {named}: "
+                "it takes at least one group of each class in every split; change `data.fractions` or the seed, or "
+                "leave the class out."
+            )
+    return problems

@@ -1,0 +1,68 @@
+"""One file from the network, whole and checked or not at all."""
+
+import hashlib
+import http.client
+import os
+import secrets
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+from vesalius.config.errors import InputError
+
+TIMEOUT_SECONDS = 30
+_BLOCK = 2**20
+
+
+def download(url: str, target: Path, *, md5: str | None) -> None:
+    """Fetch `url` into `target` under a temporary name, check it, then rename it.
+
+    Several processes may do so at once: each has a temporary file of its own, and the last rename wins.
+
+    Args:
+        url: an http or https address.
+        target: the file to make; its folder is made too.
+        md5: what the file's MD5 must be; None takes whatever comes.
+
+    Raises:
+        InputError: if it cannot be fetched, or is not the file that was promised; nothing is left behind.
+    """
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    by_hand = f"fetch {url} by hand and put it at {target}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        digest = _fetch(url, part)
+        if md5 is not None and digest != md5:
+            raise InputError(
+                f"{url} gave another file than promised (its MD5 is {digest}, not {md5}): try again, or {by_hand}."
+            )
+        os.replace(part, target)
+    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+        raise InputError(f"{url} could not be fetched ({error}): try again, or {by_hand}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _fetch(url: str, part: Path) -> str:
+    """Stream the answer into a file with a progress bar; returns its MD5."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    digest = hashlib.md5(usedforsecurity=False)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with (
+        urlopen(Request(url), timeout=TIMEOUT_SECONDS) as answer,
+        part.open("wb") as file,
+        Progress(*columns, console=console, disable=not console.is_terminal) as bar,
+    ):
+        length = int(answer.headers.get("Content-Length") or 0)
+        task = bar.add_task(f"download {part.name.split('.')[1]}", total=length or None)
+        received = 0
+        while block := answer.read(_BLOCK):
+            digest.update(block)
+            file.write(block)
+            received += len(block)
+            bar.advance(task, len(block))
+        if length and received < length:
+            raise OSError(f"the connection broke after {received} of {length} bytes")
+    return digest.hexdigest()

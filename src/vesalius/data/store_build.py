@@ -1,0 +1,254 @@
+"""The work behind a store: decode in parallel, write in order, publish at once."""
+
+import json
+import os
+import secrets
+import shutil
+import sys
+import time
+import zlib
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from vesalius.config.errors import InputError
+from vesalius.data.images import Fit, adapt_channels, resize
+from vesalius.data.samples import listed
+from vesalius.data.sources.base import Source
+
+STORE_VERSION = 1  # belongs to every key: raise it whenever a byte may come out different
+IMAGES_FILE, META_FILE = "images.bin", "meta.json"
+DTYPES = ("uint8", "uint16", "float32")
+
+_ROWS_A_TASK = 16
+_MAX_WORKERS = 16
+_QUIET_SECONDS = 2.0
+_STALE_SECONDS = 24 * 3600
+_REASONS_SHOWN = 100
+
+Outcome = np.ndarray | str  # an image, or why there is none
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What is done to an image on its way from the source into the store.
+
+    Attributes:
+        size: height and width in pixels; None keeps the images' own.
+        fit: how another aspect ratio is fitted into it.
+        channels: 1, 3, or None to keep the images' own.
+    """
+
+    size: tuple[int, int] | None
+    fit: Fit
+    channels: int | None
+
+
+@dataclass
+class _Written:
+    """What has gone into the file so far."""
+
+    checksum: int = 0
+    count: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    kinds: Counter[tuple[tuple[int, ...], str]] = field(default_factory=Counter)
+    examples: dict[tuple[tuple[int, ...], str], list[str]] = field(default_factory=dict)
+
+
+def build(
+    source: Source,
+    table: pd.DataFrame,
+    decoding: Decoding,
+    path: Path,
+    *,
+    on_bad_file: Literal["error", "skip"],
+    progress: bool,
+) -> None:
+    """Decode every row of a table into the folder `path`, which appears complete or not at all.
+
+    Memory stays at a few hundred images, whatever the number of rows.
+
+    Raises:
+        InputError: with every sample that cannot be decoded (unless skipped), every kind of misfit, or a full disk.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_stale(path.parent)
+        work = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+        work.mkdir()
+        try:
+            _fill(source, table, decoding, work, on_bad_file=on_bad_file, progress=progress)
+            with suppress(OSError):  # another process was first: its folder is as good
+                os.rename(work, path)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise InputError(
+            f"decoded images cannot be written to {path.parent} ({error.strerror or error}): free some room or name "
+            "another folder in `data.cache_dir`."
+        ) from error
+
+
+def bad_samples(reasons: list[str]) -> list[str]:
+    """A sentence for each sample that cannot be used, as many as a person may want to read."""
+    rest = len(reasons) - _REASONS_SHOWN
+    more = [f"{rest} more samples cannot be decoded: see to the first ones, or set `data.on_bad_file=skip`."]
+    return reasons[:_REASONS_SHOWN] + (more if rest > 0 else [])
+
+
+def _fill(
+    source: Source,
+    table: pd.DataFrame,
+    decoding: Decoding,
+    work: Path,
+    *,
+    on_bad_file: Literal["error", "skip"],
+    progress: bool,
+) -> None:
+    """Write images and description into `work`."""
+    written = _Written()
+    with (work / IMAGES_FILE).open("wb") as file:
+        outcomes = _decode_all(source, table, decoding)
+        for name, outcome in _progress(outcomes, len(table)) if progress else outcomes:
+            if isinstance(outcome, str):
+                written.skipped.append((name, outcome))
+                continue
+            kind = (outcome.shape, str(outcome.dtype))
+            written.kinds[kind] += 1
+            written.examples.setdefault(kind, []).append(name)
+            if len(written.kinds) == 1:  # else nothing will be kept, and the rest is read for its faults alone
+                content = outcome.tobytes()
+                file.write(content)
+                written.checksum = zlib.crc32(content, written.checksum)
+                written.count += 1
+        file.flush()
+        os.fsync(file.fileno())
+    problems = [] if on_bad_file == "skip" else bad_samples([reason for _, reason in written.skipped])
+    problems += _misfits(written)
+    if not written.kinds and not problems:
+        problems = [f"none of the {len(table)} samples can be decoded; the first: {written.skipped[0][1]}"]
+    if problems:
+        raise InputError(problems)
+    ((shape, dtype),) = written.kinds
+    meta = {
+        "version": STORE_VERSION,
+        "shape": [written.count, *shape],
+        "dtype": dtype,
+        "crc32": written.checksum,
+        "skipped": written.skipped,
+    }
+    with (work / META_FILE).open("w", encoding="utf-8") as description:
+        json.dump(meta, description)
+        description.flush()
+        os.fsync(description.fileno())
+
+
+def _decode_all(source: Source, table: pd.DataFrame, decoding: Decoding) -> Iterator[tuple[str, Outcome]]:
+    """Outcomes in the order of the table, a bounded number of rows ahead."""
+    workers = min(_MAX_WORKERS, os.cpu_count() or 1)
+    waiting: deque[Future[list[tuple[str, Outcome]]]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        try:
+            for start in range(0, len(table), _ROWS_A_TASK):
+                rows = table.iloc[start : start + _ROWS_A_TASK].to_dict("records")
+                waiting.append(pool.submit(_decode_rows, source, rows, decoding))
+                if len(waiting) > 2 * workers:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _decode_rows(source: Source, rows: list[dict[Any, Any]], decoding: Decoding) -> list[tuple[str, Outcome]]:
+    outcomes: list[tuple[str, Outcome]] = []
+    for row in rows:
+        try:
+            outcomes.append((str(row["sample_id"]), _decode(source, row, decoding)))
+        except InputError as error:
+            outcomes.append((str(row["sample_id"]), str(error)))
+    return outcomes
+
+
+def _decode(source: Source, row: Mapping[str, Any], decoding: Decoding) -> np.ndarray:
+    name = row["sample_id"]
+    image = source.load(row)
+    if image.ndim != 3 or 0 in image.shape or image.dtype.name not in DTYPES:
+        raise InputError(
+            f"{name} comes as {image.dtype} of shape {image.shape}; (C, H, W) of {', '.join(DTYPES)} is needed: "
+            "correct the source."
+        )
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        bad = int(image.size - np.isfinite(image).sum())
+        raise InputError(f"{name} has {bad} pixel(s) that are NaN or infinite: replace them or leave the sample out.")
+    try:
+        image = adapt_channels(image, decoding.channels)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    return image if decoding.size is None else resize(image, decoding.size, decoding.fit)
+
+
+def _misfits(written: _Written) -> list[str]:
+    """One sentence for each property in which the images differ: type, channels, size."""
+    total = sum(written.kinds.values())
+    properties = (
+        ("type", lambda kind: kind[1], "convert the files to one type"),
+        ("number of channels", lambda kind: kind[0][0], "set `data.channels=1` or `data.channels=3`"),
+        ("size", lambda kind: "×".join(map(str, kind[0][1:])), "set `data.image_size`, such as `data.image_size=64`"),
+    )
+    problems = []
+    for what, value_of, cure in properties:
+        counts: Counter[Any] = Counter()
+        names: dict[Any, list[str]] = {}
+        for kind, count in written.kinds.items():
+            counts[value_of(kind)] += count
+            names.setdefault(value_of(kind), []).extend(written.examples[kind])
+        if len(counts) < 2:
+            continue
+        usual, frequency = counts.most_common(1)[0]
+        odd = [f"{name} ({value})" for value, found in names.items() if value != usual for name in found]
+        problems.append(
+            f"the images differ in {what}: {frequency} of {total} have {usual}, but not {listed(odd)}; {cure}."
+        )
+    return problems
+
+
+def _progress(outcomes: Iterator[tuple[str, Outcome]], total: int) -> Iterator[tuple[str, Outcome]]:
+    """Pass everything on, and show a bar on a terminal if it takes long."""
+    if not sys.stderr.isatty():
+        yield from outcomes
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task("decode images", total=total)
+    start, shown = time.monotonic(), False
+    try:
+        for done, outcome in enumerate(outcomes, 1):
+            if not shown and time.monotonic() - start > _QUIET_SECONDS:
+                bar.start()
+                shown = True
+            if shown:
+                bar.update(task, completed=done)
+            yield outcome
+    finally:
+        if shown:
+            bar.stop()
+
+
+def _clear_stale(cache_dir: Path) -> None:
+    """Remove what killed processes left; a living one touches its file much more often than that."""
+    for work in cache_dir.glob(".*.part"):
+        with suppress(OSError):
+            newest = max(entry.stat().st_mtime for entry in (work, *work.iterdir()))
+            if time.time() - newest > _STALE_SECONDS:
+                shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,196 @@
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from vesalius.config.errors import InputError
+from vesalius.data.samples import check_samples
+from vesalius.data.sources.image_folder import ImageFolder
+
+REAL = Path(__file__).parents[3] / "../shared/data/bccd_crops"
+
+
+def write_images(root, *paths):
+    for number, path in enumerate(paths):
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 5), number % 256, np.uint8)).save(file)
+    return str(root)
+
+
+def problems_of(*args, **options):
+    with pytest.raises(InputError) as caught:
+        ImageFolder(*args, **options).samples()
+    return caught.value.problems
+
+
+def test_split_folders_fix_the_split(tmp_path):
+    folders = ("train", "valid", "Test")
+    root = write_images(tmp_path, *(f"{split}/{name}/1.png" for split in folders for name in ("b", "a")))
+    source = ImageFolder(root)
+    table = source.samples()
+    assert source.classes == ("a", "b")
+    assert source.task == "binary"
+    assert table["sample_id"].tolist() == sorted(table["sample_id"])
+    assert table.set_index("sample_id")["split"].to_dict() == {
+        f"{folder}/{name}/1.png": split
+        for folder, split in zip(folders, ("train", "val", "test"), strict=True)
+        for name in "ab"
+    }
+    assert table["target"].tolist() == [0, 1] * 3
+
+
+def test_class_folders_alone_fix_no_split(tmp_path):
+    root = write_images(
+        tmp_path, "c/x/deep.JPG", "a/1.png", "b/2.tiff", "b/.hidden.png", ".cache/1.png", "a/note.txt.png"
+    )
+    (tmp_path / "b" / "readme.txt").write_text("not an image")
+    source = ImageFolder(root)
+    table = source.samples()
+    assert table["sample_id"].tolist() == ["a/1.png", "a/note.txt.png", "b/2.tiff", "c/x/deep.JPG"]
+    assert table["split"].isna().all()
+    assert table["target"].tolist() == [0, 0, 1, 2]
+    assert source.task == "multiclass"
+    assert table["group_id"].tolist() == table["sample_id"].tolist()
+
+
+def test_loading_follows_the_table(tmp_path):
+    source = ImageFolder(write_images(tmp_path, "a/1.png", "b/1.png"), channels=3)
+    images = [source.load(row) for row in source.samples().to_dict("records")]
+    assert [image.shape for image in images] == [(3, 4, 5)] * 2
+    assert [int(image.max()) for image in images] == [0, 1]
+
+
+def test_an_image_that_vanished_is_named_without_the_root(tmp_path):
+    source = ImageFolder(write_images(tmp_path, "a/1.png", "b/1.png"))
+    row = source.samples().iloc[0]
+    (tmp_path / "a/1.png").unlink()
+    with pytest.raises(InputError, match=r"^a/1\.png does not exist"):
+        source.load(row)
+
+
+def test_class_order_can_be_given(tmp_path):
+    root = write_images(tmp_path, "mild/1.png", "none/1.png", "severe/1.png")
+    source = ImageFolder(root, classes=["none", "mild", "severe"], ordinal=True)
+    assert source.task == "ordinal"
+    assert source.samples().set_index("sample_id")["target"].to_dict() == {
+        "none/1.png": 0,
+        "mild/1.png": 1,
+        "severe/1.png": 2,
+    }
+    problems = problems_of(root, classes=["none", "mild", "grave"])
+    assert "severe" in problems[0]
+    assert "grave" in problems[1]
+
+
+def test_groups_from_a_pattern(tmp_path):
+    root = write_images(tmp_path, "p9/P1_a.png", "p9/P2_a.png", "b/P1_b.png")
+    table = ImageFolder(root, group_pattern=r"(P\d+)_").samples()
+    assert table.set_index("sample_id")["group_id"].to_dict() == {
+        "p9/P1_a.png": "P1",
+        "p9/P2_a.png": "P2",
+        "b/P1_b.png": "P1",
+    }
+    write_images(tmp_path, "b/odd.png")
+    assert "1 file name(s): b/odd.png" in problems_of(root, group_pattern=r"(P\d+)_")[0]
+    assert "no group" in problems_of(root, group_pattern=r"P\d+")[0]
+    assert "no regular expression" in problems_of(root, group_pattern="(")[0]
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+@pytest.mark.parametrize("lead", ["", "./", "elsewhere/", "C:\\data\\"])
+def test_groups_from_a_table_whose_paths_begin_elsewhere(tmp_path, ending, lead):
+    root = write_images(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png")
+    files = ImageFolder(root).samples()["sample_id"]
+    index = pd.DataFrame({"picture": [lead + file for file in files], "patient": ["007", "NA", "x y", "ü"]})
+    index.sample(frac=1, random_state=0).to_csv(
+        tmp_path / f"index.{ending}", index=False, sep="\t" if ending == "tsv" else ","
+    )
+    options = {"index": f"index.{ending}", "index_file_column": "picture", "index_group_column": "patient"}
+    assert ImageFolder(root, **options).samples()["group_id"].tolist() == ["007", "NA", "x y", "ü"]
+
+
+def test_a_bare_file_name_is_enough_if_it_is_unique(tmp_path):
+    root = write_images(tmp_path, "train/a/1.png", "train/b/2.png")
+    (tmp_path / "i.csv").write_text("file;group\n2.png;p2\na/1.png;p1\n")
+    assert ImageFolder(root, index="i.csv").samples()["group_id"].tolist() == ["p1", "p2"]
+
+
+def test_every_disagreement_with_the_index_is_named(tmp_path):
+    root = write_images(tmp_path, *(f"train/{name}/{n}.png" for name in "ab" for n in range(4)))
+    (tmp_path / "i.csv").write_text(
+        "file,group\n"
+        "other/a/0.png,p\n"  # b/0.png exists, but not in a folder `other`
+        "1.png,p\n"  # in both classes
+        "a/2.png,p\ntrain/a/2.png,q\n"
+        "a/3.png,\n"
+        "b/0.png,p\nb/1.png,p\nb/2.png,p\nb/3.png,p\n"
+    )
+    text = "\n".join(problems_of(root, index="i.csv"))
+    for words in (
+        "name no file of the image folder: other/a/0.png",
+        "fit several files: 1.png",
+        "two different groups in i.csv: train/a/2.png",
+        "have no `group`: a/3.png",
+        "2 image(s) have no row in i.csv: train/a/0.png, train/a/1.png",
+    ):
+        assert words in text
+
+
+def test_a_wrong_index_is_named(tmp_path):
+    root = write_images(tmp_path, "a/1.png", "b/1.png")
+    assert "does not exist" in problems_of(root, index="none.csv")[0]
+    (tmp_path / "i.csv").write_text("path,patient\na/1.png,p\n")
+    assert "`file`, `group`" in problems_of(root, index="i.csv")[0]
+
+
+def test_bad_layouts_are_named(tmp_path):
+    assert "does not exist" in problems_of(str(tmp_path / "none"))[0]
+    assert "no class folder" in problems_of(str(tmp_path))[0]
+    mixed = write_images(tmp_path / "mixed", "train/a/1.png", "extra/a/1.png")
+    assert "both splits (train) and other folders (extra)" in problems_of(mixed)[0]
+    loose = write_images(tmp_path / "loose", "a/1.png", "b/1.png", "stray.png")
+    assert "outside any class folder: stray.png" in problems_of(loose)[0]
+    hollow = write_images(tmp_path / "hollow", "a/1.png")
+    (tmp_path / "hollow" / "b").mkdir()
+    assert "holds no image" in problems_of(hollow)[0]
+
+
+def test_settings_that_contradict_are_all_named(tmp_path):
+    root = write_images(tmp_path, "a/1.png", "b/1.png")
+    assert len(problems_of(root, index="i.csv", group_pattern="x", channels=2)) == 3
+
+
+def test_the_fingerprint_follows_contents_and_names_but_not_the_place(tmp_path):
+    root = write_images(tmp_path / "one", *(f"{name}/{n}.png" for name in "ab" for n in range(300)))
+    first = ImageFolder(root).fingerprint()
+    shutil.copytree(root, tmp_path / "two")
+    os.utime(tmp_path / "two/a/0.png")
+    assert ImageFolder(str(tmp_path / "two")).fingerprint() == first
+    assert ImageFolder(root, channels=3).fingerprint() != first
+    content = bytearray((tmp_path / "two/b/299.png").read_bytes())
+    content[-20] ^= 1
+    (tmp_path / "two/b/299.png").write_bytes(content)
+    changed = ImageFolder(str(tmp_path / "two")).fingerprint()
+    assert changed != first
+    (tmp_path / "one/a/0.png").rename(tmp_path / "one/a/00.png")
+    assert ImageFolder(root).fingerprint() not in (first, changed)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the shared data folder is absent")
+def test_the_real_blood_cells():
+    source = ImageFolder(str(REAL), index="crops_index.tsv", index_group_column="source_image")
+    table = source.samples()
+    check_samples(table, source.task, source.classes)
+    assert source.classes == ("Platelets", "RBC", "WBC")
+    assert table["split"].value_counts().to_dict() == {"train": 600, "val": 180, "test": 180}
+    assert table["group_id"].nunique() == 347
+    # the crop's own name begins with that of its source image
+    assert all(
+        Path(name).name.startswith(group) for name, group in zip(table["sample_id"], table["group_id"], strict=True)
+    )
+    assert source.load(table.iloc[0]).shape[0] == 3
