@@ -1,0 +1,153 @@
+"""Ready-made weights for torchvision's networks: by name, cached or downloaded, or from a local file."""
+
+import pickle
+import re
+import socket
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlparse
+
+import torch
+from torch import Tensor, nn
+
+from vesalius.config.diagnose import did_you_mean
+from vesalius.config.errors import InputError
+
+_ENDINGS = (".pt", ".pth", ".safetensors")
+# The oldest DenseNet files number the layers of a block as submodules.
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
+# Heads that ImageNet training used beside the classifier, and that are not built here.
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+
+
+def fetch(architecture: str, weights: str) -> dict[str, Tensor]:
+    """Read a state dict in torchvision's key layout.
+
+    Args:
+        architecture: torchvision's name of the network.
+        weights: torchvision's name of the weights (`DEFAULT`, `IMAGENET1K_V1`, ...), taken from torch's hub folder or
+            downloaded into it and checked by hash; or the path of a `.pt`, `.pth` or `.safetensors` file.
+
+    Raises:
+        InputError: if the name is unknown, or the file is missing, damaged, or cannot be downloaded.
+    """
+    if weights.endswith(_ENDINGS) or "/" in weights:
+        return _read(Path(weights).expanduser())
+    return _download(architecture, weights)
+
+
+def check_name(architecture: str, weights: str) -> str | None:
+    """What is wrong with the name of the weights, without reading anything."""
+    if weights.endswith(_ENDINGS) or "/" in weights:
+        return None
+    from torchvision.models import get_model_weights
+
+    known = list(get_model_weights(architecture).__members__)
+    if weights in known:
+        return None
+    return (
+        f"model.net.weights={weights}: torchvision has none of that name for {architecture}."
+        f"{did_you_mean(weights, known)} A file is given by a path that ends in {', '.join(_ENDINGS)}."
+    )
+
+
+def load_into(trunk: nn.Module, state: Mapping[str, Tensor], dropped: tuple[str, ...], origin: str) -> None:
+    """Copy weights into a network whose layers under `dropped` prefixes were replaced.
+
+    Raises:
+        InputError: naming what is missing, left over, or of another shape.
+    """
+    kept = OrderedDict(
+        (_OLD_DENSENET.sub(r"\1", name), value)
+        for name, value in state.items()
+        if not name.startswith((*dropped, *_AUXILIARY))
+    )
+    # torchvision renames the keys of older files by the version that they carry. A file without versions is
+    # read as the oldest, except that MNASNet wants one, whose second is the published one.
+    kept._metadata = getattr(state, "_metadata", {"": {"version": 2}})  # type: ignore[attr-defined]
+    problems: list[str] = []
+    try:
+        result = trunk.load_state_dict(kept, strict=False)
+        missing = [name for name in result.missing_keys if not name.endswith("num_batches_tracked")]
+        missing = [name for name in missing if not name.startswith(dropped)] if dropped else missing
+        if missing:
+            problems.append(f"it lacks {_some(missing)}")
+        if result.unexpected_keys:
+            problems.append(f"it has {_some(result.unexpected_keys)}, which the network does not have")
+    except RuntimeError as error:
+        problems += [line.strip().rstrip(".") for line in str(error).splitlines()[1:4]]
+    broken = [name for name, value in kept.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        problems.append(f"it has values that are no numbers in {_some(broken)}")
+    if problems:
+        raise InputError(
+            f"model.net.weights={origin} does not fit: {'; '.join(problems)}. "
+            "Is it a file of the same architecture, in torchvision's key layout?"
+        )
+
+
+def adapt_channels(kernels: Tensor, channels: int) -> Tensor:
+    """First-layer kernels (O, 3, h, w) for images of another number of channels, keeping the response.
+
+    One channel gets the sum, which answers to a grey image as the original does to the image repeated over RGB.
+    Any other number cycles through red, green and blue, scaled by 3 / channels, so that the size of the response stays.
+    """
+    if channels == kernels.shape[1]:
+        return kernels
+    if channels == 1:
+        return kernels.sum(dim=1, keepdim=True)
+    colours = torch.arange(channels) % kernels.shape[1]
+    return kernels[:, colours] * (kernels.shape[1] / channels)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InputError(f"model.net.weights={path}: there is no such file.")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise nearly anything
+        raise InputError(f"model.net.weights={path} cannot be read as weights: {str(error).splitlines()[0]}") from error
+    for wrapper in ("state_dict", "model"):  # as training scripts write them
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"model.net.weights={path} holds no state dict: expected names and tensors alone.")
+    return state  # type: ignore[return-value]  # a dict or OrderedDict; the latter's metadata is needed
+
+
+def _download(architecture: str, weights: str) -> dict[str, Tensor]:
+    problem = check_name(architecture, weights)
+    if problem:
+        raise InputError(problem)
+    from torchvision.models import get_model_weights
+
+    entry = get_model_weights(architecture)[weights]
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    file = folder / Path(urlparse(entry.url).path).name
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(30.0)  # a network that swallows packets is offline, too
+    try:
+        state: dict[str, Tensor] = entry.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except (URLError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        trouble = "is damaged" if file.is_file() else "could not be downloaded"
+        raise InputError(
+            f"model.net.weights={weights}: {entry.url} {trouble} ({str(error).splitlines()[0]}). Put that file into "
+            f"{folder}, or name a local copy by model.net.weights=/path/to/{file.name}, or train without by "
+            "model.net.weights=null."
+        ) from error
+    finally:
+        socket.setdefaulttimeout(patience)
+    return state
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:4])
+    return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"
