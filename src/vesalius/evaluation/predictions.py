@@ -1,0 +1,174 @@
+"""The predictions table: the only thing that final numbers are computed from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Task
+
+Decision = Literal["argmax"] | float
+
+#: Softmax outputs that went through half precision and a text file still sum to 1 this closely.
+SUM_TOLERANCE = 5e-3
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A checked predictions table as arrays, N samples and K classes.
+
+    Attributes:
+        task: as in `vesalius.config.facts.Facts`.
+        classes: the K class names.
+        truth: (N, K) whether a sample has a class.
+        probabilities: (N, K) in 0..1.
+        decided: (N, K) whether the model names a class for a sample.
+        groups: (N,) number of the sample's patient, 0..G-1, numbered in the order of their sorted names so
+            that the order of the rows does not matter.
+    """
+
+    task: Task
+    classes: tuple[str, ...]
+    truth: NDArray[np.bool_]
+    probabilities: NDArray[np.float64]
+    decided: NDArray[np.bool_]
+    groups: NDArray[np.int64]
+
+    @property
+    def single_label(self) -> bool:
+        """Whether each sample has exactly one class."""
+        return self.task != "multilabel"
+
+    @property
+    def group_count(self) -> int:
+        """Number of patients."""
+        return int(self.groups.max()) + 1
+
+
+def target_columns(task: Task, classes: Sequence[str]) -> list[str]:
+    """Names of the columns that hold the truth."""
+    return [f"target/{name}" for name in classes] if task == "multilabel" else ["target"]
+
+
+def check_predictions(table: pd.DataFrame, *, task: Task, classes: Sequence[str], name: str = "predictions") -> None:
+    """Refuse a table whose numbers would mean nothing.
+
+    Args:
+        table: a predictions table.
+        task: what the classes are to each other.
+        classes: class names, in the order of the model's outputs.
+        name: what to call the table in messages, such as the path of its file.
+
+    Raises:
+        InputError: every problem found, with the column and the number of rows.
+    """
+    probability_columns = [f"prob/{label}" for label in classes]
+    needed = ["sample_id", "group_id", *target_columns(task, classes), *probability_columns]
+    missing = [column for column in needed if column not in table.columns]
+    if missing:
+        raise InputError(
+            f"{name}: no column {', '.join(missing)}; task {task} with classes {', '.join(classes)} needs it."
+        )
+    if table.empty:
+        raise InputError(f"{name}: the table has no rows; give a split that has samples.")
+    problems = []
+    if task == "binary" and len(classes) != 2:
+        problems.append(f"{name}: a binary task has 2 classes, not {len(classes)}; use task multiclass.")
+    if table["sample_id"].duplicated().any():
+        first = table.loc[table["sample_id"].duplicated(), "sample_id"].iloc[0]
+        problems.append(f"{name}: sample_id {first!r} appears twice; each sample counts once.")
+    for column in ("sample_id", "group_id"):
+        if table[column].isna().any():
+            problems.append(f"{name}: {int(table[column].isna().sum())} rows have no {column}; fill it in.")
+    problems += _truth_problems(table, task, classes, name) + _probability_problems(table, task, classes, name)
+    if problems:
+        raise InputError(problems)
+
+
+def _truth_problems(table: pd.DataFrame, task: Task, classes: Sequence[str], name: str) -> list[str]:
+    allowed = range(2) if task == "multilabel" else range(len(classes))
+    return [
+        f"{name}: {int(bad.sum())} rows have a value in {column} that is none of {allowed.start}..{allowed.stop - 1};"
+        " give the index of a class (0 or 1 for multilabel)."
+        for column in target_columns(task, classes)
+        if (bad := ~table[column].isin(allowed)).any()
+    ]
+
+
+def _probability_problems(table: pd.DataFrame, task: Task, classes: Sequence[str], name: str) -> list[str]:
+    problems = []
+    columns = [f"prob/{label}" for label in classes]
+    for column in columns:
+        try:
+            values = table[column].to_numpy(dtype=np.float64, na_value=np.nan)
+        except (TypeError, ValueError):
+            problems.append(f"{name}: column {column} holds text; it must hold numbers between 0 and 1.")
+            continue
+        if not np.isfinite(values).all():
+            problems.append(
+                f"{name}: {int((~np.isfinite(values)).sum())} values of {column} are NaN or infinite;"
+                " the model has diverged or its input is broken: lower the learning rate or look at the images."
+            )
+        elif values.min() < 0 or values.max() > 1:
+            problems.append(f"{name}: {column} leaves 0..1; give probabilities, not logits.")
+    if not problems and task != "multilabel":
+        off = np.abs(table[columns].to_numpy(dtype=np.float64).sum(axis=1) - 1) > SUM_TOLERANCE
+        if off.any():
+            problems.append(
+                f"{name}: the probabilities of {int(off.sum())} rows do not sum to 1; apply softmax to the logits."
+            )
+    return problems
+
+
+def read_predictions(
+    table: pd.DataFrame,
+    *,
+    task: Task,
+    classes: Sequence[str],
+    decision: Decision = "argmax",
+    name: str = "predictions",
+) -> Predictions:
+    """Check a predictions table and turn it into arrays.
+
+    Args:
+        table: a predictions table, rows in any order.
+        task: what the classes are to each other.
+        classes: class names, in the order of the model's outputs.
+        decision: `argmax` (for multilabel: above 0.5), or the probability of class 1 above which a binary
+            task (or of each label above which a multilabel task) says yes.
+        name: what to call the table in messages.
+
+    Raises:
+        InputError: see `check_predictions`; also for a threshold where there is nothing to apply it to.
+    """
+    check_predictions(table, task=task, classes=classes, name=name)
+    if decision != "argmax" and task not in ("binary", "multilabel"):
+        raise InputError(f"decision={decision}: a {task} task is decided by argmax; set decision=argmax.")
+    probabilities = table[[f"prob/{label}" for label in classes]].to_numpy(dtype=np.float64)
+    truth = table[target_columns(task, classes)].to_numpy(dtype=np.int64)
+    if task != "multilabel":
+        truth = truth == np.arange(len(classes))
+    groups = np.unique(table["group_id"].astype(str).to_numpy(dtype=object), return_inverse=True)[1]
+    return Predictions(
+        task=task,
+        classes=tuple(classes),
+        truth=truth.astype(np.bool_),
+        probabilities=probabilities,
+        decided=_decide(probabilities, task, decision),
+        groups=groups.astype(np.int64),
+    )
+
+
+def _decide(probabilities: NDArray[np.float64], task: Task, decision: Decision) -> NDArray[np.bool_]:
+    """(N, K) classes named by the model."""
+    if task == "multilabel":
+        return np.asarray(probabilities > (0.5 if decision == "argmax" else decision))
+    if decision == "argmax":
+        chosen = probabilities.argmax(axis=1)
+    else:
+        chosen = (probabilities[:, 1] > float(decision)).astype(np.int64)
+    return np.asarray(chosen[:, None] == np.arange(probabilities.shape[1]))

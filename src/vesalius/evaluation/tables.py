@@ -1,0 +1,92 @@
+"""The table at the end of a run: no number without its interval and its no-skill value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from vesalius.evaluation.statistics import FAMILIES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+Metrics = Mapping[str, Mapping[str, Any]]
+
+#: In the order of reading; per class only recall and precision, or the page would not fit a screen.
+OVERALL = FAMILIES
+PER_CLASS = ("recall", "precision")
+
+
+def print_metrics(metrics: Mapping[str, Any], console: Console, split: str = "test") -> None:
+    """Print a run's final numbers beside those of its baselines.
+
+    Args:
+        metrics: the content of `metrics.json`.
+        console: where to print; 100 columns hold three baselines.
+        split: `test` or `val`. Baselines are those of the test split and are left out beside another.
+    """
+    from rich.text import Text
+
+    model: Metrics = metrics.get(split) or {}
+    arms: Mapping[str, Metrics] = metrics.get("baselines") or {} if split == "test" else {}
+    if not model:
+        console.print(Text(f"No {split} metrics."))
+        return
+    overall = [name for name in OVERALL if name in model]
+    per_class = [name for kind in PER_CLASS for name in model if name.startswith(f"{kind}/")]
+    others = [name for name in model if "/" not in name and name not in overall]
+    largest = max(model.values(), key=lambda metric: metric["n"])
+    console.print(Text(f"{split}: {largest['n']} samples of {largest['groups']} patients", style="bold"))
+    console.print(_table(model, arms, [overall + others, per_class]))
+    for line in ["Brackets: 95 % interval, which counts patients. ece and brier: lower is better.", *_reasons(model)]:
+        console.print(Text(line, style="dim"))
+
+
+def _table(model: Metrics, arms: Mapping[str, Metrics], sections: list[list[str]]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    table.add_column("metric", overflow="fold")
+    table.add_column("model", style="bold")
+    table.add_column(Text("no\nskill"), justify="right")
+    for arm in arms:
+        table.add_column(Text(arm.replace("_", "\n", 1)), overflow="fold")
+    for names in sections:
+        for name in names:
+            row = [format_metric(model[name]), format_number(model[name]["no_skill"])]
+            row += [format_metric(arm[name]) if name in arm else "–" for arm in arms.values()]
+            table.add_row(*(Text(cell) for cell in [name, *row]))
+        table.add_section()
+    return table
+
+
+def _reasons(model: Metrics) -> list[str]:
+    """Why numbers are absent, each reason once."""
+    by_reason: dict[str, list[str]] = {}
+    for name, metric in model.items():
+        if metric["value"] is None:
+            by_reason.setdefault(str(metric.get("reason", "not computed")), []).append(name)
+    return [f"– {', '.join(names)}: {reason}." for reason, names in by_reason.items()]
+
+
+def format_metric(metric: Mapping[str, Any]) -> str:
+    """`.912 [.871, .953]`, or a dash for a number that is absent."""
+    if metric["value"] is None or metric["ci95"] is None:
+        return "–"
+    low, high = metric["ci95"]
+    return f"{format_number(metric['value'])} [{format_number(low)},{format_number(high)}]"
+
+
+def format_number(value: float | None) -> str:
+    """Four characters for what lies in 0..1, as journals print it: `.912`, `1.00`."""
+    if value is None:
+        return "–"
+    text = f"{value:.3f}"
+    if text.startswith("0."):
+        return text[1:]
+    if text.startswith("-0."):
+        return f"-{text[2:]}"
+    return f"{value:.3g}" if abs(value) >= 10 else f"{value:.2f}"

@@ -1,0 +1,81 @@
+"""The printed table: complete, plain where there is no terminal, and within 100 columns."""
+
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from vesalius.evaluation.tables import format_metric, format_number, print_metrics
+
+
+def entry(value: float | None, **more: Any) -> dict[str, Any]:
+    interval = None if value is None else [value - 0.05, value + 0.05]
+    return {"value": value, "ci95": interval, "n": 156, "groups": 120, "method": "", "no_skill": 0.5, **more}
+
+
+def numbers(value: float) -> dict[str, Any]:
+    overall = {name: entry(value) for name in ("auroc", "accuracy", "balanced_accuracy", "f1", "ece")}
+    return overall | {f"{kind}/{c}": entry(value) for kind in ("recall", "precision") for c in ("cyst", "spiculated")}
+
+
+def printed(metrics: dict[str, Any], split: str = "test", **options: Any) -> str:
+    console = Console(file=io.StringIO(), width=100, **options)
+    print_metrics(metrics, console, split)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+METRICS = {
+    "test": numbers(0.91),
+    "val": numbers(0.93),
+    "baselines": {name: numbers(0.7) for name in ("majority", "logistic_pixels", "logistic_pca")},
+}
+
+
+def test_every_number_has_its_interval_and_its_no_skill_value() -> None:
+    lines = printed(METRICS).splitlines()
+    for name in METRICS["test"]:
+        (line,) = [line for line in lines if line.startswith(f"{name} ")]
+        assert re.findall(r"\.910 \[\.860,\.960\]", line)
+        assert line.count(".700 [.650,.750]") == 3
+        assert " .500 " in line
+
+
+def test_it_is_plain_and_fits() -> None:
+    text = printed(METRICS)
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert "156 samples of 120 patients" in text
+    assert "\x1b" in printed(METRICS, force_terminal=True, color_system="standard", no_color=False)
+
+
+def test_what_is_absent_says_why() -> None:
+    metrics = {"test": {"auroc": entry(None, reason="no sample of class cyst"), "accuracy": entry(0.9)}}
+    text = printed(metrics)
+    assert re.search(r"auroc +– +\.500", text)
+    assert "auroc: no sample of class cyst." in text
+
+
+def test_names_with_brackets_are_not_markup() -> None:
+    assert "recall/[bold]x" in printed({"test": {"recall/[bold]x": entry(0.9), "accuracy": entry(0.9)}})
+
+
+def test_baselines_stand_beside_the_test_split_only() -> None:
+    text = printed(METRICS, "val")
+    assert ".930" in text
+    assert "majority" not in text
+    assert "No val metrics" in printed({"test": numbers(0.9)}, "val")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.9124, ".912"), (1.0, "1.00"), (0.9996, "1.00"), (0.0, ".000"), (-0.25, "-.250"), (31.26, "31.3"), (None, "–")],
+)
+def test_numbers_are_short(value: float | None, text: str) -> None:
+    assert format_number(value) == text
+
+
+def test_a_value_without_interval_is_not_shown() -> None:
+    assert format_metric({"value": 0.9, "ci95": None}) == "–"
