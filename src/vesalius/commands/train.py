@@ -1,0 +1,115 @@
+"""`python -m vesalius.commands.train DIR`: train, judge and record the run whose frozen config lies in DIR.
+
+Single runs, sweep jobs, resumed runs and every DDP rank enter here and nowhere else.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import yaml
+from rich.console import Console
+
+from vesalius.config.build import build, build_named
+from vesalius.config.errors import InputError
+from vesalius.config.targets import check_config
+from vesalius.data.classification import ClassificationData
+from vesalius.data.splits import write_split
+from vesalius.evaluation.tables import print_metrics
+from vesalius.models.classifier import CNNClassifier
+from vesalius.runs.checkpoints import Passport, load_checkpoint, restore_model
+from vesalius.runs.folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
+from vesalius.runs.generators import Generators
+from vesalius.runs.history import EpochProgress, History
+from vesalius.runs.inference import inference_device, predict
+from vesalius.runs.process import enter, log_to, rank
+from vesalius.runs.provenance import provenance
+from vesalius.runs.results import draw, judge, judge_baselines, save_figures
+
+
+def train(path: Path) -> None:
+    """Do all of one run; what is in the folder already is continued."""
+    folder = RunFolder(path)
+    try:
+        check_config(folder.config)
+        if rank() == 0:
+            with folder.attempt():
+                _train(folder)
+        else:
+            _train(folder)
+    except InputError:
+        if not folder.checkpoints.exists() and rank() == 0:
+            folder.discard()
+        raise
+
+
+def _train(folder: RunFolder) -> None:
+    config = folder.config
+    log_to(folder.path / "logs" / f"rank{rank()}.log")
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+    data: ClassificationData = build(config["data"], "data")
+    data.setup()
+    model: CNNClassifier = build(config["model"], "model", facts=data.facts)
+    origin = provenance(
+        overrides=yaml.safe_load((folder.path / OVERRIDES).read_text()),
+        fingerprint=data.source.fingerprint(),
+        seed=config["seed"],
+    )
+    loggers = build_named(config["logger"], "logger") if rank() == 0 else {}
+    fixed = [Generators(), History(), EpochProgress(), Passport(config, data.facts, origin)]
+    trainer: pl.Trainer = build(
+        config["trainer"],
+        "trainer",
+        callbacks=[*fixed, *build_named(config["callbacks"], "callbacks").values()],
+        logger=list(loggers.values()),
+        default_root_dir=str(folder.path),
+    )
+    if rank() == 0:
+        write_json(folder.path / PROVENANCE, origin)
+        write_split(data.table, folder.path / SPLIT)
+        for tracker in loggers.values():
+            tracker.begin(folder.path, config, config["name"])
+    last = folder.checkpoints / "last.ckpt"
+    if not last.exists():
+        _start_from(model, config)
+    trainer.fit(model, datamodule=data, ckpt_path=str(last) if last.exists() else None)
+    if rank() == 0 and not config["trainer"].get("fast_dev_run"):
+        _finish(folder, data, loggers)
+
+
+def _start_from(model: CNNClassifier, config: dict[str, Any]) -> None:
+    """Weights of a fresh run: the net's own pretrained ones, then those of another run."""
+    model.load_pretrained()
+    if config["init_from"] is not None:
+        other = load_checkpoint(RunFolder(config["init_from"]).checkpoints / "best.ckpt")
+        skipped = model.load_initial(other["state_dict"])
+        if skipped:
+            Console(stderr=True).print(f"init_from: left out, as the shapes differ: {', '.join(skipped)}")
+
+
+def _finish(folder: RunFolder, data: ClassificationData, loggers: dict[str, Any]) -> None:
+    """Judge the best checkpoint: validation first, then the test split, once."""
+    config = folder.config
+    checkpoint = load_checkpoint(folder.checkpoints / "best.ckpt")
+    model, device = restore_model(checkpoint), inference_device(config["trainer"])
+    predictions = {split: predict(model, data, split, data.facts, device) for split in ("val", "test")}
+    folder.predictions.mkdir(exist_ok=True)
+    for split, table in predictions.items():
+        table.to_csv(folder.predictions / f"{split}.csv", index=False)
+    metrics = judge(predictions, data.facts, config["evaluation"])
+    metrics["monitor"] = {**config["monitor"], "best": checkpoint["monitored"], "epoch": checkpoint["epoch"]}
+    if config["evaluation"]["baselines"]:
+        metrics["baselines"] = judge_baselines(data, predictions["test"], data.facts, config["seed"])
+    write_json(folder.path / METRICS, metrics)
+    figures = draw(metrics, predictions["test"], data, data.facts, folder.path)
+    save_figures(figures, folder.figures)
+    for tracker in loggers.values():
+        tracker.finish(metrics, figures)
+    console = Console()
+    print_metrics(metrics, console)
+    console.print(f"Run folder: {folder.path}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(enter(train, sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""The run folder: where everything of one run lies, and in which state the run is."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vesalius.config.errors import InputError
+
+CONFIG, STATE, METRICS, SPLIT, HISTORY = (
+    "config.yaml",
+    "state.json",
+    "metrics.json",
+    "split.csv",
+    "history.csv",
+)
+OVERRIDES, PROVENANCE = "overrides.yaml", "provenance.json"
+
+
+class Interrupted(BaseException):
+    """Stopped from outside; not an Exception, so that nothing on the way swallows it.
+
+    Attributes:
+        exit_code: 130 after Ctrl-C, 143 after SIGTERM.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__("Ctrl-C" if exit_code == 130 else "SIGTERM")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside and rename, so that a reader or a crash never meets half a file."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Plain JSON; NaN is refused, since no other reader knows it."""
+    write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        path: an existing folder that holds a `config.yaml`.
+
+    Raises:
+        InputError: where there is no run.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / CONFIG).is_file():
+            raise InputError(f"{self.path} is not a run folder: it holds no {CONFIG}.")
+        self.checkpoints = self.path / "checkpoints"
+        self.predictions = self.path / "predictions"
+        self.figures = self.path / "figures"
+
+    @classmethod
+    def create(cls, path: Path, config: Mapping[str, Any], overrides: list[str]) -> "RunFolder":
+        """Make the folder of a new run from its frozen config.
+
+        Raises:
+            InputError: where the folder already holds a run.
+        """
+        if (path / CONFIG).exists():
+            raise InputError(f"{path} already holds a run: continue it with resume={path}, or choose another folder.")
+        path.mkdir(parents=True, exist_ok=True)
+        write_atomically(path / OVERRIDES, yaml.safe_dump(overrides))
+        write_atomically(path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        return cls(path)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The frozen config, as plain containers."""
+        loaded: dict[str, Any] = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+        return loaded
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """`state.json`; empty before the first attempt."""
+        path = self.path / STATE
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """`metrics.json`.
+
+        Raises:
+            InputError: where the run has not come that far.
+        """
+        path = self.path / METRICS
+        if not path.is_file():
+            raise InputError(f"{self.path} has no {METRICS}: the run is {self.state.get('state', 'not started')}.")
+        loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return loaded
+
+    def discard(self) -> None:
+        """Take away the folder of a run that was refused before it started; nothing else is in it."""
+        for name in (CONFIG, OVERRIDES, STATE, PROVENANCE, SPLIT):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "logs", ignore_errors=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Keep `state.json` true while the work inside runs, however it ends."""
+        started = time.time()
+        state: dict[str, Any] = {"attempt": self.state.get("attempt", 0) + 1, "started": _timestamp(started)}
+        write_json(self.path / STATE, {"state": "running", **state})
+        ending, reason = "failed", None
+        try:
+            yield
+            ending = "done"
+        except Interrupted as interruption:
+            ending, reason = "interrupted", str(interruption)
+            raise
+        except BaseException as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            state |= {"ended": _timestamp(time.time()), "seconds": round(time.time() - started, 3)}
+            write_json(self.path / STATE, {"state": ending, **state, "reason": reason})
+
+
+def latest_run(parent: Path) -> RunFolder:
+    """The newest finished run among the folders in `parent`.
+
+    Raises:
+        InputError: where there is none.
+    """
+    runs = [RunFolder(path.parent) for path in sorted(parent.glob(f"*/{CONFIG}"))]
+    done = [run for run in runs if run.state.get("state") == "done"]
+    if not done:
+        raise InputError(f"{parent} holds no finished run: train one with `vesalius train`.")
+    return max(done, key=lambda run: run.state["ended"])
+
+
+def _timestamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))

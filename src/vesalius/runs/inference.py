@@ -1,0 +1,43 @@
+"""Predictions of a trained model, the same way wherever they are needed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+
+from vesalius.config.facts import Facts
+from vesalius.data.classification import ClassificationData, Split
+from vesalius.data.samples import target_columns
+
+
+def inference_device(trainer: Mapping[str, Any]) -> torch.device:
+    """The device that the trainer config asks for; one device, whatever the training used."""
+    accelerator = torch.accelerator.current_accelerator()
+    if trainer.get("accelerator") == "cpu" or accelerator is None or not torch.accelerator.is_available():
+        return torch.device("cpu")
+    return accelerator
+
+
+def predict(
+    model: pl.LightningModule, data: ClassificationData, split: Split, facts: Facts, device: torch.device
+) -> pd.DataFrame:
+    """The predictions table of a split, each sample once, in 32 bits.
+
+    Returns:
+        `sample_id`, `group_id`, target column(s), and `prob/<class>` for each class; rows in the table's order.
+    """
+    model = model.to(device).eval()
+    rows, probabilities = [], []
+    with torch.inference_mode():
+        for position, batch in enumerate(data.loader(split)):
+            on_device = {name: tensor.to(device) for name, tensor in batch.items()}
+            output = model.predict_step(on_device, position)
+            rows.append(output["index"].cpu().numpy())
+            probabilities.append(output["probabilities"].double().cpu().numpy())
+    kept = data.table.iloc[np.concatenate(rows)]
+    table = kept[["sample_id", "group_id", *target_columns(kept)]].reset_index(drop=True)
+    columns = [f"prob/{name}" for name in facts.classes]
+    return pd.concat([table, pd.DataFrame(np.concatenate(probabilities), columns=columns)], axis=1)

@@ -1,0 +1,88 @@
+"""How a fresh interpreter does the work of one run folder: signals, logs, exit codes."""
+
+import gc
+import logging
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from vesalius.config.errors import VesaliusError, say_problems
+from vesalius.runs.folder import Interrupted
+
+logger = logging.getLogger("vesalius")
+
+# Said by Lightning of every run, and true of none here: batches are cut from memory, not by workers.
+_NOISE = (
+    ".*does not have many workers.*",
+    ".*The number of training batches.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*LeafSpec.*",
+    ".*You are using the dataloader_iter step flavor.*",
+)
+
+
+def rank() -> int:
+    """This process's rank before any process group exists; 0 where there is one process."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))))
+
+
+def enter(work: Callable[[Path], None], arguments: list[str]) -> int:
+    """Run `work(folder)` and turn however it ends into an exit code.
+
+    Args:
+        work: a command; gets the folder named by the only argument.
+        arguments: `sys.argv[1:]`.
+
+    Returns:
+        0 done; what a `VesaliusError` says; 130 or 143 when interrupted; 1 after anything else, with its traceback.
+    """
+    gc.freeze()  # what was imported is never garbage
+    gc.enable()
+    (folder,) = arguments
+    _catch_signals()
+    _quiet()
+    try:
+        work(Path(folder))
+    except VesaliusError as error:
+        say_problems(error)
+        return error.exit_code
+    except Interrupted as interruption:
+        sys.stderr.write(f"Interrupted by {interruption}.\n")
+        return interruption.exit_code
+    except Exception:
+        logger.debug("failed", exc_info=True)
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def log_to(path: Path) -> None:
+    """Send log records and warnings of this process to a file of its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG)
+    logging.captureWarnings(True)
+
+
+def _catch_signals() -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not break the saving of the state
+        raise Interrupted(130 if number == signal.SIGINT else 143)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _quiet() -> None:
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message=message)
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)

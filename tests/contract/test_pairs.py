@@ -1,0 +1,115 @@
+"""What every pair of model and data promises: equal seeds are equal, resumed is uninterrupted, no pickle."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from vesalius.commands import train as command
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Facts
+from vesalius.runs.checkpoints import load_checkpoint, restore_model
+from vesalius.runs.folder import RunFolder
+
+# One entry a model family: overrides that make it train for two epochs in seconds, with everything random on.
+PAIRS = {
+    "cnn": [
+        "data=medmnist",
+        "data/augment=standard",
+        "data.sampling=balanced",
+        "data.batch_size=16",
+        "model.net.dropout=0.3",
+        "callbacks=ema",
+        "trainer=cpu",
+        "trainer.max_epochs=2",
+        "logger=none",
+    ]
+}
+
+
+@pytest.fixture(params=sorted(PAIRS))
+def overrides(request, data_overrides):
+    return [*PAIRS[request.param], *data_overrides["medmnist"]]
+
+
+def weights(folder, name="last"):
+    return torch.load(folder.checkpoints / f"{name}.ckpt", weights_only=True)["state_dict"]
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_equal_seeds_give_equal_runs_and_another_seed_does_not(overrides, run_training):
+    first, second = run_training(overrides, "first"), run_training(overrides, "second")
+    other = run_training([*overrides, "seed=1"], "other")
+    assert equal(weights(first), weights(second))
+    assert first.metrics == second.metrics
+    assert not equal(weights(first), weights(other))
+    assert first.metrics != other.metrics
+
+
+def test_a_run_stopped_and_resumed_equals_one_that_was_not(overrides, run_training, monkeypatch):
+    whole = run_training(overrides, "whole")
+
+    class Stop(RuntimeError):
+        pass
+
+    class Stopper(command.History):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if trainer.current_epoch == 1 and batch_idx == 1:
+                raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "History", Stopper)
+        with pytest.raises(Stop):
+            run_training(overrides, "stopped")
+    folder = RunFolder(whole.path.parent / "stopped")
+    assert folder.state["state"] == "failed"
+    command.train(folder.path)
+    assert folder.state["attempt"] == 2
+    assert equal(weights(folder), weights(whole))
+    assert equal(weights(folder, "best"), weights(whole, "best"))
+    assert folder.metrics == whole.metrics
+    stable = ["epoch", "step", "train/loss", "val/loss", "val/auroc"]
+    histories = [pd.read_csv(run.path / "history.csv")[stable] for run in (folder, whole)]
+    pd.testing.assert_frame_equal(*histories)
+
+
+def test_a_checkpoint_is_plain_and_rebuilds_its_model(overrides, run_training):
+    folder = run_training(overrides)
+    for name in ("best", "last"):
+        checkpoint = load_checkpoint(folder.checkpoints / f"{name}.ckpt")
+        assert checkpoint["config"] == folder.config
+        assert str(folder.path) not in json.dumps(checkpoint["callbacks"], default=str)
+    model, facts = restore_model(checkpoint), Facts.from_dict(checkpoint["facts"])
+    image = torch.zeros(2, facts.channels, *facts.image_size, dtype=torch.uint8)
+    assert model(image).shape == (2, facts.num_classes)
+
+
+def test_the_run_folder_holds_what_the_design_promises(overrides, run_training):
+    folder = run_training(overrides)
+    for name in ("config.yaml", "overrides.yaml", "state.json", "provenance.json", "split.csv", "history.csv"):
+        assert (folder.path / name).is_file(), name
+    metrics = folder.metrics
+    assert {"schema", "task", "monitor", "val", "test", "baselines"} <= set(metrics)
+    for split in ("val", "test"):
+        table = pd.read_csv(folder.predictions / f"{split}.csv")
+        assert {"sample_id", "group_id", "target"} < set(table.columns)
+        assert table["sample_id"].is_unique
+        for name, entry in metrics[split].items():
+            assert {"value", "ci95", "n", "groups", "method", "no_skill"} <= set(entry), name
+    best = pd.read_csv(folder.path / "history.csv")["val/auroc"]
+    assert metrics["monitor"]["best"] == pytest.approx(best.max())
+    assert metrics["monitor"]["epoch"] == int(np.argmax(best))
+
+
+def test_a_run_that_is_refused_leaves_no_folder(overrides, run_training, tmp_path):
+    with pytest.raises(InputError, match="weight_decy"):
+        run_training([*overrides, "+model.optimizer.weight_decy=1"], "refused")
+    with pytest.raises(InputError, match=r"breastmnist|no such"):
+        run_training([*overrides, "data.source.root=nowhere"], "no_data")
+    assert not (tmp_path / "refused").exists()
+    assert not (tmp_path / "no_data").exists()

@@ -1,0 +1,83 @@
+"""Every config in `conf/` composes, passes the checks and runs; a new one without a test fails here."""
+
+from pathlib import Path
+
+import pytest
+
+from vesalius.config.compose import conf_dir, load_config
+from vesalius.config.targets import check_config
+
+CONF = Path(__file__).parents[2] / "conf"
+GROUPS = sorted(
+    (str(path.parent.relative_to(CONF)), path.stem)
+    for path in CONF.rglob("*.yaml")
+    if path.parent != CONF and path.stem != "base"
+)
+MODELS = [option for group, option in GROUPS if group == "model"]
+EXPERIMENTS = [option for group, option in GROUPS if group == "experiment"]
+
+# What each experiment runs on here. A new experiment must be added, or test_every_experiment_is_covered fails.
+EXPERIMENT_DATA = {
+    "lesions_cnn": "lesions",
+    "article_cnn": "image_folder",
+    "medmnist_official": "medmnist",
+    "medmnist_fast": "medmnist",
+    "blood_cells": "image_folder",
+}
+SMALL = [
+    "trainer=debug",
+    "trainer.fast_dev_run=1",
+    "logger=none",
+    "data.batch_size=4",
+    "data.eval_batch_size=4",
+    "data.steps_per_epoch=1",
+]
+
+
+def test_the_configs_tested_are_the_configs_shipped():
+    assert conf_dir() == CONF
+
+
+def test_every_experiment_is_covered():
+    assert sorted(EXPERIMENT_DATA) == EXPERIMENTS
+
+
+def test_every_config_says_first_what_it_is_for():
+    for path in CONF.rglob("*.yaml"):
+        first, second, *_ = path.read_text().splitlines()
+        said = second if first == "# @package _global_" else first
+        assert said.startswith("# "), path
+
+
+@pytest.mark.parametrize(("group", "option"), GROUPS, ids=lambda value: str(value))
+def test_each_option_composes_and_passes_the_checks(group, option, data_overrides):
+    data = option if group == "data" else EXPERIMENT_DATA.get(option, "lesions")
+    chosen = _chosen(option) if group == "model" else [f"{group}={option}"]
+    chosen += [] if group in ("data", "experiment") else [f"data={data}"]
+    check_config(load_config("train", [*chosen, *data_overrides[data]]))
+
+
+def _chosen(option: str) -> list[str]:
+    """A model option, complete."""
+    architecture = ["model.net.architecture=resnet18"] if option == "torchvision" else []
+    return [f"model={option}", *architecture]
+
+
+def _without_download(overrides: list[str]) -> list[str]:
+    config = load_config("train", overrides)
+    return [*overrides, "model.net.weights=null"] if config["model"]["net"].get("weights") else overrides
+
+
+@pytest.mark.parametrize("option", MODELS)
+def test_each_model_trains_a_step(option, data_overrides, run_training):
+    overrides = [*SMALL, *_chosen(option), "data=lesions", *data_overrides["lesions"]]
+    run_training(_without_download(overrides))
+
+
+@pytest.mark.parametrize("option", EXPERIMENTS)
+def test_each_experiment_trains_a_step(option, data_overrides, run_training):
+    data = EXPERIMENT_DATA[option]
+    overrides = [*SMALL, f"experiment={option}", *data_overrides[data]]
+    if option == "blood_cells":
+        overrides += ["data.source.index_file_column=file"]
+    run_training(_without_download(overrides))

@@ -1,0 +1,71 @@
+"""The run folder and its state."""
+
+import contextlib
+import json
+
+import pytest
+
+from vesalius.config.errors import InputError
+from vesalius.runs.folder import Interrupted, RunFolder, write_json
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder.create(tmp_path / "run", {"seed": 0, "name": "é"}, ["seed=0"])
+
+
+def test_config_comes_back_as_it_was(folder):
+    assert folder.config == {"seed": 0, "name": "é"}
+
+
+def test_a_folder_that_holds_a_run_is_refused(folder):
+    with pytest.raises(InputError, match="already holds a run"):
+        RunFolder.create(folder.path, {}, [])
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is not a run folder"):
+        RunFolder(tmp_path)
+
+
+def test_metrics_of_an_unfinished_run_are_refused(folder):
+    with pytest.raises(InputError, match="not started"):
+        _ = folder.metrics
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (None, "done", None),
+        (Interrupted(143), "interrupted", "SIGTERM"),
+        (Interrupted(130), "interrupted", "Ctrl-C"),
+        (ValueError("why"), "failed", "ValueError: why"),
+    ],
+)
+def test_state_tells_how_it_ended(folder, error, state, reason):
+    expected = contextlib.nullcontext() if error is None else pytest.raises(type(error))
+    with expected, folder.attempt():
+        assert folder.state["state"] == "running"
+        if error is not None:
+            raise error
+    assert (folder.state["state"], folder.state["reason"], folder.state["attempt"]) == (state, reason, 1)
+    with folder.attempt():
+        pass
+    assert folder.state["attempt"] == 2
+
+
+def test_a_discarded_folder_is_gone_but_never_with_anything_of_value(folder):
+    (folder.path / "keep.txt").write_text("mine")
+    folder.discard()
+    assert [path.name for path in folder.path.iterdir()] == ["keep.txt"]
+    (folder.path / "keep.txt").unlink()
+    RunFolder.create(folder.path, {}, []).discard()
+    assert not folder.path.exists()
+
+
+def test_json_refuses_nan_and_leaves_the_old_file(tmp_path):
+    write_json(tmp_path / "a.json", {"value": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"value": float("nan")})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"value": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -1,0 +1,69 @@
+"""W&B as a guest: offline unless it can work at once, and never in the way."""
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import wandb
+
+from vesalius.runs.tracking import WandbTracker, choose_mode
+
+
+@pytest.fixture
+def closed_port():
+    """The address of a port on which nothing listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_offline_is_taken_as_said():
+    assert choose_mode("offline") == ("offline", None)
+
+
+def test_online_without_a_key_stays_offline(monkeypatch):
+    monkeypatch.setattr(type(wandb.api), "api_key", None, raising=False)
+    mode, reason = choose_mode("online")
+    assert mode == "offline"
+    assert "wandb login" in reason
+
+
+def test_a_server_that_does_not_answer_costs_two_seconds_at_most(monkeypatch, closed_port):
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", closed_port)
+    started = time.perf_counter()
+    mode, reason = choose_mode("online")
+    assert mode == "offline"
+    assert "does not answer" in reason
+    assert time.perf_counter() - started < 3
+
+
+def test_a_run_is_written_offline_with_config_metrics_and_figures(tmp_path: Path):
+    from matplotlib.figure import Figure
+
+    tracker = WandbTracker(mode="offline")
+    tracker.begin(tmp_path, {"seed": 7, "model": {"lr": 0.1}}, "name")
+    tracker.log_metrics({"val/auroc": 0.5, "epoch": 0})
+    figure = Figure()
+    figure.add_subplot().plot([0, 1])
+    tracker.finish({"test": {"auroc": {"value": 0.5}}}, {"roc": figure})
+    (log,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    content = log.read_bytes()
+    for expected in (b"val/auroc", b"figures/roc", b"test"):
+        assert expected in content
+
+
+def test_a_tracker_that_fails_never_stops_the_run(tmp_path: Path, monkeypatch):
+    real = wandb.init
+
+    def broken(**options):
+        if options.get("mode") != "disabled":
+            raise wandb.errors.CommError("no")
+        return real(**options)
+
+    monkeypatch.setattr(wandb, "init", broken)
+    tracker = WandbTracker(mode="offline")
+    tracker.begin(tmp_path, {}, "name")
+    tracker.log_metrics({"val/auroc": 0.5})
+    tracker.finish({}, {})
