@@ -1,0 +1,34 @@
+# Every target starts from nothing but Python 3.11 to 3.13 and pip.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: install demo test lint bench proof clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m compileall -q src   # without byte code every start takes three times as long
+	touch $@
+
+demo: install   ## train the default network on the built-in phantom, a few minutes
+	$(BIN)/vesalius train
+
+test: install   ## all tests but the minutes-long ones; no network, no GPU
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install   ## speed and memory comparisons, printed as tables
+	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks
+
+proof: install   ## the minutes-long proofs behind the figures in README and CHANGELOG
+	$(BIN)/python -m pytest -m proof -s
+
+clean:
+	rm -rf .venv .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,69 @@
+"""The commands of the README do what the README says."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vesalius.config.compose import conf_dir
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("vesalius ")
+]
+SMALL = ["trainer=cpu", "trainer.max_epochs=1", "logger=none", "data.steps_per_epoch=2", "data.batch_size=8"]
+
+
+def test_there_are_commands_and_the_two_that_come_first():
+    assert len(COMMANDS) >= 6
+    assert README.index("make demo") < README.index("make test") < README.index("![")
+
+
+def test_every_option_that_is_shipped_is_named():
+    for path in conf_dir().rglob("*.yaml"):
+        if path.parent != conf_dir() and path.stem != "base":
+            assert f"`{path.stem}`" in README, path
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """What the README's words in capitals stand for here."""
+    import numpy as np
+    from PIL import Image
+
+    root, random = tmp_path_factory.mktemp("readme"), np.random.default_rng(0)
+    for name, level in (("malignant", 0), ("normal, benign", 60)):
+        for number in range(12):
+            for folder in ("FOLDER", "OTHER"):
+                path = root / folder / name / f"P{number}_1.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(random.integers(level, level + 100, (28, 28)).astype(np.uint8)).save(path)
+    arrays = {}
+    for split in ("train", "val", "test"):
+        arrays[f"{split}_images"] = random.integers(0, 255, (16, 28, 28)).astype(np.uint8)
+        arrays[f"{split}_labels"] = (np.arange(16) % 2).astype(np.uint8)[:, None]
+    (root / "MEDMNIST").mkdir()
+    np.savez(root / "MEDMNIST/breastmnist.npz", **arrays)
+    return root
+
+
+def test_each_command_runs(vesalius, places):
+    finished = None
+    for line in COMMANDS:
+        words = shlex.split(line)[1:]
+        if finished is None and any("RUN" in word for word in words):
+            finished = max(places.glob("runs/*/*/metrics.json"), key=lambda path: path.stat().st_mtime).parent
+        words = [word.replace("=RUN", f"={finished}") for word in words]
+        words += ["data.source.verify=false"] if any("=MEDMNIST" in word for word in words) else []
+        small = SMALL if words[0] == "train" and not any("resume=" in word for word in words) else []
+        if any("resume=" in word for word in words):
+            (finished / "state.json").write_text('{"state": "interrupted", "attempt": 1}')
+        done = vesalius(*words, *small, cwd=places)
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    shutil.rmtree(places / "runs")
