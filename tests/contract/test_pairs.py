@@ -57,13 +57,13 @@ def test_a_run_stopped_and_resumed_equals_one_that_was_not(overrides, run_traini
     class Stop(RuntimeError):
         pass
 
-    class Stopper(command.History):
+    class Stopper(command.EpochProgress):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             if trainer.current_epoch == 1 and batch_idx == 1:
                 raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(command, "History", Stopper)
+        patch.setattr(command, "EpochProgress", Stopper)
         with pytest.raises(Stop):
             run_training(overrides, "stopped")
     folder = RunFolder(whole.path.parent / "stopped")
@@ -113,3 +113,35 @@ def test_a_run_that_is_refused_leaves_no_folder(overrides, run_training, tmp_pat
         run_training([*overrides, "data.source.root=nowhere"], "no_data")
     assert not (tmp_path / "refused").exists()
     assert not (tmp_path / "no_data").exists()
+
+
+def test_numbers_are_those_of_scikit_learn_and_medmnist(overrides, run_training):
+    from medmnist.evaluator import getACC, getAUC
+    from sklearn import metrics as oracle
+
+    folder = run_training(overrides)
+    table, metrics = pd.read_csv(folder.predictions / "test.csv"), folder.metrics["test"]
+    target, chances = table["target"].to_numpy(), table.filter(like="prob/").to_numpy()
+    predicted = chances.argmax(1)
+    expected = {
+        "auroc": oracle.roc_auc_score(target, chances[:, 1]),
+        "average_precision": oracle.average_precision_score(target, chances[:, 1]),
+        "accuracy": oracle.accuracy_score(target, predicted),
+        "balanced_accuracy": oracle.balanced_accuracy_score(target, predicted),
+        "recall": oracle.recall_score(target, predicted, average="macro", zero_division=0),
+        "precision": oracle.precision_score(target, predicted, average="macro", zero_division=0),
+        "f1": oracle.f1_score(target, predicted, average="macro", zero_division=0),
+    }
+    for name, value in expected.items():
+        assert metrics[name]["value"] == pytest.approx(value, abs=1e-6), name
+    assert metrics["auroc"]["value"] == pytest.approx(getAUC(target[:, None], chances[:, 1:], "binary-class"), abs=1e-6)
+    assert metrics["accuracy"]["value"] == pytest.approx(
+        getACC(target[:, None], chances[:, 1:], "binary-class"), abs=1e-6
+    )
+
+
+def test_shuffled_labels_teach_nothing(run_training, data_overrides):
+    overrides = ["data=lesions", "data.source.patients=120", "data.source.slices=2", "data.source.image_size=28"]
+    overrides += ["trainer=cpu", "trainer.max_epochs=3", "logger=none", "data.shuffle_labels=true"]
+    low, high = run_training(overrides).metrics["test"]["auroc"]["ci95"]
+    assert low < 0.5 < high

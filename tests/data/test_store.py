@@ -177,9 +177,12 @@ def test_every_bad_sample_is_named(tmp_path):
     arrays[32] = np.zeros((6, 5), np.float32)
     arrays[33] = np.zeros((1, 6, 5), np.int64)
     problems = problems_of(Arrays(arrays), tmp_path)
-    assert len(problems) == 5
+    assert len(problems) == 6
+    assert "data.on_bad_file=skip" in problems[-1]
     for problem, words in zip(
-        problems, ("s003 has 30", "s030 has 5", "s031 is empty", "s032 comes as", "s033 comes as int64"), strict=True
+        problems[:5],
+        ("s003 has 30", "s030 has 5", "s031 is empty", "s032 comes as", "s033 comes as int64"),
+        strict=True,
     ):
         assert words in problem
     assert content(tmp_path) == {}
@@ -198,7 +201,7 @@ def test_bad_samples_can_be_left_out(tmp_path):
         assert store.table.index.tolist() == list(range(37))
         np.testing.assert_array_equal(store.images.numpy(), np.stack([arrays[i] for i in good]))
     assert source.loads == 40
-    assert len(problems_of(source, tmp_path)) == 3  # a folder with gaps is no answer to "error"
+    assert len(problems_of(source, tmp_path)) == 3 + 1  # a folder with gaps is no answer to "error"
 
 
 def test_a_flood_of_bad_samples_is_cut_short(tmp_path):

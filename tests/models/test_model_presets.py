@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from vesalius.config.build import build
+from vesalius.config.compose import load_config
 from vesalius.config.targets import target_problems
 from vesalius.models.nets.preprocess import Preprocess
 
@@ -15,7 +15,8 @@ PRESETS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def load(name):
-    return OmegaConf.to_container(OmegaConf.load(FOLDER / f"{name}.yaml"))
+    architecture = ["model.net.architecture=resnet18"] if name == "torchvision" else []
+    return load_config("train", [f"model={name}", *architecture])["model"]
 
 
 def make_optimizer(model):

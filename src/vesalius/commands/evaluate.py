@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
 from vesalius.config.build import build
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.config.targets import check_config
 from vesalius.data.classification import ClassificationData
-from vesalius.evaluation.tables import print_metrics
+from vesalius.evaluation.tables import make_console, print_metrics
 from vesalius.runs.checkpoints import load_checkpoint, restore_model
 from vesalius.runs.folder import RunFolder, write_json
 from vesalius.runs.inference import inference_device, predict
@@ -50,7 +49,7 @@ def _evaluate(folder: RunFolder) -> None:
     predictions["test"].to_csv(folder.predictions / "test.csv", index=False)
     write_json(folder.path / "metrics.json", metrics)
     save_figures(draw(metrics, predictions["test"], data, facts, folder.path), folder.figures)
-    console = Console()
+    console = make_console()
     print_metrics(metrics, console)
     if not elsewhere:
         console.print(_comparison(metrics["test"], run.metrics["test"]), highlight=False)

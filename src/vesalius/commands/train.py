@@ -9,14 +9,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import yaml
-from rich.console import Console
 
 from vesalius.config.build import build, build_named
 from vesalius.config.errors import InputError
 from vesalius.config.targets import check_config
 from vesalius.data.classification import ClassificationData
 from vesalius.data.splits import write_split
-from vesalius.evaluation.tables import print_metrics
+from vesalius.evaluation.tables import make_console, print_metrics
 from vesalius.models.classifier import CNNClassifier
 from vesalius.runs.checkpoints import Passport, load_checkpoint, restore_model
 from vesalius.runs.folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
@@ -85,7 +84,7 @@ def _start_from(model: CNNClassifier, config: dict[str, Any]) -> None:
         other = load_checkpoint(RunFolder(config["init_from"]).checkpoints / "best.ckpt")
         skipped = model.load_initial(other["state_dict"])
         if skipped:
-            Console(stderr=True).print(f"init_from: left out, as the shapes differ: {', '.join(skipped)}")
+            make_console(stderr=True).print(f"init_from: left out, as the shapes differ: {', '.join(skipped)}")
 
 
 def _finish(folder: RunFolder, data: ClassificationData, loggers: dict[str, Any]) -> None:
@@ -106,7 +105,7 @@ def _finish(folder: RunFolder, data: ClassificationData, loggers: dict[str, Any]
     save_figures(figures, folder.figures)
     for tracker in loggers.values():
         tracker.finish(metrics, figures)
-    console = Console()
+    console = make_console()
     print_metrics(metrics, console)
     console.print(f"Run folder: {folder.path}", soft_wrap=True, highlight=False)
 

@@ -85,7 +85,7 @@ def _call_problems(node: Mapping[str, Any], key: str) -> Iterator[str]:
     given = {name: value for name, value in node.items() if name not in _HYDRA_KEYS}
     parameters = signature.parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    hints = _hints(target)
+    hints = _hints(target, signature)
     for name, value in given.items():
         if name in parameters:
             if name in hints and not _fits(value, hints[name]):
@@ -101,11 +101,13 @@ def _call_problems(node: Mapping[str, Any], key: str) -> Iterator[str]:
             yield f"{key}.{name} is missing: {node['_target_']} needs it."
 
 
-def _hints(target: Any) -> dict[str, Any]:
+def _hints(target: Any, signature: inspect.Signature) -> dict[str, Any]:
     try:
-        return get_type_hints(target.__init__ if inspect.isclass(target) else target)
+        written = get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (NameError, TypeError, AttributeError):
-        return {}
+        written = {}
+    # A class that hands options on may take a wider type than the signature that it passes off as its own.
+    return {name: parameter.annotation for name, parameter in signature.parameters.items()} | written
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -113,6 +115,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, Mapping) and "_target_" in value:
         return True
     origin = get_origin(hint)
+    if hint is Any or hint is inspect.Parameter.empty:
+        return True
     if origin is Literal:
         return value in get_args(hint)
     if origin in (Union, types.UnionType):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -154,13 +155,17 @@ class ClassificationData(pl.LightningDataModule):
 
     def loader(self, split: Split) -> DataLoader[Batch]:
         """Every sample of a split once, in the order of the table: for validation and for final numbers."""
-        assert self.dataset is not None
         batches = list(torch.split(self.rows(split), self.eval_batch_size))
-        return DataLoader(self.dataset, batch_size=None, sampler=batches)
+        return self._loader(batches)
+
+    def _loader(self, sampler: Iterable[Tensor]) -> DataLoader[Batch]:
+        assert self.dataset is not None
+        # A loader draws a seed for workers, of which there are none, whenever it is iterated. From a generator of its
+        # own, so that dropout's numbers do not depend on how often that was.
+        return DataLoader(self.dataset, batch_size=None, sampler=sampler, generator=torch.Generator())
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches in an order that is a function of (seed, epoch) alone."""
-        assert self.dataset is not None
         trainer = self.trainer
         sampler = EpochSampler(
             self.rows("train"),
@@ -171,7 +176,7 @@ class ClassificationData(pl.LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
-        return DataLoader(self.dataset, batch_size=None, sampler=sampler)
+        return self._loader(sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation split."""

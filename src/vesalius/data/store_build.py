@@ -97,10 +97,11 @@ def build(
 
 
 def bad_samples(reasons: list[str]) -> list[str]:
-    """A sentence for each sample that cannot be used, as many as a person may want to read."""
+    """A sentence for each sample that cannot be used, as many as a person may want to read, and the other way out."""
     rest = len(reasons) - _REASONS_SHOWN
-    more = [f"{rest} more samples cannot be decoded: see to the first ones, or set `data.on_bad_file=skip`."]
-    return reasons[:_REASONS_SHOWN] + (more if rest > 0 else [])
+    more = f"{rest} more samples cannot be decoded. " if rest > 0 else ""
+    out = [f"{more}To leave out all that cannot be decoded: data.on_bad_file=skip."]
+    return reasons[:_REASONS_SHOWN] + (out if reasons else [])
 
 
 def _fill(

@@ -18,6 +18,16 @@ OVERALL = FAMILIES
 PER_CLASS = ("recall", "precision")
 
 
+def make_console(stderr: bool = False) -> Console:
+    """Where commands print: as wide as the terminal, or as the table where there is none."""
+    import sys
+
+    from rich.console import Console
+
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, width=None if terminal else 110)
+
+
 def print_metrics(metrics: Mapping[str, Any], console: Console, split: str = "test") -> None:
     """Print a run's final numbers beside those of its baselines.
 

@@ -25,7 +25,13 @@ class Generators(Callback):
         return {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            "numpy": [str(name), torch.from_numpy(np.asarray(keys, dtype=np.int64)), int(position), int(has_gauss), float(cached)],
+            "numpy": [
+                str(name),
+                torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+                int(position),
+                int(has_gauss),
+                float(cached),
+            ],
             "python": [version, list(internal), gauss],
         }
 

@@ -41,8 +41,7 @@ def enter(work: Callable[[Path], None], arguments: list[str]) -> int:
     Returns:
         0 done; what a `VesaliusError` says; 130 or 143 when interrupted; 1 after anything else, with its traceback.
     """
-    gc.freeze()  # what was imported is never garbage
-    gc.enable()
+    gc.enable()  # off during the imports: see vesalius.commands
     (folder,) = arguments
     _catch_signals()
     _quiet()

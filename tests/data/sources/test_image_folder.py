@@ -194,3 +194,13 @@ def test_the_real_blood_cells():
         Path(name).name.startswith(group) for name, group in zip(table["sample_id"], table["group_id"], strict=True)
     )
     assert source.load(table.iloc[0]).shape[0] == 3
+
+
+def test_an_empty_split_folder_is_named_and_not_filled_from_another(tmp_path):
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / split / name / "x.png")
+    (tmp_path / "test/a").mkdir(parents=True)
+    with pytest.raises(InputError, match="test holds no image"):
+        ImageFolder(str(tmp_path))

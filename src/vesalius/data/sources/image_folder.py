@@ -148,6 +148,9 @@ class ImageFolder(Source):
             (SPLIT_FOLDERS[folder.name.lower()], folder) for folder in splits
         ] or [(None, self.root)]
         files = []
+        if splits:
+            empty = [f for f in _folders(self.root) if f.name.lower() in SPLIT_FOLDERS and f not in splits]
+            problems += [f"the split folder {folder} holds no image: fill or delete it." for folder in empty]
         for split, parent in parents:
             loose = [entry.name for entry in os.scandir(parent) if entry.is_file() and self._is_image(entry.name)]
             if loose:

@@ -1,0 +1,114 @@
+"""Whole runs as a user starts, stops, resumes, sweeps and judges them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+SMALL = [
+    "data.source.patients=32",
+    "data.source.slices=2",
+    "data.source.image_size=28",
+    "trainer=cpu",
+    "logger=none",
+    "evaluation.baselines=false",
+]
+
+
+def run_folders(root):
+    return sorted(path.parent for path in root.glob("runs/**/config.yaml") if "evaluations" not in path.parts)
+
+
+def test_train_then_evaluate_gives_the_same_numbers(vesalius, tmp_path):
+    trained = vesalius("train", *SMALL, "trainer.max_epochs=2", "name=first", "logger=wandb")
+    assert trained.returncode == 0, trained.stderr
+    assert "auroc" in trained.stdout
+    (folder,) = run_folders(tmp_path)
+    assert folder.parent.name == "first"
+    assert str(folder) in trained.stdout.replace("\n", "")
+    assert list(folder.glob("wandb/offline-run-*"))
+    assert not list(folder.glob("checkpoints/*-v1.ckpt"))
+
+    judged = vesalius("evaluate", f"run={folder}")
+    assert judged.returncode == 0, judged.stderr
+    assert "Equal to the run's own test metrics." in judged.stdout
+    (again,) = folder.glob("evaluations/*/metrics.json")
+    assert json.loads(again.read_text())["test"] == json.loads((folder / "metrics.json").read_text())["test"]
+
+    elsewhere = vesalius("evaluate", f"run={folder}", "data=lesions", *SMALL[:3], "data.source.seed=5")
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    other = max(folder.glob("evaluations/*/predictions/test.csv"), key=lambda path: path.stat().st_mtime)
+    assert len(pd.read_csv(other)) == 64  # all of the new data is test data
+
+    unlike = vesalius("evaluate", f"run={folder}", "data=lesions", "data.source.patients=32", "data.source.slices=2")
+    assert unlike.returncode == 2
+    assert "data.image_size=28" in unlike.stderr
+
+    done = vesalius("train", f"resume={folder}")
+    assert done.returncode == 2
+    assert "nothing to resume" in done.stderr
+
+
+def test_a_stopped_run_says_so_and_goes_on(vesalius, tmp_path):
+    command = [sys.executable, "-m", "vesalius.cli", "train", *SMALL, "trainer.max_epochs=60"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=os.environ, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/*/*/history.csv")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Traceback" not in said
+    (folder,) = run_folders(tmp_path)
+    assert json.loads((folder / "state.json").read_text())["state"] == "interrupted"
+
+    changed = vesalius("train", f"resume={folder}", "seed=3")
+    assert changed.returncode == 2
+    assert "init_from" in changed.stderr
+
+    resumed = vesalius("train", f"resume={folder}")
+    assert resumed.returncode == 0, resumed.stderr
+    state = json.loads((folder / "state.json").read_text())
+    assert (state["state"], state["attempt"]) == ("done", 2)
+    assert pd.read_csv(folder / "history.csv")["epoch"].tolist() == list(range(60))
+    assert run_folders(tmp_path) == [folder]
+
+
+def test_a_failing_job_does_not_end_a_sweep(vesalius, tmp_path):
+    swept = vesalius("train", "-m", *SMALL, "trainer.max_epochs=1", "data.source.patients=4,32", "seed=0,1")
+    assert swept.returncode == 1
+    assert "data.source.patients=4" in swept.stderr
+    finished = [path for path in run_folders(tmp_path) if (path / "metrics.json").is_file()]
+    assert len(finished) == 2
+    seeds = {(path / "config.yaml").read_text().split("seed: ")[1][0] for path in finished}
+    assert seeds == {"0", "1"}
+
+
+def test_the_data_of_a_refused_config_is_never_touched(vesalius, tmp_path):
+    done = vesalius("train", "+model.net.widht=3", "trainer.max_epochs=many", "monitor.name=val/auc")
+    assert done.returncode == 2
+    assert "expected a whole number" in done.stderr
+    assert "widht" in done.stderr
+    assert not run_folders(tmp_path)
+
+
+@pytest.mark.parametrize("given", ["true", "false"])
+def test_init_from_starts_a_new_run_from_anothers_weights(vesalius, tmp_path, given):
+    if given == "false":
+        done = vesalius("train", *SMALL, "init_from=nowhere")
+        assert done.returncode == 2
+        assert "nowhere is not a run folder" in done.stderr
+        return
+    first = vesalius("train", *SMALL, "trainer.max_epochs=1")
+    (folder,) = run_folders(tmp_path)
+    second = vesalius("train", *SMALL, "trainer.max_epochs=1", f"init_from={folder}", "model.optimizer.lr=1e-12")
+    assert first.returncode == second.returncode == 0, second.stderr
+    losses = [pd.read_csv(path / "history.csv")["train/loss"][0] for path in run_folders(tmp_path)]
+    assert losses[1] < losses[0]
