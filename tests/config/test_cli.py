@@ -84,7 +84,11 @@ def test_an_unknown_verb_gets_the_nearest_one(vesalius):
 
 @pytest.mark.parametrize(
     ("line", "offered"),
-    [("vesalius dat", "data="), ("vesalius trainer=", "trainer=cpu"), ("vesalius model.opt", "model.optimizer.")],
+    [
+        ("vesalius callb", "callbacks="),
+        ("vesalius trainer=", "trainer=cpu"),
+        ("vesalius model.opt", "model.optimizer."),
+    ],
 )
 def test_completion_offers_groups_options_and_keys(line, offered):
     done = subprocess.run(

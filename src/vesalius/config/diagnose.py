@@ -4,6 +4,7 @@ Hydra stops at the first bad override. Nothing here runs for a command line with
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -151,13 +152,12 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _composition_problem(verb: str, error: BaseException) -> str:
+    """Hydra's words, or ours where a config file brings in a key that is none."""
     text = " ".join(str(error).split())
-    cause = error.__cause__
-    while cause is not None:
-        key = getattr(cause, "key", None)
-        text = f"{text}: {' '.join(str(cause).split())}" if str(cause) not in text else text
-        if key is not None:
-            text += did_you_mean(str(key), root_keys(verb))
-            break
-        cause = cause.__cause__
-    return text
+    if error.__cause__ is not None and str(error.__cause__) not in str(error):
+        text = f"{text}: {' '.join(str(error.__cause__).split())}"
+    unknown = re.search(r"In '([^']+)'.*Key '([^']+)' (?:is )?not in", text)
+    if unknown is None:
+        return text
+    file, key = unknown.groups()
+    return f"{file}.yaml: {key!r} is not a part of the config.{did_you_mean(key, root_keys(verb))}"
