@@ -15,8 +15,9 @@ install: .venv/installed
 demo: install   ## train the default network on the built-in phantom, a few minutes
 	$(BIN)/vesalius train
 
+# One thread a worker: two workers that wait for each other's cores are several times slower.
 test: install   ## all tests but the minutes-long ones; no network, no GPU
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: install
 	$(BIN)/ruff check .
