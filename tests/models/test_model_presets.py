@@ -11,7 +11,7 @@ from vesalius.config.targets import target_problems
 from vesalius.models.nets.preprocess import Preprocess
 
 FOLDER = Path(__file__).parents[2] / "conf" / "model"
-PRESETS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+PRESETS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "base")
 
 
 def load(name):

@@ -69,3 +69,34 @@ def test_json_refuses_nan_and_leaves_the_old_file(tmp_path):
         write_json(tmp_path / "a.json", {"value": float("nan")})
     assert json.loads((tmp_path / "a.json").read_text()) == {"value": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Folders whose work was started, instead of starting it."""
+    from vesalius.runs import launch
+
+    paths = []
+    monkeypatch.setattr(launch, "_work", lambda verb, path: paths.append(path) or 0)
+    return paths
+
+
+def test_resume_auto_starts_goes_on_and_is_content_with_what_is_done(started, tmp_path):
+    from vesalius.runs.launch import launch
+
+    config = {"seed": 0, "resume": "auto"}
+    for _ in range(2):  # a new run; the same one again
+        assert launch("train", config, ["resume=auto"], tmp_path / "run")[0] == 0
+    assert started == [tmp_path / "run"] * 2
+    write_json(tmp_path / "run/state.json", {"state": "done"})
+    assert launch("train", config, ["resume=auto"], tmp_path / "run")[0] == 0
+    assert len(started) == 2
+
+
+def test_a_sweeps_objective_is_the_monitored_metric_of_the_best_checkpoint(started, tmp_path):
+    from vesalius.runs.launch import launch
+
+    write = {"monitor": {"name": "val/auroc", "best": 0.7}, "test": {"auroc": {"value": 0.9}}}
+    (tmp_path / "run").mkdir()
+    write_json(tmp_path / "run/metrics.json", write)
+    assert launch("train", {"seed": 0}, [], tmp_path / "run") == (0, 0.7)

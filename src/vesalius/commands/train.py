@@ -55,7 +55,8 @@ def _train(folder: RunFolder) -> None:
         fingerprint=data.source.fingerprint(),
         seed=config["seed"],
     )
-    loggers = build_named(config["logger"], "logger") if rank() == 0 else {}
+    rehearsal = bool(config["trainer"].get("fast_dev_run"))
+    loggers = build_named(config["logger"], "logger") if rank() == 0 and not rehearsal else {}
     fixed = [Generators(), History(), EpochProgress(), Passport(config, data.facts, origin)]
     trainer: pl.Trainer = build(
         config["trainer"],
@@ -73,7 +74,7 @@ def _train(folder: RunFolder) -> None:
     if not last.exists():
         _start_from(model, config)
     trainer.fit(model, datamodule=data, ckpt_path=str(last) if last.exists() else None)
-    if rank() == 0 and not config["trainer"].get("fast_dev_run"):
+    if rank() == 0 and not rehearsal:
         _finish(folder, data, loggers)
 
 

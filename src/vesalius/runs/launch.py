@@ -27,8 +27,9 @@ def launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Pat
         The exit code, and the monitored metric of the best checkpoint (NaN where there is none), a sweep's objective.
     """
     folder = _folder(config, overrides, path)
-    code = _work(verb, folder.path)
-    return code, _objective(folder.path)
+    if config.get("resume") == "auto" and folder.state.get("state") == "done":
+        return 0, _objective(folder.path)  # a requeued job finds its work done
+    return _work(verb, folder.path), _objective(folder.path)
 
 
 def _folder(config: Mapping[str, Any], overrides: list[str], path: Path) -> RunFolder:
@@ -44,7 +45,7 @@ def _folder(config: Mapping[str, Any], overrides: list[str], path: Path) -> RunF
             f"resume goes on with the frozen config of {folder.path}, so nothing can be changed: leave out "
             f"{' '.join(changed)}, or start a new run from its weights with init_from={folder.path}."
         )
-    if folder.state.get("state") == "done":
+    if folder.state.get("state") == "done" and resume != "auto":
         raise InputError(f"{folder.path} is done: there is nothing to resume.")
     return folder
 
