@@ -41,6 +41,8 @@ def test_both_mistakes_are_named_with_their_cure(vesalius, tmp_path):
         (["model.optimizer.lr.x=3"], "Did you mean 'model.optimizer.lr'?"),
         (["data=medmnist"], "data.source.name has no value"),
         (["-m", "trainer=cpu,gup"], "Did you mean 'gpu'?"),
+        (["-m", "seed=1,b"], "could not be converted to Integer"),
+        (["seed=-1"], "must lie between 0"),
         (["+foo=1", "--cfg", "job"], "'foo' is not a part of the config"),
         (["--config-dir", "nowhere"], "there is no such folder"),
     ],
@@ -60,6 +62,19 @@ def test_a_typo_in_the_users_own_yaml_is_refused(vesalius, tmp_path):
     assert done.returncode == 2
     assert "trianer" in done.stderr
     assert "Did you mean 'trainer'?" in done.stderr
+
+
+@pytest.mark.parametrize("setting", ["hydra/job_logging=default", "hydra.run.dir=somewhere"])
+def test_hydras_own_settings_are_left_to_hydra(vesalius, setting):
+    done = vesalius("train", setting, "+trainer.limit_val_batches=2", "--cfg", "job")
+    assert done.returncode == 0, done.stderr
+
+
+def test_evaluating_a_misspelt_run_makes_no_folder(vesalius, tmp_path):
+    done = vesalius("evaluate", "run=mispelt/run")
+    assert done.returncode == 2
+    assert "is not a run folder" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_users_own_config_dir_composes(vesalius, tmp_path):

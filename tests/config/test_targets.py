@@ -54,6 +54,20 @@ def test_the_monitored_metric_must_be_one_of_the_models():
         check_config({"model": model, "monitor": {"name": "val/auroc", "mode": "up"}})
 
 
+@pytest.mark.parametrize(
+    "callbacks", [{}, {"best": None, "last": {"filename": "last"}}, {"best": {"filename": "other"}}]
+)
+def test_the_two_checkpoints_that_everything_rests_on_are_there(callbacks):
+    with pytest.raises(InputError, match=r"callbacks\.(best|last) is needed"):
+        check_config({"callbacks": callbacks})
+
+
+def test_what_the_builder_provides_is_not_for_the_config():
+    node = {"_target_": "vesalius.runs.trainer.Trainer", "logger": False}
+    (problem,) = target_problems(node, "trainer")
+    assert "Vesalius sets this itself" in problem
+
+
 def test_no_omegaconf_type_reaches_a_constructor():
     built = build({"_target_": "builtins.dict", "a": [1, {"b": [2]}]}, "part")
     assert type(built["a"]) is list

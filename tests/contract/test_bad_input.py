@@ -98,6 +98,29 @@ def test_labels_without_images_are_refused(run_training, broken_root):
     assert "gone.png" in said
 
 
+def test_skipped_images_are_listed(run_training, broken_root):
+    (broken_root / "train/a/empty.png").touch()
+    folder = run_training([*SMALL, f"data.source.root={broken_root}", "data.on_bad_file=skip"])
+    assert "train/a/empty.png" in (folder.path / "skipped.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("data.eval_batch_size=0", "data.eval_batch_size=0"),
+        ("evaluation.decision=youden", "needs two classes"),
+        ("evaluation.decision=yuoden", "use argmax, youden"),
+        ("trainer.precision=bf17", "precision"),
+        ("trainer.accelerator=tpu", "trainer"),
+        ("init_from=nowhere", "is not a run folder"),
+    ],
+)
+def test_what_would_fail_after_training_is_refused_before(run_training, image_root, tmp_path, override, said):
+    with pytest.raises(InputError, match=said):
+        run_training([*SMALL, f"data.source.root={image_root}", override], "refused")
+    assert not (tmp_path / "refused").exists()
+
+
 def test_a_learning_rate_that_diverges_ends_with_1_and_keeps_what_was_good(run_training, data_overrides, tmp_path):
     overrides = ["data=medmnist", *data_overrides["medmnist"], "data.batch_size=16", "trainer=cpu", "logger=none"]
     overrides += ["trainer.max_epochs=30", "model.optimizer.lr=1e18", "trainer.precision=32-true"]

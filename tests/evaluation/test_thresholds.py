@@ -67,13 +67,15 @@ def test_argmax_is_one_half() -> None:
 def test_threshold_lies_on_no_score() -> None:
     for seed in range(5):
         table = validation(seed, ties=True)
-        for rule in ("youden", "sensitivity=0.95", "specificity=0.95"):
+        for rule in ("youden", "sensitivity@0.95", "specificity@0.95"):
             threshold = choose_threshold(table, rule)
             assert 0 <= threshold <= 1
             assert not np.isclose(table["prob/malignant"], threshold, atol=1e-12).any()
 
 
-@pytest.mark.parametrize("rule", ["best", "sensitivity", "sensitivity=2", "sensitivity=high", "specificity=0", ""])
+@pytest.mark.parametrize(
+    "rule", ["best", "sensitivity", "sensitivity@2", "sensitivity@high", "specificity@0", "sensitivity=0.95", ""]
+)
 def test_unknown_rules_are_refused(rule: str) -> None:
     with pytest.raises(InputError, match="youden"):
         choose_threshold(validation(0), rule)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -54,13 +55,28 @@ def test_state_tells_how_it_ended(folder, error, state, reason):
     assert folder.state["attempt"] == 2
 
 
-def test_a_discarded_folder_is_gone_but_never_with_anything_of_value(folder):
-    (folder.path / "keep.txt").write_text("mine")
+def test_a_folder_with_other_files_is_refused_and_left_as_it_is(tmp_path):
+    (tmp_path / "split.csv").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        RunFolder.create(tmp_path, {}, [])
+    assert (tmp_path / "split.csv").read_text() == "mine"
+
+
+def test_a_discarded_folder_is_gone(folder):
+    with folder.attempt():
+        pass
     folder.discard()
-    assert [path.name for path in folder.path.iterdir()] == ["keep.txt"]
-    (folder.path / "keep.txt").unlink()
-    RunFolder.create(folder.path, {}, []).discard()
     assert not folder.path.exists()
+
+
+def test_a_run_that_is_being_worked_on_is_told_from_one_that_was_killed(folder):
+    assert not folder.alive
+    with folder.attempt():
+        command = Path("/proc/self/cmdline")
+        assert folder.alive == (not command.exists() or b"vesalius" in command.read_bytes())
+        write_json(folder.path / "state.json", {**folder.state, "pid": 2**22 - 1})
+        assert not folder.alive
+    assert not folder.alive
 
 
 def test_json_refuses_nan_and_leaves_the_old_file(tmp_path):
@@ -77,7 +93,7 @@ def started(monkeypatch):
     from vesalius.runs import launch
 
     paths = []
-    monkeypatch.setattr(launch, "_work", lambda verb, path: paths.append(path) or 0)
+    monkeypatch.setattr(launch, "_work", lambda verb, folder: paths.append(folder.path) or 0)
     return paths
 
 
@@ -93,10 +109,9 @@ def test_resume_auto_starts_goes_on_and_is_content_with_what_is_done(started, tm
     assert len(started) == 2
 
 
-def test_a_sweeps_objective_is_the_monitored_metric_of_the_best_checkpoint(started, tmp_path):
-    from vesalius.runs.launch import launch
+def test_a_sweeps_objective_is_the_monitored_metric_of_the_best_checkpoint(monkeypatch, tmp_path):
+    from vesalius.runs import launch
 
-    write = {"monitor": {"name": "val/auroc", "best": 0.7}, "test": {"auroc": {"value": 0.9}}}
-    (tmp_path / "run").mkdir()
-    write_json(tmp_path / "run/metrics.json", write)
-    assert launch("train", {"seed": 0}, [], tmp_path / "run") == (0, 0.7)
+    written = {"monitor": {"name": "val/auroc", "best": 0.7}, "test": {"auroc": {"value": 0.9}}}
+    monkeypatch.setattr(launch, "_work", lambda verb, folder: write_json(folder.path / "metrics.json", written) or 0)
+    assert launch.launch("train", {"seed": 0}, [], tmp_path / "run") == (0, 0.7)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import wandb
 
-from vesalius.runs.tracking import WandbTracker, choose_mode
+from vesalius.runs.tracking import WandbTracker, choose_mode, without_paths
 
 
 @pytest.fixture
@@ -54,16 +54,51 @@ def test_a_run_is_written_offline_with_config_metrics_and_figures(tmp_path: Path
         assert expected in content
 
 
-def test_a_tracker_that_fails_never_stops_the_run(tmp_path: Path, monkeypatch):
-    real = wandb.init
-
+def test_a_tracker_that_fails_never_stops_the_run(tmp_path: Path, monkeypatch, caplog):
     def broken(**options):
-        if options.get("mode") != "disabled":
-            raise wandb.errors.CommError("no")
-        return real(**options)
+        raise wandb.errors.CommError("no")
 
     monkeypatch.setattr(wandb, "init", broken)
     tracker = WandbTracker(mode="offline")
     tracker.begin(tmp_path, {}, "name")
     tracker.log_metrics({"val/auroc": 0.5})
     tracker.finish({}, {})
+    assert caplog.text.count("W&B is off") == 1
+
+
+def test_online_that_fails_goes_on_offline(tmp_path: Path, monkeypatch):
+    real = wandb.init
+
+    def broken(**options):
+        if options["mode"] == "online":
+            raise wandb.errors.CommError("wrong key")
+        return real(**options)
+
+    monkeypatch.setattr(wandb, "init", broken)
+    monkeypatch.setattr("vesalius.runs.tracking.choose_mode", lambda wanted: ("online", None))
+    tracker = WandbTracker(mode="online")
+    tracker.begin(tmp_path, {}, "name")
+    tracker.finish({}, {})
+    assert not tracker.failed
+    assert list(tmp_path.glob("wandb/offline-run-*"))
+
+
+def test_a_resumed_run_is_the_same_one(tmp_path: Path):
+    ids = []
+    for _ in range(2):
+        tracker = WandbTracker(mode="offline")
+        tracker.begin(tmp_path, {}, "name")
+        ids.append(tracker.experiment.id)
+        tracker.finish({}, {})
+    assert ids[0] == ids[1]
+
+
+def test_no_path_of_the_users_is_sent(tmp_path: Path):
+    config = {"data": {"source": {"root": "/home/me/patients", "name": "x/y"}}, "init_from": None}
+    assert without_paths(config) == {"data": {"source": {"root": "patients", "name": "x/y"}}, "init_from": None}
+    tracker = WandbTracker(mode="offline")
+    tracker.begin(tmp_path, config, "name")
+    tracker.finish({}, {})
+    for path in tmp_path.glob("wandb/offline-run-*/**/*"):
+        if path.is_file() and path.suffix != ".log":
+            assert b"/home/me" not in path.read_bytes(), path

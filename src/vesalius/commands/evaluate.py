@@ -1,5 +1,6 @@
 """`python -m vesalius.commands.evaluate DIR`: judge a finished run again, from its folder alone or on other data."""
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from vesalius.config.targets import check_config
 from vesalius.data.classification import ClassificationData
 from vesalius.evaluation.tables import make_console, print_metrics
 from vesalius.runs.checkpoints import load_checkpoint, restore_model
-from vesalius.runs.folder import RunFolder, write_json
+from vesalius.runs.folder import METRICS, SPLIT, RunFolder, write_json
 from vesalius.runs.inference import inference_device, predict
 from vesalius.runs.process import enter
 from vesalius.runs.results import draw, judge, judge_baselines, save_figures
+
+logger = logging.getLogger("vesalius")
 
 
 def evaluate(path: Path) -> None:
@@ -33,21 +36,29 @@ def _evaluate(folder: RunFolder) -> None:
     config = folder.config
     check_config(config)
     run = RunFolder(config["run"])
-    checkpoint = load_checkpoint(run.checkpoints / "best.ckpt")
+    checkpoint = load_checkpoint(run.best)
     trained, facts = checkpoint["config"], Facts.from_dict(checkpoint["facts"])
     elsewhere = config["data"] is not None
     data: ClassificationData = build(config["data"] or trained["data"], "data")
+    if elsewhere and data.source.fingerprint() == checkpoint["provenance"]["data"]:
+        raise InputError(
+            "data: these are the very images that the run was trained on: leave out data=... to judge its test split."
+        )
     data.setup("test" if elsewhere else None)
     _check_fit(data, facts)
+    if elsewhere:
+        _warn_of_known_patients(data, run)
     model, device = restore_model(checkpoint), inference_device(trained["trainer"])
     predictions = {"test": predict(model, data, "test", facts, device)}
     decision = run.metrics["decision"]["threshold"]
     metrics = judge(predictions, facts, {"decision": decision})
-    if config["evaluation"]["baselines"] and not elsewhere:
+    if config["baselines"]:
+        if elsewhere:
+            raise InputError("baselines=true: baselines are fitted on the run's own training data: leave out data=...")
         metrics["baselines"] = judge_baselines(data, predictions["test"], facts, trained["seed"])
     folder.predictions.mkdir()
     predictions["test"].to_csv(folder.predictions / "test.csv", index=False)
-    write_json(folder.path / "metrics.json", metrics)
+    write_json(folder.path / METRICS, metrics)
     save_figures(draw(metrics, predictions["test"], data, facts, folder.path), folder.figures)
     console = make_console()
     print_metrics(metrics, console)
@@ -69,6 +80,11 @@ def _check_fit(data: ClassificationData, facts: Facts) -> None:
             f"data: images have {data.store.shape[0]} channels, the run's had {facts.channels}: "
             f"set data.channels={facts.channels}."
         )
+    if data.value_max != facts.value_max:
+        problems.append(
+            f"data: pixels reach {data.value_max:g}, the run's reached {facts.value_max:g}: "
+            "convert the files to the same depth."
+        )
     if tuple(data.store.shape[1:]) != facts.image_size:
         problems.append(
             f"data: images are {'x'.join(map(str, data.store.shape[1:]))} pixels, the run's were "
@@ -76,6 +92,19 @@ def _check_fit(data: ClassificationData, facts: Facts) -> None:
         )
     if problems:
         raise InputError(problems)
+
+
+def _warn_of_known_patients(data: ClassificationData, run: RunFolder) -> None:
+    """Ids may agree by chance from one hospital to another; the user knows, we do not."""
+    split = pd.read_csv(run.path / SPLIT, dtype=str)
+    trained = set(split.loc[split["split"] != "test", "group_id"])
+    known = trained & set(data.table["group_id"].astype(str))
+    if known:
+        logger.warning(
+            "%d patients have the ids of patients that the run was trained on. If they are the same, these numbers are "
+            "too good.",
+            len(known),
+        )
 
 
 def _comparison(now: dict[str, Any], before: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytorch_lightning as pl
 import yaml
 
@@ -16,6 +17,7 @@ from vesalius.config.targets import check_config
 from vesalius.data.classification import ClassificationData
 from vesalius.data.splits import write_split
 from vesalius.evaluation.tables import make_console, print_metrics
+from vesalius.evaluation.thresholds import check_rule
 from vesalius.models.classifier import CNNClassifier
 from vesalius.runs.checkpoints import Passport, load_checkpoint, restore_model
 from vesalius.runs.folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
@@ -30,6 +32,7 @@ from vesalius.runs.results import draw, judge, judge_baselines, save_figures
 def train(path: Path) -> None:
     """Do all of one run; what is in the folder already is continued."""
     folder = RunFolder(path)
+    first = not folder.state
     try:
         check_config(folder.config)
         if rank() == 0:
@@ -38,7 +41,7 @@ def train(path: Path) -> None:
         else:
             _train(folder)
     except InputError:
-        if not folder.checkpoints.exists() and rank() == 0:
+        if first and rank() == 0 and not folder.checkpoints.exists():
             folder.discard()
         raise
 
@@ -47,7 +50,25 @@ def _train(folder: RunFolder) -> None:
     config = folder.config
     log_to(folder.path / "logs" / f"rank{rank()}.log")
     pl.seed_everything(config["seed"], workers=True, verbose=False)
+    rehearsal = bool(config["trainer"].get("fast_dev_run"))
+    loggers = build_named(config["logger"], "logger") if rank() == 0 and not rehearsal else {}
+    passport = Passport()
+    trainer: pl.Trainer = build(
+        config["trainer"],
+        "trainer",
+        callbacks=[
+            Generators(),
+            History(),
+            EpochProgress(),
+            passport,
+            *build_named(config["callbacks"], "callbacks").values(),
+        ],
+        logger=list(loggers.values()),
+        default_root_dir=str(folder.path),
+    )
+    initial = None if config["init_from"] is None else load_checkpoint(RunFolder(config["init_from"]).best)
     data: ClassificationData = build(config["data"], "data")
+    check_rule(config["evaluation"]["decision"], data.source.task)
     data.setup()
     model: CNNClassifier = build(config["model"], "model", facts=data.facts)
     origin = provenance(
@@ -55,35 +76,28 @@ def _train(folder: RunFolder) -> None:
         fingerprint=data.source.fingerprint(),
         seed=config["seed"],
     )
-    rehearsal = bool(config["trainer"].get("fast_dev_run"))
-    loggers = build_named(config["logger"], "logger") if rank() == 0 and not rehearsal else {}
-    fixed = [Generators(), History(), EpochProgress(), Passport(config, data.facts, origin)]
-    trainer: pl.Trainer = build(
-        config["trainer"],
-        "trainer",
-        callbacks=[*fixed, *build_named(config["callbacks"], "callbacks").values()],
-        logger=list(loggers.values()),
-        default_root_dir=str(folder.path),
-    )
+    passport.fill(config, data.facts, origin)
+    last = folder.last if folder.last.exists() else None
+    if last is None:
+        _start_from(model, initial)
     if rank() == 0:
         write_json(folder.path / PROVENANCE, origin)
         write_split(data.table, folder.path / SPLIT)
+        if data.store.skipped:
+            skipped = pd.DataFrame(data.store.skipped, columns=["sample_id", "reason"])
+            skipped.to_csv(folder.path / "skipped.csv", index=False)
         for tracker in loggers.values():
             tracker.begin(folder.path, config, config["name"])
-    last = folder.checkpoints / "last.ckpt"
-    if not last.exists():
-        _start_from(model, config)
-    trainer.fit(model, datamodule=data, ckpt_path=str(last) if last.exists() else None)
+    trainer.fit(model, datamodule=data, ckpt_path=None if last is None else str(last))
     if rank() == 0 and not rehearsal:
         _finish(folder, data, loggers)
 
 
-def _start_from(model: CNNClassifier, config: dict[str, Any]) -> None:
-    """Weights of a fresh run: the net's own pretrained ones, then those of another run."""
+def _start_from(model: CNNClassifier, initial: dict[str, Any] | None) -> None:
+    """Weights of a fresh run: the net's own pretrained ones, then those of another run's checkpoint."""
     model.load_pretrained()
-    if config["init_from"] is not None:
-        other = load_checkpoint(RunFolder(config["init_from"]).checkpoints / "best.ckpt")
-        skipped = model.load_initial(other["state_dict"])
+    if initial is not None:
+        skipped = model.load_initial(initial["state_dict"])
         if skipped:
             make_console(stderr=True).print(f"init_from: left out, as the shapes differ: {', '.join(skipped)}")
 
@@ -91,7 +105,7 @@ def _start_from(model: CNNClassifier, config: dict[str, Any]) -> None:
 def _finish(folder: RunFolder, data: ClassificationData, loggers: dict[str, Any]) -> None:
     """Judge the best checkpoint: validation first, then the test split, once."""
     config = folder.config
-    checkpoint = load_checkpoint(folder.checkpoints / "best.ckpt")
+    checkpoint = load_checkpoint(folder.best)
     model, device = restore_model(checkpoint), inference_device(config["trainer"])
     predictions = {split: predict(model, data, split, data.facts, device) for split in ("val", "test")}
     folder.predictions.mkdir(exist_ok=True)
@@ -104,11 +118,11 @@ def _finish(folder: RunFolder, data: ClassificationData, loggers: dict[str, Any]
     write_json(folder.path / METRICS, metrics)
     figures = draw(metrics, predictions["test"], data, data.facts, folder.path)
     save_figures(figures, folder.figures)
-    for tracker in loggers.values():
-        tracker.finish(metrics, figures)
     console = make_console()
     print_metrics(metrics, console)
     console.print(f"Run folder: {folder.path}", soft_wrap=True, highlight=False)
+    for tracker in loggers.values():
+        tracker.finish(metrics, figures)
 
 
 if __name__ == "__main__":

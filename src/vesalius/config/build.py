@@ -29,7 +29,7 @@ def build(config: Mapping[str, Any], key: str, **provided: Any) -> Any:
             cause = cause.__cause__
         if isinstance(cause, VesaliusError):
             raise cause from error
-        if isinstance(cause, ValueError | TypeError) or _is_misconfiguration(cause):
+        if isinstance(cause, ValueError | TypeError | ImportError) or _is_misconfiguration(cause):
             raise InputError(f"{key}: {cause}") from error
         raise
 

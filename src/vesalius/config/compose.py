@@ -62,9 +62,24 @@ def freeze(config: DictConfig, choices: Mapping[str, Any]) -> Plain:
     plain: Plain = {str(key): value for key, value in frozen.items()}
     if "name" in plain:
         plain["name"] = _run_name(plain["name"], choices)
-    if plain.get("seed", 0) is None:
+    if plain["seed"] is None:
         plain["seed"] = secrets.randbelow(2**31)
-    return plain
+    if not 0 <= plain["seed"] < 2**32:
+        raise InputError(f"seed={plain['seed']}: must lie between 0 and 2**32 - 1, or be null for one at random.")
+    return {key: _absolute(value, key) for key, value in plain.items()}
+
+
+# Keys whose values name a file or a folder of the user's.
+PATH_KEYS = frozenset({"root", "index", "split_file", "cache_dir", "weights", "init_from", "run"})
+
+
+def _absolute(value: Any, key: str) -> Any:
+    """Paths as seen from anywhere: a run is judged and resumed from other folders than it was started in."""
+    if isinstance(value, dict):
+        return {name: _absolute(inner, name) for name, inner in value.items()}
+    if key in PATH_KEYS and isinstance(value, str) and Path(value).expanduser().exists():
+        return str(Path(value).expanduser().resolve())
+    return value
 
 
 def run_hydra(verb: str, arguments: list[str], work: Work) -> None:
@@ -76,8 +91,8 @@ def run_hydra(verb: str, arguments: list[str], work: Work) -> None:
     register_schemas()
     register_resolvers()
     overrides = _overrides(arguments)
-    if any(override.startswith("+") for override in overrides):
-        # Hydra accepts any key behind a plus; the schema does not.
+    if any(override.startswith("+") for override in overrides) or {"-m", "--multirun"} & set(arguments):
+        # Hydra accepts any key behind a plus, and a sweep finds its last job's mistake after the first job is done.
         _raise_problems(verb, arguments, overrides)
 
     refused: list[str] = []
@@ -140,9 +155,9 @@ def _check_root(verb: str, arguments: list[str], config: DictConfig) -> None:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """A refused job leaves nothing behind; Hydra has made its folder before anyone is asked."""
-    for one in (folder, folder.parent):
-        if not one.is_dir() or any(one.iterdir()):
+    """A refused job leaves nothing behind; Hydra has made its folder, and those around it, before anyone is asked."""
+    for one in (folder, *folder.parents):
+        if not one.is_dir() or any(one.iterdir()) or one == Path.cwd():
             return
         one.rmdir()
 

@@ -62,15 +62,21 @@ def _problems(verb: str, overrides: list[str], searchpath: list[str], folders: l
     parsed: list[Override] = []
     for text in overrides:
         try:
-            parsed.append(OverridesParser.create().parse_override(text))
+            override = OverridesParser.create().parse_override(text)
         except HydraException:
             yield f"'{text}' is not an override that Hydra can read: write key=value, and quote special characters."
+            continue
+        # Hydra's own settings are its own to check; where it should search for configs matters here too.
+        if override.key_or_group == "hydra.searchpath":
+            searchpath.append(text)
+        elif override.key_or_group.split("/")[0].split(".")[0] != "hydra":
+            parsed.append(override)
     groups = [override for override in parsed if any((folder / override.key_or_group).is_dir() for folder in folders)]
     good_groups: list[str] = list(searchpath)
     for override in groups:
         bad = list(_bad_options(folders, override))
         yield from bad
-        choice = _first_value(override)
+        choice = next(iter(_values(override)), None)
         if not bad and isinstance(choice, str):
             try:
                 compose(verb, [*good_groups, f"{override.key_or_group}={choice}"])
@@ -83,24 +89,29 @@ def _problems(verb: str, overrides: list[str], searchpath: list[str], folders: l
         yield _composition_problem(verb, error)
         return
     for override in parsed:
-        if override not in groups and not override.key_or_group.startswith("hydra."):
+        if override not in groups:
             found = list(_value_problem(verb, base, override))
             yield from found
             if not found and not override.is_delete():
-                OmegaConf.update(base, override.key_or_group, _first_value(override), force_add=True)
+                OmegaConf.update(base, override.key_or_group, next(iter(_values(override)), None), force_add=True)
     yield from missing_values(base)
 
 
 def _bad_options(folders: list[Path], override: Override) -> Iterator[str]:
     options = [path.stem for folder in folders for path in (folder / override.key_or_group).glob("*.yaml")]
-    values = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
-    for value in values:
+    for value in _values(override):
         if isinstance(value, str) and value != "null" and value not in options:
             yield f"{override.key_or_group}={value}: there is no such option.{did_you_mean(value, options)}"
 
 
-def _first_value(override: Override) -> Any:
-    return next(iter(override.sweep_iterator())) if override.is_sweep_override() else override.value()
+def _values(override: Override) -> list[Any]:
+    """What an override would set, once for each job of a sweep; nothing where only a sweeper can tell."""
+    if not override.is_sweep_override():
+        return [override.value()]
+    try:
+        return list(override.sweep_iterator())
+    except HydraException:
+        return []
 
 
 def _value_problem(verb: str, base: DictConfig, override: Override) -> Iterator[str]:
@@ -123,12 +134,13 @@ def _value_problem(verb: str, base: DictConfig, override: Override) -> Iterator[
             yield f"{here}: there is no such key.{did_you_mean(here, [*siblings, *_leaves(base)])}"
             return
         node = node[int(part)] if isinstance(node, ListConfig) else OmegaConf.select(node, part)
-    if override.is_add() or override.is_delete() or override.is_sweep_override():
+    if override.is_add() or override.is_delete():
         return
-    try:
-        OmegaConf.update(base.copy(), key, override.value(), merge=True)
-    except (OmegaConfBaseException, ValueError) as error:
-        yield f"{key}={override.get_value_element_as_str()}: {str(error).splitlines()[0]}."
+    for value in _values(override):
+        try:
+            OmegaConf.update(base.copy(), key, value, merge=True)
+        except (OmegaConfBaseException, ValueError) as error:
+            yield f"{key}={value}: {str(error).splitlines()[0]}."
 
 
 def _names(node: Any) -> list[str]:

@@ -51,7 +51,7 @@ class EvaluateConfig:
     run: str = MISSING
     seed: int = 0
     data: dict[str, Any] | None = None
-    evaluation: Evaluation = field(default_factory=Evaluation)
+    baselines: bool = False
 
 
 SCHEMAS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig}

@@ -17,6 +17,20 @@ PROVIDED: dict[str, frozenset[str]] = {
     "model": frozenset({"facts"}),
     "trainer": frozenset({"callbacks", "logger", "default_root_dir"}),
 }
+# The extra of pyproject.toml that brings a package.
+EXTRAS = {
+    "optuna": "sweep",
+    "submitit": "sweep",
+    "onnx": "deploy",
+    "onnxscript": "deploy",
+    "onnxruntime": "deploy",
+    "captum": "deploy",
+    "litserve": "deploy",
+    "gdcm": "medical",
+    "openjpeg": "medical",
+    "jpeg_ls": "medical",
+    "av": "medical",
+}
 _HYDRA_KEYS = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
 
 
@@ -28,7 +42,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     """
     problems = list(target_problems(config, ""))
     if not problems:
-        problems = list(_monitor_problems(config))
+        problems = [*_monitor_problems(config), *_checkpoint_problems(config)]
     if problems:
         raise InputError(problems)
 
@@ -47,7 +61,9 @@ def locate(path: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
                 continue
-            raise InputError(f"{path} needs the package {error.name!r}: install it.") from error
+            extra = EXTRAS.get(str(error.name).split(".")[0])
+            line = f"pip install 'vesalius[{extra}]'" if extra else f"pip install {error.name}"
+            raise InputError(f"{path} needs the package {error.name!r}: {line}") from error
         for part in parts[split:]:
             if not hasattr(found, part):
                 names = [known for known in dir(found) if not known.startswith("_")]
@@ -86,8 +102,11 @@ def _call_problems(node: Mapping[str, Any], key: str) -> Iterator[str]:
     parameters = signature.parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     hints = _hints(target, signature)
+    provided = PROVIDED.get(key, frozenset())
     for name, value in given.items():
-        if name in parameters:
+        if name in provided:
+            yield f"{key}.{name}: Vesalius sets this itself: leave it out."
+        elif name in parameters:
             if name in hints and not _fits(value, hints[name]):
                 yield f"{key}.{name}={value!r}: expected {_describe(hints[name])}."
         elif not takes_any:
@@ -97,7 +116,7 @@ def _call_problems(node: Mapping[str, Any], key: str) -> Iterator[str]:
     starred = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     for name, parameter in parameters.items():
         required = parameter.default is parameter.empty and parameter.kind not in starred
-        if required and name not in given and name not in PROVIDED.get(key, ()) and "_args_" not in node:
+        if required and name not in given and name not in provided and "_args_" not in node:
             yield f"{key}.{name} is missing: {node['_target_']} needs it."
 
 
@@ -142,6 +161,16 @@ def _describe(hint: Any) -> str:
         return "null"
     words = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
     return words.get(hint, str(hint))
+
+
+def _checkpoint_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """Final numbers are those of `best`; a run is resumed from `last`."""
+    if "callbacks" not in config:
+        return
+    for name in ("best", "last"):
+        entry = config["callbacks"].get(name)
+        if entry is None or entry.get("filename") != name:
+            yield f"callbacks.{name} is needed, with filename={name}: restore it as in conf/callbacks/default.yaml."
 
 
 def _monitor_problems(config: Mapping[str, Any]) -> Iterator[str]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.data.augment import Augment
 from vesalius.data.samples import check_samples, target_columns
@@ -101,6 +102,14 @@ class ClassificationData(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        counts = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "steps_per_epoch": steps_per_epoch}
+        problems = [
+            f"data.{name}={count}: must be 1 or more."
+            for name, count in counts.items()
+            if count is not None and count < 1
+        ]
+        if problems:
+            raise InputError(problems)
         self.source = source
         self.augment = augment
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
@@ -143,11 +152,16 @@ class ClassificationData(pl.LightningDataModule):
         self.store = Store.open(self.source, table, progress=True, **self._decoding)
         self.table = self.store.table
         if self.store.skipped:
-            logger.warning("%d unreadable images were left out.", len(self.store.skipped))
+            logger.warning("%d unreadable images were left out; skipped.csv lists them.", len(self.store.skipped))
             check_samples(self.table, task, classes, splits=splits)
         self.dataset = BatchDataset(self.store, _targets(self.table, self.source))
         if stage != "test":
             self.facts = self._facts()
+
+    @property
+    def value_max(self) -> float:
+        """Largest value of the stored type: 255, 65535, or 1 for floats."""
+        return 1.0 if self.store.dtype.is_floating_point else float(torch.iinfo(self.store.dtype).max)
 
     def rows(self, split: Split) -> Tensor:
         """Row numbers of a split, in the order of the table."""
@@ -202,15 +216,14 @@ class ClassificationData(pl.LightningDataModule):
         single = self.source.task != "multilabel"
         counts = torch.bincount(targets, minlength=len(self.source.classes)) if single else targets.sum(0)
         channels, height, width = self.store.shape
-        value_max = 1.0 if self.store.dtype.is_floating_point else float(torch.iinfo(self.store.dtype).max)
         every = max(1, len(train) // _STATISTICS_IMAGES)
-        pixels = self.store[train[::every]].to(torch.float32).transpose(0, 1).flatten(1) / value_max
+        pixels = self.store[train[::every]].to(torch.float32).transpose(0, 1).flatten(1) / self.value_max
         return Facts(
             task=self.source.task,
             classes=tuple(self.source.classes),
             channels=channels,
             image_size=(height, width),
-            value_max=value_max,
+            value_max=self.value_max,
             class_counts=tuple(int(count) for count in counts),
             train_size=len(train),
             mean=tuple(pixels.mean(1).tolist()),
@@ -234,8 +247,3 @@ def _targets(table: pd.DataFrame, source: Source) -> Tensor:
     if source.task == "multilabel":
         return torch.from_numpy(values.astype(np.float32))
     return torch.from_numpy(values[:, 0].astype(np.int64))
-
-
-def public_columns(table: pd.DataFrame) -> list[str]:
-    """Columns that may leave the source: all but those that start with an underscore."""
-    return [column for column in table.columns if not str(column).startswith("_")]

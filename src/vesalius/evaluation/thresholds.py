@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.errors import InputError
+from vesalius.config.facts import Task
 from vesalius.evaluation.predictions import read_predictions
 
 
@@ -16,8 +17,8 @@ def choose_threshold(val_predictions: pd.DataFrame, rule: str = "argmax") -> flo
     Args:
         val_predictions: predictions table of the *validation* split of a binary task (two `prob/` columns).
         rule: `argmax` (0.5); `youden` (largest sensitivity + specificity - 1: Youden, Cancer 3:32, 1950);
-            `sensitivity=0.95` (highest threshold that keeps at least this sensitivity for class 1) or
-            `specificity=0.95` (lowest threshold that keeps at least this specificity).
+            `sensitivity@0.95` (highest threshold that keeps at least this sensitivity for class 1) or
+            `specificity@0.95` (lowest threshold that keeps at least this specificity).
 
     Raises:
         InputError: for an unknown rule, a table that is not one of a binary task, or a class absent from it.
@@ -47,9 +48,20 @@ def choose_threshold(val_predictions: pd.DataFrame, rule: str = "argmax") -> flo
     return float(thresholds[np.flatnonzero(specificity >= wanted - 1e-12)[0]])
 
 
+def check_rule(rule: str, task: Task) -> None:
+    """Refuse a rule before anything is trained for it.
+
+    Raises:
+        InputError: for an unknown rule, or one that needs two classes where there are not two.
+    """
+    kind, _ = _parse(rule)
+    if kind != "argmax" and task != "binary":
+        raise InputError(f"evaluation.decision={rule}: needs two classes, but the task is {task}: use argmax.")
+
+
 def _parse(rule: str) -> tuple[str, float]:
     """Kind of a rule, and its level in 0..1."""
-    kind, _, level = rule.partition("=")
+    kind, _, level = rule.partition("@")
     if rule in ("argmax", "youden"):
         return rule, 0.0
     try:
@@ -58,6 +70,6 @@ def _parse(rule: str) -> tuple[str, float]:
         wanted = -1.0
     if kind not in ("sensitivity", "specificity") or not 0 < wanted <= 1:
         raise InputError(
-            f"threshold rule {rule}: use argmax, youden, sensitivity=0.95 or specificity=0.95 (a level in 0..1)."
+            f"threshold rule {rule}: use argmax, youden, sensitivity@0.95 or specificity@0.95 (a level in 0..1)."
         )
     return kind, wanted

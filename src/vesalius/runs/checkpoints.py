@@ -70,7 +70,11 @@ class Checkpoint(ModelCheckpoint):
 class Passport(Callback):
     """Writes into every checkpoint what is needed to rebuild and to trust it, as plain containers."""
 
-    def __init__(self, config: dict[str, Any], facts: Facts, provenance: dict[str, Any]) -> None:
+    def __init__(self) -> None:
+        self.contents: dict[str, Any] = {}
+
+    def fill(self, config: dict[str, Any], facts: Facts, provenance: dict[str, Any]) -> None:
+        """Say what to write, once the data is known."""
         self.contents = {"config": config, "facts": facts.to_dict(), "provenance": provenance}
 
     def on_save_checkpoint(

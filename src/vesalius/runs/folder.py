@@ -62,6 +62,7 @@ class RunFolder:
         if not (self.path / CONFIG).is_file():
             raise InputError(f"{self.path} is not a run folder: it holds no {CONFIG}.")
         self.checkpoints = self.path / "checkpoints"
+        self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
         self.predictions = self.path / "predictions"
         self.figures = self.path / "figures"
 
@@ -70,10 +71,12 @@ class RunFolder:
         """Make the folder of a new run from its frozen config.
 
         Raises:
-            InputError: where the folder already holds a run.
+            InputError: where the folder already holds a run, or anything else.
         """
         if (path / CONFIG).exists():
             raise InputError(f"{path} already holds a run: continue it with resume={path}, or choose another folder.")
+        if path.is_dir() and any(path.iterdir()):
+            raise InputError(f"{path} is not empty, and a run must not mix with other files: choose another folder.")
         path.mkdir(parents=True, exist_ok=True)
         write_atomically(path / OVERRIDES, yaml.safe_dump(overrides))
         write_atomically(path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
@@ -105,19 +108,32 @@ class RunFolder:
         return loaded
 
     def discard(self) -> None:
-        """Take away the folder of a run that was refused before it started; nothing else is in it."""
-        for name in (CONFIG, OVERRIDES, STATE, PROVENANCE, SPLIT):
-            (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.path / "logs", ignore_errors=True)
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
+        """Take away the folder of a run that was refused at its first attempt; `create` found it empty."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that `state.json` names still runs, on this machine."""
+        pid = self.state.get("pid") if self.state.get("state") == "running" else None
+        if pid is None:
+            return False
+        try:
+            os.kill(pid, 0)
+        except OSError:
+            return False
+        command = Path(f"/proc/{pid}/cmdline")
+        return not command.exists() or b"vesalius" in command.read_bytes()
+
+    def end(self, state: str, reason: str) -> None:
+        """Say how a process ended that could not say so itself."""
+        write_json(self.path / STATE, {**self.state, "state": state, "reason": reason})
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """Keep `state.json` true while the work inside runs, however it ends."""
         started = time.time()
         state: dict[str, Any] = {"attempt": self.state.get("attempt", 0) + 1, "started": _timestamp(started)}
-        write_json(self.path / STATE, {"state": "running", **state})
+        write_json(self.path / STATE, {"state": "running", "pid": os.getpid(), **state})
         ending, reason = "failed", None
         try:
             yield
@@ -140,7 +156,7 @@ def latest_run(parent: Path) -> RunFolder:
         InputError: where there is none.
     """
     runs = [RunFolder(path.parent) for path in sorted(parent.glob(f"*/{CONFIG}"))]
-    done = [run for run in runs if run.state.get("state") == "done"]
+    done = [run for run in runs if run.state.get("state") == "done" and (run.path / METRICS).is_file()]
     if not done:
         raise InputError(f"{parent} holds no finished run: train one with `vesalius train`.")
     return max(done, key=lambda run: run.state["ended"])

@@ -1,6 +1,5 @@
 """What is written and shown once an epoch: `history.csv` and the progress bar."""
 
-import csv
 import sys
 import time
 from pathlib import Path
@@ -54,12 +53,6 @@ class History(AfterEpoch):
         lines = [",".join(columns)]
         lines += [",".join(str(row.get(name, "")) for name in columns) for row in self.rows]
         write_atomically(path, "\n".join(lines) + "\n")
-
-
-def read_history(folder: Path) -> list[dict[str, str]]:
-    """The rows of a run's `history.csv`."""
-    with (folder / HISTORY).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 class EpochProgress(AfterEpoch):

@@ -26,10 +26,12 @@ def launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Pat
     Returns:
         The exit code, and the monitored metric of the best checkpoint (NaN where there is none), a sweep's objective.
     """
+    if "run" in config:
+        RunFolder(config["run"])  # before anything is made in a folder that was only misspelt
     folder = _folder(config, overrides, path)
     if config.get("resume") == "auto" and folder.state.get("state") == "done":
         return 0, _objective(folder.path)  # a requeued job finds its work done
-    return _work(verb, folder.path), _objective(folder.path)
+    return _work(verb, folder), _objective(folder.path)
 
 
 def _folder(config: Mapping[str, Any], overrides: list[str], path: Path) -> RunFolder:
@@ -39,8 +41,14 @@ def _folder(config: Mapping[str, Any], overrides: list[str], path: Path) -> RunF
     folder = RunFolder(path if resume == "auto" else resume)
     if not any(path.iterdir()):
         path.rmdir()
-    changed = [override for override in overrides if not override.startswith("resume=")]
-    if changed and resume != "auto":
+    if folder.alive:
+        raise InputError(f"{folder.path} is being worked on by process {folder.state['pid']}: wait for it, or stop it.")
+    if resume == "auto":
+        before, now = folder.config, {**config, "resume": None}
+        changed = [key for key in now if now[key] != before.get(key)]
+    else:
+        changed = [override for override in overrides if not override.startswith("resume=")]
+    if changed:
         raise InputError(
             f"resume goes on with the frozen config of {folder.path}, so nothing can be changed: leave out "
             f"{' '.join(changed)}, or start a new run from its weights with init_from={folder.path}."
@@ -50,10 +58,10 @@ def _folder(config: Mapping[str, Any], overrides: list[str], path: Path) -> RunF
     return folder
 
 
-def _work(verb: str, path: Path) -> int:
+def _work(verb: str, folder: RunFolder) -> int:
     """Run the command in a process of its own and pass signals on to it."""
     environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
-    child = subprocess.Popen([sys.executable, "-m", f"vesalius.commands.{verb}", str(path)], env=environment)
+    child = subprocess.Popen([sys.executable, "-m", f"vesalius.commands.{verb}", str(folder.path)], env=environment)
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         child.send_signal(number)
@@ -64,9 +72,16 @@ def _work(verb: str, path: Path) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if code < 0:
+        # Killed before it could answer: while it was still importing, or by a signal that nobody can answer.
+        name = signal.Signals(-code).name
+        folder.end("interrupted" if -code in (signal.SIGINT, signal.SIGTERM) else "failed", name)
+        if -code == signal.SIGKILL:
+            sys.stderr.write(f"Error: {folder.path} was killed by {name}: was there not enough memory?\n")
+        code = {-signal.SIGINT: 130, -signal.SIGTERM: 143}.get(code, 1)
     if code in (130, 143):
         raise SystemExit(code)  # ends a sweep too: the user asked to stop, not to go on with the next job
-    return code if code >= 0 else 1
+    return code
 
 
 def _objective(path: Path) -> float:

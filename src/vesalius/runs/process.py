@@ -66,6 +66,11 @@ def log_to(path: Path) -> None:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
+    if rank() == 0:
+        console = logging.StreamHandler()
+        console.setLevel(logging.WARNING)
+        console.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        logger.addHandler(console)
     logging.getLogger().setLevel(logging.INFO)
     logger.setLevel(logging.DEBUG)
     logging.captureWarnings(True)
@@ -73,7 +78,8 @@ def log_to(path: Path) -> None:
 
 def _catch_signals() -> None:
     def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not break the saving of the state
+        for again in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(again, signal.SIG_IGN)  # a second one must not break the saving of the state
         raise Interrupted(130 if number == signal.SIGINT else 143)
 
     signal.signal(signal.SIGINT, stop)

@@ -23,7 +23,7 @@ PACKAGES = (
 
 
 def provenance(*, overrides: list[str], fingerprint: str, seed: int) -> dict[str, Any]:
-    """Everything needed to tell whether two runs should be equal; plain containers, no path and no host name."""
+    """Everything needed to tell whether two runs should be equal; plain containers, no host name."""
     return {
         "code": _code(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},

@@ -1,5 +1,6 @@
 """The final numbers of a classification run: from predictions to `metrics.json` and pictures."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from vesalius.config.facts import Facts
 from vesalius.data.classification import ClassificationData
-from vesalius.evaluation.baselines import fit_baselines
+from vesalius.evaluation.baselines import MAX_TRAIN, fit_baselines
 from vesalius.evaluation.metrics import classification_metrics
 from vesalius.evaluation.predictions import Decision, read_predictions
 from vesalius.evaluation.thresholds import choose_threshold
@@ -19,6 +20,8 @@ from vesalius.runs.folder import HISTORY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+logger = logging.getLogger("vesalius")
 
 SCHEMA = 1
 _GRID_IMAGES = 24
@@ -53,6 +56,7 @@ def judge_baselines(data: ClassificationData, test: pd.DataFrame, facts: Facts, 
     """Cheap models, fitted on the training split and judged on the test split like the network."""
     assert data.dataset is not None
     train, val = data.rows("train"), data.rows("val")
+    train = train[:: max(1, -(-len(train) // MAX_TRAIN))]  # before it is read: a streamed set must not fill the memory
     arms = fit_baselines(
         data.store[train].numpy(),
         data.dataset.targets[train].numpy(),
@@ -68,7 +72,8 @@ def judge_baselines(data: ClassificationData, test: pd.DataFrame, facts: Facts, 
     for arm, probabilities in arms.items():
         table = test.copy()
         if isinstance(probabilities, str):
-            continue  # a sentence that says why there is no such baseline
+            logger.warning("No baseline %s: %s.", arm, probabilities)
+            continue
         table[columns] = probabilities
         judged[arm] = classification_metrics(table, task=facts.task, classes=facts.classes)
     return judged
