@@ -50,7 +50,7 @@ def test_youden_reaches_the_largest_index(seed: int) -> None:
 )
 def test_a_level_is_kept_and_no_more_than_needed(level: float, kind: str, kept: str, given_up: int) -> None:
     table = validation(11, ties=level == 0.9)
-    threshold = choose_threshold(table, f"{kind}={level}")
+    threshold = choose_threshold(table, f"{kind}@{level}")
     assert value(table, threshold, kept) >= level - 1e-12
     # The next threshold in the direction that costs the kept rate breaks the level, if there is one.
     scores = table["prob/malignant"].to_numpy()
