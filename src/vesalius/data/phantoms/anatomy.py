@@ -153,15 +153,6 @@ class Anatomy:
             dy += np.float32(ay) * wave
         return dx, dy
 
-    def bent(self, point: Point) -> Point:
-        """Where in the body a point of the unbent anatomy comes to lie."""
-        target = np.asarray(point, dtype=np.float32)
-        place = target
-        for _ in range(6):  # a contraction, as the waves are long against their amplitude
-            dx, dy = self.bend(place[:1], place[1:])
-            place = target - np.concatenate([dx, dy])
-        return float(place[0]), float(place[1])
-
 
 def draw_anatomy(generator: np.random.Generator, parameters: AnatomyParameters) -> Anatomy:
     """One patient at random."""
