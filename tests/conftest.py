@@ -22,6 +22,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _isolated(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test touches the user's cache, W&B account or network settings."""
     monkeypatch.setenv("VESALIUS_CACHE", str(cache_dir))
+    monkeypatch.setenv("VESALIUS_IDENTITIES", str(cache_dir.parent / "private" / "identities.sqlite"))
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Task = Literal["binary", "multiclass", "multilabel", "ordinal"]
+Task = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 
 
 @dataclass(frozen=True)
@@ -12,16 +12,20 @@ class Facts:
     """What a datamodule tells a model; stored in every checkpoint as a plain dict.
 
     Attributes:
-        task: `binary`, `multiclass` and `ordinal` have one class a sample; `multilabel` any number of them.
-        classes: names of the classes, in the order of the outputs.
+        task: `binary`, `multiclass` and `ordinal` have one class a sample; `multilabel` any number of them;
+            `regression` has values instead.
+        classes: names of the classes (of the quantities, for `regression`), in the order of the outputs.
         channels: channels of a stored image.
         image_size: height and width of a stored image, in pixels.
         value_max: the largest value of the stored integer type (255 or 65535; 1.0 for floats).
-        class_counts: training samples of each class (positives, for `multilabel`).
+        class_counts: training samples of each class (positives, for `multilabel`; all, for `regression`).
         train_size: number of training samples.
         mean: mean of each channel over training images, on the scale where `value_max` is 1.
         std: standard deviation of each channel, on the same scale.
         sequence_length: frames of the longest series; None for single images.
+        time_step: median seconds between two frames of a training series; 1 where frames have no times.
+        target_mean: mean of each quantity over training samples, for `regression`.
+        target_std: standard deviation of each quantity, for `regression`; 1 where it does not vary.
     """
 
     task: Task
@@ -34,16 +38,19 @@ class Facts:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     sequence_length: int | None = None
+    time_step: float | None = None
+    target_mean: tuple[float, ...] | None = None
+    target_std: tuple[float, ...] | None = None
 
     @property
     def num_classes(self) -> int:
-        """Number of outputs that a classifier needs."""
+        """Number of outputs that a model needs."""
         return len(self.classes)
 
     @property
     def single_label(self) -> bool:
         """Whether each sample has exactly one class."""
-        return self.task != "multilabel"
+        return self.task not in ("multilabel", "regression")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers only, so that `torch.load(weights_only=True)` accepts them."""
