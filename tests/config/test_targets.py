@@ -82,3 +82,25 @@ def test_named_entries_keep_their_order_and_null_removes_one():
 def test_what_a_constructor_says_of_its_arguments_is_passed_on_with_the_key():
     with pytest.raises(InputError, match="part: Invalid literal"):
         build({"_target_": "fractions.Fraction", "numerator": "x"}, "part")
+
+
+class Parent:
+    def __init__(self, size: int, *, name: str = "") -> None:
+        self.size, self.name = size, name
+
+
+class Child(Parent):
+    def __init__(self, width: int, **options: object) -> None:
+        super().__init__(**options)  # type: ignore[arg-type]
+        self.width = width
+
+
+def test_options_that_a_class_hands_to_its_parent_are_checked_too(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "family", sys.modules[__name__])
+    assert problems({"_target_": "family.Child", "width": 1, "size": 2}) == []
+    found = problems({"_target_": "family.Child", "width": 1, "nane": "x", "size": "big"})
+    assert "Did you mean 'name'?" in found[0]
+    assert "expected a whole number" in found[1]
+    assert problems({"_target_": "family.Child", "width": 1}) == ["part.size is missing: family.Child needs it."]

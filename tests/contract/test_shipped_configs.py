@@ -14,6 +14,7 @@ GROUPS = sorted(
     if path.parent != CONF and path.stem != "base"
 )
 MODELS = [option for group, option in GROUPS if group == "model"]
+PACKAGES = {"datamodule": "datamodule@data"}  # groups that a model puts elsewhere
 EXPERIMENTS = [option for group, option in GROUPS if group == "experiment"]
 
 # What each experiment runs on here. A new experiment must be added, or test_every_experiment_is_covered fails.
@@ -52,7 +53,7 @@ def test_every_config_says_first_what_it_is_for():
 @pytest.mark.parametrize(("group", "option"), GROUPS, ids=lambda value: str(value))
 def test_each_option_composes_and_passes_the_checks(group, option, data_overrides):
     data = option if group == "data" else EXPERIMENT_DATA.get(option, "lesions")
-    chosen = _chosen(option) if group == "model" else [f"{group}={option}"]
+    chosen = _chosen(option) if group == "model" else [f"{PACKAGES.get(group, group)}={option}"]
     chosen += [] if group in ("data", "experiment") else [f"data={data}"]
     check_config(load_config("train", [*chosen, *data_overrides[data]]))
 

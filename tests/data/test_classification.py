@@ -7,7 +7,8 @@ import torch
 
 from vesalius.config.errors import InputError
 from vesalius.data.augment import Augment, Flip
-from vesalius.data.classification import ClassificationData, shuffled_labels
+from vesalius.data.classification import ClassificationData
+from vesalius.data.datamodule import shuffled_labels
 from vesalius.data.sources.base import Source
 
 
@@ -79,7 +80,7 @@ def test_multilabel_targets_are_float_columns(make):
     batch = next(iter(data.loader("test")))
     assert batch["target"].shape[1] == 3
     assert batch["target"].dtype == torch.float32
-    assert data.facts.class_counts == tuple(data.dataset.targets[data.rows("train")].sum(0).int().tolist())
+    assert data.facts.class_counts == tuple(data.targets[data.rows("train")].sum(0).int().tolist())
 
 
 def test_a_split_file_brings_the_split_back(make, tmp_path):

@@ -126,3 +126,12 @@ def test_text_targets_are_refused_by_name():
     table = table_of().astype({"target": object})
     table.loc[4, "target"] = "benign"
     assert "(benign): s4" in problems_of(table)[0]
+
+
+def test_quantities_must_be_numbers_that_vary():
+    table = table_of().drop(columns="target").assign(**{"target/age": np.arange(24.0), "target/dose": 1.0})
+    check_samples(table.drop(columns="target/dose"), "regression", ["age"])
+    assert class_matrix(table, "regression", ["age"]).shape == (24, 0)
+    assert "same dose" in problems_of(table, "regression", ["age", "dose"])[0]
+    table.loc[3, "target/age"] = np.inf
+    assert "no finite number (inf): s3" in problems_of(table, "regression", ["age"])[0]

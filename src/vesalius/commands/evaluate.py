@@ -11,7 +11,7 @@ from vesalius.config.build import build
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.config.targets import check_config
-from vesalius.data.classification import ClassificationData
+from vesalius.data.datamodule import ImageDataModule
 from vesalius.evaluation.tables import make_console, print_metrics
 from vesalius.runs.checkpoints import load_checkpoint, restore_model
 from vesalius.runs.folder import METRICS, SPLIT, RunFolder, write_json
@@ -34,12 +34,14 @@ def evaluate(path: Path) -> None:
 
 def _evaluate(folder: RunFolder) -> None:
     config = folder.config
-    check_config(config)
     run = RunFolder(config["run"])
     checkpoint = load_checkpoint(run.best)
     trained, facts = checkpoint["config"], Facts.from_dict(checkpoint["facts"])
     elsewhere = config["data"] is not None
-    data: ClassificationData = build(config["data"] or trained["data"], "data")
+    # What the model's family needs beyond a source, its datamodule above all, is that of the run.
+    config = {**config, "data": {**trained["data"], **(config["data"] or {})}}
+    check_config(config)
+    data: ImageDataModule = build(config["data"], "data")
     if elsewhere and data.source.fingerprint() == checkpoint["provenance"]["data"]:
         raise InputError(
             "data: these are the very images that the run was trained on: leave out data=... to judge its test split."
@@ -67,7 +69,7 @@ def _evaluate(folder: RunFolder) -> None:
     console.print(f"Written to: {folder.path}", soft_wrap=True, highlight=False)
 
 
-def _check_fit(data: ClassificationData, facts: Facts) -> None:
+def _check_fit(data: ImageDataModule, facts: Facts) -> None:
     """Refuse data that the model cannot be judged on."""
     problems = []
     if data.source.classes != facts.classes:
@@ -94,7 +96,7 @@ def _check_fit(data: ClassificationData, facts: Facts) -> None:
         raise InputError(problems)
 
 
-def _warn_of_known_patients(data: ClassificationData, run: RunFolder) -> None:
+def _warn_of_known_patients(data: ImageDataModule, run: RunFolder) -> None:
     """Ids may agree by chance from one hospital to another; the user knows, we do not."""
     split = pd.read_csv(run.path / SPLIT, dtype=str)
     trained = set(split.loc[split["split"] != "test", "group_id"])

@@ -14,7 +14,7 @@ import yaml
 from vesalius.config.build import build, build_named
 from vesalius.config.errors import InputError
 from vesalius.config.targets import check_config
-from vesalius.data.classification import ClassificationData
+from vesalius.data.datamodule import ImageDataModule
 from vesalius.data.splits import write_split
 from vesalius.evaluation.tables import make_console, print_metrics
 from vesalius.evaluation.thresholds import check_rule
@@ -67,7 +67,7 @@ def _train(folder: RunFolder) -> None:
         default_root_dir=str(folder.path),
     )
     initial = None if config["init_from"] is None else load_checkpoint(RunFolder(config["init_from"]).best)
-    data: ClassificationData = build(config["data"], "data")
+    data: ImageDataModule = build(config["data"], "data")
     check_rule(config["evaluation"]["decision"], data.source.task)
     data.setup()
     model: CNNClassifier = build(config["model"], "model", facts=data.facts)
@@ -102,7 +102,7 @@ def _start_from(model: CNNClassifier, initial: dict[str, Any] | None) -> None:
             make_console(stderr=True).print(f"init_from: left out, as the shapes differ: {', '.join(skipped)}")
 
 
-def _finish(folder: RunFolder, data: ClassificationData, loggers: dict[str, Any]) -> None:
+def _finish(folder: RunFolder, data: ImageDataModule, loggers: dict[str, Any]) -> None:
     """Judge the best checkpoint: validation first, then the test split, once."""
     config = folder.config
     checkpoint = load_checkpoint(folder.best)

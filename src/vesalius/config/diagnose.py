@@ -79,8 +79,9 @@ def _problems(verb: str, overrides: list[str], searchpath: list[str], folders: l
         choice = next(iter(_values(override)), None)
         if not bad and isinstance(choice, str):
             try:
-                compose(verb, [*good_groups, f"{override.key_or_group}={choice}"])
-                good_groups.append(f"{override.key_or_group}={choice}")
+                chosen = f"{_group(override)}={choice}"
+                compose(verb, [*good_groups, chosen])
+                good_groups.append(chosen)
             except (HydraException, OmegaConfBaseException) as error:
                 yield _composition_problem(verb, error)
     try:
@@ -95,6 +96,11 @@ def _problems(verb: str, overrides: list[str], searchpath: list[str], folders: l
             if not found and not override.is_delete():
                 OmegaConf.update(base, override.key_or_group, next(iter(_values(override)), None), force_add=True)
     yield from missing_values(base)
+
+
+def _group(override: Override) -> str:
+    """A group as it was typed, with the place where its options go, if that was said."""
+    return override.key_or_group if override.package is None else f"{override.key_or_group}@{override.package}"
 
 
 def _bad_options(folders: list[Path], override: Override) -> Iterator[str]:

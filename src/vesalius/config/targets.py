@@ -99,9 +99,9 @@ def _call_problems(node: Mapping[str, Any], key: str) -> Iterator[str]:
     except ValueError:  # some compiled functions have none
         return
     given = {name: value for name, value in node.items() if name not in _HYDRA_KEYS}
-    parameters = signature.parameters
+    parameters = _parameters(target, signature)
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    hints = _hints(target, signature)
+    hints = _hints(target, parameters)
     provided = PROVIDED.get(key, frozenset())
     for name, value in given.items():
         if name in provided:
@@ -120,13 +120,24 @@ def _call_problems(node: Mapping[str, Any], key: str) -> Iterator[str]:
             yield f"{key}.{name} is missing: {node['_target_']} needs it."
 
 
-def _hints(target: Any, signature: inspect.Signature) -> dict[str, Any]:
+def _parameters(target: Any, signature: inspect.Signature) -> dict[str, inspect.Parameter]:
+    """What may be given; `**options` of a class stands for the options of its parent."""
+    parameters = dict(signature.parameters)
+    rest = parameters.get("options")
+    if not inspect.isclass(target) or rest is None or rest.kind is not rest.VAR_KEYWORD:
+        return parameters
+    del parameters["options"]
+    parent = next(base for base in target.__mro__[1:] if "__init__" in vars(base))
+    return _parameters(parent, inspect.signature(parent)) | parameters
+
+
+def _hints(target: Any, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
     try:
         written = get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (NameError, TypeError, AttributeError):
         written = {}
     # A class that hands options on may take a wider type than the signature that it passes off as its own.
-    return {name: parameter.annotation for name, parameter in signature.parameters.items()} | written
+    return {name: parameter.annotation for name, parameter in parameters.items()} | written
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -24,7 +24,9 @@ def listed(names: Sequence[object]) -> str:
 
 
 def class_matrix(table: pd.DataFrame, task: Task, classes: Sequence[str]) -> np.ndarray:
-    """Which sample is of which class: (n, K), bool. The targets must have been checked."""
+    """Which sample is of which class: (n, K), bool; all of none for quantities. The targets must have been checked."""
+    if task == "regression":
+        return np.zeros((len(table), 0), dtype=bool)
     if task == "multilabel":
         return table[_expected_columns(task, classes)].to_numpy(dtype=float) > 0.5
     matrix: np.ndarray = table["target"].to_numpy(dtype=int)[:, None] == np.arange(len(classes))
@@ -56,16 +58,17 @@ def check_samples(
     split_problems, complete = _split_problems(table, before_split=before_split)
     problems += target_problems + split_problems
     if not target_problems and len(table):
-        present = class_matrix(table, task, classes)
+        present, labels = class_matrix(table, task, classes), () if task == "regression" else tuple(classes)
+        problems += _constant_problems(table, classes) if task == "regression" else []
         problems += _variety_problems(present, task, classes)
         if complete and not before_split:
-            problems += _coverage_problems(table["split"].to_numpy(), present, task, classes, splits)
+            problems += _coverage_problems(table["split"].to_numpy(), present, task, labels, splits)
     if problems:
         raise InputError(problems)
 
 
 def _expected_columns(task: Task, classes: Sequence[str]) -> list[str]:
-    return [f"target/{name}" for name in classes] if task == "multilabel" else ["target"]
+    return [f"target/{name}" for name in classes] if task in ("multilabel", "regression") else ["target"]
 
 
 def _identity_problems(table: pd.DataFrame) -> list[str]:
@@ -100,7 +103,8 @@ def _target_problems(table: pd.DataFrame, task: Task, classes: Sequence[str]) ->
     for column in columns:
         values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
         unlabelled = table[column].isna().to_numpy()
-        wrong = ~np.isin(values, allowed) & ~unlabelled
+        known = np.isfinite(values) if task == "regression" else np.isin(values, allowed)
+        wrong = ~known & ~unlabelled
         ids = table.get("sample_id", pd.Series(range(len(table)), index=table.index))
         if unlabelled.any():
             problems.append(
@@ -109,15 +113,23 @@ def _target_problems(table: pd.DataFrame, task: Task, classes: Sequence[str]) ->
             )
         if wrong.any():
             found = sorted({str(value) for value in table[column][wrong]})
+            wanted = "no finite number" if task == "regression" else f"none of 0 to {allowed[-1]}"
             problems.append(
-                f"{wrong.sum()} sample(s) have a `{column}` that is none of 0 to {allowed[-1]} ({listed(found)}): "
+                f"{wrong.sum()} sample(s) have a `{column}` that is {wanted} ({listed(found)}): "
                 f"{listed(ids[wrong].tolist())}; correct them."
             )
     return problems
 
 
+def _constant_problems(table: pd.DataFrame, quantities: Sequence[str]) -> list[str]:
+    constant = [name for name in quantities if table[f"target/{name}"].nunique() < 2]
+    return [f"every sample has the same {listed(constant)}: there is nothing to predict; leave it out."] * bool(constant)
+
+
 def _variety_problems(present: np.ndarray, task: Task, classes: Sequence[str]) -> list[str]:
     counts = present.sum(axis=0)
+    if task == "regression":
+        return []
     if task == "multilabel":
         always = [name for name, count in zip(classes, counts, strict=True) if count == len(present)]
         return [f"every sample is positive for {listed(always)}: leave that class out."] if always else []

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from vesalius.config.facts import Facts
-from vesalius.data.classification import ClassificationData, Split
+from vesalius.data.datamodule import ImageDataModule, Split
 from vesalius.data.samples import target_columns
 
 
@@ -22,7 +22,7 @@ def inference_device(trainer: Mapping[str, Any]) -> torch.device:
 
 
 def predict(
-    model: pl.LightningModule, data: ClassificationData, split: Split, facts: Facts, device: torch.device
+    model: pl.LightningModule, data: ImageDataModule, split: Split, facts: Facts, device: torch.device
 ) -> pd.DataFrame:
     """The predictions table of a split, each sample once, in 32 bits.
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from vesalius.config.facts import Facts
-from vesalius.data.classification import ClassificationData
+from vesalius.data.datamodule import ImageDataModule
 from vesalius.evaluation.baselines import MAX_TRAIN, fit_baselines
 from vesalius.evaluation.metrics import classification_metrics
 from vesalius.evaluation.predictions import Decision, read_predictions
@@ -52,16 +52,15 @@ def judge(predictions: Mapping[str, pd.DataFrame], facts: Facts, evaluation: Map
     return metrics
 
 
-def judge_baselines(data: ClassificationData, test: pd.DataFrame, facts: Facts, seed: int) -> Metrics:
+def judge_baselines(data: ImageDataModule, test: pd.DataFrame, facts: Facts, seed: int) -> Metrics:
     """Cheap models, fitted on the training split and judged on the test split like the network."""
-    assert data.dataset is not None
     train, val = data.rows("train"), data.rows("val")
     train = train[:: max(1, -(-len(train) // MAX_TRAIN))]  # before it is read: a streamed set must not fill the memory
     arms = fit_baselines(
         data.store[train].numpy(),
-        data.dataset.targets[train].numpy(),
+        data.targets[train].numpy(),
         data.store[val].numpy(),
-        data.dataset.targets[val].numpy(),
+        data.targets[val].numpy(),
         data.store[data.rows("test")].numpy(),
         task=facts.task,
         classes=facts.classes,
@@ -80,7 +79,7 @@ def judge_baselines(data: ClassificationData, test: pd.DataFrame, facts: Facts, 
 
 
 def draw(
-    metrics: Metrics, test: pd.DataFrame, data: ClassificationData, facts: Facts, folder: Path
+    metrics: Metrics, test: pd.DataFrame, data: ImageDataModule, facts: Facts, folder: Path
 ) -> dict[str, "Figure"]:
     """The pictures of a run: confusion matrix, ROC curves, calibration, learning curves, test images with errors."""
     from vesalius.evaluation import figures
@@ -100,7 +99,7 @@ def draw(
 
 def grid_of_images(
     predictions: pd.DataFrame,
-    data: ClassificationData,
+    data: ImageDataModule,
     facts: Facts,
     decision: Decision = "argmax",
     positions: NDArray[np.int64] | None = None,

@@ -1,0 +1,270 @@
+"""What the datamodules of all families share: list, split by patient, decode once, deal out whole batches."""
+
+import logging
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Facts
+from vesalius.data.augment import Augment
+from vesalius.data.samples import check_samples, target_columns
+from vesalius.data.sampling import EpochSampler, balanced_weights
+from vesalius.data.sources.base import Source
+from vesalius.data.splits import assign_splits, read_split
+from vesalius.data.store import Store
+
+logger = logging.getLogger("vesalius")
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_STATISTICS_IMAGES = 2_000  # enough for a mean to three digits, and seconds even at 224 pixels
+
+Batch = dict[str, Tensor]
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """Images of any source, split by patient, decoded once, augmented on the device.
+
+    Args:
+        source: where the images come from.
+        augment: what is done to training images; None for nothing.
+        image_size: height and width to decode to, in pixels; None keeps the images' own, which must then agree.
+        channels: 1 or 3 to convert to; None keeps the images' own, which must then agree.
+        fit: how an image of another shape becomes square: `stretch`, `pad` or `crop`.
+        batch_size: of a training step, over all devices together.
+        eval_batch_size: of validation and test.
+        sampling: `natural`, or `balanced`: every class equally often, drawn with replacement.
+        steps_per_epoch: training steps that count as an epoch; None for one pass over the data.
+        fractions: train, val and test parts, where the source does not fix its splits.
+        fold: which of `folds` is held out: for the test, or for validation where the source fixes the test split.
+        folds: parts of a cross-validation; None for a single split.
+        train_fraction: part of the training patients to learn from; smaller parts lie inside larger ones.
+        split_file: a `split.csv` to use instead.
+        shuffle_labels: a control: targets are dealt out anew among the patients, so that nothing can be learned.
+        on_bad_file: `error`, or `skip`: leave unreadable images out and list them.
+        cache_dir: where decoded images are kept; None takes the environment's `VESALIUS_CACHE`, or
+            `~/.cache/vesalius`.
+        memory_limit_gb: larger sets are streamed from disk.
+        seed: of split, order and augmentation.
+
+    Attributes:
+        table: the samples in use, one row each, once `setup` was called; row i is image (or series) i of the store.
+        facts: what a model must know, likewise.
+
+    Raises:
+        InputError: from `setup`, for everything that is wrong with the data.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        augment: Augment | None = None,
+        image_size: int | None = None,
+        channels: int | None = None,
+        fit: Literal["stretch", "pad", "crop"] = "stretch",
+        batch_size: int = 64,
+        eval_batch_size: int = 256,
+        sampling: Literal["natural", "balanced"] = "natural",
+        steps_per_epoch: int | None = None,
+        fractions: list[float] | None = None,
+        fold: int | None = None,
+        folds: int | None = None,
+        train_fraction: float = 1.0,
+        split_file: str | None = None,
+        shuffle_labels: bool = False,
+        on_bad_file: Literal["error", "skip"] = "error",
+        cache_dir: str | None = None,
+        memory_limit_gb: float = 4.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.check_source(source)
+        counts = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "steps_per_epoch": steps_per_epoch}
+        problems = [
+            f"data.{name}={count}: must be 1 or more."
+            for name, count in counts.items()
+            if count is not None and count < 1
+        ]
+        if sampling == "balanced" and source.task == "regression":
+            problems.append("data.sampling=balanced: a regression has no classes to balance: leave it natural.")
+        if problems:
+            raise InputError(problems)
+        self.source = source
+        self.augment = augment
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.sampling, self.steps_per_epoch = sampling, steps_per_epoch
+        self.fractions = tuple(fractions) if fractions is not None else (0.7, 0.15, 0.15)
+        self.fold, self.folds, self.train_fraction = fold, folds, train_fraction
+        self.split_file, self.shuffle_labels = split_file, shuffle_labels
+        self.seed = seed
+        self._decoding: dict[str, Any] = {
+            "image_size": image_size,
+            "channels": channels,
+            "fit": fit,
+            "on_bad_file": on_bad_file,
+            "cache_dir": Path(cache_dir or os.environ.get("VESALIUS_CACHE", "~/.cache/vesalius")).expanduser(),
+            "memory_limit": int(memory_limit_gb * 2**30),
+        }
+        self.dataset: Dataset[Batch] | None = None
+
+    @abstractmethod
+    def check_source(self, source: Source) -> None:
+        """Refuse a source that this family can make nothing of, with the way out."""
+
+    @abstractmethod
+    def make_dataset(self) -> Dataset[Batch]:
+        """What a loader takes whole batches from, by tensors of row numbers; called once the store is open."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """List, split, check, decode; does nothing the second time.
+
+        Args:
+            stage: `test` is for judging a model on data it has never met: all of it is the test split, unless
+                the source fixes its splits.
+        """
+        if self.dataset is not None:
+            return
+        splits: tuple[Split, ...] = ("test",) if stage == "test" else SPLITS
+        table = self.split_table(stage)
+        self._check(table, splits)
+        self.open_store(table)
+        if self.store.skipped:
+            logger.warning("%d unreadable images were left out; skipped.csv lists them.", len(self.store.skipped))
+            self._check(self.table, splits)
+        if stage != "test":
+            self.facts = self._facts()
+
+    def split_table(self, stage: str | None = None) -> pd.DataFrame:
+        """The source's samples, each with its split, before anything is decoded."""
+        task, classes = self.source.task, self.source.classes
+        table = self.source.samples()
+        check_samples(table, task, classes, before_split=True)
+        if self.shuffle_labels:
+            table = shuffled_labels(table, self.seed)
+        if self.split_file is not None:
+            table = read_split(Path(self.split_file), table)
+        if stage == "test":
+            table["split"] = table["split"].where(table["split"].notna(), "test")
+            return table
+        return assign_splits(table, fractions=self.fractions, seed=self.seed, task=task)
+
+    def open_store(self, table: pd.DataFrame) -> None:
+        """Decode the samples of a table, or find them decoded."""
+        self.store = Store.open(self.source, table, progress=True, **self._decoding)
+        self.table = self.store.table
+        self.targets = _targets(self.table, self.source)
+        self.dataset = self.make_dataset()
+
+    def _check(self, table: pd.DataFrame, splits: Iterable[Split]) -> None:
+        check_samples(table, self.source.task, self.source.classes, splits=tuple(splits))
+
+    @property
+    def value_max(self) -> float:
+        """Largest value of the stored type: 255, 65535, or 1 for floats."""
+        return 1.0 if self.store.dtype.is_floating_point else float(torch.iinfo(self.store.dtype).max)
+
+    def rows(self, split: Split) -> Tensor:
+        """Row numbers of a split, in the order of the table."""
+        return torch.from_numpy(np.flatnonzero((self.table["split"] == split).to_numpy()))
+
+    def loader(self, split: Split) -> DataLoader[Batch]:
+        """Every sample of a split once, in the order of the table: for validation and for final numbers."""
+        return self._loader(list(torch.split(self.rows(split), self.eval_batch_size)))
+
+    def _loader(self, sampler: Iterable[Tensor]) -> DataLoader[Batch]:
+        assert self.dataset is not None
+        # A loader draws a seed for workers, of which there are none, whenever it is iterated. From a generator of its
+        # own, so that dropout's numbers do not depend on how often that was.
+        return DataLoader(self.dataset, batch_size=None, sampler=sampler, generator=torch.Generator())
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches in an order that is a function of (seed, epoch) alone."""
+        trainer = self.trainer
+        sampler = EpochSampler(
+            self.rows("train"),
+            self.batch_size,
+            seed=self.seed,
+            weights=None if self.sampling == "natural" else balanced_weights(self.targets[self.rows("train")]),
+            steps_per_epoch=self.steps_per_epoch,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        return self._loader(sampler)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation split."""
+        return self.loader("val")
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment a training batch on the device, each sample by a draw of its own."""
+        if self.augment is None or self.trainer is None or not self.trainer.training:
+            return batch
+        image = self.augment(batch["image"], batch["index"], seed=self.seed, epoch=self.trainer.current_epoch)
+        return {**batch, "image": image}
+
+    def _facts(self) -> Facts:
+        train = self.rows("train")
+        channels, height, width = self.store.shape
+        pixels = self.pixels(train[:: max(1, len(train) // _STATISTICS_IMAGES)])
+        pixels = pixels.to(torch.float32).transpose(0, 1).flatten(1) / self.value_max
+        return Facts(
+            task=self.source.task,
+            classes=tuple(self.source.classes),
+            channels=channels,
+            image_size=(height, width),
+            value_max=self.value_max,
+            train_size=len(train),
+            mean=tuple(pixels.mean(1).tolist()),
+            std=tuple(_not_zero(pixels.std(1)).tolist()),
+            **_target_facts(self.targets[train], self.source),
+        )
+
+    def pixels(self, rows: Tensor) -> Tensor:
+        """The images of some rows, (B, C, H, W), stored type."""
+        return self.store[rows]
+
+
+def shuffled_labels(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Deal the targets of whole patients out anew: each patient's samples get the first target of another's."""
+    columns = target_columns(table)
+    first = table.groupby("group_id", sort=True)[columns].first()
+    dealt = pd.DataFrame(np.random.default_rng(seed).permutation(first.to_numpy()), index=first.index, columns=columns)
+    shuffled = table.copy()
+    shuffled[columns] = dealt.loc[table["group_id"]].to_numpy().astype(table[columns].to_numpy().dtype)
+    return shuffled
+
+
+def _targets(table: pd.DataFrame, source: Source) -> Tensor:
+    values = table[target_columns(table)].to_numpy()
+    if source.task in ("multilabel", "regression"):
+        return torch.from_numpy(values.astype(np.float32))
+    return torch.from_numpy(values[:, 0].astype(np.int64))
+
+
+def _target_facts(targets: Tensor, source: Source) -> Mapping[str, Any]:
+    """What `Facts` says of the training targets."""
+    if source.task == "regression":
+        mean, std = targets.mean(0), _not_zero(targets.std(0, correction=0))
+        counts = [len(targets)] * len(source.classes)
+        return {"class_counts": tuple(counts), "target_mean": tuple(mean.tolist()), "target_std": tuple(std.tolist())}
+    if source.task == "multilabel":
+        counts = targets.sum(0).int().tolist()
+    else:
+        counts = torch.bincount(targets, minlength=len(source.classes)).tolist()
+    return {"class_counts": tuple(counts)}
+
+
+def _not_zero(std: Tensor) -> Tensor:
+    """What does not vary carries nothing; dividing by one leaves it so."""
+    return torch.where(std > 1e-6, std, 1.0)
