@@ -151,3 +151,17 @@ def test_the_penalty_is_picked_on_validation_alone() -> None:
     # Validation labels that contradict training ask for the strongest penalty: answers near the class frequency.
     spread = {name: np.ptp(answers["logistic_pixels"][:, 1]) for name, answers in (("no", against), ("yes", along))}
     assert spread["no"] < spread["yes"]
+
+
+def test_quantities_are_answered_by_ridge_regression() -> None:
+    from sklearn.metrics import r2_score
+
+    rng = np.random.default_rng(10)
+    train_y, val_y, seen = (np.column_stack([y, 5 - 3 * y]) for y in (rng.random(200), rng.random(80), rng.random(90)))
+    train, val, other = (images(rng, 2 * y[:, 0]) for y in (train_y, val_y, seen))
+    features = {"known": (train_y[:, :1], val_y[:, :1], seen[:, :1])}
+    answers = fit_baselines(train, train_y, val, val_y, other, task="regression", classes=("a", "b"), features=features)
+    assert set(answers) == {"mean_target", "ridge_pixels", "ridge_pca", "ridge_known"}
+    np.testing.assert_allclose(answers["mean_target"], np.tile(train_y.mean(0), (90, 1)))
+    assert r2_score(seen, answers["ridge_pixels"]) > 0.5
+    assert r2_score(seen, answers["ridge_known"]) > 0.99

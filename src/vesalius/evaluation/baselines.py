@@ -2,8 +2,10 @@
 
 `majority` answers the class frequencies of the training set. `logistic_pixels` is logistic regression on the pixels,
 averaged down to at most 28 x 28 and standardised; `logistic_pca` on their first 64 principal components, standardised.
+Quantities are answered by `mean_target`, `ridge_pixels` and `ridge_pca`. A series is an image whose channels are frames.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,10 @@ POOLED_SIZE = 28
 MAX_TRAIN = 5000
 COMPONENTS = 64
 ITERATIONS = 200
-#: scikit-learn's C; each regression takes the one whose validation log-loss is lowest.
+#: scikit-learn's C; each regression takes the one whose validation loss is lowest. Ridge takes its reciprocals, for the
+#: sum over samples that scikit-learn weighs against the penalty is of squares there.
 PENALTIES = (0.001, 0.01, 0.1, 1.0)
+RIDGE_PENALTIES = (1e-5, 1e-4, *PENALTIES)
 
 
 def fit_baselines(
@@ -33,52 +37,54 @@ def fit_baselines(
     task: Task,
     classes: tuple[str, ...] | list[str],
     seed: int = 0,
+    features: Mapping[str, tuple[Floats, Floats, Floats]] | None = None,
 ) -> dict[str, Floats | str]:
     """Fit on training images, answer for others.
 
     Args:
         train_x: (N, C, H, W) training images in any unit.
-        train_y: (N,) class indices, or (N, K) zeros and ones for multilabel.
+        train_y: (N,) class indices, (N, K) zeros and ones for multilabel, or (N, K) quantities for regression.
         val_x: (V, C, H, W) validation images, which pick the strength of the penalty.
         val_y: their targets, like `train_y`.
         eval_x: (M, C, H, W) images in the same unit.
         task: what the classes are to each other.
         classes: the K class names.
         seed: of the choice of training images and of the principal components.
+        features: further arms: training, validation and other features, (samples, D) each.
 
     Returns:
-        By baseline, (M, K) probabilities, or one sentence that says why there are none. A class that training lacks
-        has probability 0.
+        By baseline, (M, K) probabilities (or quantities), or one sentence that says why there are none. A class that
+        training lacks has probability 0.
     """
     from threadpoolctl import threadpool_limits
 
-    count = len(classes)
-    one_hot, val_truth = (_one_hot(target, task, count) for target in (train_y, val_y))
+    constant, method = ("mean_target", "ridge") if task == "regression" else ("majority", "logistic")
+    names = [f"{method}_pixels", f"{method}_pca", *(f"{method}_{name}" for name in features or {})]
+    truth, val_truth = (_truth(target, task, len(classes)) for target in (train_y, val_y))
     answers: dict[str, Floats | str] = {}
-    if len(one_hot) == 0:
-        return dict.fromkeys(("majority", "logistic_pixels", "logistic_pca"), "no training image")
-    answers["majority"] = np.tile(one_hot.mean(axis=0), (len(eval_x), 1))
+    if len(truth) == 0:
+        return dict.fromkeys((constant, *names), "no training image")
+    answers[constant] = np.tile(truth.mean(axis=0), (len(eval_x), 1))
 
-    chosen = np.random.default_rng(seed).permutation(len(one_hot))[:MAX_TRAIN]
-    one_hot, train, others = (
-        one_hot[np.sort(chosen)],
-        pool(train_x[np.sort(chosen)]),
-        pool(np.concatenate([val_x, eval_x])),
-    )
-    if task != "multilabel" and (one_hot.any(axis=0)).sum() < 2:
-        reason = f"training holds one class only ({classes[int(one_hot[0].argmax())]})"
-        return answers | {"logistic_pixels": reason, "logistic_pca": reason}
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(truth))[:MAX_TRAIN])
+    truth, train, others = truth[chosen], pool(train_x[chosen]), pool(np.concatenate([val_x, eval_x]))
+    if task not in ("multilabel", "regression") and (truth.any(axis=0)).sum() < 2:
+        return answers | dict.fromkeys(names, f"training holds one class only ({classes[int(truth[0].argmax())]})")
     if not (np.isfinite(train).all() and np.isfinite(others).all()):
-        reason = "images hold NaN or infinite pixels"
-        return answers | {"logistic_pixels": reason, "logistic_pca": reason}
+        return answers | dict.fromkeys(names, "images hold NaN or infinite pixels")
     # One thread: these products are small, and threads that wait for a busy core make them twenty times slower.
     with threadpool_limits(1):
-        answers["logistic_pixels"] = _picked(*_standardise(train, others), one_hot, val_truth, task)
-        answers["logistic_pca"] = _picked(*_components(train, others, seed), one_hot, val_truth, task)
+        inputs = [_standardise(train, others), _components(train, others, seed)]
+        inputs += [_standardise(a[chosen], np.concatenate([b, c])) for a, b, c in (features or {}).values()]
+        for name, (fitted, answered) in zip(names, inputs, strict=True):
+            answers[name] = _picked(fitted, answered, truth, val_truth, task)
     return answers
 
 
-def _one_hot(target: NDArray[Any], task: Task, count: int) -> NDArray[np.int64]:
+def _truth(target: NDArray[Any], task: Task, count: int) -> NDArray[Any]:
+    """(N, count) zeros and ones, or quantities."""
+    if task == "regression":
+        return np.asarray(target, dtype=np.float64)
     truth = np.asarray(target, dtype=np.int64)
     return truth if task == "multilabel" else (truth[:, None] == np.arange(count)).astype(np.int64)
 
@@ -115,19 +121,31 @@ def _components(train: Floats, others: Floats, seed: int) -> tuple[Floats, Float
     return _standardise(pca.transform(train), pca.transform(others))
 
 
-def _picked(
-    train: Floats, others: Floats, one_hot: NDArray[np.int64], val_truth: NDArray[np.int64], task: Task
-) -> Floats:
-    """(M, K) probabilities of the regression that does best on validation, which `others` begins with."""
+def _picked(train: Floats, others: Floats, truth: NDArray[Any], val_truth: NDArray[Any], task: Task) -> Floats:
+    """(M, K) answers of the regression that does best on validation, which `others` begins with."""
     size = len(val_truth)
-    fits = [_logistic(train, others, one_hot, task, penalty) for penalty in PENALTIES]
-    return min(fits, key=lambda fit: _log_loss(fit[:size], val_truth))[size:]
+    if task == "regression":
+        fits = [_ridge(train, others, truth, penalty) for penalty in RIDGE_PENALTIES]
+        scale = np.where((spread := truth.std(axis=0)) > 0, spread, 1.0)
+        losses = [float((((fit[:size] - val_truth) / scale) ** 2).mean()) if size else 0.0 for fit in fits]
+    else:
+        fits = [_logistic(train, others, truth, task, penalty) for penalty in PENALTIES]
+        losses = [_log_loss(fit[:size], val_truth) for fit in fits]
+    return fits[int(np.argmin(losses))][size:]
 
 
 def _log_loss(probabilities: Floats, truth: NDArray[np.int64]) -> float:
     """Mean log-loss, of labels on their own for multilabel; 0 without samples."""
     right = np.where(truth > 0, probabilities, 1 - probabilities)
     return float(-np.log(np.clip(right, 1e-12, None)).mean()) if len(truth) else 0.0
+
+
+def _ridge(train: Floats, others: Floats, truth: Floats, penalty: float) -> Floats:
+    """(M, K) quantities."""
+    from sklearn.linear_model import Ridge
+
+    answers = Ridge(alpha=1 / penalty).fit(train, truth).predict(others)
+    return np.asarray(answers).reshape(len(others), -1)
 
 
 def _logistic(train: Floats, others: Floats, one_hot: NDArray[np.int64], task: Task, penalty: float) -> Floats:
