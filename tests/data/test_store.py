@@ -336,6 +336,8 @@ SLOW_BUILD = textwrap.dedent("""
     from vesalius.data.store_build import Decoding, build
 
     class Slow:
+        series = False
+
         def load(self, row):
             time.sleep(float(sys.argv[3]))
             return np.load(Path(sys.argv[1]) / "arrays.npy")[int(row["sample_id"][1:])]

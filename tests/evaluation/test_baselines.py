@@ -15,7 +15,7 @@ NAMES = {"majority", "logistic_pixels", "logistic_pca"}
 
 def images(rng: np.random.Generator, target: np.ndarray, size: int = 16) -> np.ndarray:
     """Noise with a bright corner in class 1."""
-    noisy = rng.integers(0, 120, (len(target), 1, size, size))
+    noisy = rng.integers(0, 120, (len(target), 1, size, size)).astype(float)
     noisy[:, :, :4, :4] += 60 * target[:, None, None, None]
     return noisy.astype(np.uint8)
 

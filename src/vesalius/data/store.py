@@ -16,23 +16,30 @@ from torch import Tensor
 from vesalius.config.errors import InputError
 from vesalius.data.images import FITS, Fit
 from vesalius.data.sources.base import Source
-from vesalius.data.store_build import IMAGES_FILE, META_FILE, STORE_VERSION, Decoding, bad_samples, build
+from vesalius.data.store_build import IMAGES_FILE, META_FILE, STORE_VERSION, Decoding, build
+from vesalius.data.store_faults import bad_samples
 
 _ATTEMPTS = 3
 
 
 class Store:
-    """Decoded images, gathered a whole batch at a time.
+    """Decoded images or image series, gathered a whole batch at a time.
 
     Made by `Store.open`, which finds the images in a cache folder or decodes them into it. The folder is named by a
     hash of all that its bytes depend on, so a changed file or setting never meets old images. It appears under
     its name only when complete. A file of the wrong length is never used, nor one whose checksum is wrong; the checksum
     is looked at only where the file is read whole. The folder holds pixels and the ids of samples left out, no path.
 
+    The frames of all series lie one behind another: those of series i are frames `offsets[i]` to `offsets[i + 1] - 1`.
+    A single image is a series of one frame.
+
     Attributes:
-        table: the sample table; row i belongs to image i.
+        table: the sample table; row i belongs to image (or series) i.
         skipped: `sample_id` and reason of each sample left out (`on_bad_file="skip"`).
-        images: (N, C, H, W), of the native type; in memory, or mapped from the file and read as needed.
+        series: whether the samples are image series.
+        lengths: (N,) int64, frames of each sample.
+        offsets: (N + 1,) int64, where the frames of each sample begin; the last is the number of all frames.
+        images: (frames, C, H, W), of the native type; in memory, or mapped from the file and read as needed.
         path: the cache folder.
     """
 
@@ -40,6 +47,11 @@ class Store:
         self.path, self.table = path, table
         self.skipped: list[tuple[str, str]] = [(name, reason) for name, reason in meta["skipped"]]
         self._shape, self._type = tuple(meta["shape"]), str(meta["dtype"])
+        self.series = "lengths" in meta
+        self.lengths = (
+            torch.tensor(meta["lengths"]) if self.series else torch.ones(1, dtype=torch.int64).expand(len(table))
+        )
+        self.offsets = torch.cat([torch.zeros(1, dtype=torch.int64), self.lengths.cumsum(0)])
         self.in_memory = in_memory
         self.images = self._map()
         if in_memory:
@@ -92,7 +104,7 @@ class Store:
                 build(source, table, decoding, path, on_bad_file=on_bad_file, progress=progress)
                 continue
             if meta["skipped"] and on_bad_file == "error":
-                raise InputError(bad_samples([reason for _, reason in meta["skipped"]]))
+                raise InputError(bad_samples(source, table, [tuple(entry) for entry in meta["skipped"]]))
             left_out = {name for name, _ in meta["skipped"]}
             kept = table[[name not in left_out for name in ids]].reset_index(drop=True)
             size = int(np.prod(meta["shape"])) * np.dtype(meta["dtype"]).itemsize
@@ -105,11 +117,12 @@ class Store:
         )
 
     def __len__(self) -> int:
-        return int(self._shape[0])
+        """Number of samples."""
+        return len(self.lengths)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of each image."""
+        """(C, H, W) of each image or frame."""
         _, channels, height, width = self._shape
         return channels, height, width
 
@@ -123,10 +136,24 @@ class Store:
 
         Raises:
             IndexError: if a row number is out of range.
+            TypeError: if the samples are series, whose frames `frames` gathers.
         """
+        if self.series:
+            raise TypeError("a store of image series has no image for a row: gather frames with Store.frames")
+        return self.frames(indices)
+
+    def frames(self, positions: Tensor) -> Tensor:
+        """Gather frames of any series: (...) int64 positions, none negative, to (..., C, H, W) of the native type.
+
+        Raises:
+            IndexError: if a position is out of range.
+        """
+        flat = positions.flatten()
         if self.images.dtype == torch.uint16:  # few kernels know uint16, but every device can move 16-bit words
-            return self.images.view(torch.int16).index_select(0, indices).view(torch.uint16)
-        return self.images.index_select(0, indices)
+            found = self.images.view(torch.int16).index_select(0, flat).view(torch.uint16)
+        else:
+            found = self.images.index_select(0, flat)
+        return found.view(*positions.shape, *self.shape)
 
     def __getstate__(self) -> dict[str, Any]:
         """Mapped images are mapped again by a worker process instead of being copied to it."""
@@ -171,7 +198,8 @@ def _decoding(image_size: int | Sequence[int] | None, fit: Fit, channels: int | 
 
 def _key(source: Source, decoding: Decoding, ids: Sequence[str]) -> str:
     parts = [source.fingerprint(), decoding.size, decoding.fit if decoding.size else None, decoding.channels]
-    content = json.dumps([*parts, STORE_VERSION, list(ids)], separators=(",", ":"))
+    series = ["series"] if source.series else []
+    content = json.dumps([*parts, STORE_VERSION, list(ids), *series], separators=(",", ":"))
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 
@@ -180,7 +208,8 @@ def _read_meta(path: Path) -> dict[str, Any] | None:
     try:
         meta: dict[str, Any] = json.loads((path / META_FILE).read_text(encoding="utf-8"))
         length = int(np.prod(meta["shape"])) * np.dtype(meta["dtype"]).itemsize
-        if (path / IMAGES_FILE).stat().st_size == length and {"crc32", "skipped"} <= meta.keys():
+        whole = sum(meta["lengths"]) == meta["shape"][0] if "lengths" in meta else True
+        if (path / IMAGES_FILE).stat().st_size == length and {"crc32", "skipped"} <= meta.keys() and whole:
             return meta
     except (OSError, ValueError, KeyError, TypeError):
         pass

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 import zlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -20,20 +20,20 @@ import pandas as pd
 
 from vesalius.config.errors import InputError
 from vesalius.data.images import Fit, adapt_channels, resize
-from vesalius.data.samples import listed
 from vesalius.data.sources.base import Source
+from vesalius.data.store_faults import Kind, bad_samples, misfits
 
 STORE_VERSION = 1  # belongs to every key: raise it whenever a byte may come out different
 IMAGES_FILE, META_FILE = "images.bin", "meta.json"
 DTYPES = ("uint8", "uint16", "float32")
+MAX_FRAMES = 10_000  # of a series: five minutes of video; a longer one is a mistake, or needs fewer frames a second
 
-_ROWS_A_TASK = 16
+_IMAGES_A_TASK = 16  # a series is a task of its own
 _MAX_WORKERS = 16
 _QUIET_SECONDS = 2.0
 _STALE_SECONDS = 24 * 3600
-_REASONS_SHOWN = 100
 
-Outcome = np.ndarray | str  # an image, or why there is none
+Outcome = np.ndarray | str  # an image or a series, or why there is none
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class _Written:
     """What has gone into the file so far."""
 
     checksum: int = 0
-    count: int = 0
+    frames: int = 0
+    lengths: list[int] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
-    kinds: Counter[tuple[tuple[int, ...], str]] = field(default_factory=Counter)
-    examples: dict[tuple[tuple[int, ...], str], list[str]] = field(default_factory=dict)
+    kinds: dict[Kind, list[str]] = field(default_factory=dict)
 
 
 def build(
@@ -73,7 +73,8 @@ def build(
 ) -> None:
     """Decode every row of a table into the folder `path`, which appears complete or not at all.
 
-    Memory stays at a few hundred images, whatever the number of rows.
+    Memory stays at a few hundred images (or a few dozen series), whatever the number of rows. The frames of all series
+    lie one behind another, and `lengths` in the description says how many each has.
 
     Raises:
         InputError: with every sample that cannot be decoded (unless skipped), every kind of misfit, or a full disk.
@@ -96,14 +97,6 @@ def build(
         ) from error
 
 
-def bad_samples(reasons: list[str]) -> list[str]:
-    """A sentence for each sample that cannot be used, as many as a person may want to read, and the other way out."""
-    rest = len(reasons) - _REASONS_SHOWN
-    more = f"{rest} more samples cannot be decoded. " if rest > 0 else ""
-    out = [f"{more}To leave out all that cannot be decoded: data.on_bad_file=skip."]
-    return reasons[:_REASONS_SHOWN] + (out if reasons else [])
-
-
 def _fill(
     source: Source,
     table: pd.DataFrame,
@@ -121,30 +114,33 @@ def _fill(
             if isinstance(outcome, str):
                 written.skipped.append((name, outcome))
                 continue
-            kind = (outcome.shape, str(outcome.dtype))
-            written.kinds[kind] += 1
-            written.examples.setdefault(kind, []).append(name)
+            frames = outcome if source.series else outcome[None]
+            written.kinds.setdefault((frames.shape[1:], str(frames.dtype)), []).append(name)
             if len(written.kinds) == 1:  # else nothing will be kept, and the rest is read for its faults alone
-                content = outcome.tobytes()
+                content = np.ascontiguousarray(frames).data
                 file.write(content)
                 written.checksum = zlib.crc32(content, written.checksum)
-                written.count += 1
+                written.frames += len(frames)
+                written.lengths.append(len(frames))
         file.flush()
         os.fsync(file.fileno())
-    problems = [] if on_bad_file == "skip" else bad_samples([reason for _, reason in written.skipped])
-    problems += _misfits(written)
+    problems = [] if on_bad_file == "skip" else bad_samples(source, table, written.skipped)
+    problems += misfits(source, table, written.kinds)
     if not written.kinds and not problems:
-        problems = [f"none of the {len(table)} samples can be decoded; the first: {written.skipped[0][1]}"]
+        first = bad_samples(source, table, written.skipped)[0]
+        problems = [f"none of the {len(table)} samples can be decoded; the first: {first}"]
     if problems:
         raise InputError(problems)
     ((shape, dtype),) = written.kinds
     meta = {
         "version": STORE_VERSION,
-        "shape": [written.count, *shape],
+        "shape": [written.frames, *shape],
         "dtype": dtype,
         "crc32": written.checksum,
         "skipped": written.skipped,
     }
+    if source.series:
+        meta["lengths"] = written.lengths
     with (work / META_FILE).open("w", encoding="utf-8") as description:
         json.dump(meta, description)
         description.flush()
@@ -154,11 +150,12 @@ def _fill(
 def _decode_all(source: Source, table: pd.DataFrame, decoding: Decoding) -> Iterator[tuple[str, Outcome]]:
     """Outcomes in the order of the table, a bounded number of rows ahead."""
     workers = min(_MAX_WORKERS, os.cpu_count() or 1)
+    step = 1 if source.series else _IMAGES_A_TASK
     waiting: deque[Future[list[tuple[str, Outcome]]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         try:
-            for start in range(0, len(table), _ROWS_A_TASK):
-                rows = table.iloc[start : start + _ROWS_A_TASK].to_dict("records")
+            for start in range(0, len(table), step):
+                rows = table.iloc[start : start + step].to_dict("records")
                 waiting.append(pool.submit(_decode_rows, source, rows, decoding))
                 if len(waiting) > 2 * workers:
                     yield from waiting.popleft().result()
@@ -179,46 +176,35 @@ def _decode_rows(source: Source, rows: list[dict[Any, Any]], decoding: Decoding)
 
 
 def _decode(source: Source, row: Mapping[str, Any], decoding: Decoding) -> np.ndarray:
+    """An image, (C, H, W), or a series, (T, C, H, W), as it goes into the file."""
     name = row["sample_id"]
-    image = source.load(row)
-    if image.ndim != 3 or 0 in image.shape or image.dtype.name not in DTYPES:
+    loaded = source.load(row)
+    axes = "(T, C, H, W)" if source.series else "(C, H, W)"
+    if loaded.ndim != 3 + source.series or 0 in loaded.shape or loaded.dtype.name not in DTYPES:
         raise InputError(
-            f"{name} comes as {image.dtype} of shape {image.shape}; (C, H, W) of {', '.join(DTYPES)} is needed: "
+            f"{name} comes as {loaded.dtype} of shape {loaded.shape}; {axes} of {', '.join(DTYPES)} is needed: "
             "correct the source."
         )
-    if image.dtype.kind == "f" and not np.isfinite(image).all():
-        bad = int(image.size - np.isfinite(image).sum())
+    if source.series and len(loaded) > MAX_FRAMES:
+        raise InputError(
+            f"{name} has {len(loaded)} frames, and a series may have {MAX_FRAMES} at most: cut it into several, or "
+            "keep fewer of its frames."
+        )
+    if loaded.dtype.kind == "f" and not np.isfinite(loaded).all():
+        bad = int(loaded.size - np.isfinite(loaded).sum())
         raise InputError(f"{name} has {bad} pixel(s) that are NaN or infinite: replace them or leave the sample out.")
     try:
-        image = adapt_channels(image, decoding.channels)
+        if source.series:
+            return np.stack([_fitted(frame, decoding) for frame in loaded])
+        return _fitted(loaded, decoding)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
+
+
+def _fitted(image: np.ndarray, decoding: Decoding) -> np.ndarray:
+    """An image of the channels and the size wanted."""
+    image = adapt_channels(image, decoding.channels)
     return image if decoding.size is None else resize(image, decoding.size, decoding.fit)
-
-
-def _misfits(written: _Written) -> list[str]:
-    """One sentence for each property in which the images differ: type, channels, size."""
-    total = sum(written.kinds.values())
-    properties = (
-        ("type", lambda kind: kind[1], "convert the files to one type"),
-        ("number of channels", lambda kind: kind[0][0], "set `data.channels=1` or `data.channels=3`"),
-        ("size", lambda kind: "×".join(map(str, kind[0][1:])), "set `data.image_size`, such as `data.image_size=64`"),
-    )
-    problems = []
-    for what, value_of, cure in properties:
-        counts: Counter[Any] = Counter()
-        names: dict[Any, list[str]] = {}
-        for kind, count in written.kinds.items():
-            counts[value_of(kind)] += count
-            names.setdefault(value_of(kind), []).extend(written.examples[kind])
-        if len(counts) < 2:
-            continue
-        usual, frequency = counts.most_common(1)[0]
-        odd = [f"{name} ({value})" for value, found in names.items() if value != usual for name in found]
-        problems.append(
-            f"the images differ in {what}: {frequency} of {total} have {usual}, but not {listed(odd)}; {cure}."
-        )
-    return problems
 
 
 def _progress(outcomes: Iterator[tuple[str, Outcome]], total: int) -> Iterator[tuple[str, Outcome]]:
