@@ -123,7 +123,8 @@ def _target_problems(table: pd.DataFrame, task: Task, classes: Sequence[str]) ->
 
 def _constant_problems(table: pd.DataFrame, quantities: Sequence[str]) -> list[str]:
     constant = [name for name in quantities if table[f"target/{name}"].nunique() < 2]
-    return [f"every sample has the same {listed(constant)}: there is nothing to predict; leave it out."] * bool(constant)
+    said = f"every sample has the same {listed(constant)}: there is nothing to predict; leave it out."
+    return [said] if constant else []
 
 
 def _variety_problems(present: np.ndarray, task: Task, classes: Sequence[str]) -> list[str]:

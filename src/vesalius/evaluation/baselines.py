@@ -2,7 +2,8 @@
 
 `majority` answers the class frequencies of the training set. `logistic_pixels` is logistic regression on the pixels,
 averaged down to at most 28 x 28 and standardised; `logistic_pca` on their first 64 principal components, standardised.
-Quantities are answered by `mean_target`, `ridge_pixels` and `ridge_pca`. A series is an image whose channels are frames.
+Quantities are answered by `mean_target`, `ridge_pixels` and `ridge_pca`. A series counts as an image whose channels are
+its frames.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,4 @@
-"""Figures of a classifier's results, drawn without pyplot so that no global state is touched.
-
-Each function returns a `matplotlib.figure.Figure` on the Agg canvas: `figure.savefig(path, dpi=150)`.
-"""
+"""Figures of a classifier's results; each function returns a `matplotlib.figure.Figure`."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vesalius.config.facts import Task
+from vesalius.evaluation.canvas import ACCENT, COLOURS, FAINT, INK, STYLES, WRONG, canvas, displayable
 from vesalius.evaluation.predictions import Decision, Predictions, read_predictions
 from vesalius.evaluation.statistics import ECE_BINS
 from vesalius.evaluation.tables import format_metric
@@ -20,11 +18,6 @@ from vesalius.evaluation.tables import format_metric
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-INK, FAINT, ACCENT, WRONG = "#1f2933", "#9aa5b1", "#0072b2", "#d1495b"
-#: Told apart by colour-blind readers (Okabe & Ito, 2008); line styles take over after the seventh class.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")
-STYLES = ("-", "--", ":", "-.")
 
 
 def confusion_matrix_figure(
@@ -36,7 +29,7 @@ def confusion_matrix_figure(
         return _label_confusion(p)
     counts = p.truth.astype(np.int64).T @ p.decided.astype(np.int64)
     side = max(3.6, 0.62 * len(classes) + 2.2)
-    figure, (axes,) = _canvas(side + 0.3, side)
+    figure, (axes,) = canvas(side + 0.3, side)
     _shaded_counts(axes, counts)
     axes.set_xticks(
         range(len(classes)),
@@ -55,7 +48,7 @@ def _label_confusion(p: Predictions) -> Figure:
     """A row a label: hits and misses of those who have it, false alarms and clear answers of those who do not."""
     hits, misses = (p.truth & p.decided).sum(axis=0), (p.truth & ~p.decided).sum(axis=0)
     alarms, clear = (~p.truth & p.decided).sum(axis=0), (~p.truth & ~p.decided).sum(axis=0)
-    figure, (axes,) = _canvas(6.4, max(3.0, 0.42 * len(p.classes) + 1.6))
+    figure, (axes,) = canvas(6.4, max(3.0, 0.42 * len(p.classes) + 1.6))
     counts = np.stack([hits, misses, alarms, clear], axis=1)
     shares = np.hstack([_shares(counts[:, :2]), _shares(counts[:, 2:])])
     _shaded_counts(axes, counts, shares)
@@ -100,7 +93,7 @@ def roc_figure(
     p = read_predictions(predictions, task=task, classes=classes)
     shown = [1] if task == "binary" else list(range(len(classes)))
     long = len(shown) > 5
-    figure, (axes,) = _canvas(8.2 if long else 5.0, 4.8)
+    figure, (axes,) = canvas(8.2 if long else 5.0, 4.8)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)), label="chance  .500")
     for position, k in enumerate(shown):
         truth = p.truth[:, k]
@@ -149,7 +142,7 @@ def history_figure(history: pd.DataFrame) -> Figure:
     losses = [name for name in numeric if "loss" in name]
     scores = [name for name in numeric if name not in losses and not name.startswith(("lr", "seconds", "time"))]
     panels = [(title, names) for title, names in (("loss", losses), ("metrics", scores)) if names]
-    figure, all_axes = _canvas(4.8 * max(1, len(panels)), 3.6, columns=max(1, len(panels)))
+    figure, all_axes = canvas(4.8 * max(1, len(panels)), 3.6, columns=max(1, len(panels)))
     for axes, (title, names) in zip(all_axes, panels, strict=False):
         for position, name in enumerate(names):
             known = history[name].notna()
@@ -190,8 +183,8 @@ def image_grid_figure(
         title: above the grid.
     """
     rows = max(1, -(-len(images) // columns))
-    figure, cells = _canvas(1.55 * columns, 2.0 * rows + (0.4 if title else 0.1), rows=rows, columns=columns)
-    pixels = _displayable(np.asarray(images))
+    figure, cells = canvas(1.55 * columns, 2.0 * rows + (0.4 if title else 0.1), rows=rows, columns=columns)
+    pixels = displayable(np.asarray(images))
     for position, axes in enumerate(cells):
         axes.set_xticks([])
         axes.set_yticks([])
@@ -210,17 +203,6 @@ def image_grid_figure(
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
     return figure
-
-
-def _displayable(images: NDArray[Any]) -> NDArray[np.float64]:
-    """(N, H, W) or (N, H, W, 3) in 0..1."""
-    if np.issubdtype(images.dtype, np.integer):
-        scaled = images / np.iinfo(images.dtype).max
-    else:
-        low, high = (float(np.nanmin(images)), float(np.nanmax(images))) if images.size else (0.0, 1.0)
-        scaled = (images - low) / ((high - low) or 1.0)
-    colour = images.ndim == 4 and images.shape[1] == 3
-    return np.asarray(np.moveaxis(scaled, 1, -1) if colour else scaled[:, 0], dtype=np.float64)
 
 
 def reliability_figure(
@@ -247,7 +229,7 @@ def reliability_figure(
     mean_confidence = np.bincount(bins, confidence, ECE_BINS)[filled] / count[filled]
     accuracy = np.bincount(bins, right, ECE_BINS)[filled] / count[filled]
 
-    figure, (axes, histogram) = _canvas(4.6, 5.2, rows=2, heights=(4, 1))
+    figure, (axes, histogram) = canvas(4.6, 5.2, rows=2, heights=(4, 1))
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     axes.vlines(mean_confidence, mean_confidence, accuracy, color=WRONG, alpha=0.35, linewidth=4)
     axes.plot(mean_confidence, accuracy, color=ACCENT, marker="o", markersize=4, linewidth=1.6)
@@ -260,24 +242,3 @@ def reliability_figure(
     histogram.bar(edges[:-1], count, width=1 / ECE_BINS, align="edge", color=ACCENT, alpha=0.7, edgecolor="white")
     histogram.set(xlim=(floor, 1.01), xlabel="confidence", ylabel="answers")
     return figure
-
-
-def _canvas(
-    width: float, height: float, *, rows: int = 1, columns: int = 1, heights: Sequence[float] | None = None
-) -> tuple[Figure, list[Axes]]:
-    """A quiet white figure of `width` x `height` inches, and its axes row by row."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
-    for axes in grid.flat:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(FAINT)
-        axes.tick_params(colors=INK, labelsize=8.5, color=FAINT)
-        axes.xaxis.label.set(color=INK, size=9.5)
-        axes.yaxis.label.set(color=INK, size=9.5)
-        axes.title.set_fontsize(11)
-        axes._left_title.set(fontsize=11, color=INK)
-    return figure, list(grid.flat)

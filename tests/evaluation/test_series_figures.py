@@ -1,0 +1,50 @@
+"""Figures of series and of evidence: drawn without an error, and they show what was asked for."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vesalius.evaluation.regression_figures import scatter_figure
+from vesalius.evaluation.series_figures import FRAMES_SHOWN, evidence_figure, filmstrip_figure
+
+
+def metric(value):
+    low_high = None if value is None else [value - 0.1, value + 0.1]
+    return {"auroc": {"value": value, "ci95": low_high, "n": 9, "groups": 9, "method": "m", "no_skill": 0.5}}
+
+
+def texts(figure):
+    return {text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))}
+
+
+def test_a_filmstrip_shows_first_and_last_frame_with_their_times():
+    random = np.random.default_rng(0)
+    series = [random.integers(0, 255, (length, 1, 6, 6)).astype(np.uint8) for length in (1, 5, 30)]
+    times = [[10.0 * number for number in range(len(frames))] for frames in series]
+    figure = filmstrip_figure(series, ["one", "five", "thirty"], times=times, wrong=[False, True, False])
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) == 1 + 5 + FRAMES_SHOWN
+    assert {"0 s", "40 s", "290 s", "thirty"} <= texts(figure)
+
+
+@pytest.mark.parametrize("with_curves", [True, False])
+def test_evidence_is_drawn_as_arms_and_curves(with_curves):
+    evidence = {"model": metric(0.9), "time_shuffled": metric(0.6), "absent": metric(None)}
+    if with_curves:
+        evidence |= {f"first_frames/{count}": metric(0.5 + count / 50) for count in (12, 2, 6)}
+        evidence |= {"frames_dropped/50": metric(0.8)}
+    figure = evidence_figure(evidence, "auroc")
+    assert len(figure.axes) == (3 if with_curves else 1)
+    assert {"time shuffled", "model"} <= texts(figure)
+    if with_curves:
+        assert list(figure.axes[1].lines[0].get_xdata()) == [2, 6, 12]
+
+
+def test_a_scatter_has_a_panel_for_each_quantity():
+    random = np.random.default_rng(1)
+    names = ["peak", "slope", "late"]
+    table = pd.DataFrame({f"{kind}/{name}": random.random(20) for kind in ("target", "pred") for name in names})
+    figure = scatter_figure(table, names, {"r2/peak": metric(0.7)["auroc"]})
+    assert len(figure.axes) == 3
+    assert any(text.startswith("peak") and ".700" in text for text in texts(figure))
+    np.testing.assert_allclose(figure.axes[1].collections[0].get_offsets()[:, 0], table["target/slope"])
