@@ -13,6 +13,7 @@ from vesalius.config.errors import InputError, VesaliusError, say_problems
 VERBS = {
     "train": "train one network, judge it, record it; with -m a sweep",
     "evaluate": "judge a finished run again, from its folder alone or on other data",
+    "audit": "look a data set over for leakage, duplicates and other flaws; trains nothing",
 }
 
 HELP = f"""vesalius {__version__}: honest deep-learning experiments on medical images
@@ -26,7 +27,7 @@ HELP = f"""vesalius {__version__}: honest deep-learning experiments on medical i
   vesalius --completion        a script for bash: eval "$(vesalius --completion)"
   vesalius --version
 
-Exit codes: 0 done; 2 bad config or input; 1 failed; 130 Ctrl-C; 143 SIGTERM.
+Exit codes: 0 done; 2 bad config or input; 1 failed, or a check said no; 130 Ctrl-C; 143 SIGTERM.
 """
 
 COMPLETION = """_vesalius() {

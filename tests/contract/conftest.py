@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
+from dicom_maker import write_cohort
 from vesalius.commands.train import train
 from vesalius.config.compose import load_config
 from vesalius.runs.folder import RunFolder
+from video_maker import write_clip
 
 
 @pytest.fixture(scope="session")
@@ -45,12 +48,87 @@ def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def data_overrides(medmnist_root: Path, image_root: Path) -> dict[str, list[str]]:
+def manifest(image_root: Path) -> Path:
+    """A table that lists the images of `image_root`."""
+    lines = ["file,finding,patient"]
+    for path in sorted(image_root.glob("*/*/*.png")):
+        lines.append(f"{path.relative_to(image_root)},{path.parent.name},{path.stem.rpartition('_')[0]}")
+    (image_root / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return image_root / "manifest.csv"
+
+
+@pytest.fixture(scope="session")
+def series_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Series in three forms: `clips/class/*.avi`, `frames/class/clip/*.png`, `volumes/*.nii` with `fmri/bold.nii`."""
+    root, random = tmp_path_factory.mktemp("series"), np.random.default_rng(0)
+    (root / "volumes").mkdir()
+    rows = ["path,finding,patient"]
+    for number in range(24):
+        name = ("falls", "rises")[number % 2]
+        levels = np.linspace(40, 160, 5)[:: 1 if number % 2 else -1]
+        frames = [(random.integers(0, 60, (20, 20)) + level).astype(np.uint8) for level in levels]
+        write_clip(root / "clips" / name / f"clip{number}.avi", frames)
+        for position, frame in enumerate(frames):
+            path = root / "frames" / name / f"clip{number}" / f"{position}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(frame).save(path)
+        nibabel.save(nibabel.Nifti1Image(np.stack(frames, axis=2), np.eye(4)), root / "volumes" / f"{number}.nii")
+        rows.append(f"{number}.nii,{name},p{number}")
+    (root / "labels.csv").write_text("\n".join(rows) + "\n")
+    _write_fmri(root / "fmri", random)
+    return root
+
+
+def _write_fmri(root: Path, random: np.random.Generator) -> None:
+    """As `haxby2001`: one 4-D file, a mask, a table of blocks; 6 runs of 121 volumes, two classes."""
+    root.mkdir()
+    volumes = random.integers(0, 1000, (6, 5, 2, 6 * 121)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(volumes, np.eye(4)), root / "bold.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.ones((6, 5, 2), np.uint8), np.eye(4)), root / "mask.nii.gz")
+    rows = ["chunk\tlabel\tt_first\tt_last"]
+    for run in range(6):
+        for block in range(4):
+            first = run * 121 + 10 + 25 * block
+            rows.append(f"{run}\t{('face', 'house')[block % 2]}\t{first}\t{first + 8}")
+    (root / "blocks.tsv").write_text("\n".join(rows) + "\n")
+
+
+@pytest.fixture(scope="session")
+def dicom_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`files/` and `labels.csv` of a small study."""
+    return write_cohort(tmp_path_factory.mktemp("dicom"), patients=20).parent
+
+
+@pytest.fixture(scope="session")
+def data_overrides(
+    medmnist_root: Path, image_root: Path, manifest: Path, series_root: Path, dicom_root: Path
+) -> dict[str, list[str]]:
     """What each data option needs to become small and complete."""
     return {
         "lesions": ["data.source.patients=32", "data.source.slices=2"],
         "medmnist": ["data.source.name=breastmnist", f"data.source.root={medmnist_root}", "data.source.verify=false"],
         "image_folder": [f"data.source.root={image_root}"],
+        "table": [
+            f"data.source.manifest={manifest}",
+            "data.source.path=file",
+            "data.source.target=finding",
+            "data.source.group=patient",
+        ],
+        "dicom": [
+            f"data.source.root={dicom_root / 'files'}",
+            f"data.source.labels={dicom_root / 'labels.csv'}",
+            "data.source.target=finding",
+        ],
+        "nifti": [
+            f"data.source.root={series_root / 'volumes'}",
+            f"data.source.labels={series_root / 'labels.csv'}",
+            "data.source.target=finding",
+            "data.source.group=patient",
+        ],
+        "video": [f"data.source.root={series_root / 'clips'}"],
+        "frame_folder": [f"data.source.root={series_root / 'frames'}"],
+        "haxby": [f"data.source.root={series_root / 'fmri'}"],
+        "perfusion": ["data.source.patients=48"],
     }
 
 

@@ -14,7 +14,8 @@ GROUPS = sorted(
     if path.parent != CONF and path.stem != "base"
 )
 MODELS = [option for group, option in GROUPS if group == "model"]
-PACKAGES = {"datamodule": "datamodule@data"}  # groups that a model puts elsewhere
+DATA = [option for group, option in GROUPS if group == "data"]
+SERIES_MODELS = ("lstm", "gru", "rnn", "article_lstm")
 EXPERIMENTS = [option for group, option in GROUPS if group == "experiment"]
 
 # What each experiment runs on here. A new experiment must be added, or test_every_experiment_is_covered fails.
@@ -25,6 +26,8 @@ EXPERIMENT_DATA = {
     "medmnist_fast": "medmnist",
     "blood_cells": "image_folder",
 }
+# Models for data that are series; all others are for single images.
+SERIES_MODEL = {"video": "lstm", "frame_folder": "rnn", "haxby": "lstm", "perfusion": "gru"}
 SMALL = [
     "trainer=debug",
     "trainer.fast_dev_run=1",
@@ -53,15 +56,22 @@ def test_every_config_says_first_what_it_is_for():
 @pytest.mark.parametrize(("group", "option"), GROUPS, ids=lambda value: str(value))
 def test_each_option_composes_and_passes_the_checks(group, option, data_overrides):
     data = option if group == "data" else EXPERIMENT_DATA.get(option, "lesions")
-    chosen = _chosen(option) if group == "model" else [f"{PACKAGES.get(group, group)}={option}"]
+    verb = "audit" if (group, option) == ("datamodule", "audit") else "train"
+    chosen = _chosen(group, option)
     chosen += [] if group in ("data", "experiment") else [f"data={data}"]
-    check_config(load_config("train", [*chosen, *data_overrides[data]]))
+    check_config(load_config(verb, [*chosen, *data_overrides[data]]))
 
 
-def _chosen(option: str) -> list[str]:
-    """A model option, complete."""
-    architecture = ["model.net.architecture=resnet18"] if option == "torchvision" else []
-    return [f"model={option}", *architecture]
+def _chosen(group: str, option: str) -> list[str]:
+    """An option, complete."""
+    if group == "model":
+        return [f"model={option}", *(["model.net.architecture=resnet18"] if option == "torchvision" else [])]
+    if group == "model/encoder":
+        architecture = ["model.net.encoder.architecture=resnet18"] if option == "torchvision" else []
+        return ["model=lstm", f"model/encoder={option}", *architecture]
+    if group == "datamodule":  # a model names its own
+        return {"sequence": ["model=lstm"]}.get(option, [])
+    return [f"{group}={option}"]
 
 
 def _without_download(overrides: list[str]) -> list[str]:
@@ -71,8 +81,14 @@ def _without_download(overrides: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("option", MODELS)
 def test_each_model_trains_a_step(option, data_overrides, run_training):
-    overrides = [*SMALL, *_chosen(option), "data=lesions", *data_overrides["lesions"]]
+    data = "lesions" if option not in SERIES_MODELS else "perfusion"
+    overrides = [*SMALL, *_chosen("model", option), f"data={data}", *data_overrides[data]]
     run_training(_without_download(overrides))
+
+
+@pytest.mark.parametrize("option", DATA)
+def test_each_data_option_trains_a_step(option, data_overrides, run_training):
+    run_training([*SMALL, f"data={option}", f"model={SERIES_MODEL.get(option, 'cnn')}", *data_overrides[option]])
 
 
 @pytest.mark.parametrize("option", EXPERIMENTS)

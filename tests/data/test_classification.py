@@ -135,3 +135,15 @@ def test_what_is_wrong_with_the_table_is_said_before_anything_is_decoded(make, t
     source.classes = ("no", "yes", "never")
     with pytest.raises(InputError, match="never"):
         make(source)
+
+
+def test_folds_and_fractions_share_one_store_and_every_patient_is_tested_once(make):
+    whole, tested = make(), []
+    for fold in range(4):
+        data = make(fold=fold, folds=4, train_fraction=0.5)
+        assert data.store.path == whole.store.path
+        tested += data.table["sample_id"][data.rows("test").numpy()].tolist()
+        used = torch.cat([data.rows(split) for split in ("train", "val", "test")])
+        assert set(data.table["split"].drop(used.tolist())) == {"unused"}
+        assert data.facts.train_size == len(data.rows("train"))
+    assert sorted(tested) == sorted(whole.table["sample_id"])

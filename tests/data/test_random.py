@@ -37,6 +37,13 @@ def test_uniform_is_splitmix64(seed: int, epoch: int, stream: int | str) -> None
     assert drawn.tolist() == expected
 
 
+def test_devices_and_the_processor_hash_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_processor = [draw(-5, 3, INDEX, "a", count=4) for draw in (random.uniform, random.normal)]
+    monkeypatch.setattr(random, "_hash_words", random._hash_tensors)
+    as_on_devices = [draw(-5, 3, INDEX, "a", count=4) for draw in (random.uniform, random.normal)]
+    assert all(map(torch.equal, on_processor, as_on_devices))
+
+
 def test_splitmix64_gives_its_published_first_output() -> None:
     # The reference implementation's first number for seed 0; ties the oracle above to the published method.
     assert splitmix(0x9E3779B97F4A7C15) == 0xE220A8397B1DCDAF

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 
 from vesalius.config.errors import InputError
 from vesalius.data.samples import SPLITS, check_samples
-from vesalius.data.splits import assign_splits, read_split, write_split
+from vesalius.data.splits import UNUSED, assign_splits, in_use, read_split, train_subset, write_split
 
 FRACTIONS = (0.7, 0.15, 0.15)
 
@@ -142,6 +144,271 @@ def test_multilabel_positives_are_spread():
             assert abs(positives[split] - part) < 0.05
     sizes = table["split"].value_counts(normalize=True)
     assert abs(sizes["train"] - 0.7) < 0.03
+
+
+TASKS = ("binary", "multiclass", "ordinal", "multilabel", "regression")
+
+
+@st.composite
+def tables(draw):
+    """Any task; up to 40 groups of up to 5 samples; some of the groups fixed to some of the splits."""
+    task = draw(st.sampled_from(TASKS))
+    groups = draw(st.lists(st.integers(1, 5), min_size=3, max_size=40))
+    names = draw(st.lists(st.text(min_size=1, max_size=4), min_size=len(groups), max_size=len(groups), unique=True))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    table = pd.DataFrame({"group_id": np.repeat(names, groups)})
+    table.insert(0, "sample_id", [f"s{number}" for number in range(len(table))])
+    if task == "multilabel":
+        for name, rate in (("a", 0.5), ("b", 0.2), ("c", 0.05)):
+            table[f"target/{name}"] = (generator.random(len(table)) < rate).astype(int)
+    elif task == "regression":
+        table["target/volume"] = generator.lognormal(size=len(table)).round(1)  # rounded: equal values occur
+        table["target/age"] = generator.normal(size=len(table))
+    else:
+        table["target"] = generator.integers(0, 2 if task == "binary" else 4, len(table))
+    choices = [*draw(st.sampled_from([(), ("test",), ("train", "test"), SPLITS])), None]
+    table["split"] = np.repeat(generator.choice(np.array(choices, dtype=object), len(groups)), groups)
+    return task, table
+
+
+def folds_of(task, table, folds, seed):
+    return [assign_splits(table, seed=seed, task=task, fold=fold, folds=folds) for fold in range(folds)]
+
+
+@settings(max_examples=80, deadline=None)
+@given(tables(), st.integers(0, 5), st.data())
+def test_any_table_comes_apart_by_group(drawn, seed, data):
+    """Whatever the task, the fixed splits, the folds and the fraction: one split a group, in any order of rows."""
+    task, table = drawn
+    groups = table.loc[table["split"] != "test", "group_id"].nunique()
+    folds = data.draw(st.sampled_from([None, 2, 3, 5, groups]).filter(lambda k: k is None or 2 <= k <= groups), "folds")
+    fold = None if folds is None else data.draw(st.integers(0, folds - 1), "fold")
+    fraction = data.draw(st.sampled_from([0.01, 0.1, 0.5, 0.99, 1]), "fraction")
+
+    def split(rows):
+        assigned = assign_splits(rows, seed=seed, task=task, fold=fold, folds=folds)
+        return train_subset(assigned, fraction, seed=seed, task=task)
+
+    before = table.copy(deep=True)
+    result = split(table)
+    pd.testing.assert_frame_equal(table, before)  # what was handed in stays as it was
+    assert (splits_of_groups(result) == 1).all()
+    assert set(result["split"]) <= {*SPLITS, UNUSED}
+    pd.testing.assert_frame_equal(result.drop(columns="split"), table.drop(columns="split"))
+    fixed = table["split"].notna() if folds is None and table["split"].isna().any() else table["split"] == "test"
+    assert (result["split"][fixed].replace(UNUSED, "train") == table["split"][fixed]).all()
+    shuffled = split(table.sample(frac=1, random_state=seed))
+    pd.testing.assert_frame_equal(shuffled.sort_index(), result)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables(), st.integers(0, 5), st.data())
+def test_every_sample_is_held_out_exactly_once(drawn, seed, data):
+    task, table = drawn
+    test_is_fixed = (table["split"] == "test").any()
+    dealt = table["split"] != "test"
+    groups = table.loc[dealt, "group_id"].nunique()
+    if groups < 2:
+        return
+    folds = data.draw(st.integers(2, groups))
+    results = folds_of(task, table, folds, seed)
+    held_out = np.array([result["split"] == ("val" if test_is_fixed else "test") for result in results])
+    assert (held_out[:, dealt].sum(axis=0) == 1).all()
+    assert held_out[:, dealt].any(axis=1).all()  # no fold is empty
+    for result in results:
+        assert (result.loc[~dealt, "split"] == "test").all()
+        assert (result["split"] == "train").any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(pure_groups, st.integers(2, 8), st.integers(0, 5))
+def test_folds_differ_by_one_group_of_a_class_at_most(groups, folds, seed):
+    """Each group of a class goes to the fold that has least of the class: so folds never differ by more than it."""
+    folds = min(folds, len(groups))
+    if folds < 2:
+        return
+    table = table_of(groups)
+    held_out = pd.concat(
+        [
+            result[result["split"] == "test"].assign(fold=fold)
+            for fold, result in enumerate(folds_of("multiclass", table, folds, seed))
+        ]
+    )
+    for _, rows in held_out.groupby("target"):
+        counts = rows.groupby("fold").size().reindex(range(folds), fill_value=0)
+        assert counts.max() - counts.min() <= rows.groupby("group_id").size().max()
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_folds_are_more_alike_than_most_that_chance_makes(task):
+    """Where no bound is known: the largest gap between a fold's mean target and the mean of all."""
+    generator = np.random.default_rng(0)
+    better = []
+    for seed in range(8):
+        table = table_of([[0] * generator.integers(1, 6) for _ in range(60)]).drop(columns="target")
+        frailty = pd.Series(generator.normal(size=60)).loc[pd.factorize(table["group_id"])[0]].to_numpy()
+        noise = generator.normal(size=(len(table), 3))
+        if task == "regression":
+            table["target/age"] = frailty + 0.3 * noise[:, 0]
+        else:
+            for name, cut, draw in zip("abc", (0, 1, 2), noise.T, strict=True):
+                table[f"target/{name}"] = (frailty + draw > cut).astype(int)
+        codes = pd.factorize(table["group_id"])[0]
+        targets = table.filter(like="target/").to_numpy(dtype=float)
+
+        def gap(fold, targets=targets):
+            means = np.array([targets[fold == number].mean(axis=0) for number in range(5)])
+            return (np.abs(means - targets.mean(axis=0)) / targets.std(axis=0)).max()
+
+        results = folds_of(task, table, 5, seed)
+        ours = gap(np.argmax([result["split"] == "test" for result in results], axis=0))
+        chance = [gap(generator.permutation(np.arange(60) % 5)[codes]) for _ in range(40)]
+        better.append(np.mean(ours < np.array(chance)))
+    assert np.mean(better) > 0.9
+
+
+def test_leaving_one_group_out_leaves_each_out_once():
+    table = table_of([[g % 3] * (1 + 7 * (g == 0) + g % 4) for g in range(25)])
+    groups = [set(result.loc[result["split"] == "test", "group_id"]) for result in folds_of("multiclass", table, 25, 0)]
+    assert all(len(group) == 1 for group in groups)
+    assert len(set.union(*groups)) == 25
+
+
+def test_validation_is_cut_from_what_a_fold_leaves():
+    table = table_of([[g % 2] for g in range(1000)])
+    result = assign_splits(table, fractions=(0.6, 0.2, 0.2), seed=0, task="binary", fold=1, folds=5)
+    assert result["split"].value_counts().to_dict() == {"train": 600, "val": 200, "test": 200}
+    none = assign_splits(table, fractions=(0.8, 0, 0.2), seed=0, task="binary", fold=1, folds=5)
+    assert none["split"].value_counts().to_dict() == {"train": 800, "test": 200}
+    assert (none.loc[result["split"] == "test", "split"] == "test").all()
+
+
+def test_a_fixed_test_split_stays_and_the_fold_validates():
+    table = table_of([[g % 2] * 2 for g in range(60)])
+    table["split"] = np.repeat(["train"] * 30 + ["val"] * 10 + ["test"] * 20, 2)
+    results = folds_of("binary", table, 4, 0)
+    for result in results:
+        assert (result["split"][80:] == "test").all()
+        assert result["split"].value_counts().to_dict() == {"train": 60, "val": 20, "test": 40}
+
+
+@pytest.mark.parametrize(
+    ("fold", "folds", "message"),
+    [
+        (0, None, "data.fold=0.*data.folds"),
+        (None, 5, r"data.fold=null.*0 to 4.*range\(5\)"),
+        (5, 5, "data.fold=5.*0 to 4"),
+        (-1, 5, "data.fold=-1.*0 to 4"),
+        (0, 1, "data.folds=1.*2 or more"),
+        (0, 11, "data.folds=11.*10 groups.*set it to 10"),
+    ],
+)
+def test_folds_that_cannot_be_made(fold, folds, message):
+    table = table_of([[g % 2] * 2 for g in range(10)])
+    with pytest.raises(InputError, match=message):
+        assign_splits(table, seed=0, task="binary", fold=fold, folds=folds)
+
+
+def test_quantities_are_spread():
+    generator = np.random.default_rng(0)
+    table = table_of([[0] * 2 for _ in range(300)]).rename(columns={"target": "target/age"})
+    table["target/age"] = np.repeat(generator.gamma(2.0, size=300), 2)
+    result = assign_splits(table, seed=0, task="regression")
+    whole = table["target/age"].quantile([0.1, 0.5, 0.9])
+    for name in SPLITS:
+        values = result.loc[result["split"] == name, "target/age"]
+        # standard error of the quantiles of 45 random patients: 0.1, 0.2 and 0.5
+        assert (np.abs(values.quantile([0.1, 0.5, 0.9]).to_numpy() - whole.to_numpy()) < (0.1, 0.2, 0.4)).all(), name
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables(), st.integers(0, 5))
+def test_smaller_parts_of_training_lie_inside_larger_ones(drawn, seed):
+    task, table = drawn
+    table = assign_splits(table, seed=seed, task=task)
+    before = in_use(table)
+    groups = before.loc[before["split"] == "train", "group_id"].nunique()
+    kept = set()
+    for fraction in (0.02, 0.05, 0.1, 0.33, 0.5, 0.9, 1):
+        subset = train_subset(table, fraction, seed=seed, task=task)
+        assert (subset["split"].replace(UNUSED, "train") == table["split"]).all()
+        train = set(subset.loc[subset["split"] == "train", "group_id"])
+        assert kept <= train
+        assert len(train) >= min(1, groups)
+        assert len(train) >= fraction * groups - 1e-9
+        assert not train & set(subset.loc[subset["split"] != "train", "group_id"])
+        kept = train
+    assert kept == set(table.loc[table["split"] == "train", "group_id"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(pure_groups, st.floats(0.01, 1), st.integers(0, 5))
+def test_a_part_holds_its_share_of_every_class(groups, fraction, seed):
+    """The bound of Adams' method: with n of G groups, a class of g has between (n - K + 1) g / G and n g / G + 1."""
+    table = table_of(groups).assign(split="train")
+    subset = in_use(train_subset(table, fraction, seed=seed, task="multiclass"))
+    taken, total = subset["group_id"].nunique(), len(groups)
+    classes = table["target"].nunique()
+    assert taken == max(np.ceil(fraction * total - 1e-9), min(taken, classes))
+    for target, rows in table.groupby("target"):
+        of_class = rows["group_id"].nunique()
+        got = subset.loc[subset["target"] == target, "group_id"].nunique()
+        assert got >= 1
+        assert (taken - classes + 1) * of_class / total - 1e-9 <= got < taken * of_class / total + 1
+
+
+def test_a_part_of_many_labels_keeps_their_rates():
+    """As a random part does on the average, but for labels that are too rare for chance too."""
+    generator = np.random.default_rng(0)
+    rates = {"a": 0.5, "b": 0.1, "c": 0.01}
+    table = table_of([[0] * 2 for _ in range(1000)]).drop(columns="target").assign(split="train")
+    for name, rate in rates.items():
+        table[f"target/{name}"] = np.repeat(generator.random(1000) < rate, 2).astype(int)
+    for fraction in (0.05, 0.1, 0.5):
+        subset = in_use(train_subset(table, fraction, seed=0, task="multilabel"))
+        assert len(subset) == 2000 * fraction
+        for name in rates:
+            whole = table[f"target/{name}"].sum() // 2
+            assert abs(subset[f"target/{name}"].sum() // 2 - fraction * whole) <= 4, (fraction, name)
+
+
+def test_a_hundred_thousand_patients_are_lined_up_in_seconds():
+    generator = np.random.default_rng(0)
+    table = pd.DataFrame({"sample_id": np.arange(100_000), "group_id": np.arange(100_000), "split": "train"})
+    for number in range(14):
+        table[f"target/{number}"] = (generator.random(100_000) < 0.5 ** (1 + number / 2)).astype(int)
+    start = time.perf_counter()
+    subset = train_subset(table, 0.1, seed=0, task="multilabel")
+    assert time.perf_counter() - start < 15
+    assert (subset["split"] == "train").sum() == 10_000
+
+
+@pytest.mark.parametrize("fraction", [0, -0.1, 1.1, float("nan")])
+def test_a_part_must_be_one(fraction):
+    with pytest.raises(InputError, match=r"data.train_fraction.*above 0 and at most 1"):
+        train_subset(table_of([[0], [1]]).assign(split="train"), fraction, seed=0, task="binary")
+
+
+def test_a_written_part_reads_back_as_the_very_same(tmp_path):
+    table = table_of([[g % 2] * 2 for g in range(60)])
+    subset = train_subset(assign_splits(table, seed=0, task="binary"), 0.2, seed=0, task="binary")
+    write_split(subset, tmp_path / "split.csv")
+    again = read_split(tmp_path / "split.csv", table)
+    pd.testing.assert_frame_equal(again, subset)
+    pd.testing.assert_frame_equal(assign_splits(again, seed=1, task="binary"), subset)  # nothing is dealt out anew
+    assert (subset["split"] == UNUSED).sum() > 60
+    check_samples(in_use(again), "binary", ("a", "b"))
+
+
+def test_what_a_file_leaves_unused_stays_so_in_a_cross_validation():
+    table = train_subset(
+        assign_splits(table_of([[g % 2] * 2 for g in range(60)]), seed=0, task="binary"), 0.5, seed=0, task="binary"
+    )
+    table["split"] = table["split"].replace("test", "val")
+    unused = (table["split"] == UNUSED).to_numpy()
+    assert unused.sum() > 30
+    for result in folds_of("binary", table, 3, 0):
+        assert ((result["split"] == UNUSED).to_numpy() == unused).all()
 
 
 def test_a_written_split_reads_back(tmp_path):

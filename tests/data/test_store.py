@@ -1,10 +1,8 @@
 import json
 import os
 import pickle
-import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from pathlib import Path
@@ -16,8 +14,10 @@ import torch
 from PIL import Image
 
 from vesalius.config.errors import InputError
+from vesalius.data import store as store_module
 from vesalius.data import store_build
 from vesalius.data.images import resize
+from vesalius.data.sources import image_folder
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.image_folder import ImageFolder
 from vesalius.data.store import Store
@@ -282,6 +282,18 @@ def test_a_changed_file_is_decoded_again(tmp_path):
     assert second.path != first.path
 
 
+def test_another_decoder_or_form_of_store_decodes_again(tmp_path, monkeypatch):
+    root = tmp_path / "images"
+    for name in "ab":
+        (root / name).mkdir(parents=True)
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(root / name / "1.png")
+    paths = [open_store(ImageFolder(str(root)), tmp_path / "cache").path]
+    for module, constant in ((image_folder, "DECODER_VERSION"), (store_module, "STORE_VERSION")):
+        monkeypatch.setattr(module, constant, -1)
+        paths.append(open_store(ImageFolder(str(root)), tmp_path / "cache").path)
+    assert len(set(paths)) == 3
+
+
 def test_a_full_disk_is_one_message(tmp_path, monkeypatch):
     def full(*args, **options):
         raise OSError(28, "No space left on device")
@@ -329,59 +341,45 @@ def test_many_builders_at_once_agree(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [stores[0].path.name]
 
 
-SLOW_BUILD = textwrap.dedent("""
-    import sys, time
-    from pathlib import Path
-    import numpy as np, pandas as pd
-    from vesalius.data.store_build import Decoding, build
+STREAMED = """
+import sys
+from pathlib import Path
+import numpy as np, pandas as pd, torch
+from vesalius.data.sampling import EpochSampler
+from vesalius.data.store import Store
 
-    class Slow:
-        series = False
+class Made:
+    series = False
+    def load(self, row):
+        return np.full((1, 64, 64), int(row["sample_id"]) % 256, dtype=np.uint8)
+    def fingerprint(self):
+        return "0"
 
-        def load(self, row):
-            time.sleep(float(sys.argv[3]))
-            return np.load(Path(sys.argv[1]) / "arrays.npy")[int(row["sample_id"][1:])]
+def anonymous():
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["RssAnon"].split()[0]) / 1024
 
-    table = pd.DataFrame({"sample_id": [f"s{i:03d}" for i in range(150)]})
-    print("start", flush=True)
-    build(Slow(), table, Decoding(None, "stretch", None), Path(sys.argv[2]), on_bad_file="error", progress=False)
-    print("done", flush=True)
-""")  # without torch, so that it starts quickly
-
-
-def build_slowly(arrays, path, seconds_an_image):
-    np.save(path.parents[1] / "arrays.npy", np.stack(arrays))
-    command = [sys.executable, "-c", SLOW_BUILD, str(path.parents[1]), str(path), str(seconds_an_image)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def test_a_killed_builder_leaves_nothing_that_is_used(tmp_path):
-    source = Arrays(noise(count=150))
-    reference = open_store(source, tmp_path / "reference")
-    path = tmp_path / "cache" / reference.path.name
-    for wait_for_work in (False, True):
-        victim = build_slowly(source.arrays, path, 0.1)  # a task has 16 images: 1.6 s on any machine
-        assert victim.stdout.readline() == "start\n"
-        while wait_for_work and not list((tmp_path / "cache").glob("*.part/*")):
-            time.sleep(0.005)
-        victim.send_signal(signal.SIGKILL)
-        assert victim.communicate(timeout=60)[0] == ""
-        assert victim.returncode == -signal.SIGKILL
-        assert not path.exists()
-    assert list((tmp_path / "cache").glob("*.part/*"))  # it was killed at work
-    store = open_store(source, tmp_path / "cache")
-    assert store.path == path
-    assert content(path) == content(reference.path)
+table = pd.DataFrame({"sample_id": [str(i) for i in range(10_000)]})
+store = Store.open(Made(), table, cache_dir=sys.argv[1], memory_limit=int(sys.argv[2]), progress=False)
+before = after = anonymous()
+for rows in EpochSampler(len(store), 128, seed=0):
+    assert torch.equal(store[rows][:, 0, 5, 7], (rows % 256).to(torch.uint8))
+    after = max(after, anonymous())
+print(before, after)
+"""
 
 
-def test_two_processes_at_once(tmp_path):
-    source = Arrays(noise(count=150))
-    path = tmp_path / "cache" / open_store(source, tmp_path / "reference").path.name
-    builders = [build_slowly(source.arrays, path, 0.002) for _ in range(2)]
-    for builder in builders:
-        assert builder.communicate(timeout=60)[0] == "start\ndone\n"
-    assert list((tmp_path / "cache").iterdir()) == [path]
-    assert content(path) == content(tmp_path / "reference" / path.name)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_an_epoch_that_streams_holds_no_image(tmp_path):
+    """The images are 39 MiB; a batch is half of one. Hundreds of thousands: tests/benchmarks/test_input_memory.py."""
+    figures = {}
+    for limit in (2**30, 0):
+        command = [sys.executable, "-c", STREAMED, str(tmp_path), str(limit)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        figures[limit] = [float(figure) for figure in done.stdout.split()]
+    before, after = figures[0]
+    assert after - before < 10
+    assert figures[2**30][1] - after > 30  # what is held is seen: the measure works
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the shared data folder is absent")

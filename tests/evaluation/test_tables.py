@@ -79,3 +79,17 @@ def test_numbers_are_short(value: float | None, text: str) -> None:
 
 def test_a_value_without_interval_is_not_shown() -> None:
     assert format_metric({"value": 0.9, "ci95": None}) == "–"
+
+
+def test_many_baselines_and_evidence_are_rows() -> None:
+    arms = {name: numbers(0.7) for name in ("majority", "a", "b", "c")}
+    evidence = {"model": {"auroc": entry(0.9)}, "time_shuffled": {"auroc": entry(0.6), "auroc_difference": entry(0.3)}}
+    text = printed({**METRICS, "baselines": arms, "evidence": evidence})
+    lines = text.splitlines()
+    for arm in arms:
+        (line,) = [line for line in lines if line.startswith(f"{arm} ")]
+        assert line.count(".700 [.650,.750]") == 2
+    (line,) = [line for line in lines if line.startswith("time_shuffled ")]
+    assert ".600 [.550,.650]" in line
+    assert ".300 [.250,.350]" in line
+    assert max(map(len, lines)) <= 100

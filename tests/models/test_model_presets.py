@@ -55,6 +55,40 @@ def test_a_training_step_of_the_recipes(make_facts, name):
     step(model, make_optimizer(model), 1, 28)
 
 
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "article_lstm"])
+def test_a_training_step_of_the_series_models(make_facts, name, task):
+    quantities = {"target_mean": (0.0,) * 3, "target_std": (1.0,) * 3} if task == "regression" else {}
+    facts = make_facts(task, size=28, sequence_length=4, time_step=1.5, **quantities)
+    model = build(load(name), "model", facts=facts)
+    optimizer = make_optimizer(model)
+    before = model.net.encoder.stages()[0].state_dict()
+    before = {key: value.clone() for key, value in before.items()}
+    batch = {
+        "image": torch.randint(0, 256, (3, 4, 1, 28, 28), dtype=torch.uint8),
+        "mask": torch.arange(4) < torch.tensor([[4], [2], [3]]),
+        "time": torch.arange(4.0).expand(3, -1),
+        "target": torch.rand(3, 3) if task == "regression" else torch.tensor([0, 1, 2]),
+        "index": torch.arange(3),
+    }
+    loss = model.train().batch_loss(batch)
+    loss.backward()
+    optimizer.step()
+    assert loss.isfinite()
+    after = model.net.encoder.stages()[0].state_dict()
+    assert all(not torch.equal(after[key], value) for key, value in before.items())  # the gradient reached the stem
+
+
+def test_the_article_reads_series_by_a_resnet_and_an_lstm_of_256(make_facts):
+    model = build(load("article_lstm"), "model", facts=make_facts(sequence_length=4, time_step=1.0))
+    shapes = {name: tuple(value.shape) for name, value in model.net.named_parameters()}
+    assert shapes["encoder.head.weight"] == (512, 512)
+    assert shapes["recurrence.onwards.0.weight_ih_l0"] == (4 * 256, 512)
+    assert shapes["head.weight"] == (3, 256)
+    assert len(shapes) == 62 + 4 + 2  # ResNet-18, one LSTM layer in one direction, one linear layer
+    assert isinstance(make_optimizer(model), torch.optim.Adam)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_keys_are_parameters_and_the_first_line_says_what_it_is_for(name):
     assert list(target_problems(load(name), "model")) == []

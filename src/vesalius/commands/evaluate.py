@@ -17,7 +17,7 @@ from vesalius.runs.checkpoints import load_checkpoint, restore_model
 from vesalius.runs.folder import METRICS, SPLIT, RunFolder, write_json
 from vesalius.runs.inference import inference_device, predict
 from vesalius.runs.process import enter
-from vesalius.runs.results import draw, judge, judge_baselines, save_figures
+from vesalius.runs.results import draw, judge, judge_baselines, judge_unrepeated, save_figures
 
 logger = logging.getLogger("vesalius")
 
@@ -36,7 +36,8 @@ def _evaluate(folder: RunFolder) -> None:
     config = folder.config
     run = RunFolder(config["run"])
     checkpoint = load_checkpoint(run.best)
-    trained, facts = checkpoint["config"], Facts.from_dict(checkpoint["facts"])
+    # The checkpoint does not say where the data lie: it may go to others.
+    trained, facts = run.config, Facts.from_dict(checkpoint["facts"])
     elsewhere = config["data"] is not None
     # What the model's family needs beyond a source, its datamodule above all, is that of the run.
     config = {**config, "data": {**trained["data"], **(config["data"] or {})}}
@@ -52,12 +53,16 @@ def _evaluate(folder: RunFolder) -> None:
         _warn_of_known_patients(data, run)
     model, device = restore_model(checkpoint), inference_device(trained["trainer"])
     predictions = {"test": predict(model, data, "test", facts, device)}
-    decision = run.metrics["decision"]["threshold"]
+    decision = run.metrics.get("decision", {}).get("threshold")  # quantities are not decided
     metrics = judge(predictions, facts, {"decision": decision})
     if config["baselines"]:
         if elsewhere:
             raise InputError("baselines=true: baselines are fitted on the run's own training data: leave out data=...")
         metrics["baselines"] = judge_baselines(data, predictions["test"], facts, trained["seed"])
+    if config["drop_duplicates"]:
+        if elsewhere:
+            raise InputError("drop_duplicates=true compares with the run's own training images: leave out data=...")
+        metrics["evidence"] = judge_unrepeated(predictions["test"], data, facts, metrics)
     folder.predictions.mkdir()
     predictions["test"].to_csv(folder.predictions / "test.csv", index=False)
     write_json(folder.path / METRICS, metrics)
@@ -99,7 +104,7 @@ def _check_fit(data: ImageDataModule, facts: Facts) -> None:
 def _warn_of_known_patients(data: ImageDataModule, run: RunFolder) -> None:
     """Ids may agree by chance from one hospital to another; the user knows, we do not."""
     split = pd.read_csv(run.path / SPLIT, dtype=str)
-    trained = set(split.loc[split["split"] != "test", "group_id"])
+    trained = set(split.loc[split["split"].isin(["train", "val"]), "group_id"])
     known = trained & set(data.table["group_id"].astype(str))
     if known:
         logger.warning(

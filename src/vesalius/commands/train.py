@@ -3,6 +3,7 @@
 Single runs, sweep jobs, resumed runs and every DDP rank enter here and nowhere else.
 """
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,27 @@ import pytorch_lightning as pl
 import yaml
 
 from vesalius.config.build import build, build_named
-from vesalius.config.errors import InputError
+from vesalius.config.errors import InputError, RunFailed
 from vesalius.config.targets import check_config
+from vesalius.data.audit.audit import gate, quick_audit, to_json
+from vesalius.data.audit.checks import Audited
+from vesalius.data.audit.findings import check_names
 from vesalius.data.datamodule import ImageDataModule
 from vesalius.data.splits import write_split
 from vesalius.evaluation.tables import make_console, print_metrics
 from vesalius.evaluation.thresholds import check_rule
 from vesalius.models.classifier import CNNClassifier
 from vesalius.runs.checkpoints import Passport, load_checkpoint, restore_model
+from vesalius.runs.evidence import temporal_evidence
 from vesalius.runs.folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
 from vesalius.runs.generators import Generators
 from vesalius.runs.history import EpochProgress, History
 from vesalius.runs.inference import inference_device, predict
 from vesalius.runs.process import enter, log_to, rank
 from vesalius.runs.provenance import provenance
-from vesalius.runs.results import draw, judge, judge_baselines, save_figures
+from vesalius.runs.results import draw, judge, judge_baselines, judge_unrepeated, save_figures
+
+logger = logging.getLogger("vesalius")
 
 
 def train(path: Path) -> None:
@@ -69,7 +76,10 @@ def _train(folder: RunFolder) -> None:
     initial = None if config["init_from"] is None else load_checkpoint(RunFolder(config["init_from"]).best)
     data: ImageDataModule = build(config["data"], "data")
     check_rule(config["evaluation"]["decision"], data.source.task)
+    check_names(config["audit"]["fail_on"], "audit.fail_on")
     data.setup()
+    if rank() == 0 and not rehearsal:
+        _look_over(folder, Audited(data.table, data.store, data.source))
     model: CNNClassifier = build(config["model"], "model", facts=data.facts)
     origin = provenance(
         overrides=yaml.safe_load((folder.path / OVERRIDES).read_text()),
@@ -82,7 +92,7 @@ def _train(folder: RunFolder) -> None:
         _start_from(model, initial)
     if rank() == 0:
         write_json(folder.path / PROVENANCE, origin)
-        write_split(data.table, folder.path / SPLIT)
+        write_split(data.split, folder.path / SPLIT)
         if data.store.skipped:
             skipped = pd.DataFrame(data.store.skipped, columns=["sample_id", "reason"])
             skipped.to_csv(folder.path / "skipped.csv", index=False)
@@ -91,6 +101,23 @@ def _train(folder: RunFolder) -> None:
     trainer.fit(model, datamodule=data, ckpt_path=None if last is None else str(last))
     if rank() == 0 and not rehearsal:
         _finish(folder, data, loggers)
+
+
+def _look_over(folder: RunFolder, audited: Audited) -> None:
+    """The quick part of an audit; what it finds is said before time is spent on training.
+
+    Raises:
+        RunFailed: where a check found something that must find nothing.
+    """
+    findings = quick_audit(audited)
+    write_json(folder.path / "audit.json", to_json(audited, findings))
+    for finding in findings:
+        level = logging.INFO if finding.severity == "note" else logging.WARNING
+        logger.log(level, "audit: %s: %s", finding.check, finding.message)
+    refused = gate(findings, folder.config["audit"]["fail_on"])
+    if refused:
+        names = ", ".join(dict.fromkeys(finding.check for finding in refused))
+        raise RunFailed(f"audit.fail_on: {names} found something: see audit.json in {folder.path}.")
 
 
 def _start_from(model: CNNClassifier, initial: dict[str, Any] | None) -> None:
@@ -115,6 +142,11 @@ def _finish(folder: RunFolder, data: ImageDataModule, loggers: dict[str, Any]) -
     metrics["monitor"] = {**config["monitor"], "best": checkpoint["monitored"], "epoch": checkpoint["epoch"]}
     if config["evaluation"]["baselines"]:
         metrics["baselines"] = judge_baselines(data, predictions["test"], data.facts, config["seed"])
+    metrics["evidence"] = {}
+    if config["audit"]["drop_duplicates"]:
+        metrics["evidence"] |= judge_unrepeated(predictions["test"], data, data.facts, metrics)
+    if config["evaluation"]["evidence"] and data.source.series:
+        metrics["evidence"] |= temporal_evidence(model, data, data.facts, config, folder.path, device)
     write_json(folder.path / METRICS, metrics)
     figures = draw(metrics, predictions["test"], data, data.facts, folder.path)
     save_figures(figures, folder.figures)

@@ -39,9 +39,10 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("vesalius.run_id", run_id, use_cache=True, replace=True)
 
 
-def _run_name(name: str | None, choices: Mapping[str, Any]) -> str:
-    """The user's name, else the experiment's, else `<data>_<model>`."""
-    chosen = choices.get("experiment") or f"{choices.get('data')}_{choices.get('model')}"
+def _run_name(name: str | None, choices: Mapping[str, Any], verb: str | None = None) -> str:
+    """The user's name, else the experiment's, else `<data>_<model>`, behind the verb if that is said."""
+    parts = [verb, choices.get("data"), choices.get("model")]
+    chosen = choices.get("experiment") or "_".join(str(part) for part in parts if part)
     return str(name or chosen).replace("/", "_")
 
 
@@ -70,7 +71,9 @@ def freeze(config: DictConfig, choices: Mapping[str, Any]) -> Plain:
 
 
 # Keys whose values name a file or a folder of the user's.
-PATH_KEYS = frozenset({"root", "index", "split_file", "cache_dir", "weights", "init_from", "run"})
+PATH_KEYS = frozenset(
+    {"root", "index", "labels", "manifest", "mask", "split_file", "cache_dir", "weights", "init_from", "run"}
+)
 
 
 def _absolute(value: Any, key: str) -> Any:

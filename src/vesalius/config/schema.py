@@ -25,6 +25,16 @@ class Evaluation:
 
     decision: str = MISSING
     baselines: bool = MISSING
+    evidence: bool = MISSING
+    evidence_classes: list[str] | None = None
+
+
+@dataclass
+class Audit:
+    """What the data are looked at for."""
+
+    fail_on: list[str] = field(default_factory=list)
+    drop_duplicates: bool = False
 
 
 @dataclass
@@ -40,6 +50,7 @@ class TrainConfig:
     logger: dict[str, Any] = field(default_factory=dict)
     monitor: Monitor = field(default_factory=Monitor)
     evaluation: Evaluation = field(default_factory=Evaluation)
+    audit: Audit = field(default_factory=Audit)
     init_from: str | None = None
     resume: str | None = None
 
@@ -52,9 +63,19 @@ class EvaluateConfig:
     seed: int = 0
     data: dict[str, Any] | None = None
     baselines: bool = False
+    drop_duplicates: bool = False
 
 
-SCHEMAS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig}
+@dataclass
+class AuditConfig:
+    """`vesalius audit`."""
+
+    seed: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
+    audit: Audit = field(default_factory=Audit)
+
+
+SCHEMAS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig, "audit": AuditConfig}
 
 
 def root_keys(verb: str) -> set[str]:

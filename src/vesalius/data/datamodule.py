@@ -3,7 +3,7 @@
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -20,7 +21,7 @@ from vesalius.data.augment import Augment
 from vesalius.data.samples import check_samples, target_columns
 from vesalius.data.sampling import EpochSampler, balanced_weights
 from vesalius.data.sources.base import Source
-from vesalius.data.splits import assign_splits, read_split
+from vesalius.data.splits import assign_splits, in_use, read_split, train_subset
 from vesalius.data.store import Store
 
 logger = logging.getLogger("vesalius")
@@ -58,8 +59,11 @@ class ImageDataModule(pl.LightningDataModule):
         seed: of split, order and augmentation.
 
     Attributes:
-        table: the samples in use, one row each, once `setup` was called; row i is image (or series) i of the store.
+        table: one row a sample, once `setup` was called; row i is image (or series) i of the store. Training samples
+            beyond `train_fraction` are in no split but `unused`: decoded once for all fractions, then left alone.
+        split: the same before unreadable samples were left out, likewise.
         facts: what a model must know, likewise.
+        view: what is done to batches while a model is validated; None for nothing.
 
     Raises:
         InputError: from `setup`, for everything that is wrong with the data.
@@ -117,6 +121,7 @@ class ImageDataModule(pl.LightningDataModule):
             "memory_limit": int(memory_limit_gb * 2**30),
         }
         self.dataset: Dataset[Batch] | None = None
+        self.view: Callable[[Batch], Batch] | None = None
 
     @abstractmethod
     def check_source(self, source: Source) -> None:
@@ -136,9 +141,10 @@ class ImageDataModule(pl.LightningDataModule):
         if self.dataset is not None:
             return
         splits: tuple[Split, ...] = ("test",) if stage == "test" else SPLITS
-        table = self.split_table(stage)
+        self.split = table = self.split_table(stage)
         self._check(table, splits)
         self.open_store(table)
+        self.dataset = self.make_dataset()
         if self.store.skipped:
             logger.warning("%d unreadable images were left out; skipped.csv lists them.", len(self.store.skipped))
             self._check(self.table, splits)
@@ -147,9 +153,9 @@ class ImageDataModule(pl.LightningDataModule):
 
     def split_table(self, stage: str | None = None) -> pd.DataFrame:
         """The source's samples, each with its split, before anything is decoded."""
-        task, classes = self.source.task, self.source.classes
+        task = self.source.task
         table = self.source.samples()
-        check_samples(table, task, classes, before_split=True)
+        self.check_listing(table)
         if self.shuffle_labels:
             table = shuffled_labels(table, self.seed)
         if self.split_file is not None:
@@ -157,17 +163,27 @@ class ImageDataModule(pl.LightningDataModule):
         if stage == "test":
             table["split"] = table["split"].where(table["split"].notna(), "test")
             return table
-        return assign_splits(table, fractions=self.fractions, seed=self.seed, task=task)
+        table = assign_splits(
+            table, fractions=self.fractions, seed=self.seed, task=task, fold=self.fold, folds=self.folds
+        )
+        return train_subset(table, self.train_fraction, seed=self.seed, task=task)
+
+    def check_listing(self, table: pd.DataFrame) -> None:
+        """Refuse samples that cannot be split."""
+        check_samples(table, self.source.task, self.source.classes, before_split=True)
 
     def open_store(self, table: pd.DataFrame) -> None:
         """Decode the samples of a table, or find them decoded."""
         self.store = Store.open(self.source, table, progress=True, **self._decoding)
         self.table = self.store.table
         self.targets = _targets(self.table, self.source)
-        self.dataset = self.make_dataset()
 
     def _check(self, table: pd.DataFrame, splits: Iterable[Split]) -> None:
-        check_samples(table, self.source.task, self.source.classes, splits=tuple(splits))
+        required = tuple(splits)
+        if self.folds is not None and (table["split"] == "test").any():
+            # A patient may have one class alone, and a fold one patient: of all folds together each class is judged.
+            required = tuple(name for name in required if name != "test")
+        check_samples(in_use(table), self.source.task, self.source.classes, splits=required)
 
     @property
     def value_max(self) -> float:
@@ -208,7 +224,9 @@ class ImageDataModule(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment a training batch on the device, each sample by a draw of its own."""
-        if self.augment is None or self.trainer is None or not self.trainer.training:
+        if self.trainer is None or not self.trainer.training:
+            return batch if self.view is None else self.view(batch)
+        if self.augment is None:
             return batch
         image = self.augment(batch["image"], batch["index"], seed=self.seed, epoch=self.trainer.current_epoch)
         return {**batch, "image": image}
@@ -231,8 +249,12 @@ class ImageDataModule(pl.LightningDataModule):
         )
 
     def pixels(self, rows: Tensor) -> Tensor:
-        """The images of some rows, (B, C, H, W), stored type."""
+        """The images of some rows, or a frame of each series, (B, C, H, W), stored type: for statistics."""
         return self.store[rows]
+
+    def linear_inputs(self, rows: Tensor) -> dict[str, NDArray[Any]]:
+        """What cheap models are given: `pixels` as (N, C, H, W), and any further arms as (N, D)."""
+        return {"pixels": self.store[rows].numpy()}
 
 
 def shuffled_labels(table: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -91,21 +92,47 @@ def _stream_constants(
 ) -> tuple[Tensor, Tensor]:
     """Key and counter of each number a sample gets, both (numbers,) int64.
 
-    Kept, because they change once an epoch, and copying them to a GPU at every step would make the step wait.
+    A key is one step ahead, since sample 0 takes the first number of its stream, not the seed itself. Kept, because
+    they change once an epoch, and copying them to a GPU at every step would make the step wait.
     """
     keys = [stream_key(seed, epoch, stream) for stream, count in streams for _ in range(count)]
     counters = torch.cat([torch.arange(1, count + 1) for _, count in streams]) if streams else torch.empty(0)
-    return torch.tensor(keys, dtype=torch.int64, device=device), counters.to(device, torch.int64) * _GAMMA
+    return torch.tensor(keys, dtype=torch.int64, device=device) + _GAMMA, counters.to(device, torch.int64) * _GAMMA
 
 
 def _hash(keys: Tensor, counters: Tensor, index: Tensor) -> Tensor:
-    """64 random bits for each sample and counter, (B, counters); `keys` is (counters,) or (1,)."""
-    samples = _mix((index.to(torch.int64)[:, None] + 1) * _GAMMA + keys)
+    """64 random bits for each sample and counter, (B, counters); `keys` is (counters,) or (1,), one step ahead."""
+    if index.device.type == "cpu":  # numpy has unsigned integers, and starts a small operation in a third of the time
+        return _hash_words(keys, counters, index)
+    return _hash_tensors(keys, counters, index)
+
+
+def _hash_tensors(keys: Tensor, counters: Tensor, index: Tensor) -> Tensor:
+    """`_hash` in torch, for any device."""
+    samples = _mix(torch.add(keys, index.to(torch.int64)[:, None], alpha=_GAMMA))
     return _mix(samples + counters)
 
 
+def _hash_words(keys: Tensor, counters: Tensor, index: Tensor) -> Tensor:
+    """`_hash` in numpy."""
+    first, step = keys.numpy().view(np.uint64), counters.numpy().view(np.uint64)
+    samples = index.numpy().astype(np.uint64)[:, None] * np.uint64(_GAMMA % 2**64) + first
+    words = _mix_words(samples) + step
+    return torch.from_numpy(_mix_words(words).view(np.int64))
+
+
+def _mix_words(words: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser of unsigned integers, in place."""
+    words ^= words >> np.uint64(30)
+    words *= np.uint64(_FIRST % 2**64)
+    words ^= words >> np.uint64(27)
+    words *= np.uint64(_SECOND % 2**64)
+    words ^= words >> np.uint64(31)
+    return words
+
+
 def _mix(bits: Tensor) -> Tensor:
-    """SplitMix64's finaliser, in place."""
+    """SplitMix64's finaliser of signed integers, in place."""
     bits.bitwise_xor_(_shift_right(bits, 30)).mul_(_FIRST)
     bits.bitwise_xor_(_shift_right(bits, 27)).mul_(_SECOND)
     return bits.bitwise_xor_(_shift_right(bits, 31))

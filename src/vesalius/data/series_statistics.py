@@ -31,7 +31,7 @@ def even_frames(store: Store, rows: Tensor, longest: int) -> Floats:
     """
     part = torch.linspace(0, 1, min(EVEN_FRAMES, longest))
     pooled = []
-    for few in rows.split(_SERIES_AT_ONCE):
+    for few in torch.split(rows, _SERIES_AT_ONCE):
         positions = store.offsets[few][:, None] + ((store.lengths[few][:, None] - 1) * part).round().long()
         pooled.append(pool(store.frames(positions).to(torch.float32).flatten(1, 2).numpy()))
     return np.concatenate(pooled)

@@ -12,8 +12,10 @@ import pandas as pd
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
-from vesalius.data.samples import SPLITS, listed, target_columns
+from vesalius.data.samples import SPLITS, listed
+from vesalius.data.stratify import deal, group_counts, line_up
 
+UNUSED = "unused"  # in a split file: samples that a run had, but left out of training
 _COLUMNS = ["sample_id", "group_id", "split"]
 
 
@@ -23,6 +25,8 @@ def assign_splits(
     fractions: Sequence[float] = (0.7, 0.15, 0.15),
     seed: int,
     task: Task,
+    fold: int | None = None,
+    folds: int | None = None,
 ) -> pd.DataFrame:
     """Give every sample a split, all samples of a group the same.
 
@@ -30,48 +34,92 @@ def assign_splits(
     shared among the splits that the table does not fix (among all three if it fixes each, or none). Where nothing is
     loose but a split is missing, as in the many sets that come as train and test alone, it is cut from `train`.
 
-    Classes are spread by iterative stratification (Sechidis, Tsoumakas & Vlahavas, ECML PKDD 2011) over whole groups,
-    the rarest class first; then, as far as groups allow, each split that lacks a class is given a group of it. Groups
-    are served in the order of a hash of (seed, group_id), so the order of the rows does not matter.
+    With `folds`, all groups outside a fixed test split are dealt into that many folds, whatever else the table says of
+    them. Fold number `fold` is the test split, and validation is cut from the rest in the proportion of `fractions`;
+    where the table fixes the test split, that one stays, and the fold is the validation split.
+
+    Classes are spread as `stratify.deal` says. Groups are served in the order of a hash of (seed, group_id), so the
+    order of the rows does not matter, and folds are the same ones whichever of them is asked for.
 
     Args:
         table: the sample table, its targets checked.
         fractions: parts of train, val and test; they sum to 1. A split of part 0 gets nothing.
         seed: another seed, another split.
         task: what the targets mean.
+        fold: which fold is held out, from 0; None for a single split.
+        folds: parts of a cross-validation, 2 or more; as many as there are groups leave one group out.
 
     Returns:
         A copy of the table with its `split` filled, in the order given.
 
     Raises:
-        InputError: if the fractions are no parts of a whole.
+        InputError: if the fractions are no parts of a whole, or the folds cannot be made.
     """
-    parts = [float(part) for part in fractions]
-    if len(parts) != 3 or min(parts) < 0 or not math.isclose(sum(parts), 1, abs_tol=1e-6) or parts[0] == 0:
-        raise InputError(
-            f"`data.fractions={list(fractions)}` must be three parts (train, val, test), none negative, that sum to 1, "
-            "with something for train."
-        )
-    result = table.copy()
+    parts = _checked(fractions)
+    _check_fold(fold, folds)
     codes, names = pd.factorize(table["group_id"].astype(str), sort=True)
-    present = _class_counts(table, task)
-    counts = np.zeros((len(names), present.shape[1] + 1))
-    np.add.at(counts, codes, np.column_stack([present, np.ones(len(table))]))
-
+    counts = group_counts(table, task, codes, len(names))
     given = table["split"] if "split" in table else pd.Series(None, index=table.index, dtype=object)
-    of_row = given.astype(object).where(given.notna(), "").astype(str).to_numpy(dtype=object)
+    of_row = given.astype(object).where(given.notna(), "").astype(str).to_numpy(dtype=object, copy=True)
     of_group, straddling = _fixed_splits(of_row, codes, len(names))
-    pool, targets = _pool(
-        of_group, straddling, [(name, part) for name, part in zip(SPLITS, parts, strict=True) if part]
-    )
+    if folds is None:
+        pool, targets = _pool(of_group, straddling, [pair for pair in zip(SPLITS, parts, strict=True) if pair[1]])
+    else:
+        pool, targets = ~np.isin(of_group, ["test", UNUSED]) & ~straddling, []
+    held_out = "val" if (of_group == "test").any() else "test"
     of_row[pool[codes]] = ""
     of_group[pool] = ""
     order = sorted(np.flatnonzero(pool).tolist(), key=lambda number: _hash(seed, str(names[number])))
+    if fold is not None and folds is not None:
+        _hold_out(counts, of_group, order, fold=fold, folds=folds, held_out=held_out)
+        order = [number for number in order if not of_group[number]]
+        targets = [("train", parts[0]), ("val", parts[1])][: 2 if held_out == "test" and parts[1] else 1]
     if order:
-        of_group = _stratify(counts, of_group, order, targets)
+        of_group = deal(counts, of_group, order, targets)
+    result = table.copy()
     # a group that the table itself puts into two splits is left so, for `check_samples` to name
     result["split"] = pd.Series(np.where(of_row != "", of_row, of_group[codes]).tolist(), index=table.index)
     return result
+
+
+def train_subset(table: pd.DataFrame, fraction: float, *, seed: int, task: Task) -> pd.DataFrame:
+    """Mark all but a part of the training groups as `unused`; validation and test stay as they are.
+
+    Smaller parts lie inside larger ones. They are stratified as `stratify.line_up` says, and hold every class of the
+    training split, even where that takes more groups than asked for.
+
+    Args:
+        table: a table with its `split` filled.
+        fraction: part of the training groups to keep, above 0 and up to 1; rounded up to whole groups.
+        seed: another seed, other groups.
+        task: what the targets mean.
+
+    Returns:
+        A copy of the table in the order given. `in_use` drops what is unused; `write_split` keeps it, so that the
+        file tells the very subset.
+
+    Raises:
+        InputError: if there is no such part.
+    """
+    if not 0 < fraction <= 1:
+        raise InputError(f"`data.train_fraction={fraction}` must be above 0 and at most 1, which keeps all.")
+    result = table.copy()
+    train = (table["split"] == "train").to_numpy()
+    if fraction == 1 or not train.any():
+        return result
+    codes, names = pd.factorize(table.loc[train, "group_id"].astype(str), sort=True)
+    counts = group_counts(table[train], task, codes, len(names))
+    order = sorted(range(len(names)), key=lambda number: _hash(seed, str(names[number])))
+    line, complete = line_up(counts, order)
+    asked = math.ceil(fraction * len(line) - 1e-9)  # 0.07 of 100 groups is 7, not 7.000000000000001
+    kept = np.isin(codes, line[: max(asked, complete)])
+    result["split"] = result["split"].mask(train & ~np.isin(np.arange(len(table)), np.flatnonzero(train)[kept]), UNUSED)
+    return result
+
+
+def in_use(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table that are not `unused`, numbered anew."""
+    return table[table["split"] != UNUSED].reset_index(drop=True)
 
 
 def write_split(table: pd.DataFrame, path: Path) -> None:
@@ -85,7 +133,7 @@ def write_split(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_split(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The table with its `split` taken from a file, whatever the source said.
+    """The table with its `split` taken from a file, whatever the source said; it may be `unused`.
 
     Raises:
         InputError: with every way in which the file and the table differ.
@@ -109,13 +157,13 @@ def read_split(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     absent = known["split"].isna().to_numpy()
     regrouped = ~absent & (known["group_id"].to_numpy() != table["group_id"].astype(str).to_numpy())
     foreign = sorted(set(by_id.index) - set(ids))
-    unknown = sorted(set(given["split"]) - set(SPLITS))
+    unknown = sorted(set(given["split"]) - {*SPLITS, UNUSED})
     findings = (
         (twice, "sample(s) more than once", "keep one row for each"),
         (ids[absent].tolist(), "sample(s) of the data not at all", "add them, or make a new split"),
         (foreign, "sample(s) that the data does not have", "take them out, or use the data it was made for"),
         (ids[regrouped].tolist(), "sample(s) with another group than the data says", "make a new split"),
-        ([f"`{name}`" for name in unknown], "split(s) of another name than train, val or test", "correct them"),
+        ([f"`{name}`" for name in unknown], "split(s) of another name than train, val, test or unused", "correct them"),
     )
     problems = [
         f"the split file {path.name} has {len(found)} {what}: {listed(found)}; {cure}."
@@ -129,16 +177,42 @@ def read_split(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
-def _class_counts(table: pd.DataFrame, task: Task) -> np.ndarray:
-    """(n, K) of 0 and 1: which sample is of which class; a missing target is of none."""
-    if task == "multilabel":
-        columns = sorted(target_columns(table))
-        positive: np.ndarray = table[columns].to_numpy(dtype=float) > 0.5
-        return positive.astype(float)
-    target = table["target"].to_numpy(dtype=float)
-    classes = np.unique(target[~np.isnan(target)])
-    member: np.ndarray = target[:, None] == classes
-    return member.astype(float)
+def _checked(fractions: Sequence[float]) -> list[float]:
+    parts = [float(part) for part in fractions]
+    if len(parts) != 3 or min(parts) < 0 or not math.isclose(sum(parts), 1, abs_tol=1e-6) or parts[0] == 0:
+        raise InputError(
+            f"`data.fractions={list(fractions)}` must be three parts (train, val, test), none negative, that sum to 1, "
+            "with something for train."
+        )
+    return parts
+
+
+def _check_fold(fold: int | None, folds: int | None) -> None:
+    if folds is None and fold is None:
+        return
+    if folds is None:
+        raise InputError(f"`data.fold={fold}` is a fold of how many? Set `data.folds`, for example to 5.")
+    if folds < 2:
+        raise InputError(f"`data.folds={folds}` must be 2 or more; null makes a single split.")
+    if fold is None or not 0 <= fold < folds:
+        raise InputError(
+            f"`data.fold={'null' if fold is None else fold}` must be 0 to {folds - 1}, as `data.folds={folds}`: choose "
+            f"the fold to hold out, or train all with -m 'data.fold=range({folds})'."
+        )
+
+
+def _hold_out(
+    counts: np.ndarray, of_group: np.ndarray, order: Sequence[int], *, fold: int, folds: int, held_out: str
+) -> None:
+    """Deal the groups of `order` into folds and write the split of the one that is held out into `of_group`."""
+    if folds > len(order):
+        raise InputError(
+            f"`data.folds={folds}` are more than the {len(order)} groups (patients) that can be dealt out: "
+            f"set it to {len(order)} or fewer."
+        )
+    dealt = deal(counts, of_group, order, [(str(number), 1.0) for number in range(folds)])
+    for number in order:
+        of_group[number] = held_out if dealt[number] == str(fold) else ""
 
 
 def _fixed_splits(of_row: np.ndarray, codes: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
@@ -166,60 +240,3 @@ def _pool(
 
 def _hash(seed: int, group_id: str) -> bytes:
     return hashlib.blake2b(f"{seed}:{group_id}".encode(), digest_size=8).digest()
-
-
-def _stratify(
-    counts: np.ndarray, fixed: np.ndarray, order: Sequence[int], targets: Sequence[tuple[str, float]]
-) -> np.ndarray:
-    """Give a split to each group that has none.
-
-    Args:
-        counts: (groups, K + 1) samples of each group in each class, and in all (last column).
-        fixed: (groups,) the split of each group, or an empty string.
-        order: numbers of the groups without one, in the order to serve them.
-        targets: names and parts of the splits to fill.
-    """
-    names = [name for name, _ in targets]
-    whole = sum(part for _, part in targets)
-    queue = np.array(order)
-    # samples of each class, and in all, that each split still wants
-    wanted = [(part / whole * counts[queue].sum(axis=0)).tolist() for _, part in targets]
-    assigned = fixed.copy()
-    for label in _rarest_first(counts[queue]):
-        for number in (queue[counts[queue, label] > 0] if label >= 0 else queue).tolist():
-            if assigned[number]:
-                continue
-            best = -max((want[label], want[-1], -split) for split, want in enumerate(wanted))[2]
-            assigned[number] = names[best]
-            wanted[best] = [want - got for want, got in zip(wanted[best], counts[number].tolist(), strict=True)]
-    _complete(counts[:, :-1] > 0, counts[:, -1], assigned, order, names)
-    return assigned
-
-
-def _rarest_first(counts: np.ndarray) -> list[int]:
-    """Classes in the order to deal out: those in the fewest groups first; -1, for groups of no class, comes last."""
-    holders = (counts[:, :-1] > 0).sum(axis=0)
-    return [*np.argsort(holders, kind="stable").tolist(), -1]
-
-
-def _complete(
-    present: np.ndarray, size: np.ndarray, assigned: np.ndarray, order: Sequence[int], names: Sequence[str]
-) -> None:
-    """Move groups, the smallest that will do, into splits that lack a class; never so that another lacks one then."""
-    has = {name: present[assigned == name].sum(axis=0) for name in names}  # groups of each class
-    for label in _rarest_first(np.column_stack([present[list(order)], np.ones(len(order))]))[:-1]:
-        for name in names:
-            if has[name][label]:
-                continue
-            spare = [
-                number
-                for number in order
-                if present[number, label]
-                and assigned[number] != name
-                and (has[assigned[number]] - present[number])[present[number]].min() >= 1
-            ]
-            if spare:
-                number = min(spare, key=lambda candidate: size[candidate])
-                has[assigned[number]] = has[assigned[number]] - present[number]
-                has[name] = has[name] + present[number]
-                assigned[number] = name

@@ -17,7 +17,7 @@ from vesalius.config.errors import InputError
 from vesalius.data.images import FITS, Fit
 from vesalius.data.sources.base import Source
 from vesalius.data.store_build import IMAGES_FILE, META_FILE, STORE_VERSION, Decoding, build
-from vesalius.data.store_faults import bad_samples
+from vesalius.data.store_faults import refuse
 
 _ATTEMPTS = 3
 
@@ -104,7 +104,7 @@ class Store:
                 build(source, table, decoding, path, on_bad_file=on_bad_file, progress=progress)
                 continue
             if meta["skipped"] and on_bad_file == "error":
-                raise InputError(bad_samples(source, table, [tuple(entry) for entry in meta["skipped"]]))
+                raise refuse(source, table, [(name, reason) for name, reason in meta["skipped"]])
             left_out = {name for name, _ in meta["skipped"]}
             kept = table[[name not in left_out for name in ids]].reset_index(drop=True)
             size = int(np.prod(meta["shape"])) * np.dtype(meta["dtype"]).itemsize

@@ -21,7 +21,7 @@ import pandas as pd
 from vesalius.config.errors import InputError
 from vesalius.data.images import Fit, adapt_channels, resize
 from vesalius.data.sources.base import Source
-from vesalius.data.store_faults import Kind, bad_samples, misfits
+from vesalius.data.store_faults import Kind, refuse, refuse_all
 
 STORE_VERSION = 1  # belongs to every key: raise it whenever a byte may come out different
 IMAGES_FILE, META_FILE = "images.bin", "meta.json"
@@ -124,13 +124,11 @@ def _fill(
                 written.lengths.append(len(frames))
         file.flush()
         os.fsync(file.fileno())
-    problems = [] if on_bad_file == "skip" else bad_samples(source, table, written.skipped)
-    problems += misfits(source, table, written.kinds)
-    if not written.kinds and not problems:
-        first = bad_samples(source, table, written.skipped)[0]
-        problems = [f"none of the {len(table)} samples can be decoded; the first: {first}"]
-    if problems:
-        raise InputError(problems)
+    bad = [] if on_bad_file == "skip" else written.skipped
+    if bad or len(written.kinds) > 1:
+        raise refuse(source, table, bad, written.kinds)
+    if not written.kinds:
+        raise refuse_all(source, table, written.skipped)
     ((shape, dtype),) = written.kinds
     meta = {
         "version": STORE_VERSION,

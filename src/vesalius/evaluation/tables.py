@@ -16,6 +16,10 @@ Metrics = Mapping[str, Mapping[str, Any]]
 #: In the order of reading; per class only recall and precision, or the page would not fit a screen.
 OVERALL = FAMILIES
 PER_CLASS = ("recall", "precision")
+#: Baselines beyond this number are rows of a table of their own.
+BASELINE_COLUMNS = 3
+#: What that table shows of each arm, as far as there is such a metric.
+ARM_METRICS = ("auroc", "auroc_difference", "accuracy", "mae", "rmse", "r2")
 
 
 def make_console(stderr: bool = False) -> Console:
@@ -48,7 +52,12 @@ def print_metrics(metrics: Mapping[str, Any], console: Console, split: str = "te
     others = [name for name in model if "/" not in name and name not in overall]
     largest = max(model.values(), key=lambda metric: metric["n"])
     console.print(Text(f"{split}: {largest['n']} samples of {largest['groups']} patients", style="bold"))
-    console.print(_table(model, arms, [overall + others, per_class]))
+    beside = arms if len(arms) <= BASELINE_COLUMNS else {}
+    console.print(_table(model, beside, [overall + others, per_class]))
+    evidence: Mapping[str, Metrics] = metrics.get("evidence") or {} if split == "test" else {}
+    for title, rows in (("baselines", {} if beside else arms), ("evidence", evidence)):
+        if rows:
+            console.print(_arm_table(title, rows))
     for line in ["Brackets: 95 % interval, which counts patients. ece and brier: lower is better.", *_reasons(model)]:
         console.print(Text(line, style="dim"))
 
@@ -70,6 +79,22 @@ def _table(model: Metrics, arms: Mapping[str, Metrics], sections: list[list[str]
             row += [format_metric(arm[name]) if name in arm else "–" for arm in arms.values()]
             table.add_row(*(Text(cell) for cell in [name, *row]))
         table.add_section()
+    return table
+
+
+def _arm_table(title: str, arms: Mapping[str, Metrics]) -> Table:
+    """A row an arm, for its main metrics alone."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = [name for name in ARM_METRICS if any(name in arm for arm in arms.values())]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    table.add_column(title)
+    for name in shown:
+        table.add_column(Text("model minus arm" if name.endswith("_difference") else name))
+    for arm, metrics in arms.items():
+        table.add_row(arm, *(Text(format_metric(metrics[name]) if name in metrics else "–") for name in shown))
     return table
 
 

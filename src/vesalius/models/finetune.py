@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from vesalius.config.errors import InputError
-from vesalius.models.nets.base import Net
+from vesalius.models.nets.base import Staged
 
 
 class Finetune:
@@ -60,7 +60,7 @@ class Finetune:
         if self.freeze == 0 and self.lr_decay == 1.0:
             return
         name = type(net).__name__
-        if not isinstance(net, Net):
+        if not isinstance(net, Staged):
             raise InputError(
                 f"model.finetune: freeze and lr_decay need a net with stages; let {name} inherit from Net."
             )
@@ -78,12 +78,12 @@ class Finetune:
         """Set what learns in an epoch; a frozen stage is in evaluation mode, so its BatchNorm keeps its statistics.
 
         Args:
-            net: a `Net`, unless nothing is ever frozen.
+            net: a network with stages, unless nothing is ever frozen.
             epoch: counted from 0.
         """
         if self.freeze == 0:
             return
-        stages = cast(Net, net).stages()
+        stages = cast(Staged, net).stages()
         frozen = self.frozen_stages(len(stages), epoch)
         for position, stage in enumerate(stages):
             learns = position >= frozen
@@ -98,7 +98,7 @@ class Finetune:
         """
         if self.lr_decay == 1.0:
             return self._split(net.named_parameters(), 1.0)
-        stages = cast(Net, net).stages()
+        stages = cast(Staged, net).stages()
         below = [{id(parameter) for parameter in stage.parameters()} for stage in stages]
         in_stages = set().union(*below)
         groups = self._split(((n, p) for n, p in net.named_parameters() if id(p) not in in_stages), 1.0)

@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from vesalius.config.build import build
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
+from vesalius.runs.privacy import without_paths
 
 
 class Checkpoint(ModelCheckpoint):
@@ -74,8 +75,8 @@ class Passport(Callback):
         self.contents: dict[str, Any] = {}
 
     def fill(self, config: dict[str, Any], facts: Facts, provenance: dict[str, Any]) -> None:
-        """Say what to write, once the data is known."""
-        self.contents = {"config": config, "facts": facts.to_dict(), "provenance": provenance}
+        """Say what to write, once the data is known; of the user's paths, their last parts alone."""
+        self.contents = {"config": without_paths(config), "facts": facts.to_dict(), "provenance": provenance}
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

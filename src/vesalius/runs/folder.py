@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from vesalius.config.errors import InputError
+from vesalius.runs.privacy import text_without_paths
 
 CONFIG, STATE, METRICS, SPLIT, HISTORY = (
     "config.yaml",
@@ -142,7 +143,7 @@ class RunFolder:
             ending, reason = "interrupted", str(interruption)
             raise
         except BaseException as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = text_without_paths(f"{type(error).__name__}: {error}")
             raise
         finally:
             state |= {"ended": _timestamp(time.time()), "seconds": round(time.time() - started, 3)}

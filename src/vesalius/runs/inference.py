@@ -1,6 +1,6 @@
 """Predictions of a trained model, the same way wherever they are needed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from vesalius.config.facts import Facts
-from vesalius.data.datamodule import ImageDataModule, Split
+from vesalius.data.datamodule import Batch, ImageDataModule, Split
 from vesalius.data.samples import target_columns
 
 
@@ -22,22 +22,37 @@ def inference_device(trainer: Mapping[str, Any]) -> torch.device:
 
 
 def predict(
-    model: pl.LightningModule, data: ImageDataModule, split: Split, facts: Facts, device: torch.device
+    model: pl.LightningModule,
+    data: ImageDataModule,
+    split: Split,
+    facts: Facts,
+    device: torch.device,
+    view: Callable[[Batch], Batch] | None = None,
 ) -> pd.DataFrame:
     """The predictions table of a split, each sample once, in 32 bits.
 
+    Args:
+        model: a finished model.
+        data: where the samples are.
+        split: which of them.
+        facts: of the data that the model was trained on.
+        device: where to compute.
+        view: what is done to a batch first; of series, something of `vesalius.data.series_views`.
+
     Returns:
-        `sample_id`, `group_id`, target column(s), and `prob/<class>` for each class; rows in the table's order.
+        `sample_id`, `group_id`, target column(s), and `prob/<class>` for each class, or `pred/<quantity>` for
+        `regression`; rows in the table's order.
     """
+    answer, prefix = ("values", "pred") if facts.task == "regression" else ("probabilities", "prob")
     model = model.to(device).eval()
-    rows, probabilities = [], []
+    rows, answers = [], []
     with torch.inference_mode():
         for position, batch in enumerate(data.loader(split)):
             on_device = {name: tensor.to(device) for name, tensor in batch.items()}
-            output = model.predict_step(on_device, position)
+            output = model.predict_step(on_device if view is None else view(on_device), position)
             rows.append(output["index"].cpu().numpy())
-            probabilities.append(output["probabilities"].double().cpu().numpy())
+            answers.append(output[answer].double().cpu().numpy())
     kept = data.table.iloc[np.concatenate(rows)]
     table = kept[["sample_id", "group_id", *target_columns(kept)]].reset_index(drop=True)
-    columns = [f"prob/{name}" for name in facts.classes]
-    return pd.concat([table, pd.DataFrame(np.concatenate(probabilities), columns=columns)], axis=1)
+    columns = [f"{prefix}/{name}" for name in facts.classes]
+    return pd.concat([table, pd.DataFrame(np.concatenate(answers), columns=columns)], axis=1)

@@ -13,6 +13,7 @@ from types import FrameType
 
 from vesalius.config.errors import VesaliusError, say_problems
 from vesalius.runs.folder import Interrupted
+from vesalius.runs.privacy import PathlessFormatter
 
 logger = logging.getLogger("vesalius")
 
@@ -64,7 +65,7 @@ def log_to(path: Path) -> None:
     """Send log records and warnings of this process to a file of its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(PathlessFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     if rank() == 0:
         console = logging.StreamHandler()

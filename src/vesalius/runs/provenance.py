@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from vesalius.runs.privacy import overrides_without_paths
+
 PACKAGES = (
     "vesalius",
     "torch",
@@ -23,13 +25,13 @@ PACKAGES = (
 
 
 def provenance(*, overrides: list[str], fingerprint: str, seed: int) -> dict[str, Any]:
-    """Everything needed to tell whether two runs should be equal; plain containers, no host name."""
+    """Everything needed to tell whether two runs should be equal; plain containers, no host name, no user's path."""
     return {
         "code": _code(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "hardware": _hardware(),
-        "command": ["vesalius", "train", *overrides],
+        "command": ["vesalius", "train", *overrides_without_paths(overrides)],
         "data": fingerprint,
         "seed": seed,
     }

@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 import wandb
 from pytorch_lightning.loggers import WandbLogger
 
-from vesalius.config.compose import PATH_KEYS
+from vesalius.runs.privacy import without_paths
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,13 +120,6 @@ def choose_mode(wanted: Mode) -> tuple[Mode, str | None]:
     except OSError as error:
         return "offline", f"W&B stays offline: its server does not answer ({error})."
     return "online", None
-
-
-def without_paths(config: Any, key: str = "") -> Any:
-    """The config with the last part alone of whatever names a file or folder of the user's."""
-    if isinstance(config, Mapping):
-        return {name: without_paths(value, str(name)) for name, value in config.items()}
-    return Path(config).name if key in PATH_KEYS and isinstance(config, str) else config
 
 
 def _settings() -> wandb.Settings:

@@ -1,5 +1,6 @@
 """`Augment`: named operations, done to a whole batch at once."""
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import get_args
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from vesalius.config.errors import InputError
 from vesalius.data import random
-from vesalius.data.augment.geometry import Flip, Geometric, Padding, compose, resample
+from vesalius.data.augment.geometry import Flip, Geometric, Padding, compose, look_up, places
 from vesalius.data.augment.intensity import Pixelwise
 from vesalius.data.augment.operation import Operation
 
@@ -78,25 +79,44 @@ class Augment:
         cut = self.value_max is not None or not images.dtype.is_floating_point
         counts = {_stream(name): entry.draws for name, entry in self.operations.items()}
         draws = dict(zip(self.operations, random.uniforms(seed, epoch, index, counts).values(), strict=True))
-        result = torch.empty(images.shape, dtype=torch.float32, device=images.device)
-        for part in _parts(images):
-            planes = self._move(_planes(images[part]), {name: draw[part] for name, draw in draws.items()})
+        looked_up = self._places(draws, *images.shape[-2:])
+
+        def changed(part: slice) -> Tensor:
+            planes = _planes(images[part])
+            planes = self._flip(planes, draws, part) if looked_up is None else self._move(planes, looked_up, part)
             for name, operation in self._pixelwise.items():
                 normal = partial(random.normal, seed, epoch, index[part], f"{_stream(name)}/normal")
                 planes = operation.apply(planes, draws[name][part], value_max, normal)
+            return planes
+
+        parts = _parts(images)
+        if len(parts) == 1:  # spares a copy
+            planes = changed(parts[0])
+            return (planes.clamp_(0, value_max) if cut else planes).view(images.shape)
+        result = torch.empty(images.shape, dtype=torch.float32, device=images.device)
+        for part in parts:
             if cut:
-                torch.clamp(planes, 0, value_max, out=result[part].flatten(1, -3))
+                torch.clamp(changed(part), 0, value_max, out=result[part].flatten(1, -3))
             else:
-                result[part] = planes.view(result[part].shape)
+                result[part] = changed(part).view(result[part].shape)
         return result
 
-    def _move(self, planes: Tensor, draws: dict[str, Tensor]) -> Tensor:
+    def _places(self, draws: Mapping[str, Tensor], height: int, width: int) -> tuple[Tensor, Tensor] | None:
+        """Where pixels are looked up; None where none moves, or images are only flipped."""
+        if all(isinstance(entry, Flip) for entry in self._geometric.values()):
+            return None
+        linear, shift = compose(self._geometric, draws, height, width)
+        return None if linear is None and shift is None else places(linear, shift, height, width)
+
+    def _move(self, planes: Tensor, looked_up: tuple[Tensor, Tensor], part: slice) -> Tensor:
+        columns, rows = looked_up
+        return look_up(planes, columns[part], rows[part], self.padding)
+
+    def _flip(self, planes: Tensor, draws: Mapping[str, Tensor], part: slice) -> Tensor:
+        """Exact, and cheaper than an interpolation."""
         flips = {name: entry for name, entry in self._geometric.items() if isinstance(entry, Flip)}
-        if len(flips) < len(self._geometric):
-            linear, shift = compose(self._geometric, draws, *planes.shape[-2:])
-            return resample(planes, linear, shift, self.padding)
-        for name, flip in flips.items():  # exact, and cheaper than an interpolation
-            for axis, flipped in zip((-1, -2), flip.flipped(draws[name]), strict=True):
+        for name, flip in flips.items():
+            for axis, flipped in zip((-1, -2), flip.flipped(draws[name][part]), strict=True):
                 if flipped is not None:
                     # At weights 0 and 1 lerp returns its arguments to the bit, in less than half of where's time.
                     planes = planes.lerp(planes.flip(axis), flipped[:, None, None, None].to(planes.dtype))
@@ -129,6 +149,6 @@ def _parts(images: Tensor) -> list[slice]:
 
     Results do not depend on it. A GPU takes the batch as a whole.
     """
-    batch, size = len(images), max(1, images[:1].numel())
+    batch, size = len(images), max(1, math.prod(images.shape[1:]))
     step = max(torch.get_num_threads(), _CACHED_VALUES // size) if images.device.type == "cpu" else max(1, batch)
     return [slice(start, start + step) for start in range(0, batch, step)]

@@ -8,6 +8,8 @@ none), so that a sample's map is the same whatever batch it stands in.
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import torch
@@ -32,7 +34,8 @@ class Geometric(Operation):
             width: of the images, in pixels.
 
         Returns:
-            the linear part (B, 2, 2) and the shift (B, 2) in pixels, both for (x, y); None where the map has none.
+            the linear part (B, 2, 2), or its diagonal (B, 2) where that is all, and the shift (B, 2) in pixels, both
+            for (x, y); None where the map has none.
         """
 
 
@@ -58,7 +61,7 @@ class Flip(Geometric):
         for axis, flipped in enumerate(self.flipped(draws)):
             if flipped is not None:
                 signs[:, axis].masked_fill_(flipped, -1.0)
-        return torch.diag_embed(signs), None
+        return signs, None
 
 
 class Rotation(Geometric):
@@ -111,7 +114,7 @@ class Zoom(Geometric):
 
     def affine(self, draws: Tensor, height: int, width: int) -> tuple[Tensor | None, Tensor | None]:
         """Two independent factors, so that the aspect ratio changes too, as in Keras."""
-        return torch.diag_embed(symmetric(draws, self.range) + 1), None
+        return symmetric(draws, self.range) + 1, None
 
 
 class Translation(Geometric):
@@ -136,11 +139,14 @@ class Translation(Geometric):
 
 
 def compose(
-    operations: dict[str, Geometric], draws: dict[str, Tensor], height: int, width: int
+    operations: Mapping[str, Geometric], draws: Mapping[str, Tensor], height: int, width: int
 ) -> tuple[Tensor | None, Tensor | None]:
     """All maps as one; the first operation is the first that is done to the image.
 
     The newest image looks up in the one before it, and so on down to the stored one, hence the first map comes last.
+
+    Returns:
+        the linear part (B, 2, 2) and the shift (B, 2) in pixels; None for the identity and for no shift.
     """
     linear: Tensor | None = None
     shift: Tensor | None = None
@@ -148,45 +154,71 @@ def compose(
         draw = draws[name] if draws[name].device.type == "mps" else draws[name].double()
         next_linear, next_shift = operation.affine(draw, height, width)
         if next_shift is not None:
-            moved = next_shift if linear is None else (linear @ next_shift[:, :, None])[:, :, 0]
+            moved = next_shift if linear is None else _product(linear, next_shift[:, :, None])[..., 0]
             shift = moved if shift is None else shift + moved
         if next_linear is not None:
-            linear = next_linear if linear is None else linear @ next_linear
-    return linear, shift
+            linear = next_linear if linear is None else _product(linear, next_linear)
+    return torch.diag_embed(linear) if linear is not None and linear.ndim == 2 else linear, shift
 
 
-def resample(images: Tensor, linear: Tensor | None, shift: Tensor | None, padding: Padding) -> Tensor:
+def _product(first: Tensor, second: Tensor) -> Tensor:
+    """A matrix product a sample, where a matrix may be given by its diagonal: many small kernels are slow."""
+    if first.ndim == 2:
+        return first * second if second.ndim == 2 else first[:, :, None] * second
+    return first * second[:, None, :] if second.ndim == 2 else first @ second
+
+
+def places(linear: Tensor | None, shift: Tensor | None, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Where the pixels of the new images are looked up.
+
+    A place is the sum of a part that only its column decides and one that only its row decides. As complex numbers
+    these sums are one contiguous addition, a fifth of the time of `affine_grid`.
+
+    Args:
+        linear: (B, 2, 2), None for the identity.
+        shift: (B, 2) in pixels, None for zero; one of the two must be there.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+
+    Returns:
+        parts of the columns (B, width) and of the rows (B, height), complex64 in the units of `grid_sample`, for which
+        half an image is one.
+    """
+    given = shift if linear is None else linear
+    assert given is not None
+    x, y, unit = _pixels(height, width, given.device, given.dtype)
+    scaled = torch.diag_embed(unit.expand(len(given), 2)) if linear is None else linear * unit[:, None]
+    columns, rows = (part.unsqueeze(1) for part in scaled.unbind(-1))
+    rows = y * rows
+    if shift is not None:
+        rows = rows + (shift * unit).unsqueeze(1)
+    return _as_complex(x * columns), _as_complex(rows)
+
+
+def look_up(images: Tensor, columns: Tensor, rows: Tensor, padding: Padding) -> Tensor:
     """Look every pixel of the new images up in the old ones, bilinearly.
 
     Args:
         images: (B, C, H, W) float32.
-        linear: (B, 2, 2), None for the identity.
-        shift: (B, 2) in pixels, None for zero.
+        columns: (B, W) complex64, from `places`.
+        rows: (B, H) complex64, likewise.
         padding: what stands outside the image: its nearest pixel, zeros, or its mirror image.
 
     Returns:
         (B, C, H, W) float32.
     """
-    if linear is None and shift is None:
-        return images
-    height, width = images.shape[-2:]
-    # Half an image is one unit for grid_sample.
-    unit_x, unit_y = 2 / width, 2 / height
-    x = torch.arange(width, device=images.device) - (width - 1) / 2
-    y = torch.arange(height, device=images.device) - (height - 1) / 2
-    if linear is None:
-        zero_x, zero_y = torch.zeros_like(x), torch.zeros_like(y)
-        columns, rows = torch.stack([x, zero_x], dim=-1)[None], torch.stack([zero_y, y], dim=-1)[None]
-    else:
-        columns, rows = x[:, None] * linear[:, None, :, 0], y[:, None] * linear[:, None, :, 1]
-    if shift is not None:
-        rows = rows + shift[:, None]
-    # A place is the sum of a part that only its column decides and one that only its row decides. As complex numbers
-    # these sums are one contiguous addition, a fifth of the time of `affine_grid`.
-    grid = _as_complex(columns, unit_x, unit_y)[:, None, :] + _as_complex(rows, unit_x, unit_y)[:, :, None]
-    return F.grid_sample(images, torch.view_as_real(grid), mode="bilinear", padding_mode=padding, align_corners=False)
+    grid = torch.view_as_real(columns.unsqueeze(1) + rows.unsqueeze(2))
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
-def _as_complex(points: Tensor, unit_x: float, unit_y: float) -> Tensor:
-    """(B, N, 2) pixels as (B, N) complex64 in the units of `grid_sample`."""
-    return torch.complex((points[..., 0] * unit_x).float(), (points[..., 1] * unit_y).float())
+@lru_cache(maxsize=16)
+def _pixels(height: int, width: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Places of columns (W, 1) and of rows (H, 1) from the centre, and how long a pixel is in x and y, (2,)."""
+    x = torch.arange(width, device=device, dtype=dtype) - (width - 1) / 2
+    y = torch.arange(height, device=device, dtype=dtype) - (height - 1) / 2
+    return x[:, None], y[:, None], torch.tensor([2 / width, 2 / height], device=device, dtype=dtype)
+
+
+def _as_complex(points: Tensor) -> Tensor:
+    """(B, N, 2) as (B, N) complex64."""
+    return torch.view_as_complex(points.to(torch.float32, memory_format=torch.contiguous_format))

@@ -41,7 +41,7 @@ class Operation:
 
 def symmetric(draw: Tensor, strength: float) -> Tensor:
     """Stretch numbers in [0, 1) to [-strength, strength)."""
-    return (draw * 2 - 1) * strength
+    return (draw * 2).sub_(1).mul_(strength)
 
 
 def log_symmetric(draw: Tensor, factor: float) -> Tensor:

@@ -5,23 +5,8 @@ from abc import abstractmethod
 from torch import Tensor, nn
 
 
-class Net(nn.Module):
-    """Images to feature vectors to outputs.
-
-    Freezing and layer-wise learning rates need `stages`; an encoder for image series or a feature table needs
-    `features`. A user's own net may be any module from images to logits, and does without those.
-
-    Attributes:
-        feature_dim: length of a feature vector.
-        head: what turns feature vectors (B, feature_dim) into outputs (B, num_outputs).
-    """
-
-    feature_dim: int
-    head: nn.Module
-
-    @abstractmethod
-    def features(self, x: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to feature vectors (B, feature_dim)."""
+class Staged(nn.Module):
+    """A network with parts that can be frozen and released, and perhaps ready-made weights."""
 
     @abstractmethod
     def stages(self) -> list[nn.Module]:
@@ -29,11 +14,6 @@ class Net(nn.Module):
 
         Together they hold each parameter outside the head exactly once.
         """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to outputs (B, num_outputs)."""
-        outputs: Tensor = self.head(self.features(x))
-        return outputs
 
     def check_image(self, channels: int, height: int, width: int) -> None:
         """Refuse images that the net cannot take.
@@ -48,3 +28,27 @@ class Net(nn.Module):
         Raises:
             InputError: if they cannot be had, or do not fit.
         """
+
+
+class Net(Staged):
+    """Images to feature vectors to outputs.
+
+    Freezing and layer-wise learning rates need `stages`; a feature table needs `features`. A user's own net may be any
+    module from images to logits, and does without those.
+
+    Attributes:
+        feature_dim: length of a feature vector.
+        head: what turns feature vectors (B, feature_dim) into outputs (B, num_outputs).
+    """
+
+    feature_dim: int
+    head: nn.Module
+
+    @abstractmethod
+    def features(self, x: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to feature vectors (B, feature_dim)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to outputs (B, num_outputs)."""
+        outputs: Tensor = self.head(self.features(x))
+        return outputs

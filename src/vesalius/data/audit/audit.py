@@ -1,0 +1,80 @@
+"""All checks in a row, or those that every training run can afford.
+
+`audit.json`: `{"schema": 1, "samples": n, "groups": n, "splits": {NAME: n}, "checked": [CHECK, ...], "findings":
+[{"check", "severity", "message", "count", "samples": [ID, ...], "pairs": [[ID, ID, alike], ...], "numbers": {...}}]}`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from vesalius.data.audit import checks, files
+from vesalius.data.audit.checks import Audited
+from vesalius.data.audit.findings import CHECKS, Finding
+from vesalius.data.samples import SPLITS
+
+SCHEMA = 1
+#: What no check here can see; said in every report.
+NOT_COVERED = (
+    "turned, mirrored, cropped or shifted copies of an image",
+    "one patient under two ids whose images differ",
+    "handwriting, small or faint text, and names that only a reader would recognise",
+    "private DICOM attributes and free text under other keywords",
+    "wrong labels on images that are there once",
+)
+#: Up to so many images the quick part compares images pair by pair as well.
+QUICK_PAIRS = 5_000
+_SEVERITIES = ("error", "warning", "note")
+
+
+def full_audit(audited: Audited) -> list[Finding]:
+    """Every check; the gravest findings first."""
+    looked_at = files.Files(audited)
+    findings = [
+        *checks.groups_across_splits(audited),
+        *checks.exact_duplicates(audited),
+        *checks.near_duplicates(audited),
+        *checks.conflicting_labels(audited),
+        *checks.prevalence_shift(audited),
+        *checks.few_patients(audited),
+        *files.unreadable(audited),
+        *checks.unusual_pixels(audited),
+        *files.unusual_shape(audited, looked_at),
+        *files.telling_files(audited, looked_at),
+        *files.identifying_tags(audited, looked_at),
+        *files.text_in_pixels(audited),
+    ]
+    return sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity))
+
+
+def quick_audit(audited: Audited) -> list[Finding]:
+    """What takes a second: equal images, conflicting labels, shifted classes; of smaller sets similar images too."""
+    findings = [*checks.exact_duplicates(audited), *checks.conflicting_labels(audited)]
+    if len(audited.table) <= QUICK_PAIRS:
+        findings += checks.near_duplicates(audited)
+    findings += [*checks.prevalence_shift(audited), *checks.few_patients(audited), *files.unreadable(audited)]
+    return sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity))
+
+
+def repeated_in_test(audited: Audited) -> set[str]:
+    """Test samples that equal, or nearly equal, one of training or validation."""
+    seen = ("train", "val")
+    rows = {row for equal in audited.equal if any(audited.split[other] in seen for other in equal) for row in equal}
+    rows |= {b for _, b, _ in audited.near}
+    return {audited.ids[row] for row in rows if audited.split[row] == "test"}
+
+
+def gate(findings: Sequence[Finding], fail_on: Sequence[str]) -> list[Finding]:
+    """Findings of the checks that must not find anything."""
+    return [finding for finding in findings if finding.check in fail_on]
+
+
+def to_json(audited: Audited, findings: Sequence[Finding]) -> dict[str, Any]:
+    """The content of `audit.json`."""
+    return {
+        "schema": SCHEMA,
+        "samples": len(audited.table),
+        "groups": int(audited.table["group_id"].nunique()),
+        "splits": {name: int((audited.split == name).sum()) for name in SPLITS},
+        "checked": list(CHECKS),
+        "findings": [finding.to_dict() for finding in findings],
+    }

@@ -1,0 +1,112 @@
+"""From stored grey values to what they mean and to what is shown (DICOM PS3.3 C.11.1 and C.11.2)."""
+
+import math
+from typing import Literal
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_modality_lut, apply_voi
+
+Window = Literal["auto", "none"] | tuple[float, float]
+Range = tuple[float, float]
+
+
+def modality_values(stored: np.ndarray, transform: Dataset) -> np.ndarray:
+    """Stored values through the modality LUT, or rescale slope and intercept; Hounsfield units for CT.
+
+    Args:
+        stored: any shape.
+        transform: a data set with the attributes of the modality LUT module; without any the values stay.
+    """
+    if transform.get("ModalityLUTSequence"):
+        values: np.ndarray = apply_modality_lut(stored, transform)
+        return values
+    slope, intercept = rescale_of(transform)
+    if (slope, intercept) == (1.0, 0.0):
+        return stored
+    return stored.astype(np.float64) * slope + intercept
+
+
+def rescale_of(transform: Dataset) -> tuple[float, float]:
+    """Slope and intercept; 1 and 0 unless both are given."""
+    slope, intercept = transform.get("RescaleSlope"), transform.get("RescaleIntercept")
+    return (1.0, 0.0) if slope in (None, "") or intercept in (None, "") else (float(slope), float(intercept))
+
+
+def whole_range(transform: Dataset, bits: int, *, signed: bool) -> Range:
+    """The least and the greatest value that `bits` stored bits can mean."""
+    if transform.get("ModalityLUTSequence"):
+        return 0.0, 2.0 ** int(transform.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
+    slope, intercept = rescale_of(transform)
+    stored = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if signed else (0.0, 2.0**bits - 1)
+    low, high = sorted(slope * value + intercept for value in stored)
+    return low, high
+
+
+def file_window(transform: Dataset) -> tuple[float, float, str] | None:
+    """Centre, width and function of the first VOI window; None where there is none that can be used."""
+    center, width = (_first(transform.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    function = str(transform.get("VOILUTFunction") or "LINEAR").upper()
+    if center is None or width is None or not math.isfinite(center) or not width > 0 or not math.isfinite(width):
+        return None
+    if function == "LINEAR" and width < 1:  # not allowed there; what is meant is plain
+        function = "LINEAR_EXACT"
+    return center, width, function
+
+
+def shown(values: np.ndarray, transform: Dataset, window: Window, span: Range | None) -> np.ndarray:
+    """What a viewer shows, as a part of its brightness: 0 (black) to 1 (white), float64.
+
+    Args:
+        values: what `modality_values` gives.
+        transform: a data set with the attributes of the VOI LUT module.
+        window: "auto": the first VOI LUT or window of `transform`, and without one the whole `span`; or centre and
+            width, whose edges are black and white exactly (`LINEAR_EXACT`).
+        span: what the stored bits can mean.
+    """
+    if isinstance(window, tuple):
+        return _windowed(values, *window, "LINEAR_EXACT")
+    if _has_voi_lut(transform):
+        whole = values if values.dtype.kind in "iu" else np.rint(values).astype(np.int64)
+        scaled: np.ndarray = apply_voi(whole, transform) / (
+            2.0 ** int(transform.VOILUTSequence[0].LUTDescriptor[2]) - 1
+        )
+        return scaled
+    own = file_window(transform)
+    if own is not None:
+        return _windowed(values, *own)
+    low, high = span if span is not None else (float(values.min()), float(values.max()))
+    return np.clip((values.astype(np.float64) - low) / max(high - low, 1e-300), 0.0, 1.0)
+
+
+def has_voi(transform: Dataset) -> bool:
+    """Whether there is a VOI LUT or a window that can be used."""
+    return _has_voi_lut(transform) or file_window(transform) is not None
+
+
+def _has_voi_lut(transform: Dataset) -> bool:
+    items = transform.get("VOILUTSequence")
+    return bool(items) and "LUTDescriptor" in items[0] and "LUTData" in items[0]
+
+
+def _windowed(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:
+    values = values.astype(np.float64)
+    if function == "SIGMOID":
+        sigmoid: np.ndarray = 1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -700.0, 700.0)))
+        return sigmoid
+    if function == "LINEAR":
+        center, width = center - 0.5, width - 1.0
+    if width == 0:
+        return (values > center).astype(np.float64)
+    return np.clip((values - center) / width + 0.5, 0.0, 1.0)
+
+
+def _first(value: object) -> float | None:
+    """The first of one or several decimal strings."""
+    if value is None or value == "":
+        return None
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except TypeError:
+        several = list(value)  # type: ignore[call-overload]
+        return float(several[0]) if several else None

@@ -1,0 +1,47 @@
+"""Which frames of each series a training step sees: a pure function of (seed, epoch, sample)."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vesalius.data import random
+
+FrameSampling = Literal["random", "uniform", "first"]
+
+
+def sample_frames(
+    length: Tensor, index: Tensor, count: int, sampling: FrameSampling, *, seed: int, epoch: int
+) -> tuple[Tensor, Tensor]:
+    """Choose at most `count` frames of each series, in their order.
+
+    Args:
+        length: (B,) frames that each series has, 1 or more.
+        index: (B,) int64, which sample each is.
+        count: how many at most; a shorter series is taken whole.
+        sampling: `random`, any subset; `uniform`, evenly spread from a random beginning; `first`, the beginning.
+        seed: of the run.
+        epoch: of the run.
+
+    Returns:
+        Numbers of the frames, (B, K) int64, ascending, and how many of them count, (B,).
+    """
+    chosen = length.clamp(max=count)
+    place = torch.arange(int(chosen.max()))
+    if sampling == "random":
+        return _subset(length, index, chosen, seed, epoch), chosen
+    if sampling == "first":
+        return place.expand(len(length), -1), chosen
+    # In 64 bits, so that a whole series (of which length / chosen is 1) comes out as it is.
+    begin = random.uniform(seed, epoch, index, "frames").double()
+    frames = ((place + begin) * (length / chosen.double())[:, None]).long()
+    return frames.minimum(length[:, None] - 1), chosen
+
+
+def _subset(length: Tensor, index: Tensor, chosen: Tensor, seed: int, epoch: int) -> Tensor:
+    longest = int(length.max())
+    draw = random.uniform(seed, epoch, index, "frames", longest)
+    draw = draw.masked_fill(torch.arange(longest) >= length[:, None], 2.0)
+    left_out = draw.argsort(dim=1).argsort(dim=1) >= chosen[:, None]
+    # A stable sort moves the chosen frames to the front without touching their order.
+    return left_out.to(torch.int8).sort(dim=1, stable=True).indices[:, : int(chosen.max())]

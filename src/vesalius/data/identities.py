@@ -1,0 +1,178 @@
+"""Pseudonyms for patients and files: who is meant stays in one private file of the user's."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from vesalius.config.errors import InputError
+
+logger = logging.getLogger("vesalius")
+
+_VARIABLE = "VESALIUS_IDENTITIES"
+_DEFAULT = "~/.vesalius/identities.sqlite"
+_APPLICATION = 0x76657361  # "vesa": tells our files from other programs' SQLite files
+_KEY_BYTES = 32
+_WAIT_SECONDS = 30.0
+_AT_ONCE = 500  # SQLite takes at least 999 values a statement
+_SCHEMA = (
+    f"PRAGMA application_id = {_APPLICATION}",
+    "CREATE TABLE key (value BLOB NOT NULL)",
+    "CREATE TABLE identities (pseudonym TEXT PRIMARY KEY, kind TEXT NOT NULL, real BLOB NOT NULL) WITHOUT ROWID",
+)
+
+
+class Identities:
+    """Keyed hashes of real ids; the key and the way back lie in one private file of the user's.
+
+    A pseudonym is the BLAKE2b hash (RFC 7693) of the real id under a secret key of 32 random bytes, with the kind of
+    id as its personalisation. Without the key nobody can find it by hashing guesses, as anyone can with plain hashes
+    of the few digits of a patient number. Equal ids give equal pseudonyms for as long as the file is kept, so splits
+    and predictions of several runs can be joined; another file, another key, other pseudonyms.
+
+    The file is an SQLite database, safe for threads and processes at once. It is opened anew for each call, so an
+    object may be sent to other processes.
+    """
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        self._path, self._key = path, key
+
+    @classmethod
+    def open(cls, path: Path | None = None) -> "Identities":
+        """Open the file, and make it (readable by its owner alone) where there is none.
+
+        Args:
+            path: the file; None takes the environment variable VESALIUS_IDENTITIES, or ~/.vesalius/identities.sqlite.
+
+        Raises:
+            InputError: where it cannot be made, read or kept private, or is not such a file.
+        """
+        place = _place() if path is None else path
+        _make_private(place)
+        with _database(place) as database:
+            return cls(place, _key(database, place))
+
+    def pseudonyms(self, kind: str, real: Sequence[str]) -> list[str]:
+        """One pseudonym for each real id: the first letter of the kind and 16 hexadecimal digits.
+
+        Args:
+            kind: what is meant, at most 16 bytes, such as `patient`, `series`, `instance` or `file`. The same text as
+                an id of another kind gets another pseudonym.
+            real: the ids; they may repeat.
+
+        Raises:
+            InputError: where the file cannot be written.
+        """
+        person = kind.encode()
+
+        def pseudonym(identity: bytes) -> str:
+            return kind[0] + hashlib.blake2b(identity, digest_size=8, key=self._key, person=person).hexdigest()
+
+        # names of files may hold bytes that are no text
+        encoded = [identity.encode("utf-8", "surrogatepass") for identity in real]
+        hidden = {identity: pseudonym(identity) for identity in dict.fromkeys(encoded)}
+        with _database(self._path) as database:
+            self._store(database, kind, hidden)
+        return [hidden[identity] for identity in encoded]
+
+    def reveal(self, pseudonym: str) -> tuple[str, str] | None:
+        """The kind and the real id behind a pseudonym; None where this file does not know it."""
+        with _database(self._path) as database:
+            query = "SELECT kind, real FROM identities WHERE pseudonym = ?"
+            found: tuple[str, bytes] | None = database.execute(query, (pseudonym,)).fetchone()
+        return None if found is None else (found[0], found[1].decode("utf-8", "surrogatepass"))
+
+    @staticmethod
+    def _store(database: sqlite3.Connection, kind: str, hidden: dict[bytes, str]) -> None:
+        """Write the pseudonyms that are new; where none is, the file need not be writable."""
+        names = list(hidden.values())
+        known: set[str] = set()
+        for start in range(0, len(names), _AT_ONCE):
+            part = names[start : start + _AT_ONCE]
+            query = f"SELECT pseudonym FROM identities WHERE pseudonym IN ({','.join('?' * len(part))})"
+            known.update(name for (name,) in database.execute(query, part))
+        rows = [(name, kind, identity) for identity, name in hidden.items() if name not in known]
+        if rows:
+            database.execute("BEGIN IMMEDIATE")
+            database.executemany("INSERT OR IGNORE INTO identities VALUES (?, ?, ?)", rows)
+            database.execute("COMMIT")
+
+
+def _place() -> Path:
+    try:
+        return Path(os.environ.get(_VARIABLE) or _DEFAULT).expanduser().absolute()
+    except RuntimeError:
+        raise InputError(
+            f"there is no home folder to keep patients' identities in: set {_VARIABLE} to a file in a private folder."
+        ) from None
+
+
+def _make_private(path: Path) -> None:
+    """See to it that the file is there, and that its owner alone can read it."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+        open_to_others = bool(path.stat().st_mode & 0o077)
+        if open_to_others:
+            path.chmod(0o600)
+    except OSError as error:
+        raise InputError(
+            f"the file of patients' identities {path} cannot be made, read or kept private ({error.strerror}): set "
+            f"{_VARIABLE} to a file of your own in a folder that you can write to."
+        ) from error
+    if open_to_others:
+        logger.warning("The file of patients' identities could be read by others: now its owner alone can.")
+
+
+@contextlib.contextmanager
+def _database(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for one task, its troubles told as what the user can do about them."""
+    database = None
+    try:
+        # mode=rw: a file that vanished since it was opened is not silently made anew, with another key
+        address = f"{path.as_uri()}?mode=rw"
+        database = sqlite3.connect(address, uri=True, timeout=_WAIT_SECONDS, isolation_level=None)
+        yield database
+    except sqlite3.OperationalError as error:
+        raise InputError(
+            f"the file of patients' identities {path} cannot be used ({error}): see that it is there, that you can "
+            f"write to it and that the disk is not full, or set {_VARIABLE} to another file."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise _not_ours(path, str(error)) from error
+    finally:
+        if database is not None:
+            database.close()
+
+
+def _key(database: sqlite3.Connection, path: Path) -> bytes:
+    """The secret key of the file; drawn, once, where the file is still empty."""
+    if not _has_tables(database):
+        database.execute("BEGIN IMMEDIATE")
+        if not _has_tables(database):  # else another process was quicker
+            for statement in _SCHEMA:
+                database.execute(statement)
+            database.execute("INSERT INTO key VALUES (?)", (secrets.token_bytes(_KEY_BYTES),))
+        database.execute("COMMIT")
+    if database.execute("PRAGMA application_id").fetchone() != (_APPLICATION,):
+        raise _not_ours(path, "it was made by another program")
+    keys = database.execute("SELECT value FROM key").fetchall()
+    if len(keys) != 1 or not isinstance(keys[0][0], bytes) or len(keys[0][0]) != _KEY_BYTES:
+        raise _not_ours(path, "it holds no key")
+    key: bytes = keys[0][0]
+    return key
+
+
+def _has_tables(database: sqlite3.Connection) -> bool:
+    return bool(database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+
+
+def _not_ours(path: Path, reason: str) -> InputError:
+    return InputError(
+        f"the file of patients' identities {path} is damaged or not one of Vesalius ({reason}): bring it back from a "
+        f"backup, or set {_VARIABLE} to another file, which gives every patient a new pseudonym."
+    )

@@ -1,0 +1,251 @@
+"""From cells of a table to targets: class indices, 0/1 columns, or quantities."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from vesalius.config.diagnose import did_you_mean
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Task
+from vesalius.data.samples import listed
+
+TaskOption = Literal["auto", "binary", "multiclass", "multilabel", "ordinal", "regression"]
+
+_MISSING = frozenset({"", "na", "n/a", "nan", "null", "<na>"})
+_YES, _NO = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no"})
+_NONE_OF_THEM = "none"
+_WHOLE = re.compile(r"([+-]?\d+)\.0+")  # 1.0, as programs write a 1 once a column has gaps
+_MANY_CLASSES = 20  # beyond that, a column of numbers or of nearly as many words as rows is rather no class
+_ROWS_A_CLASS = 5
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the target columns of a table mean.
+
+    Attributes:
+        task: what the targets mean.
+        classes: names of the classes, or of the quantities.
+        columns: `target`, or `target/<class>` for each class, as floats; NaN where a cell says nothing. The index
+            is that of the table.
+    """
+
+    task: Task
+    classes: tuple[str, ...]
+    columns: pd.DataFrame
+
+
+def read_targets(
+    table: pd.DataFrame,
+    target: Sequence[str],
+    *,
+    classes: Sequence[object] | None,
+    task: TaskOption,
+    separator: str | None,
+    option: str,
+) -> Targets:
+    """Read the targets; see `Labels` for what the options mean.
+
+    Args:
+        table: cells as texts; the index numbers the lines of the file.
+        target: names of the target columns, which the table has.
+        classes: names in the order wanted.
+        task: what the targets mean; `auto` finds out.
+        separator: what stands between the names in a cell.
+        option: prefix of config keys in messages.
+
+    Raises:
+        InputError: with every cell that cannot be a target, by its line.
+    """
+    names = None if classes is None else _class_names(classes, option)
+    if task == "regression":
+        return _quantities(table[list(target)], names, separator, option)
+    if separator is not None:
+        return _names_in_cells(table, target, names, task, separator, option)
+    if len(target) > 1:
+        return _yes_no_columns(table[list(target)], names, task, option)
+    if task == "multilabel":
+        raise InputError(
+            f"`{option}.task=multilabel` needs several columns in `{option}.target`, or a `{option}.separator` "
+            "between the names in its cells."
+        )
+    return _one_class(table[target[0]], names, task, option)
+
+
+def _class_names(classes: Sequence[object], option: str) -> list[str]:
+    truths = [name for name in classes if isinstance(name, bool)]
+    if truths:
+        raise InputError(
+            f"`{option}.classes` has the truth value {truths[0]}, since YAML takes bare yes, no, true and false "
+            "for that: put the names in quotes."
+        )
+    names = [_plain(str(name).strip()) for name in classes]
+    problems = []
+    if len(set(names)) < len(names):
+        problems.append(f"`{option}.classes` names a class twice: name each once.")
+    if len(names) < 2:
+        problems.append(f"`{option}.classes={names}`: a classifier needs at least two.")
+    if problems:
+        raise InputError(problems)
+    return names
+
+
+def _plain(cell: str) -> str:
+    whole = _WHOLE.fullmatch(cell)
+    return whole.group(1) if whole else cell
+
+
+def _is_missing(cells: pd.Series, names: Sequence[str] | None) -> np.ndarray:
+    missing: np.ndarray = cells.str.lower().isin(_MISSING).to_numpy()
+    return missing if names is None else missing & ~cells.isin(list(names)).to_numpy()
+
+
+def _numbers(cells: Sequence[str]) -> np.ndarray:
+    """The cells as finite floats; NaN where one is none."""
+    values = np.asarray(pd.to_numeric(pd.Series(list(cells), dtype=object), errors="coerce"), dtype=float)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _one_class(cells: pd.Series, names: list[str] | None, task: TaskOption, option: str) -> Targets:
+    column = cells.name
+    cells = cells.map(_plain)
+    missing = _is_missing(cells, names)
+    found = cells[~missing]
+    if names is None:
+        names = _sorted_classes(found, str(column), task, option)
+    unknown = found[~found.isin(names)]
+    if len(unknown):
+        raise InputError(_unknown_names(unknown, names, str(column), option))
+    if task == "binary" and len(names) != 2:
+        raise InputError(f"`{option}.task=binary`, but there are {len(names)} classes ({listed(names)}): leave it out.")
+    number_of = {name: number for number, name in enumerate(names)}
+    values = np.array([np.nan if gap else number_of[cell] for cell, gap in zip(cells, missing, strict=True)], float)
+    meant: Task = task if task != "auto" else "binary" if len(names) == 2 else "multiclass"
+    return Targets(meant, tuple(names), pd.DataFrame({"target": values}, index=cells.index))
+
+
+def _sorted_classes(found: pd.Series, column: str, task: TaskOption, option: str) -> list[str]:
+    """The classes that a column holds, in order: numbers by value, words by letter."""
+    names = sorted(found.unique().tolist())
+    if len(names) < 2:
+        only = f" is `{names[0]}` throughout" if names else " is empty throughout"
+        raise InputError(f"`{option}.target={column}`{only}: a classifier needs samples of at least two classes.")
+    values = _numbers(names)
+    numeric = not np.isnan(values).any()
+    many = len(names) > _MANY_CLASSES
+    if task == "auto" and numeric and (many or (values % 1 != 0).any()):
+        raise InputError(
+            f"`{option}.target={column}` holds {len(names)} different numbers: is it a quantity? Say "
+            f"{option}.task=regression; if they are names of classes, {option}.task=multiclass."
+        )
+    if task == "auto" and many and len(names) * _ROWS_A_CLASS > len(found):
+        raise InputError(
+            f"`{option}.target={column}` holds {len(names)} different names in {len(found)} rows: name the column of "
+            f"the classes, or say {option}.task=multiclass if these are they."
+        )
+    if task == "ordinal" and not numeric:
+        raise InputError(
+            f"`{option}.task=ordinal` needs the order of {listed(names)}: give it as `{option}.classes=[lowest, ...]`."
+        )
+    if numeric:
+        return [names[position] for position in np.argsort(values, kind="stable")]
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(name.casefold(), []).append(name)
+    variants = [" and ".join(group) for group in alike.values() if len(group) > 1]
+    if variants:
+        raise InputError(
+            f"`{option}.target={column}` spells classes in several ways ({listed(variants)}): write each in one, or "
+            f"list all in `{option}.classes` if they are different classes."
+        )
+    return names
+
+
+def _unknown_names(unknown: pd.Series, names: Sequence[str], column: str, option: str) -> str:
+    odd = sorted(unknown.unique().tolist())
+    lines = [f"{cell} (line {unknown.index[unknown == cell][0]})" for cell in odd]
+    return (
+        f"`{option}.classes` lacks {len(odd)} name(s) that `{column}` holds: {listed(lines)}; add or correct them."
+        f"{did_you_mean(odd[0], names)}"
+    )
+
+
+def _names_in_cells(
+    table: pd.DataFrame,
+    target: Sequence[str],
+    names: list[str] | None,
+    task: TaskOption,
+    separator: str,
+    option: str,
+) -> Targets:
+    if len(target) > 1 or task not in ("auto", "multilabel") or not separator:
+        raise InputError(
+            f"`{option}.separator={separator}` means several class names in each cell of one column: "
+            f"leave it out, or give one `{option}.target` and no `{option}.task`."
+        )
+    cells = table[target[0]]
+    missing = _is_missing(cells, names)
+    parts = [[_plain(part.strip()) for part in cell.split(separator)] for cell in cells]
+    labels = [{part for part in row if part and part.lower() != _NONE_OF_THEM} for row in parts]
+    rows = [
+        (line, label) for line, row, gap in zip(cells.index, labels, missing, strict=True) if not gap for label in row
+    ]
+    found = pd.Series([label for _, label in rows], index=[line for line, _ in rows], dtype=object)
+    if names is None:
+        names = sorted(found.unique().tolist())
+    if len(names) < 2:
+        raise InputError(
+            f"`{option}.target={target[0]}` holds fewer than two names between `{separator}`: correct the separator."
+        )
+    unknown = found[~found.isin(names)]
+    if len(unknown):
+        advice = f" A cell without any of the classes says `{_NONE_OF_THEM}`."
+        raise InputError(_unknown_names(unknown, names, target[0], option) + advice)
+    columns = {f"target/{name}": np.where(missing, np.nan, [float(name in row) for row in labels]) for name in names}
+    return Targets("multilabel", tuple(names), pd.DataFrame(columns, index=table.index))
+
+
+def _yes_no_columns(cells: pd.DataFrame, names: list[str] | None, task: TaskOption, option: str) -> Targets:
+    if task not in ("auto", "multilabel"):
+        raise InputError(f"`{option}.task={task}` takes one target column, not {len(cells.columns)}.")
+    if names is not None and names != list(cells.columns):
+        raise InputError(f"`{option}.classes`: the names of several target columns are the classes: leave it out.")
+    columns, problems = {}, []
+    for name in cells.columns:
+        plain = cells[name].map(_plain).str.lower()
+        values = np.where(plain.isin(_YES), 1.0, np.where(plain.isin(_NO), 0.0, np.nan))
+        odd = np.isnan(values) & ~_is_missing(plain, None)
+        if odd.any():
+            found = sorted(cells[name][odd].unique().tolist())
+            problems.append(
+                f"`{name}` must be 0 or 1 but holds {listed(found)} (lines {listed(cells.index[odd].tolist())}): "
+                "decide what they mean and write 0 or 1."
+            )
+        columns[f"target/{name}"] = values
+    if problems:
+        raise InputError(problems)
+    return Targets("multilabel", tuple(map(str, cells.columns)), pd.DataFrame(columns, index=cells.index))
+
+
+def _quantities(cells: pd.DataFrame, names: list[str] | None, separator: str | None, option: str) -> Targets:
+    if names is not None or separator is not None:
+        raise InputError(f"`{option}.task=regression` takes no `classes` and no `separator`: leave them out.")
+    columns, problems = {}, []
+    for name in cells.columns:
+        values = _numbers(cells[name].tolist())
+        odd = np.isnan(values) & ~_is_missing(cells[name], None)
+        if odd.any():
+            found = sorted(cells[name][odd].unique().tolist())
+            cure = "write a decimal point" if all("," in cell for cell in found) else "correct or empty these cells"
+            problems.append(
+                f"`{name}` must be a finite number but holds {listed(found)} "
+                f"(lines {listed(cells.index[odd].tolist())}): {cure}."
+            )
+        columns[f"target/{name}"] = values
+    if problems:
+        raise InputError(problems)
+    return Targets("regression", tuple(map(str, cells.columns)), pd.DataFrame(columns, index=cells.index))

@@ -1,0 +1,74 @@
+"""When each frame of a series was taken, from the cells of a table."""
+
+import math
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, time
+
+import pandas as pd
+
+from vesalius.config.errors import InputError
+from vesalius.data.samples import listed
+
+_COMPACT_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")
+
+
+def read_times(cells: pd.Series, *, option: str) -> pd.Series:
+    """Times in seconds, from a beginning that is the same for the whole column.
+
+    A column holds numbers (seconds), dates with or without a time, or times of one day. Dates and times are written
+    as in ISO 8601, such as 2020-01-31, 2020-01-31 10:00:05.5 or 10:00:05; a column of nothing but eight-digit numbers
+    that are dates, such as 20200131, is one of dates.
+
+    Args:
+        cells: texts; the index numbers the lines of the file.
+        option: the config key that named the column.
+
+    Returns:
+        Float seconds, with the index of `cells`.
+
+    Raises:
+        InputError: with the lines that hold no such time, or times of another sort than the others.
+    """
+    dates = all(_COMPACT_DATE.fullmatch(cell) for cell in cells)
+    readers: list[Callable[[str], float]] = [_of_date, _of_day] if dates else [_of_number, _of_date, _of_day]
+    results = [_read(cells, reader) for reader in readers]
+    values, bad = min(results, key=lambda result: len(result[1]))  # of equals, the first
+    if bad:
+        found = [f"{cells[line] or 'nothing'} (line {line})" for line in bad]
+        raise InputError(
+            f"`{option}={cells.name}` holds {len(bad)} cell(s) that are no time like the others: {listed(found)}; "
+            "write seconds, dates such as 2020-01-31T10:00:05, or times such as 10:00:05 throughout."
+        )
+    return pd.Series(values, index=cells.index, dtype=float)
+
+
+def _read(cells: pd.Series, reader: Callable[[str], float]) -> tuple[list[float], list[int]]:
+    """What a reader makes of the cells, and the lines that it makes nothing of."""
+    values, bad = [], []
+    for line, cell in cells.items():
+        try:
+            values.append(reader(cell))
+        except ValueError:
+            values.append(math.nan)
+            bad.append(int(str(line)))
+    return values, bad
+
+
+def _of_number(cell: str) -> float:
+    number = float(cell)
+    if not math.isfinite(number):
+        raise ValueError(cell)
+    return number
+
+
+def _of_date(cell: str) -> float:
+    moment = datetime.fromisoformat(cell)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _of_day(cell: str) -> float:
+    moment = time.fromisoformat(cell)
+    if not re.search(r"[:T]", cell):  # digits alone may mean anything
+        raise ValueError(cell)
+    return moment.hour * 3600 + moment.minute * 60 + moment.second + moment.microsecond / 1e6

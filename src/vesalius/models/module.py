@@ -1,0 +1,204 @@
+"""What the families share that train with one loss: optimiser, freezing, running loss, a guard against divergence."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+
+from vesalius.config.errors import InputError, RunFailed
+from vesalius.models.finetune import Finetune
+from vesalius.models.nets.base import Staged
+from vesalius.models.schedules import build_schedule
+
+# Looking at a loss on an accelerator waits for it; on the CPU every step is looked at.
+_STEPS_BETWEEN_LOOKS = 50
+
+Batch = dict[str, Tensor]
+
+
+class EpochMetrics(Protocol):
+    """Metrics of an epoch, fed in validation steps."""
+
+    def compute(self) -> dict[str, Tensor]:
+        """The values by name, and a clean slate for the next epoch."""
+
+
+class TrainedModule(pl.LightningModule):
+    """A net, an optimiser and a schedule; a family adds what its batches, loss and predictions are.
+
+    Args:
+        net: what learns.
+        val_metrics: what is measured on the validation data, besides the loss.
+        optimizer: called with parameter groups.
+        schedule: called as `schedule(optimizer, total_steps=..., steps_per_epoch=...)`; None keeps the learning rate.
+        finetune: which parts learn when; None: everything, always, at one rate.
+        channels_last: keep kernels (and so images) with channels innermost in memory.
+
+    Raises:
+        InputError: where the net cannot be treated so.
+    """
+
+    def __init__(
+        self,
+        *,
+        net: nn.Module,
+        val_metrics: EpochMetrics,
+        optimizer: Callable[..., Optimizer],
+        schedule: Callable[..., LRScheduler] | None,
+        finetune: Finetune | None,
+        channels_last: bool,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.finetune = Finetune() if finetune is None else finetune
+        self.finetune.check(net)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.net.to(memory_format=self.memory_format)
+        self.make_optimizer = optimizer
+        self.make_schedule = schedule
+        self.val_metrics = val_metrics
+        self.val_loss = MeanMetric(nan_strategy="disable")  # by default it would leave NaN out, and hide divergence
+        # Not a buffer: an averaged copy of the model must not average it.
+        self._loss_sum = torch.zeros(())
+        self._loss_samples = 0
+        self._lr = 0.0
+
+    def batch_loss(self, batch: Batch) -> Tensor:
+        """The mean loss over the samples of a training batch."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        loss = self.batch_loss(batch)
+        size = len(batch["index"])
+        self._loss_sum = self._loss_sum.to(loss.device) + loss.detach() * size
+        self._loss_samples += size
+        self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+        if loss.device.type == "cpu" or batch_idx % _STEPS_BETWEEN_LOOKS == 0:
+            self._refuse_divergence()
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser over the net's parameter groups, and a schedule that steps with it."""
+        optimizer = self.finetune.optimizer(self.make_optimizer, self.net)
+        if self.make_schedule is None:
+            return optimizer
+        total = self.trainer.estimated_stepping_batches  # asked first: it loads the data that the next line counts
+        per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        per_epoch = math.ceil(per_epoch) if math.isfinite(per_epoch) else per_epoch
+        schedule = build_schedule(self.make_schedule, optimizer, total_steps=total, steps_per_epoch=per_epoch)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def load_pretrained(self) -> None:
+        """Load the ready-made weights that the config names, if it names any; for a run that starts afresh.
+
+        Raises:
+            InputError: if they cannot be had, or do not fit.
+        """
+        if isinstance(self.net, Staged):
+            self.net.load_pretrained()
+
+    def load_initial(self, state_dict: dict[str, Tensor]) -> list[str]:
+        """Start from the weights of another model, wherever name and shape agree; its head may have other classes.
+
+        Returns:
+            Names of this model's weights that stay as they were.
+
+        Raises:
+            InputError: if no parameter fits.
+        """
+        own = self.state_dict()
+        fits = {
+            name: state_dict[name] for name in own if name in state_dict and state_dict[name].shape == own[name].shape
+        }
+        if not any(name in fits for name, _ in self.named_parameters()):
+            raise InputError(
+                "init_from: not one weight of that run fits this model by name and shape; "
+                "take a run of the same model.net, or leave init_from out."
+            )
+        self.load_state_dict(fits, strict=False)
+        return [name for name in own if name not in fits]
+
+    def setup(self, stage: str) -> None:
+        """Freeze what never learns before a strategy wraps the module, and forget an earlier fit."""
+        if stage != "fit":
+            return
+        self._reset_train_loss()
+        if not self.finetune.staged:
+            self.finetune.apply(self.net, 0)
+            self.net.train()  # modes follow when training starts, past Lightning's warning about them
+        elif isinstance(self.trainer.strategy, DDPStrategy) and not self.trainer.strategy._ddp_kwargs.get(
+            "find_unused_parameters"
+        ):
+            raise InputError(
+                "model.finetune.unfreeze_every: over several devices, layers that learn only later need "
+                "trainer.strategy=ddp_find_unused_parameters_true."
+            )
+
+    def on_train_start(self) -> None:
+        """Freeze; a run that is resumed in the middle of an epoch does not pass its start."""
+        self.finetune.apply(self.net, self.current_epoch)
+
+    def on_train_epoch_start(self) -> None:
+        """Release the stages whose time has come."""
+        self.finetune.apply(self.net, self.current_epoch)
+
+    def on_validation_start(self) -> None:
+        """Stop before a checkpoint could be written after a loss that is none."""
+        self._refuse_divergence()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what the epoch's validation came to."""
+        loss = self.val_loss.compute()
+        self.val_loss.reset()
+        if not torch.isfinite(loss):
+            raise self._divergence("validation loss", float(loss))
+        values = {f"val/{name}": value for name, value in self.val_metrics.compute().items()}
+        self.log_dict({"val/loss": loss, **values}, sync_dist=False)  # torchmetrics has gathered them over the ranks
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean loss over the epoch's samples, and the learning rate of its last step."""
+        self._refuse_divergence()
+        if self._loss_samples:
+            self.log("train/loss", self._loss_sum / self._loss_samples, sync_dist=True)
+            self.log("lr", self._lr)
+        self._reset_train_loss()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the running loss for a resume in mid-epoch, and never write weights that are no numbers."""
+        self._refuse_divergence()
+        norm = torch.nn.utils.get_total_norm([parameter.detach() for parameter in self.parameters()])
+        if not torch.isfinite(norm):
+            raise self._divergence("norm of the weights", float(norm))
+        checkpoint["train_loss"] = {"sum": self._loss_sum.cpu(), "samples": self._loss_samples, "lr": self._lr}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the running loss."""
+        if "train_loss" in checkpoint:
+            self._loss_sum = checkpoint["train_loss"]["sum"]
+            self._loss_samples = checkpoint["train_loss"]["samples"]
+            self._lr = checkpoint["train_loss"]["lr"]
+
+    def _reset_train_loss(self) -> None:
+        self._loss_sum = torch.zeros(())
+        self._loss_samples = 0
+        self._lr = 0.0
+
+    def _refuse_divergence(self) -> None:
+        # A sum stays NaN or infinite, so that one look covers all steps since the epoch began.
+        if not torch.isfinite(self._loss_sum):
+            raise self._divergence("training loss", float(self._loss_sum))
+
+    def _divergence(self, what: str, value: float) -> RunFailed:
+        return RunFailed(
+            f"The {what} became {value} in epoch {self.current_epoch}, step {self.global_step}, at a learning rate of "
+            f"{self._lr:.3g}: lower model.optimizer.lr."
+        )

@@ -1,0 +1,46 @@
+"""From the states of a series to one vector."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+PoolingKind = Literal["last", "mean", "attention"]
+
+
+class TemporalPooling(nn.Module):
+    """Pools states over the real frames of each series.
+
+    Args:
+        kind: `last`: the state after the last real frame, and of a backward pass that after the first;
+            `mean`; or `attention`: a mean whose weights are a softmax of learned scores (Bahdanau et al. 2015).
+        features: length of a state, of both directions together.
+        bidirectional: the second half of a state comes from a backward pass.
+    """
+
+    def __init__(self, kind: PoolingKind, features: int, *, bidirectional: bool) -> None:
+        super().__init__()
+        self.kind = kind
+        self.bidirectional = bidirectional
+        if kind == "attention":
+            self.score = nn.Sequential(nn.Linear(features, features), nn.Tanh(), nn.Linear(features, 1, bias=False))
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Map states (B, T, F) with `mask` (B, T), True at real frames, to (B, F)."""
+        if self.kind == "last":
+            return self._last(states, mask)
+        if self.kind == "mean":
+            weights = mask.to(states.dtype)
+        else:
+            scores = self.score(states).squeeze(2).float()
+            # Exactly 0 at padding; and no NaN where a series has no frame at all, as an infinity would give.
+            weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=1).to(states.dtype)
+        return torch.einsum("bt,btf->bf", weights, states) / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
+
+    def _last(self, states: Tensor, mask: Tensor) -> Tensor:
+        last = (mask.sum(dim=1) - 1).clamp_min(0)
+        end = states.gather(1, last[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
+        if not self.bidirectional:
+            return end
+        half = states.shape[2] // 2
+        return torch.cat([end[:, :half], states[:, 0, half:]], dim=1)

@@ -1,0 +1,168 @@
+"""The `lstm` model family: classes or quantities of an image series."""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Facts
+from vesalius.models import validation_errors, validation_metrics
+from vesalius.models.finetune import Finetune
+from vesalius.models.losses import ClassificationLoss
+from vesalius.models.module import Batch, TrainedModule
+from vesalius.models.nets.preprocess import Preprocess
+from vesalius.models.nets.recurrent import RecurrentNet
+from vesalius.models.regression_loss import RegressionLoss
+from vesalius.models.validation_errors import ValidationErrors
+from vesalius.models.validation_metrics import ValidationMetrics
+from vesalius.models.views import flip_views
+
+_ENCODER = "net.encoder."
+
+
+class SequenceClassifier(TrainedModule):
+    """Trains a net to tell the classes, or to predict quantities, of image series.
+
+    A batch is a dict of `image` (B, T, C, H, W) in 0..value_max, `mask` (B, T), True where a frame is real (padding
+    is at the end), `time` (B, T) seconds since the first frame, `index` (B,) row numbers of the sample table, and
+    `target`: class indices (B,), or 0 and 1 (B, K) for multilabel, or values (B, K) for regression.
+
+    Args:
+        facts: what the data is like.
+        net: called as `net(in_channels=..., num_outputs=..., time_step=..., sequence_length=...)`.
+        loss: called as `loss(facts=...)`.
+        optimizer: called with parameter groups, such as a partial of `torch.optim.AdamW`.
+        preprocess: called as `preprocess(facts=...)`; works on single frames.
+        schedule: called as `schedule(optimizer, total_steps=..., steps_per_epoch=...)`; None keeps the learning rate.
+        finetune: which parts of the frame encoder learn when; None: everything, always, at one rate.
+        test_time_flips: `horizontal`, `vertical` or both. In validation and prediction, probabilities (or values) are
+            averaged over the series and its mirror images.
+        channels_last: keep the encoder's kernels with channels innermost in memory, which convolutions are faster with.
+
+    Raises:
+        InputError: where the parts do not fit the data or each other.
+    """
+
+    METRICS: ClassVar[tuple[str, ...]] = (
+        "train/loss",
+        "val/loss",
+        *(f"val/{name}" for name in (*validation_metrics.NAMES, *validation_errors.NAMES)),
+    )
+
+    net: RecurrentNet
+    val_metrics: ValidationMetrics | ValidationErrors
+
+    def __init__(
+        self,
+        facts: Facts,
+        net: Callable[..., RecurrentNet],
+        loss: Callable[..., ClassificationLoss | RegressionLoss],
+        optimizer: Callable[..., Optimizer],
+        preprocess: Callable[..., Preprocess],
+        schedule: Callable[..., LRScheduler] | None = None,
+        finetune: Finetune | None = None,
+        test_time_flips: Sequence[str] = (),
+        channels_last: bool = True,
+    ) -> None:
+        if facts.sequence_length is None:
+            raise InputError("model: the data gives single images, and this model reads series: choose model=cnn.")
+        views = flip_views(test_time_flips)
+        prepare = preprocess(facts=facts)
+        module = net(
+            in_channels=prepare.out_channels,
+            num_outputs=facts.num_classes,
+            time_step=facts.time_step or 1.0,
+            sequence_length=facts.sequence_length,
+        )
+        module.check_image(prepare.out_channels, *prepare.out_size)
+        regression = facts.task == "regression"
+        super().__init__(
+            net=module,
+            val_metrics=ValidationErrors(facts) if regression else ValidationMetrics(facts),
+            optimizer=optimizer,
+            schedule=schedule,
+            finetune=finetune,
+            channels_last=channels_last,
+        )
+        self.views = views
+        self.preprocess = prepare
+        self.loss = loss(facts=facts)
+        self.predicts = "values" if regression else "probabilities"
+
+    def forward(self, image: Tensor, mask: Tensor | None = None, time: Tensor | None = None) -> Tensor:
+        """Map image series to logits, or to standardised values.
+
+        Args:
+            image: (B, T, C, H, W) in 0..value_max.
+            mask: (B, T), True at real frames; None: all are.
+            time: (B, T) seconds since the first frame; None: a frame every usual time step.
+
+        Returns:
+            (B, K).
+        """
+        return self.net(*self._prepare(image, mask, time))  # type: ignore[no-any-return]
+
+    def batch_loss(self, batch: Batch) -> Tensor:
+        """The mean loss over the samples of a training batch."""
+        loss: Tensor = self.loss(self(batch["image"], batch["mask"], batch["time"]), batch["target"])
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Take a batch into the epoch's metrics; the loss is that of the series as they are."""
+        outputs, predicted = self._predict(batch)
+        self.val_loss.update(self.loss(outputs, batch["target"]), weight=len(outputs))
+        self.val_metrics.update(predicted, batch["target"])
+
+    def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Give `index` (B,) and `probabilities` (B, K), or for a regression `values` (B, K) in real units; float32."""
+        return {"index": batch["index"], self.predicts: self._predict(batch)[1]}
+
+    def predict_steps(self, batch: Batch) -> Tensor:
+        """Probabilities or values (B, T, K) after each frame, as if the series had ended there."""
+        outputs = self.net.forward_steps(*self._prepare(batch["image"], batch["mask"], batch["time"]))
+        return self._meaning(outputs.flatten(0, 1)).reshape(outputs.shape)
+
+    def hidden_states(self, batch: Batch) -> Tensor:
+        """States (B, T, F) after each frame; at padding they mean nothing."""
+        return self.net.states(*self._prepare(batch["image"], batch["mask"], batch["time"]))
+
+    def load_initial(self, state_dict: dict[str, Tensor]) -> list[str]:
+        """Start from the weights of a run of this family, or take the net of a `cnn` run as frame encoder.
+
+        The head of a `cnn` run tells its classes, and is left out.
+
+        Returns:
+            Names of this model's weights that stay as they were.
+
+        Raises:
+            InputError: if no parameter fits.
+        """
+        if not any(name.startswith(_ENCODER) for name in state_dict):
+            state_dict = {
+                f"{_ENCODER}{name.removeprefix('net.')}": value
+                for name, value in state_dict.items()
+                if name.startswith("net.") and not name.startswith("net.head.")
+            }
+        return super().load_initial(state_dict)
+
+    def _prepare(self, image: Tensor, mask: Tensor | None, time: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        shape = image.shape[:2]
+        if mask is None:
+            mask = torch.ones(shape, dtype=torch.bool, device=image.device)
+        if time is None:
+            time = torch.arange(shape[1], device=image.device).expand(shape) * self.net.time_step
+        prepared: Tensor = self.preprocess(image.flatten(0, 1))
+        return prepared.reshape(*shape, *prepared.shape[1:]), mask, time
+
+    def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Outputs for the series as they are, and predictions averaged over all views."""
+        prepared, mask, time = self._prepare(batch["image"], batch["mask"], batch["time"])
+        outputs = [self.net(prepared.flip(view) if view else prepared, mask, time) for view in self.views]
+        return outputs[0], torch.stack([self._meaning(each) for each in outputs]).mean(dim=0)
+
+    def _meaning(self, outputs: Tensor) -> Tensor:
+        return self.loss.values(outputs) if isinstance(self.loss, RegressionLoss) else self.loss.probabilities(outputs)

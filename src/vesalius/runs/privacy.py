@@ -1,0 +1,81 @@
+"""What a run writes for others to read names no folder of the user's, since folders are often called after patients.
+
+`config.yaml` and `overrides.yaml` alone keep whole paths: without them a run could be neither resumed nor judged again.
+"""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vesalius.config.compose import PATH_KEYS
+
+_ABSOLUTE = re.compile(r"~|[\\/]|\.{1,2}[\\/]|[A-Za-z]:[\\/]|file:/")
+_SEPARATOR = re.compile(r"[\\/]+")
+# An entry of a list or mapping on the command line: what stands between brackets, commas and quotes; its key apart.
+_ENTRY = re.compile(r"(?P<key>\w{2,}: ?)?(?P<value>[^\[\]{},'\"]+)")
+_QUOTED = re.compile(r"""(['"])(?:~|[A-Za-z]:)?[\\/](?:(?!\1).)+\1""")
+_BARE = re.compile(r"""(?<![\w:/\\.<>-])(?:~/|/|[A-Za-z]:[\\/])[^\s'",;:()\[\]{}<>]+""")
+
+
+def without_paths(config: Any, keys: Sequence[str] = ()) -> Any:
+    """The config with `.../name` for whatever names a file or folder of the user's.
+
+    Paths are the values of known keys, everything absolute, and everything with a slash in it below a key `source`,
+    since anybody's source may call its paths as it likes.
+
+    Args:
+        config: plain containers.
+        keys: where this part of the config stands.
+    """
+    if isinstance(config, Mapping):
+        return {name: without_paths(value, [*keys, str(name)]) for name, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [without_paths(value, keys) for value in config]
+    return _shortened(config, keys) if isinstance(config, str) else config
+
+
+def overrides_without_paths(overrides: Sequence[str]) -> list[str]:
+    """What the user typed, `key=value` each, as `without_paths` would have the values."""
+
+    def entry(match: re.Match[str], keys: list[str]) -> str:
+        value = match["value"].rstrip()
+        return (match["key"] or "") + _shortened(value, [*keys, (match["key"] or "").rstrip(": ")])
+
+    result = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        keys = re.split(r"[.@/]", key.lstrip("+~"))
+        if value.lstrip().startswith(("[", "{")):
+            value = _ENTRY.sub(lambda match, keys=keys: entry(match, keys), value)  # type: ignore[misc]
+        else:
+            quote = value[:1] if value[:1] in ("'", '"') else ""
+            value = quote + _shortened(value.strip("'\""), keys) + quote
+        result.append(key + equals + value)
+    return result
+
+
+def text_without_paths(text: str) -> str:
+    """A message or traceback with `<path>` for absolute paths; of Python files the name remains."""
+    text = _QUOTED.sub(lambda match: match[1] + _hidden(match[0][1:-1]) + match[1], text)
+    return _BARE.sub(lambda match: _hidden(match[0]), text)
+
+
+class PathlessFormatter(logging.Formatter):
+    """Writes log records, their tracebacks included, as `text_without_paths` has them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line or lines of one record."""
+        return text_without_paths(super().format(record))
+
+
+def _shortened(value: str, keys: Sequence[str]) -> str:
+    known = not PATH_KEYS.isdisjoint(keys[-2:])  # a list's entry stands under the key of the list
+    if _ABSOLUTE.match(value) or ((known or "source" in keys) and "/" in value):
+        return ".../" + _SEPARATOR.split(value.rstrip("\\/"))[-1]
+    return value
+
+
+def _hidden(path: str) -> str:
+    name = _SEPARATOR.split(path)[-1]
+    return name if name.endswith(".py") else "<path>"

@@ -1,0 +1,284 @@
+"""Each check finds what was planted, and is silent where nothing was."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageDraw
+
+from vesalius.data.audit import checks, files
+from vesalius.data.audit.audit import full_audit, gate, quick_audit, repeated_in_test, to_json
+from vesalius.data.audit.checks import Audited
+from vesalius.data.audit.datamodule import AuditData
+from vesalius.data.audit.findings import CHECKS, check_names
+from vesalius.data.audit.page import audit_page
+from vesalius.data.audit.text import shows_text
+from vesalius.data.sources.base import Source
+from vesalius.data.sources.image_folder import ImageFolder
+from vesalius.data.sources.lesions import Lesions
+from vesalius.data.store import Store
+
+SHARED = Path(__file__).parents[3].parent / "shared/data"
+CLEAN_SEED = 11  # that of the near duplicates was fixed on seeds 101 to 103
+
+
+class Made(Source):
+    """Images and a table as given."""
+
+    task, classes = "binary", ("no", "yes")
+
+    def __init__(self, images, table):
+        self.images, self.table = images, table
+
+    def samples(self):
+        return self.table.copy()
+
+    def load(self, row):
+        return self.images[int(row["_row"])]
+
+    def fingerprint(self):
+        return f"{hash(self.images.tobytes())}"
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    """60 patients of two slices: images (120, 1, 64, 64), groups."""
+    source = Lesions(patients=60, slices=2, image_size=64, seed=3)
+    table = source.samples()
+    return np.stack([source.load(row) for row in table.to_dict("records")]), table["group_id"].to_numpy()
+
+
+@pytest.fixture
+def audited(tmp_path):
+    def make(images, groups, split, target=None):
+        table = pd.DataFrame(
+            {
+                "sample_id": [f"s{i}" for i in range(len(images))],
+                "group_id": groups,
+                "split": split,
+                "target": np.arange(len(images)) // 2 % 2 if target is None else target,
+                "_row": np.arange(len(images)),
+            }
+        )
+        source = Made(images, table)
+        return Audited(table, Store.open(source, table, cache_dir=tmp_path), source)
+
+    return make
+
+
+def by_patient(groups):
+    return np.where(pd.factorize(groups)[0] % 3 == 0, "test", "train")
+
+
+def found(findings):
+    return {finding.check: finding for finding in findings}
+
+
+def as_jpeg(image):
+    file = io.BytesIO()
+    Image.fromarray(image[0]).save(file, "JPEG", quality=75)
+    return np.asarray(Image.open(file))[None]
+
+
+def resized(image, factor):
+    side = round(image.shape[1] * factor)
+    there = Image.fromarray(image[0]).resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(there.resize(image.shape[:0:-1], Image.Resampling.BILINEAR))[None]
+
+
+LEAKS = {
+    "jpeg": as_jpeg,
+    "smaller": lambda image: resized(image, 0.9),
+    "larger": lambda image: resized(image, 1.1),
+    "brighter": lambda image: np.clip(image.astype(float) * 1.1 + 20, 0, 255).astype(np.uint8),
+    "darker": lambda image: (image * 0.8).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_a_changed_copy_in_another_split_is_found(audited, phantom, leak):
+    images, groups = phantom
+    copies = images.copy()
+    split = by_patient(groups)
+    test, train = np.flatnonzero(split == "test")[::4], np.flatnonzero(split == "train")[::8]
+    pairs = list(zip(train, test, strict=False))
+    for source, place in pairs:
+        copies[place] = LEAKS[leak](images[source])
+    seen = audited(copies, groups, split)
+    finding = found(checks.near_duplicates(seen))["near_duplicates"]
+    assert {(a, b) for a, b, _ in finding.pairs} >= {(f"s{a}", f"s{b}") for a, b in pairs}
+    assert repeated_in_test(seen) >= {f"s{b}" for _, b in pairs}
+    assert not found(checks.exact_duplicates(seen))
+
+
+def test_an_equal_image_and_a_patient_in_two_splits_are_found(audited, phantom):
+    images, groups = phantom[0].copy(), phantom[1]
+    split = by_patient(groups).astype(object)
+    images[np.flatnonzero(split == "test")[0]] = images[np.flatnonzero(split == "train")[5]]
+    split[1] = "val" if split[1] == "train" else "train"
+    findings = found(full_audit(audited(images, groups, split)))
+    assert findings["exact_duplicates"].count == 1
+    assert findings["groups_across_splits"].count == 1
+    assert findings["groups_across_splits"].samples == ["s0", "s1"]
+
+
+def test_nothing_is_said_of_clean_phantoms(tmp_path):
+    data = AuditData(Lesions(patients=500, slices=4, image_size=64, seed=CLEAN_SEED), cache_dir=str(tmp_path))
+    data.setup()
+    findings = found(full_audit(data.audited))
+    assert len(data.table) == 2_000
+    assert not {"groups_across_splits", "exact_duplicates", "repeated_images", "conflicting_labels"} & set(findings)
+    assert "near_duplicates" not in findings or findings["near_duplicates"].count <= 2
+    assert not {"prevalence_shift", "unusual_pixels", "text_in_pixels", "telling_files"} & set(findings)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the shared data folder is absent")
+def test_the_known_duplicate_of_breast_ultrasound_is_found(tmp_path):
+    from vesalius.data.sources.medmnist import MedMNIST
+
+    data = AuditData(MedMNIST("breastmnist", str(SHARED / "medmnist")), cache_dir=str(tmp_path))
+    data.setup()
+    raw = np.load(SHARED / "medmnist/breastmnist.npz")
+    train, test = (raw[f"{name}_images"].reshape(-1, 784) for name in ("train", "test"))
+    (pair,) = np.argwhere((train[:, None] == test[None]).all(axis=2))
+    finding = found(quick_audit(data.audited))["exact_duplicates"]
+    assert finding.pairs == [(f"train/{pair[0]:06d}", f"test/{pair[1]:06d}", 1.0)]
+
+
+def test_conflicting_labels_and_repeats_are_found(audited, phantom):
+    images, groups = phantom[0].copy(), np.arange(120).astype(str)
+    images[1] = images[0]
+    images[3] = images[2]
+    target = np.arange(120) % 2
+    target[3] = target[2]
+    findings = found(quick_audit(audited(images, groups, ["train"] * 120, target)))
+    assert findings["conflicting_labels"].pairs == [("s0", "s1", 1.0)]
+    assert findings["repeated_images"].count == 2
+
+
+def test_a_shifted_prevalence_is_found_and_one_by_chance_is_not(audited):
+    images = np.random.default_rng(0).integers(0, 255, (300, 1, 8, 8)).astype(np.uint8)
+    split = np.repeat(["train", "test"], 150)
+    shifted = np.r_[np.arange(150) % 5 == 0, np.arange(150) % 2 == 0].astype(int)
+    one_each, hundred_each = np.arange(300).astype(str), (np.arange(300) // 50).astype(str)
+    finding = found(checks.prevalence_shift(audited(images, one_each, split, shifted)))["prevalence_shift"]
+    assert finding.numbers["shares"] == pytest.approx({"train": 0.2, "test": 0.5})
+    # The same numbers of images, but of six patients: nothing that six patients dealt at random would not show.
+    assert not list(checks.prevalence_shift(audited(images, hundred_each, split, shifted)))
+    even = np.random.default_rng(1).integers(0, 2, 300)
+    assert not list(checks.prevalence_shift(audited(images, one_each, split, even)))
+
+
+def test_constant_and_strange_images_are_named(audited, phantom):
+    images = phantom[0].copy()
+    images[7] = 40
+    images[9] = np.random.default_rng(0).integers(0, 2, (1, 64, 64)) * 255
+    named = [finding.samples for finding in checks.unusual_pixels(audited(images, phantom[1], "train"))]
+    assert named[0] == ["s7"]
+    assert "s9" in named[1]
+
+
+def write_folder(root, size_of):
+    random = np.random.default_rng(0)
+    for number in range(60):
+        label = "cat" if number % 2 else "dog"
+        path = root / label / f"p{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        side = size_of(number % 2, random)
+        Image.fromarray(random.integers(0, 255, (side, side)).astype(np.uint8)).save(path)
+    return ImageFolder(str(root))
+
+
+def audit_of(source, tmp_path, **options):
+    data = AuditData(source, cache_dir=str(tmp_path / "cache"), image_size=16, **options)
+    data.setup()
+    return data.audited
+
+
+def test_files_whose_size_tells_the_class_are_found(tmp_path):
+    telling = write_folder(tmp_path / "telling", lambda label, random: int(random.integers(20, 30) + 10 * label))
+    plain = write_folder(tmp_path / "plain", lambda label, random: int(random.integers(20, 30)))
+    seen = audit_of(telling, tmp_path)
+    finding = found(files.telling_files(seen, files.Files(seen)))["telling_files"]
+    assert finding.numbers["ci95"][0] > 0.8
+    assert {"width", "file size"} <= set(finding.numbers["alone"])
+    seen = audit_of(plain, tmp_path)
+    assert not list(files.telling_files(seen, files.Files(seen)))
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the shared data folder is absent")
+def test_the_size_of_blood_cells_tells_their_class(tmp_path):
+    source = ImageFolder(
+        str(SHARED / "bccd_crops"), index=str(SHARED / "bccd_crops/crops_index.tsv"), index_group_column="source_image"
+    )
+    seen = audit_of(source, tmp_path)
+    assert found(files.telling_files(seen, files.Files(seen)))["telling_files"].numbers["auroc"] > 0.8
+
+
+def test_odd_shapes_and_unreadable_files_are_named(tmp_path):
+    source = write_folder(tmp_path / "odd", lambda label, random: 24)
+    Image.fromarray(np.full((24, 90), 9, np.uint8)).save(tmp_path / "odd/cat/p1.png")
+    (tmp_path / "odd/dog/p2.png").write_bytes(b"no image")
+    seen = audit_of(source, tmp_path, on_bad_file="skip")
+    findings = found(full_audit(seen))
+    assert findings["unusual_shape"].samples == ["cat/p1.png"]
+    assert findings["unreadable"].samples == ["dog/p2.png"]
+
+
+@pytest.mark.parametrize("size", [128, 256, 512])
+@pytest.mark.parametrize("level", [255, 250])
+def test_print_is_seen_and_phantoms_are_not_taken_for_it(size, level):
+    from PIL import ImageFont
+
+    source = Lesions(patients=16, slices=1, image_size=size, seed=CLEAN_SEED)
+    font = ImageFont.load_default(size=max(10, size // 24))
+    for row in source.samples().to_dict("records"):
+        image = source.load(row)
+        assert not shows_text(image)
+        picture = Image.fromarray(image[0])
+        ImageDraw.Draw(picture).text((4, 4), "HANS MUELLER 1950", fill=level, font=font)
+        assert shows_text(np.asarray(picture)[None])
+
+
+def test_dicom_files_that_name_the_patient_are_told_of_without_the_name(tmp_path):
+    from dicom_maker import write_cohort
+    from vesalius.data.sources.dicom import Dicom
+
+    root = write_cohort(tmp_path / "scans").parent
+    seen = audit_of(Dicom(str(root / "files"), str(root / "labels.csv"), "finding"), tmp_path)
+    finding = found(files.identifying_tags(seen, files.Files(seen)))["identifying_tags"]
+    assert {"PatientName", "PatientID"} <= set(finding.numbers["attributes"])
+    import pydicom
+
+    name = str(pydicom.dcmread(seen.source.files(seen.source.samples().to_dict("records")[0])[0]).PatientName)
+    page = audit_page(seen, full_audit(seen), "Audit") + str(to_json(seen, full_audit(seen)))
+    for part in name.split("^"):
+        assert part.lower() not in page.lower()
+
+
+def test_the_page_shows_the_pairs_and_what_is_not_covered(audited, phantom):
+    images = phantom[0].copy()
+    images[3] = images[0]
+    seen = audited(images, np.arange(120).astype(str), np.where(np.arange(120) % 2, "test", "train"))
+    findings = full_audit(seen)
+    page = audit_page(seen, findings, "Audit <of> this")
+    assert "Audit &lt;of&gt; this" in page
+    assert page.count("data:image/png;base64,") >= 2
+    assert "s0 (train), s3 (test)" in page
+    assert "mirrored" in page
+    assert "http" not in page
+    told = to_json(seen, findings)
+    assert told["splits"] == {"train": 60, "val": 0, "test": 60}
+    assert [finding["check"] for finding in told["findings"]] == [finding.check for finding in findings]
+    assert gate(findings, ["exact_duplicates"])
+    assert not gate(findings, ["text_in_pixels"])
+
+
+def test_a_misspelt_check_is_refused_with_the_right_name():
+    from vesalius.config.errors import InputError
+
+    check_names(list(CHECKS), "audit.fail_on")
+    with pytest.raises(InputError, match="Did you mean 'exact_duplicates'"):
+        check_names(["exact_duplicate"], "audit.fail_on")

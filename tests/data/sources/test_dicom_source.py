@@ -1,0 +1,315 @@
+"""A folder of DICOM and a table of labels become samples that say nothing of who the patients are."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+
+from dicom_maker import AXIAL, SAGITTAL, uid, write_cine, write_cohort, write_image, write_series
+from vesalius.config.errors import InputError
+from vesalius.data.dicom.decode import decode_file
+from vesalius.data.identities import Identities
+from vesalius.data.samples import check_samples
+from vesalius.data.sources.dicom import Dicom
+from vesalius.data.store import Store
+
+PLANTED = ("Planted", "Person", "HOSP", "4711", "Doe", "Jane", "0417", "1.2.826", "IM0")
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight patients with three phases of three slices; labels.csv beside."""
+    return write_cohort(tmp_path_factory.mktemp("cohort"), patients=8, phases=3).parent
+
+
+def _source(root: Path, labels: Path | None = None, **options) -> Dicom:
+    labels = labels or root / "labels.csv"
+    files = root / "files" if (root / "files").is_dir() else root
+    return Dicom(str(files), str(labels), **{"target": "finding", "progress": False, **options})
+
+
+def _labels(path: Path, *rows: tuple[object, ...], columns=("PatientID", "finding")) -> Path:
+    pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
+    return path
+
+
+def _rows(table: pd.DataFrame) -> list[dict]:
+    return table.to_dict("records")
+
+
+@pytest.mark.parametrize(("unit", "count", "shape"), [("slice", 72, 1), ("volume", 24, 3), ("time_series", 24, 3)])
+def test_each_unit_gives_its_samples(cohort, unit, count, shape):
+    source = _source(cohort, unit=unit)
+    table = source.samples()
+    check_samples(table, source.task, source.classes, before_split=True)
+    assert source.classes == ("bright", "dark")
+    assert len(table) == count
+    assert table["group_id"].nunique() == 8
+    image = source.load(_rows(table)[0])
+    assert image.shape == ((1, 32, 32) if unit == "slice" else (shape, 1, 32, 32))
+    assert image.dtype == np.uint16
+    assert source.series == (unit != "slice")
+    assert ("_times" in table) == (unit == "time_series")
+    assert len(source.files(_rows(table)[0])) == shape
+
+
+def test_the_frames_of_a_time_series_are_those_of_the_files_in_order(cohort):
+    source = _source(cohort, unit="time_series", slices="middle")
+    table = source.samples()
+    assert len(table) == 8
+    for row in _rows(table):
+        headers = [pydicom.dcmread(path) for path in source.files(row)]
+        assert [header.TemporalPositionIdentifier for header in headers] == [1, 2, 3]
+        assert {header.ImagePositionPatient[2] for header in headers} == {2.0}
+        assert row["_times"] == [0.0, 10.0, 20.0]
+        alone = [decode_file(path)[0] for path in source.files(row)]
+        assert np.array_equal(source.load(row), np.stack(alone))
+
+
+def test_labels_reach_the_right_patients_and_nothing_else_of_them_is_told(cohort, caplog):
+    caplog.set_level(logging.DEBUG)
+    source = _source(cohort, unit="time_series")
+    table = source.samples()
+    told = table.drop(columns=[name for name in table if name.startswith("_")]).to_csv() + caplog.text
+    assert not [word for word in PLANTED if word in told]
+    identities, wanted = Identities.open(), pd.read_csv(cohort / "labels.csv").set_index("PatientID")["finding"]
+    for row in _rows(table):
+        kind, patient = identities.reveal(row["group_id"])
+        assert kind == "patient"
+        assert source.classes[row["target"]] == wanted[patient]
+        assert {pydicom.dcmread(path).PatientID for path in source.files(row)} == {patient}
+
+
+def test_pseudonyms_do_not_depend_on_names_of_files(cohort, tmp_path):
+    for number, path in enumerate(sorted((cohort / "files").rglob("IM*"))):
+        (tmp_path / f"{(number * 29) % 72:03d}.dcm").write_bytes(path.read_bytes())
+    one = _source(cohort, unit="time_series").samples().set_index("sample_id")
+    other = _source(tmp_path, cohort / "labels.csv", unit="time_series").samples().set_index("sample_id")
+    assert one["group_id"].to_dict() == other["group_id"].to_dict()
+    assert one["target"].to_dict() == other["target"].to_dict()
+
+
+@pytest.mark.parametrize(
+    ("match", "key_of"),
+    [
+        ("StudyInstanceUID", lambda header, _: header.StudyInstanceUID),
+        ("SeriesInstanceUID", lambda header, _: header.SeriesInstanceUID),
+        ("SOPInstanceUID", lambda header, _: header.SOPInstanceUID),
+        ("path", lambda _, path: path.as_posix()),
+        ("path", lambda _, path: f"{path.parent.as_posix()}/"),
+        ("path", lambda _, path: str(path.parts[0])),
+    ],
+)
+def test_labels_join_by_any_key(cohort, tmp_path, match, key_of):
+    keys = {}
+    for path in sorted((cohort / "files").rglob("IM*")):
+        header = pydicom.dcmread(path)
+        bright = int(header.PatientID[-1]) % 2 == 0
+        keys[key_of(header, path.relative_to(cohort / "files"))] = "bright" if bright else "dark"
+    labels = _labels(tmp_path / "labels.csv", *keys.items(), columns=("mine", "finding"))
+    named = _source(cohort, labels, key="mine", match=match).samples().set_index("sample_id")["target"]
+    assert named.to_dict() == _source(cohort).samples().set_index("sample_id")["target"].to_dict()
+
+
+def test_rows_and_images_without_a_partner_are_listed_or_left_out(cohort, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    rows = [(f"HOSP-{4711 + number}", "bright" if number % 2 else "dark") for number in range(6)]
+    labels = _labels(tmp_path / "labels.csv", *rows, ("HOSP-9999", "dark"))
+    with pytest.raises(InputError) as refused:
+        _source(cohort, labels).samples()
+    assert all(name in str(refused.value) for name in ("HOSP-4717", "HOSP-4718", "HOSP-9999"))
+    table = _source(cohort, labels, unmatched="skip").samples()
+    assert table["group_id"].nunique() == 6
+    assert table["target"].dtype.kind == "i"
+    assert "HOSP" not in caplog.text
+
+
+def test_a_patient_is_one_group_over_studies_but_not_over_issuers(tmp_path):
+    for number, (patient, issuer) in enumerate([("1", None), ("1", None), ("1", "other"), ("2", None)]):
+        own = {"patient": patient, "study": uid(number), "IssuerOfPatientID": issuer, "series": uid("series", number)}
+        write_image(tmp_path / "files" / str(number), np.zeros((4, 4), dtype=np.uint16), **own)
+    labels = _labels(tmp_path / "labels.csv", ("1", "a"), ("2", "b"))
+    groups = _source(tmp_path, labels).samples()["group_id"].tolist()
+    assert groups[0] == groups[1]
+    assert len(set(groups)) == 3
+
+
+def test_one_series_uid_for_two_patients_gives_two_samples(tmp_path):
+    for patient in ("1", "2"):
+        pixels = np.zeros((3, 4, 4), dtype=np.uint16)
+        write_series(tmp_path / "files" / patient, pixels, patient=patient, series=uid("one for all"))
+    labels = _labels(tmp_path / "labels.csv", ("1", "a"), ("2", "b"))
+    table = _source(tmp_path, labels, unit="volume").samples()
+    assert table["sample_id"].nunique() == table["group_id"].nunique() == 2
+
+
+def test_without_a_patient_id_the_study_is_the_group_and_the_user_is_warned(tmp_path, caplog):
+    for number in range(4):
+        own = {"PatientID": None, "study": uid("study", number // 2), "series": uid(number)}
+        write_image(tmp_path / "files" / str(number), np.zeros((4, 4), dtype=np.uint16), **own)
+    labels = _labels(
+        tmp_path / "labels.csv", *((uid("study", number), number) for number in range(2)), columns=("study", "finding")
+    )
+    table = _source(tmp_path, labels, key="study", match="StudyInstanceUID").samples()
+    assert table["group_id"].nunique() == 2
+    assert "4 of 4 samples have no PatientID" in caplog.text
+
+
+def _with_a_bad_one(root: Path) -> Path:
+    for number in range(4):
+        pixels = np.full((5, 8, 8), number, dtype=np.uint16)
+        missing = [2] if number == 3 else []
+        write_series(root / "files" / f"Doe{number}", pixels, patient=f"P{number}", leave_out=missing)
+    return _labels(root / "labels.csv", *((f"P{number}", "ab"[number % 2]) for number in range(4)))
+
+
+def test_series_that_cannot_be_ordered_are_named_or_left_out(tmp_path, caplog):
+    _with_a_bad_one(tmp_path)
+    with pytest.raises(InputError, match=r"Doe3 \(4 images\): about 1 slice.*\n.*on_bad_series=skip"):
+        _source(tmp_path, unit="volume").samples()
+    assert len(_source(tmp_path, unit="volume", on_bad_series="skip").samples()) == 3
+    assert "1 series (4 files)" in caplog.text
+    assert "Doe" not in caplog.text
+    assert len(_source(tmp_path, unit="slice").samples()) == 19  # gaps matter to volumes alone
+
+
+def test_damaged_headers_are_named_or_left_out(tmp_path, caplog):
+    _with_a_bad_one(tmp_path)
+    path = next((tmp_path / "files" / "Doe0").iterdir())
+    path.write_bytes(path.read_bytes().replace(b"US\x02\x00\x08\x00", b"US\x02\x00\x00\x00"))  # no rows, no columns
+    with pytest.raises(InputError, match=f"Doe0/{path.name} claims 0×0"):
+        _source(tmp_path).samples()
+    assert len(_source(tmp_path, on_bad_series="skip").samples()) == 18
+    assert "1 damaged files" in caplog.text
+    assert "Doe" not in caplog.text
+
+
+def test_a_localiser_is_no_set_of_slices(tmp_path):
+    labels = _with_a_bad_one(tmp_path)
+    for name, orientation in (("a", AXIAL), ("b", SAGITTAL)):
+        own = {"patient": "P0", "series": uid("localiser"), "instance": uid(name), "position": (0, 0, 0)}
+        pixels = np.zeros((8, 8), dtype=np.uint16)
+        write_image(tmp_path / "files" / "localiser" / name, pixels, orientation=orientation, **own)
+    with pytest.raises(InputError, match="2 orientations"):
+        _source(tmp_path, labels).samples()
+    assert len(_source(tmp_path, labels, on_bad_series="skip").samples()) == 19
+
+
+def test_a_volume_is_no_time_series_and_a_position_may_be_absent(cohort, tmp_path):
+    _with_a_bad_one(tmp_path)
+    with pytest.raises(InputError, match="single phase"):
+        _source(tmp_path, unit="time_series").samples()
+    with pytest.raises(InputError, match="none of number 3"):
+        _source(cohort, unit="time_series", slices=[0, 3]).samples()
+    assert len(_source(cohort, unit="time_series", slices=[0, 2]).samples()) == 16
+
+
+def test_windows_that_differ_within_a_series_become_one(tmp_path):
+    pixels = np.broadcast_to(np.arange(0, 400, 25, dtype=np.uint16).reshape(4, 4), (3, 4, 4)).copy()
+    windows = [(50.5, 101), (100.5, 201), (75.5, 151)]  # edges 0 to 100, 0 to 200, 0 to 150
+    write_series(tmp_path / "files", pixels, window=lambda _, place: windows[place])
+    labels = _labels(tmp_path / "labels.csv", ("PAT001", 1.5))
+    source = _source(tmp_path, labels, unit="volume", task="regression")
+    (row,) = _rows(source.samples())
+    volume = source.load(row)
+    assert np.array_equal(volume[0], volume[1])
+    assert np.array_equal(volume[0], volume[2])
+    assert np.array_equal(volume[0, 0], np.rint(np.clip(pixels[0] / 200, 0, 1) * 65535))
+
+
+def test_values_may_stay_hounsfield_units_and_colour_may_become_grey(tmp_path):
+    pixels = np.arange(16, dtype=np.int16).reshape(4, 4)
+    write_image(tmp_path / "files" / "a", pixels, patient="A", rescale=(2, -1000))
+    labels = _labels(tmp_path / "labels.csv", ("A", 1.0))
+    source = _source(tmp_path, labels, window="none", task="regression", channels=3)
+    image = source.load(_rows(source.samples())[0])
+    assert np.array_equal(image, np.repeat(pixels[None] * 2.0 - 1000, 3, axis=0))
+
+
+def test_frames_of_films_are_images_or_a_series(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 3)).astype(np.uint8)
+    for number in range(2):
+        options = {"patient": f"P{number}", "number": number + 1}
+        write_cine(tmp_path / "files" / str(number), frames[: 12 - number], **options)
+    labels = _labels(tmp_path / "labels.csv", ("P0", "a"), ("P1", "b"))
+    single = _source(tmp_path, labels)
+    table = single.samples()
+    assert table["sample_id"].str[-4:].tolist() == [f"_{number:03d}" for count in (12, 11) for number in range(count)]
+    assert np.array_equal(single.load(_rows(table)[7]), frames[7].transpose(2, 0, 1))
+    films = _source(tmp_path, labels, unit="time_series")
+    first, second = _rows(films.samples())
+    assert np.array_equal(films.load(first), frames.transpose(0, 3, 1, 2))
+    assert films.load(second).shape == (11, 3, 6, 6)
+    assert np.allclose(first["_times"], np.arange(12) * 0.04)
+
+
+def test_where_some_series_have_no_times_all_go_by_number(tmp_path, caplog):
+    for number, step in enumerate((40.0, None)):
+        write_cine(
+            tmp_path / "files" / str(number), np.zeros((3, 4, 4), dtype=np.uint8), patient=f"P{number}", frame_time=step
+        )
+    labels = _labels(tmp_path / "labels.csv", ("P0", "a"), ("P1", "b"))
+    assert "_times" not in _source(tmp_path, labels, unit="time_series").samples()
+    assert "1 of 2 series" in caplog.text
+
+
+def test_a_file_that_cannot_be_decoded_is_called_by_its_pseudonym(tmp_path):
+    _with_a_bad_one(tmp_path)
+    source = _source(tmp_path)
+    row = _rows(source.samples())[0]
+    (path,) = source.files(row)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError) as refused:
+        source.load(row)
+    assert row["sample_id"] in str(refused.value)
+    path.unlink()
+    with pytest.raises(InputError) as absent:
+        source.load(row)
+    with pytest.raises(InputError) as unread:
+        source.fingerprint()
+    told = str(refused.value) + str(absent.value) + str(unread.value)
+    assert not any(word in told for word in ("Doe", "IM0", str(tmp_path)))
+
+
+def test_the_fingerprint_tells_contents_and_settings(tmp_path):
+    _with_a_bad_one(tmp_path)
+    options = [{}, {"window": "none"}, {"window": [1, 2]}, {"channels": 3}, {"unit": "volume", "on_bad_series": "skip"}]
+    marks = [_source(tmp_path, **chosen).fingerprint() for chosen in options]
+    assert len(set(marks)) == len(marks)
+    assert _source(tmp_path).fingerprint() == marks[0]
+    path = next((tmp_path / "files").rglob("IM*"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    assert _source(tmp_path).fingerprint() != marks[0]
+
+
+@pytest.mark.parametrize("unit", ["slice", "volume", "time_series"])
+def test_the_store_decodes_what_the_source_gives(cohort, tmp_path, unit):
+    source = _source(cohort, unit=unit)
+    table = source.samples().head(10)
+    store = Store.open(source, table, cache_dir=tmp_path, progress=False)
+    for number, row in enumerate(_rows(table)):
+        start, end = store.offsets[number : number + 2]
+        expected = source.load(row)
+        assert np.array_equal(store.images[start:end].numpy(), expected if source.series else expected[None])
+    assert not any(word.encode() in path.read_bytes() for path in tmp_path.rglob("*.json") for word in PLANTED)
+
+
+def test_every_wrong_setting_is_told_at_once(cohort):
+    wrong = {
+        "key": "finding",
+        "unit": "film",
+        "window": [1, -1],
+        "channels": 2,
+        "on_bad_series": "maybe",
+        "slices": "top",
+    }
+    with pytest.raises(InputError) as refused:
+        _source(cohort, **wrong)
+    assert all(f"`data.source.{name}" in str(refused.value) for name in ("match", *list(wrong)[1:]))
+    with pytest.raises(InputError, match="unit=slice"):
+        _source(cohort, match="SOPInstanceUID", unit="volume")
