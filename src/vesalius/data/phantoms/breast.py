@@ -1,8 +1,8 @@
 """A breast in axial section, as fat-suppressed T1-weighted MRI shows it, with one lesion; every patient's differs.
 
-Only what must be known of it is drawn: dark fat, brighter gland, chest wall, a few vessels, and a lesion somewhere in the
-gland. Everything is drawn for all frames of a series at once, each frame shifted by its own motion. Levels are grey
-values of 0 to 255 before contrast agent.
+Little is drawn: dark fat, brighter gland, chest wall, a few vessels, and a lesion somewhere in the gland. Everything is
+drawn for all frames of a series at once, each frame shifted by its own motion. Levels are grey values of 0 to 255
+before contrast agent.
 """
 
 import math
@@ -42,13 +42,13 @@ class BreastParameters:
         motion: standard deviation of each frame's shift along x and along y.
     """
 
-    lesion_radius: tuple[float, float] = (0.16, 0.26)
+    lesion_radius: tuple[float, float] = (0.18, 0.28)
     lesion_flattening: tuple[float, float] = (0.75, 1.33)
     lesion_lobes: float = 0.12
     lesion_level: tuple[float, float] = (-12.0, 8.0)
     gland_enhancement: tuple[float, float] = (2.0, 12.0)
-    vessel_enhancement: tuple[float, float] = (40.0, 90.0)
-    vessel_radius: tuple[float, float] = (0.02, 0.04)
+    vessel_enhancement: tuple[float, float] = (30.0, 70.0)
+    vessel_radius: tuple[float, float] = (0.015, 0.03)
     vessels: tuple[int, int] = (1, 3)
     texture: float = 5.0
     bias: float = 0.10

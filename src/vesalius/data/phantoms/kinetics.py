@@ -1,10 +1,10 @@
 """How contrast agent comes into a lesion and leaves it: the kinetic curve types of breast MRI.
 
-A curve has an initial phase, in which it rises from nothing, and a delayed phase, which names its type: persistent (type
-I) rises on, plateau (II) stays, wash-out (III) falls (Kuhl et al., Radiology 1999, 211:101-110); a lesion may also take
-up nothing at all. Amplitude, arrival, rise and steepness are drawn alike for all types, and the delayed phases of
-types I and III are mirror images of each other in time, about the same geometric mean: so neither the height of a
-curve at one moment nor its set of values without their order tells these two apart.
+A curve has an initial phase, in which it rises from nothing, and a delayed phase, which names its type: persistent
+(type I) rises on, plateau (II) stays, wash-out (III) falls (Kuhl et al., Radiology 1999, 211:101-110); a lesion may
+also take up nothing at all. Amplitude, arrival, rise and steepness are drawn alike for all types, and the delayed
+phases of types I and III are mirror images of each other in time, about the same geometric mean: so neither the height
+of a curve at one moment nor the set of its values without their order tells much of the type.
 """
 
 import math
@@ -26,12 +26,15 @@ class KineticParameters:
         arrival: range of the time at which the curve leaves zero.
         rise: range of the length of the initial phase.
         change: range of the logarithm of the delayed phase's last value over its first, or of the inverse.
+        fluctuation: standard deviation, relative, of a curve's value from frame to frame: each breath moves the lesion
+            a little out of the section.
     """
 
-    amplitude: tuple[float, float] = (14.0, 105.0)
+    amplitude: tuple[float, float] = (15.0, 120.0)
     arrival: tuple[float, float] = (20.0, 75.0)
-    rise: tuple[float, float] = (30.0, 75.0)
-    change: tuple[float, float] = (0.35, 0.65)
+    rise: tuple[float, float] = (15.0, 40.0)
+    change: tuple[float, float] = (0.4, 0.6)
+    fluctuation: float = 0.07
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Kinetics:
     change: float
 
     def enhancement(self, times: NDArray[np.float64], end: float, label: str) -> NDArray[np.float64]:
-        """Grey values over the first frame's at `times`, noiseless.
+        """Grey values over the first frame's at `times`, without fluctuation.
 
         Args:
             times: seconds since the first frame, any shape.

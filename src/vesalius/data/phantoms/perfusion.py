@@ -1,7 +1,13 @@
-"""The `perfusion` phantom: contrast-enhanced MRI series of a breast with one lesion, whose class is in the dynamics alone.
+"""The `perfusion` phantom: contrast-enhanced MRI series of a breast lesion, whose class is in the dynamics alone.
 
 A patient is a pure function of (seed, patient), a series of (seed, patient, section, protocol): nothing depends on how
 many are asked for. All but the sign of the delayed phase's slope (see `kinetics`) is drawn alike for every class.
+
+How hard it is, before any network saw it (32 pixels, 12 frames, phantom seeds 1, 2, 3). Macro AUROC of the oracle in
+`perfusion_oracle` 1.000, 1.000, 1.000 over the four classes and over the three that enhance; R² of its time to peak
+.998, .972, .992 (240 patients each). Over the three that enhance, of quadratic classifiers told where the lesion
+is: its mean in the best single frame .620, .613, .596; its values without their order .867, .853, .869; in their order
+1.000, 1.000, 1.000 (1,500 patients each, cross-validated). `make proof` prints these.
 """
 
 import math
@@ -42,7 +48,7 @@ class PerfusionParameters:
 
     kinetics: KineticParameters = field(default_factory=KineticParameters)
     breast: BreastParameters = field(default_factory=BreastParameters)
-    noise: float = 3.0
+    noise: float = 2.0
     duration: float = 330.0
     shortest: float = 0.67
     jitter: tuple[float, float] = (0.4, 1.6)
@@ -85,7 +91,7 @@ class Series:
         frames: (T, H, W) grey values.
         layers: what they are made of.
         times: (T,) seconds since the first frame.
-        curve: (T,) the lesion's enhancement, in grey values, before the coil's fall-off.
+        curve: (T,) the lesion's enhancement, in grey values, before fluctuation and the coil's fall-off.
     """
 
     frames: Field
@@ -134,11 +140,12 @@ def draw_series(seed: int, number: int, section: int, protocol: Protocol, label:
     structure = texture(generator, protocol.size, TEXTURE_CORRELATION) * np.float32(PARAMETERS.breast.texture)
     motion = generator.standard_normal((len(times), 2)) * PARAMETERS.breast.motion
     motion[0] = 0
+    uptake = curve * (1 + PARAMETERS.kinetics.fluctuation * generator.standard_normal(len(times)))
     layers = draw_layers(
         patient.breast, _moved(protocol.size, motion), SECTIONS[section], _follow(structure, motion, protocol.size)
     )
     arrival = patient.kinetics.arrival
-    frames = layers.plain + layers.lesion * _by_frame(curve)
+    frames = layers.plain + layers.lesion * _by_frame(uptake)
     frames += layers.vessels * _by_frame(vessel_curve(times, arrival - 10))
     frames += layers.gland * _by_frame(gland_curve(times, arrival))
     frames *= layers.bias

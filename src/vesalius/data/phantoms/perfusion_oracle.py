@@ -1,9 +1,9 @@
-"""What is reachable on the `perfusion` phantom: the classifier of an observer who knows how it is made.
+"""What is reachable on the `perfusion` phantom: the answers of an observer who knows how it is made.
 
 The observer is told the patient's anatomy, motion and noise, so that each frame gives an estimate of the lesion's
 enhancement with a known error (least squares over the lesion's pixels). The lesion's curve is not told: amplitude,
-arrival, rise and steepness are integrated out over the distributions from which they were drawn. This is Bayes' rule, so no
-classifier of the recorded frames does better but by chance.
+arrival, rise and steepness are integrated out over the distributions from which they were drawn. This is Bayes' rule:
+but for chance no classifier of the recorded frames does better.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 from vesalius.data.phantoms.kinetics import CURVES, Kinetics
 from vesalius.data.phantoms.perfusion import PARAMETERS, Protocol, acquire, draw_series
 
-_SHAPES = 2048
+_SHAPES = 512
 _AMPLITUDES = 64
 
 
@@ -25,13 +25,26 @@ class Reading:
 
     Attributes:
         curve: (T,) estimates, in grey values.
-        error: (T,) their standard deviations.
+        error: (T,) their standard deviations, the lesion's own fluctuation not counted.
         times: (T,) seconds since the first frame.
     """
 
     curve: NDArray[np.float64]
     error: NDArray[np.float64]
     times: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the observer makes of a reading.
+
+    Attributes:
+        scores: (4,) probabilities in the order of `CURVES`.
+        time_to_peak: expected seconds, given that the lesion enhances.
+    """
+
+    scores: NDArray[np.float64]
+    time_to_peak: float
 
 
 def read_curve(seed: int, number: int, section: int, protocol: Protocol) -> Reading:
@@ -45,33 +58,39 @@ def read_curve(seed: int, number: int, section: int, protocol: Protocol) -> Read
     return Reading(curve, noise / np.sqrt(strength), without.times)
 
 
-def oracle_scores(reading: Reading, frames: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
-    """Class probabilities of the best possible observer.
+def judge(reading: Reading, frames: list[int] | None = None) -> Verdict:
+    """The verdict of the best possible observer.
 
     Args:
         reading: from `read_curve`.
-        frames: indices of the frames to be seen; None for all.
-
-    Returns:
-        (4,) probabilities in the order of `CURVES`.
+        frames: numbers of the frames to be seen; None for all.
     """
-    seen = np.arange(len(reading.times)) if frames is None else frames
-    shapes, amplitudes = _prior(reading)
-    curve, weight = reading.curve[seen], reading.error[seen] ** -2
-    evidence = [0.0]
+    seen = list(range(len(reading.times))) if frames is None else frames
+    curve, error, end = reading.curve[seen], reading.error[seen], float(reading.times[-1])
+    shapes, amplitudes = _prior()
+    evidence, peaks = [float(_log_normal(curve, np.zeros(len(seen)), error**2))], []
     for label in CURVES[1:]:
-        unit = np.stack([shape.enhancement(reading.times, float(reading.times[-1]), label) for shape in shapes])[
-            :, seen
-        ]
-        cross, square = unit @ (weight * curve), unit**2 @ weight
-        likelihood = cross[:, None] * amplitudes - square[:, None] * amplitudes**2 / 2
-        evidence.append(float(logsumexp(likelihood) - np.log(likelihood.size)))
+        unit = np.stack([shape.enhancement(reading.times[seen], end, label) for shape in shapes])
+        expected = unit[:, None] * amplitudes[:, None]
+        variance = error**2 + (PARAMETERS.kinetics.fluctuation * expected) ** 2
+        likelihood = logsumexp(_log_normal(curve, expected, variance), axis=1)
+        evidence.append(float(logsumexp(likelihood) - np.log(len(shapes) * len(amplitudes))))
+        weights = np.exp(likelihood - likelihood.max())
+        peaks.append(float(np.average([shape.time_to_peak(end, label) for shape in shapes], weights=weights)))
     odds = np.exp(np.array(evidence) - max(evidence))
-    scores: NDArray[np.float64] = odds / odds.sum()
-    return scores
+    enhancing = np.exp(np.array(evidence[1:]) - max(evidence[1:]))
+    return Verdict(odds / odds.sum(), float(np.average(peaks, weights=enhancing)))
 
 
-def _prior(reading: Reading) -> tuple[list[Kinetics], NDArray[np.float64]]:
+def _log_normal(
+    value: NDArray[np.float64], mean: NDArray[np.float64], variance: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Logarithm of the normal density, summed over frames, but for a constant."""
+    total: NDArray[np.float64] = -0.5 * ((value - mean) ** 2 / variance + np.log(variance)).sum(-1)
+    return total
+
+
+def _prior() -> tuple[list[Kinetics], NDArray[np.float64]]:
     """Curves of height 1 and amplitudes, evenly over the distributions that curves are drawn from."""
     ranges = PARAMETERS.kinetics
     generator = np.random.default_rng(0)

@@ -1,0 +1,141 @@
+"""The phantom of contrast-enhanced series as a source: no files, exact ground truth."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Task
+from vesalius.data.phantoms.breast import SECTIONS
+from vesalius.data.phantoms.kinetics import CURVES
+from vesalius.data.phantoms.perfusion import PARAMETERS, Protocol, acquire, draw_patient, draw_series, draw_times
+from vesalius.data.sources.base import Source
+
+DECODER_VERSION = 1
+
+Target = Literal["curve_type", "time_to_peak", "next_points"]
+
+
+class Perfusion(Source):
+    """Contrast-enhanced series of a breast with one lesion; what the lesion is shows in its dynamics alone.
+
+    Args:
+        patients: how many, 16 or more; every four have the four curve types.
+        series: of each patient, 1 to 3: neighbouring sections of the same lesion.
+        frames: of a whole series, 6 to 64, over five and a half minutes.
+        image_size: height and width in pixels, 24 to 512.
+        irregular: whether the gaps between frames differ, from series to series too.
+        variable_length: whether series end early, after two thirds of their frames or later, whatever the class.
+        target: `curve_type`: none, persistent, plateau or washout; `time_to_peak`: seconds from the first frame until
+            the lesion is brightest, in enhancing patients alone (a persistent curve peaks at its last frame);
+            `next_points`: the last `horizon` frames are withheld, and the lesion's enhancement at those times is
+            asked for, in grey values.
+        horizon: frames withheld for `next_points`, 1 to a third of `frames`; not looked at otherwise.
+        seed: another seed, other patients.
+
+    Raises:
+        InputError: for values outside these ranges.
+    """
+
+    series = True
+
+    def __init__(
+        self,
+        patients: int = 600,
+        series: int = 1,
+        frames: int = 12,
+        image_size: int = 32,
+        irregular: bool = False,
+        variable_length: bool = False,
+        target: Target = "curve_type",
+        horizon: int = 3,
+        seed: int = 0,
+    ) -> None:
+        limits = {"patients": (patients, 16, 100_000), "series": (series, 1, len(SECTIONS)), "frames": (frames, 6, 64)}
+        limits |= {"image_size": (image_size, 24, 512), "seed": (seed, 0, 2**31)}
+        if target == "next_points":
+            limits["horizon"] = (horizon, 1, frames // 3)
+        problems = [
+            f"data.source.{name}={value}: must lie between {low} and {high}."
+            for name, (value, low, high) in limits.items()
+            if not low <= value <= high
+        ]
+        if target not in get_args(Target):
+            problems.append(f"data.source.target={target}: must be one of {', '.join(get_args(Target))}.")
+        if problems:
+            raise InputError(problems)
+        self.patients, self.sections, self.seed = patients, series, seed
+        self.protocol = Protocol(frames, image_size, irregular, variable_length)
+        self.target, self.withheld = target, horizon if target == "next_points" else 0
+        self.task: Task = "multiclass" if target == "curve_type" else "regression"
+        self.classes = {
+            "curve_type": CURVES,
+            "time_to_peak": ("time_to_peak",),
+            "next_points": tuple(f"enhancement_{step}" for step in range(1, horizon + 1)),
+        }[target]
+
+    def samples(self) -> pd.DataFrame:
+        """One row a series; the split is left to the split by patient."""
+        rows = []
+        for number in range(self.patients):
+            label = draw_patient(self.seed, number).label
+            if self.target == "time_to_peak" and label == "none":
+                continue
+            for section in range(self.sections):
+                times = draw_times(self.seed, number, section, self.protocol)
+                rows.append(
+                    {
+                        "sample_id": f"p{number:05d}_s{section}",
+                        "group_id": f"p{number:05d}",
+                        "split": None,
+                        **self._targets(number, label, times),
+                        "_patient": number,
+                        "_section": section,
+                        "_times": times[: len(times) - self.withheld].tolist(),
+                    }
+                )
+        return pd.DataFrame(rows)
+
+    def load(self, row: Mapping[str, Any]) -> NDArray[np.uint8]:
+        """Draw a series: (T, 1, H, W), 8 bits."""
+        number, section = int(row["_patient"]), int(row["_section"])
+        drawn = draw_series(self.seed, number, section, self.protocol)
+        recorded = acquire(drawn, self.seed, number, section)
+        return recorded[: len(recorded) - self.withheld, None]
+
+    def mask(self, row: Mapping[str, Any]) -> NDArray[np.bool_]:
+        """Where the lesion is in each frame that `load` gives: (T, H, W); there is one in every patient."""
+        drawn = draw_series(self.seed, int(row["_patient"]), int(row["_section"]), self.protocol)
+        return drawn.layers.lesion[: len(drawn.times) - self.withheld] >= 0.5
+
+    def enhancement(self, row: Mapping[str, Any]) -> NDArray[np.float64]:
+        """The lesion's true curve in grey values, at the times of every frame, withheld ones too."""
+        number = int(row["_patient"])
+        times = draw_times(self.seed, number, int(row["_section"]), self.protocol)
+        patient = draw_patient(self.seed, number)
+        return patient.kinetics.enhancement(times, float(times[-1]), patient.label)
+
+    def time_to_peak(self, row: Mapping[str, Any]) -> float:
+        """Seconds from the first frame until the curve is highest; NaN where nothing enhances."""
+        number = int(row["_patient"])
+        patient = draw_patient(self.seed, number)
+        times = draw_times(self.seed, number, int(row["_section"]), self.protocol)
+        return patient.kinetics.time_to_peak(float(times[-1]), patient.label)
+
+    def fingerprint(self) -> str:
+        """Of the phantom's parameters and of what decides the pixels among this source's arguments."""
+        told = (DECODER_VERSION, PARAMETERS, self.protocol, self.withheld, self.seed)
+        return hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
+
+    def _targets(self, number: int, label: str, times: NDArray[np.float64]) -> dict[str, float]:
+        if self.target == "curve_type":
+            return {"target": CURVES.index(label)}
+        kinetics, end = draw_patient(self.seed, number).kinetics, float(times[-1])
+        values = [kinetics.time_to_peak(end, label)]
+        if self.target == "next_points":
+            values = kinetics.enhancement(times[-self.withheld :], end, label).tolist()
+        return {f"target/{name}": value for name, value in zip(self.classes, values, strict=True)}
