@@ -1,7 +1,14 @@
 """`python -m vesalius.commands.audit DIR`: look the data over that the frozen config in DIR names."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from vesalius.config.build import build
 from vesalius.config.errors import InputError, RunFailed
@@ -40,19 +47,36 @@ def _audit(folder: RunFolder) -> list[Finding]:
     data.setup()
     audited = data.audited
     findings = full_audit(audited)
-    write_json(folder.path / "audit.json", to_json(audited, findings))
+    told = to_json(audited, findings, full=True)
+    write_json(folder.path / "audit.json", told)
     title = f"Audit: {folder.path.parent.name.removeprefix('audit_')}"
     write_atomically(folder.path / "audit.html", audit_page(audited, findings, title))
     console = make_console()
-    console.print(f"{len(audited.table)} samples of {audited.table['group_id'].nunique()} patients", style="bold")
-    for finding in findings:
-        console.print(f"[{COLOURS[finding.severity]}]{finding.severity}[/] [bold]{finding.check}[/]", highlight=False)
-        console.print(f"  {finding.message}", highlight=False, markup=False)
-    if not findings:
-        console.print("No check found anything.")
-    console.print(f"Not covered: {'; '.join(NOT_COVERED)}.", style="dim", highlight=False, markup=False)
+    _print(told, findings, console)
     console.print(f"Page: {folder.path / 'audit.html'}", soft_wrap=True, highlight=False, markup=False)
     return findings
+
+
+def _print(told: Mapping[str, Any], findings: list[Finding], console: Console) -> None:
+    """A row a finding, then what was clean and what nobody looked at."""
+    console.print(f"{told['samples']} samples of {told['groups']} patients", style="bold")
+    if findings:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+        table.add_column("severity")
+        table.add_column("check", no_wrap=True)
+        table.add_column("count", justify="right")
+        table.add_column("what, and what to do", overflow="fold")
+        for finding in findings:
+            grave = Text(finding.severity, style=COLOURS[finding.severity])
+            table.add_row(grave, finding.check, str(finding.count), Text(finding.message))
+        console.print(table)
+    clean = [name for name in told["checked"] if name not in {finding.check for finding in findings}]
+    missing = [f"{name} ({why})" for name, why in told["not_checked"].items()]
+    lines = {"Nothing found by": ", ".join(clean), "Not looked for": "; ".join(missing)}
+    lines["Not covered"] = "; ".join(NOT_COVERED)
+    for title, text in lines.items():
+        if text:
+            console.print(f"{title}: {text}.", style="dim", highlight=False, markup=False)
 
 
 if __name__ == "__main__":

@@ -30,10 +30,16 @@ class Evaluation:
 
 
 @dataclass
-class Audit:
-    """What the data are looked at for."""
+class Gate:
+    """What an audit must not find."""
 
     fail_on: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Audit(Gate):
+    """What a training run looks at its data for."""
+
     drop_duplicates: bool = False
 
 
@@ -72,7 +78,7 @@ class AuditConfig:
 
     seed: int = 0
     data: dict[str, Any] = field(default_factory=dict)
-    audit: Audit = field(default_factory=Audit)
+    audit: Gate = field(default_factory=Gate)
 
 
 SCHEMAS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig, "audit": AuditConfig}

@@ -1,7 +1,10 @@
 """All checks in a row, or those that every training run can afford.
 
-`audit.json`: `{"schema": 1, "samples": n, "groups": n, "splits": {NAME: n}, "checked": [CHECK, ...], "findings":
-[{"check", "severity", "message", "count", "samples": [ID, ...], "pairs": [[ID, ID, alike], ...], "numbers": {...}}]}`.
+`audit.json`: `{"schema": 1, "samples": n, "groups": n, "splits": {NAME: n}, "checked": [CHECK, ...], "not_checked":
+{CHECK: WHY}, "not_covered": [TEXT, ...], "findings": [{"check", "severity", "message", "count", "samples": [ID, ...],
+"pairs": [[ID, ID, alike], ...], "numbers": {...}}]}`. `checked` names the checks that looked; one of them without a
+finding found nothing. `count` is of all that was found; `samples` and `pairs` hold the worst 50. `alike` is 1 for equal
+images (for others see `near`).
 """
 
 from collections.abc import Sequence
@@ -23,6 +26,15 @@ NOT_COVERED = (
 )
 #: Up to so many images the quick part compares images pair by pair as well.
 QUICK_PAIRS = 5_000
+#: What the quick part looks for (and, in smaller sets, `near_duplicates`).
+QUICK = (
+    "exact_duplicates",
+    "repeated_images",
+    "conflicting_labels",
+    "prevalence_shift",
+    "few_patients",
+    "unreadable",
+)
 _SEVERITIES = ("error", "warning", "note")
 
 
@@ -49,10 +61,14 @@ def full_audit(audited: Audited) -> list[Finding]:
 def quick_audit(audited: Audited) -> list[Finding]:
     """What takes a second: equal images, conflicting labels, shifted classes; of smaller sets similar images too."""
     findings = [*checks.exact_duplicates(audited), *checks.conflicting_labels(audited)]
-    if len(audited.table) <= QUICK_PAIRS:
+    if _few(audited):
         findings += checks.near_duplicates(audited)
     findings += [*checks.prevalence_shift(audited), *checks.few_patients(audited), *files.unreadable(audited)]
     return sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity))
+
+
+def _few(audited: Audited) -> bool:
+    return len(audited.table) <= QUICK_PAIRS
 
 
 def repeated_in_test(audited: Audited) -> set[str]:
@@ -68,13 +84,24 @@ def gate(findings: Sequence[Finding], fail_on: Sequence[str]) -> list[Finding]:
     return [finding for finding in findings if finding.check in fail_on]
 
 
-def to_json(audited: Audited, findings: Sequence[Finding]) -> dict[str, Any]:
-    """The content of `audit.json`."""
+def to_json(audited: Audited, findings: Sequence[Finding], *, full: bool = False) -> dict[str, Any]:
+    """The content of `audit.json`.
+
+    Args:
+        audited: what was looked at.
+        findings: of `full_audit` or of `quick_audit`.
+        full: which of the two.
+    """
+    quick = [name for name in CHECKS if name in QUICK or (name == "near_duplicates" and _few(audited))]
+    wanted = list(CHECKS) if full else quick
+    reasons = files.unchecked(audited, wanted)
     return {
         "schema": SCHEMA,
         "samples": len(audited.table),
         "groups": int(audited.table["group_id"].nunique()),
         "splits": {name: int((audited.split == name).sum()) for name in SPLITS},
-        "checked": list(CHECKS),
+        "checked": [name for name in wanted if name not in reasons],
+        "not_checked": reasons,
+        "not_covered": list(NOT_COVERED),
         "findings": [finding.to_dict() for finding in findings],
     }

@@ -1,5 +1,7 @@
 """The datamodule of an audit: it refuses nothing that an audit should tell of."""
 
+from typing import Any
+
 import pandas as pd
 from torch.utils.data import Dataset
 
@@ -11,7 +13,14 @@ from vesalius.data.sources.base import Source
 
 
 class AuditData(ImageDataModule):
-    """Any source's samples, split and decoded as a run would, for looking at; see `ImageDataModule` for the options."""
+    """Any source's samples, split and decoded as a run would, for looking at.
+
+    See `ImageDataModule` for the options. Unreadable images are always left out, whatever `on_bad_file` says: the audit
+    counts them.
+    """
+
+    def __init__(self, source: Source, **options: Any) -> None:
+        super().__init__(source, **{**options, "on_bad_file": "skip"})
 
     def check_source(self, source: Source) -> None:
         """Images and series, classes and quantities: all are welcome."""

@@ -12,11 +12,20 @@ from torch import Tensor
 
 from vesalius.data.store import Store
 
+_FRAMES_AT_ONCE = 1024
+
 
 def pixel_hashes(store: Store) -> list[str]:
     """A hash of the decoded pixels of each sample, of all frames for series."""
-    bounds = store.offsets.tolist()
-    return [_hash(store.frames(torch.arange(start, stop))) for start, stop in pairwise(bounds)]
+    bounds = store.offsets.numpy()
+    hashes: list[str] = []
+    while len(hashes) < len(store):  # one gather a block: one a sample would take longer than all the hashing
+        start = len(hashes)
+        stop = max(int(np.searchsorted(bounds, bounds[start] + _FRAMES_AT_ONCE, "right")) - 1, start + 1)
+        frames = store.frames(torch.arange(bounds[start], bounds[stop])).view(torch.uint8).numpy()
+        cuts = bounds[start : stop + 1] - bounds[start]
+        hashes += [_hash(frames[first:last]) for first, last in pairwise(cuts.tolist())]
+    return hashes
 
 
 def equal_samples(hashes: list[str]) -> list[list[int]]:
@@ -43,6 +52,5 @@ def across_splits(rows: list[int], split: NDArray[np.object_]) -> Iterator[tuple
             yield first[name], first[other]
 
 
-def _hash(pixels: Tensor) -> str:
-    content = pixels.contiguous().view(torch.uint8).numpy()
-    return hashlib.blake2b(content.tobytes(), digest_size=16).hexdigest()
+def _hash(frames: NDArray[np.uint8]) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(frames).data, digest_size=16).hexdigest()

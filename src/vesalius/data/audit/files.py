@@ -1,8 +1,9 @@
 """Checks of the files behind the samples: what they tell beside their pixels."""
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,19 @@ from PIL import Image
 
 from vesalius.data.audit.checks import Audited
 from vesalius.data.audit.findings import Finding
-from vesalius.data.audit.text import shows_text
+from vesalius.data.audit.text import MIN_SIDE, shows_text
 from vesalius.data.dicom.identifying import burned_in, identifying_values
-from vesalius.evaluation.metrics import classification_metrics
+from vesalius.data.sources.folder_layout import SPLIT_FOLDERS
+from vesalius.evaluation.auroc import auroc_interval
 
 #: A property predicts the class if the AUROC that it gives is above this with 97.5 % confidence.
 TELLING_AUROC = 0.6
 _MAX_FILES = 5_000
 _MAX_LOOKED_AT = 200
 _MIN_PATIENTS = 10
+_MAX_FOLDERS = 20
+_NO_CLASSES = ("multilabel", "regression")
+_TREES = 50
 _SHOWN = 50
 _HEADER_TAGS = ("Rows", "Columns", "BitsStored", "Manufacturer", "ManufacturerModelName", "Modality")
 
@@ -39,11 +44,54 @@ class Files:
         self.rows = np.arange(0, len(audited.table), step)
         records: list[Any] = audited.table.iloc[self.rows].to_dict("records")
         self.paths = [next(iter(audited.source.files(record)), None) for record in records]
+        self._groups = audited.table["group_id"].iloc[self.rows].to_numpy()
+        self._telling_names = {name.lower() for name in audited.source.classes} | set(SPLIT_FOLDERS)
 
     @cached_property
     def properties(self) -> pd.DataFrame:
         """A row a sample; numbers, and words for what has no order."""
-        return pd.DataFrame([_properties(path) if path else {} for path in self.paths])
+        found = pd.DataFrame([_properties(path) if path else {} for path in self.paths])
+        folders = pd.Series(self._folders(), dtype=object)
+        patients = pd.Series(self._groups).groupby(folders).nunique()
+        # A folder of one patient tells nothing of the next one, but the number it gets here could by its order.
+        if 1 < len(patients) <= _MAX_FOLDERS and patients.min() > 1:
+            found["folder"] = folders
+        return found
+
+    def _folders(self) -> list[str]:
+        """The outermost folder of each file below what all share, but for those that name a split or a class."""
+        parents = [path.absolute().parent if path else None for path in self.paths]
+        known = {str(parent) for parent in parents if parent}
+        depth = len(Path(os.path.commonpath(known)).parts) if known else 0
+        below = [parent.parts[depth:] if parent else () for parent in parents]
+        return [next((part for part in parts if part.lower() not in self._telling_names), "") for parts in below]
+
+
+def unchecked(audited: Audited, wanted: Sequence[str]) -> dict[str, str]:
+    """Which of the checks wanted cannot look at this data set, and why."""
+    task = audited.source.task
+    record: Any = audited.table.iloc[0].to_dict()
+    paths = audited.source.files(record)
+    reasons: dict[str, str] = {}
+    if task == "regression":
+        reasons |= dict.fromkeys(("prevalence_shift", "few_patients"), "quantities have no classes")
+    if not paths:
+        no_files = "the source has no file for each sample"
+        reasons |= dict.fromkeys(("telling_files", "unusual_shape", "identifying_tags"), no_files)
+    elif not _is_dicom(paths[0]):
+        reasons["identifying_tags"] = "the files are not DICOM"
+    if paths and task in _NO_CLASSES:
+        reasons["telling_files"] = "samples have no single class"
+    elif paths and _patients_of_rarest_class(audited.table, audited) < _MIN_PATIENTS:
+        reasons["telling_files"] = f"a class has fewer than {_MIN_PATIENTS} patients"
+    if "text_in_pixels" in wanted and min(audited.source.load(record).shape[-2:]) < MIN_SIDE:
+        reasons["text_in_pixels"] = f"images of fewer than {MIN_SIDE} pixels a side hold no legible text"
+    return {name: why for name, why in reasons.items() if name in wanted}
+
+
+def _patients_of_rarest_class(table: pd.DataFrame, audited: Audited) -> int:
+    patients = table.groupby("target")["group_id"].nunique()
+    return int(patients.min()) if len(patients) == len(audited.source.classes) else 0
 
 
 def _properties(path: Path) -> dict[str, Any]:
@@ -70,19 +118,18 @@ def _is_dicom(path: Path) -> bool:
 
 def telling_files(audited: Audited, files: Files) -> Iterator[Finding]:
     """Whether size, type, shape or device of a file predict its class: then a network may learn those instead."""
-    task, classes = audited.source.task, audited.source.classes
-    if task in ("multilabel", "regression") or not any(files.paths):
+    task = audited.source.task
+    if task in _NO_CLASSES or not any(files.paths):
         return
     table = audited.table.iloc[files.rows].reset_index(drop=True)
     properties = files.properties.loc[:, files.properties.nunique(dropna=False) > 1]
-    per_class = table.groupby("target")["group_id"].nunique()
-    if properties.empty or len(per_class) < len(classes) or per_class.min() < _MIN_PATIENTS:
+    if properties.empty or _patients_of_rarest_class(table, audited) < _MIN_PATIENTS:
         return
     told = _auroc(properties, table, audited)
-    if told["ci95"] is None or told["ci95"][0] <= TELLING_AUROC:
+    if told["ci95"][0] <= TELLING_AUROC:
         return
     alone = {str(name): _auroc(properties[[name]], table, audited)["value"] for name in properties}
-    best = max(alone, key=lambda name: alone[name] or 0)
+    best = max(alone, key=lambda name: alone[name])
     low, high = told["ci95"]
     yield Finding(
         "telling_files",
@@ -98,6 +145,7 @@ def telling_files(audited: Audited, files: Files) -> Iterator[Finding]:
 def _auroc(properties: pd.DataFrame, table: pd.DataFrame, audited: Audited) -> dict[str, Any]:
     """AUROC over patients of a small forest that never meets the patient whose class it says."""
     from sklearn.ensemble import RandomForestClassifier
+    from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
     words = [name for name in properties if not pd.api.types.is_numeric_dtype(properties[name])]
@@ -105,13 +153,14 @@ def _auroc(properties: pd.DataFrame, table: pd.DataFrame, audited: Audited) -> d
     for name in words:
         features[name] = pd.factorize(features[name].astype(str), sort=True)[0]
     x = features.fillna(-1).to_numpy(dtype=float)
-    forest = RandomForestClassifier(100, min_samples_leaf=5, random_state=0, n_jobs=1)
+    forest = RandomForestClassifier(_TREES, min_samples_leaf=5, random_state=0, n_jobs=1)
     cut = StratifiedGroupKFold(5, shuffle=True, random_state=0)
     said = cross_val_predict(forest, x, table["target"], groups=table["group_id"], cv=cut, method="predict_proba")
-    classes = audited.source.classes
-    predictions = table[["sample_id", "group_id", "target"]].copy()
-    predictions[[f"prob/{name}" for name in classes]] = said
-    return classification_metrics(predictions, task=audited.source.task, classes=classes)["auroc"]
+    columns = [1] if audited.source.task == "binary" else list(range(len(audited.source.classes)))
+    truth = table["target"].to_numpy(dtype=int)[:, None] == columns
+    interval = auroc_interval(truth, said[:, columns], pd.factorize(table["group_id"])[0].astype(np.int64))
+    value = np.mean([roc_auc_score(truth[:, k], said[:, column]) for k, column in enumerate(columns)])
+    return {"value": float(value), "ci95": [interval.low, interval.high]}
 
 
 def unusual_shape(audited: Audited, files: Files) -> Iterator[Finding]:
@@ -134,6 +183,7 @@ def unusual_shape(audited: Audited, files: Files) -> Iterator[Finding]:
             "of the same kind?",
             len(odd),
             samples=[audited.ids[files.rows[position]] for position in worst[:_SHOWN]],
+            numbers={"looked_at": len(files.rows)},
         )
 
 
@@ -173,7 +223,8 @@ def identifying_tags(audited: Audited, files: Files) -> Iterator[Finding]:
 def text_in_pixels(audited: Audited) -> Iterator[Finding]:
     """Images in which something looks like lines of print; of many, 200 are looked at, in their own size."""
     found = []
-    for record in _spread(audited.table.to_dict("records")):
+    records = _spread(audited.table.to_dict("records"))
+    for record in records:
         try:
             image = audited.source.load(record)
         except Exception:  # listed as unreadable
@@ -184,10 +235,11 @@ def text_in_pixels(audited: Audited) -> Iterator[Finding]:
         yield Finding(
             "text_in_pixels",
             "warning",
-            f"{len(found)} of the images looked at seem to show text: it may name the patient, and a network may read "
-            "it. Crop or blank it.",
+            f"{len(found)} of the {len(records)} images looked at seem to show text: it may name the "
+            "patient, and a network may read it. Crop or blank it.",
             len(found),
             samples=found[:_SHOWN],
+            numbers={"looked_at": len(records)},
         )
 
 

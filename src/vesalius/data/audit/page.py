@@ -34,9 +34,10 @@ def audit_page(audited: Audited, findings: Sequence[Finding], title: str) -> str
         findings: of the audit, in the order to show them.
         title: of the page.
     """
-    told = to_json(audited, findings)
+    told = to_json(audited, findings, full=True)
     splits = ", ".join(f"{name} {count}" for name, count in told["splits"].items())
-    clean = [name for name in CHECKS if name not in {finding.check for finding in findings}]
+    clean = [name for name in told["checked"] if name not in {finding.check for finding in findings}]
+    missing = "; ".join(f"{CHECKS[name]} ({why})" for name, why in told["not_checked"].items())
     rows = {name: row for row, name in enumerate(audited.ids)}
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
@@ -46,6 +47,7 @@ def audit_page(audited: Audited, findings: Sequence[Finding], title: str) -> str
         _summary(findings),
         *(_section(audited, finding, rows) for finding in findings),
         f"<h2>Nothing found</h2><p>{escape(', '.join(CHECKS[name] for name in clean)) or 'No check was clean.'}</p>",
+        f"<h2>Not looked for</h2><p>{escape(missing)}.</p>" if missing else "",
         f"<h2>Not covered</h2><p class='dim'>No check here can see {escape('; '.join(NOT_COVERED))}.</p></body></html>",
     ]
     return "\n".join(parts)
@@ -69,6 +71,8 @@ def _section(audited: Audited, finding: Finding, rows: dict[str, int]) -> str:
         for a, b, alike in finding.pairs[:_PAIRS]
     ]
     singles = [_figure(audited, [rows[name]], name) for name in finding.samples[:_SAMPLES] if name in rows]
+    if finding.check == "text_in_pixels":  # the text may be a name, and a page is passed on more easily than images
+        singles = [f"<p>{escape(', '.join(finding.samples))}: not shown here.</p>"]
     return (
         f"<h2 class='{finding.severity}'>{escape(CHECKS[finding.check])}</h2><p>{escape(finding.message)}</p>"
         f"<div class='pairs'>{''.join(pairs + singles)}</div>"

@@ -10,7 +10,7 @@ from scipy.ndimage import find_objects, label
 
 _LETTERS = 5
 _MIN_HEIGHT, _MAX_SHARE = 6, 0.08
-_MIN_SIDE = 96
+MIN_SIDE = 96
 _LEVELS = (0.9, 0.7, 0.5)  # small print is thinner than a pixel, and so fainter than it was meant to be
 
 
@@ -21,7 +21,7 @@ def shows_text(image: NDArray[np.generic]) -> bool:
         image: (C, H, W); images of fewer than 96 pixels a side hold no legible text.
     """
     grey = np.asarray(image, dtype=np.float64).max(axis=0)
-    if min(grey.shape) < _MIN_SIDE:
+    if min(grey.shape) < MIN_SIDE:
         return False
     low, high = float(grey.min()), float(grey.max())
     if high <= low:

@@ -1,4 +1,4 @@
-"""The twelve 2-D sets of MedMNIST v2 (Yang et al., Sci Data 10:41, 2023), read without its package."""
+"""The twelve 2-D and six 3-D sets of MedMNIST v2 (Yang et al., Sci Data 10:41, 2023), read without its package."""
 
 import hashlib
 import zipfile
@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,10 @@ from vesalius.config.errors import InputError
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.download import download
 from vesalius.data.sources.medmnist_sets import DOWNLOAD_URL, SETS, SIZES
+from vesalius.data.sources.medmnist_volume_sets import VOLUME_SETS, VOLUME_SIZES
 from vesalius.data.sources.npz import NpzImages
+
+Unit = Literal["slice", "volume"]
 
 SPLITS = ("train", "val", "test")
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError)
@@ -24,20 +27,24 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueErr
 class MedMNIST(Source):
     """One of the sets, with its official split.
 
-    The files do not say which patient an image is of, so every image is a group of its own: intervals take images as
-    independent, which they are not in the sets cut from CT volumes (`organ*mnist`), tissue slides (`pathmnist`,
-    `tissuemnist`) or repeated chest films (`chestmnist`). Some sets also share images between their splits.
+    The files do not say which patient an image or volume is of, so each is a group of its own (slices of a volume share
+    theirs): intervals take them as independent, which they are not in the sets cut from CT (`organ*mnist`,
+    `organmnist3d`, `fracturemnist3d`), in tissue slides (`pathmnist`, `tissuemnist`), repeated chest films
+    (`chestmnist`), or glands of the same patient (`adrenalmnist3d`). Some sets also share images between their splits.
 
     Args:
-        name: such as `breastmnist`.
+        name: such as `breastmnist` or `adrenalmnist3d`.
         root: folder of the `.npz` files; None means `~/.medmnist`, where the `medmnist` package keeps them.
-        size: height and width of the images, in pixels: 28, 64, 128 or 224.
+        size: sides of the images, in pixels: 28, 64, 128 or 224; of the volumes: 28 or 64.
         download: fetch the file if it is not there.
         verify: refuse a file that is not the official one (by MD5; about two seconds a gigabyte).
         base_url: where to fetch from.
+        unit: what a sample of a 3-D set is: each `volume` a series of its slices (so by default), or each `slice` an
+            image. The 2-D sets have no such choice.
+        axis: of the volume, across which it is cut into slices: 0, 1 or 2.
 
     Raises:
-        InputError: if there is no such set or size.
+        InputError: if there is no such set, size, unit or axis.
     """
 
     def __init__(
@@ -48,16 +55,30 @@ class MedMNIST(Source):
         download: bool = False,
         verify: bool = True,
         base_url: str = DOWNLOAD_URL,
+        unit: Unit | None = None,
+        axis: int = 0,
     ) -> None:
+        volumes = name in VOLUME_SETS
+        sizes = VOLUME_SIZES if volumes else SIZES
         problems = []
-        if name not in SETS:
-            problems.append(f"`data.source.name={name}` is no 2-D MedMNIST set: take one of {', '.join(SETS)}.")
-        if size not in SIZES:
-            problems.append(f"`data.source.size={size}` is no MedMNIST size: take one of {', '.join(map(str, SIZES))}.")
+        if not volumes and name not in SETS:
+            known = ", ".join([*SETS, *VOLUME_SETS])
+            problems.append(f"`data.source.name={name}` is no MedMNIST set: take one of {known}.")
+        if size not in sizes:
+            kind = "size of a 3-D MedMNIST set" if volumes else "MedMNIST size"
+            problems.append(f"`data.source.size={size}` is no {kind}: take one of {', '.join(map(str, sizes))}.")
+        if unit is not None and unit not in get_args(Unit):
+            problems.append(f"`data.source.unit={unit}` must be one of {', '.join(get_args(Unit))}, or null.")
+        elif unit is not None and name in SETS:
+            problems.append(f"`data.source.unit={unit}`: {name} has single images; leave it null.")
+        if axis not in (0, 1, 2):
+            problems.append(f"`data.source.axis={axis}` must be 0, 1 or 2.")
         if problems:
             raise InputError(problems)
-        self.name, self.size = name, size
-        self.facts = SETS[name]
+        self.name, self.size, self.axis = name, size, axis
+        self.unit: Unit | None = (unit or "volume") if volumes else None
+        self.series = self.unit == "volume"
+        self.facts = VOLUME_SETS[name] if volumes else SETS[name]
         self.task, self.classes = self.facts.task, self.facts.classes
         file = f"{name}.npz" if size == 28 else f"{name}_{size}.npz"
         self.path = (Path(root) if root is not None else Path.home() / ".medmnist").expanduser() / file
@@ -66,7 +87,7 @@ class MedMNIST(Source):
         self._images: dict[str, NpzImages] = {}
 
     def samples(self) -> pd.DataFrame:
-        """The table; `sample_id` is the split and the number in it, as `train/000012`."""
+        """The table; `sample_id` is the split and the number in it, as `train/000012`; a slice's `train/000012_z07`."""
         self._require_file()
         tables = []
         for split in SPLITS:
@@ -78,12 +99,20 @@ class MedMNIST(Source):
             else:
                 columns["target"] = labels[:, 0]
             tables.append(pd.DataFrame(columns))
-        return pd.concat(tables, ignore_index=True)
+        table = pd.concat(tables, ignore_index=True)
+        return self._slices(table) if self.unit == "slice" else table
+
+    def _slices(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A row for each slice of each volume."""
+        several = table.loc[table.index.repeat(self.size)].reset_index(drop=True)
+        places = several.index % self.size
+        names = [f"{name}_z{place:02d}" for name, place in zip(several["sample_id"], places, strict=True)]
+        return several.assign(sample_id=names, _place=places)
 
     def load(self, row: Mapping[str, Any]) -> np.ndarray:
-        """One image as (1, H, W) or (3, H, W), uint8."""
+        """One image as (1, H, W) or (3, H, W), or one volume as (T, 1, H, W); uint8."""
         self._require_file()
-        split, _, number = str(row["sample_id"]).partition("/")
+        split, _, number = str(row["sample_id"]).partition("_")[0].partition("/")
         try:
             image = self._images[split][int(number)]
         except _DAMAGE as error:
@@ -91,12 +120,19 @@ class MedMNIST(Source):
                 f"{row['sample_id']}: {self.path.name} cannot be read ({error}): it is damaged; delete it and set "
                 "`data.source.download=true`."
             ) from error
+        if self.unit == "volume":
+            return np.ascontiguousarray(np.moveaxis(image, self.axis, 0)[:, None])
+        if self.unit == "slice":
+            return np.ascontiguousarray(np.moveaxis(image, self.axis, 0)[int(row["_place"]), None])
         return image[None] if image.ndim == 2 else np.ascontiguousarray(image.transpose(2, 0, 1))
 
     def fingerprint(self) -> str:
-        """The MD5 of the file, which fixes every pixel and label."""
+        """The MD5 of the file, which fixes every pixel and label, and for volumes how they are cut."""
         self._require_file()
-        return self._md5
+        if self.unit is None:
+            return self._md5
+        told = (self._md5, self.unit, self.axis)
+        return hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
 
     @cached_property
     def _md5(self) -> str:
@@ -124,7 +160,8 @@ class MedMNIST(Source):
             images = {split: NpzImages(self.path, f"{split}_images") for split in SPLITS}
         except _DAMAGE as error:
             raise self._damaged(error) from error
-        shape = (self.size, self.size) if self.facts.channels == 1 else (self.size, self.size, 3)
+        shape: tuple[int, ...] = (self.size,) * (2 if self.unit is None else 3)
+        shape = shape if self.facts.channels == 1 else (*shape, 3)
         wrong = [
             f"{self.path}: `{split}_images` has shape {array.shape} and type {array.dtype}, not (n, "
             f"{', '.join(map(str, shape))}) and uint8: it is not `{self.name}` at {self.size} pixels."
