@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from dicom_maker import write_cohort
 
+from dicom_maker import write_cohort
 from vesalius.config.compose import conf_dir
 
 ROOT = Path(__file__).parents[1]

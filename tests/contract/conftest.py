@@ -26,6 +26,11 @@ def medmnist_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         arrays[f"{split}_images"] = (noise + 60 * labels[:, None, None]).astype(np.uint8)
         arrays[f"{split}_labels"] = labels[:, None].astype(np.uint8)
     np.savez_compressed(root / "breastmnist.npz", **arrays)
+    volumes = {}
+    for split in ("train", "val", "test"):
+        volumes[f"{split}_images"] = 255 * random.integers(0, 2, (16, 28, 28, 28), dtype=np.uint8)
+        volumes[f"{split}_labels"] = (np.arange(16) % 2).astype(np.uint8)[:, None]
+    np.savez_compressed(root / "adrenalmnist3d.npz", **volumes)
     return root
 
 
@@ -82,9 +87,9 @@ def series_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _write_fmri(root: Path, random: np.random.Generator) -> None:
     """As `haxby2001`: one 4-D file, a mask, a table of blocks; 6 runs of 121 volumes, two classes."""
     root.mkdir()
-    volumes = random.integers(0, 1000, (6, 5, 2, 6 * 121)).astype(np.int16)
+    volumes = random.integers(0, 1000, (6, 5, 1, 6 * 121)).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(volumes, np.eye(4)), root / "bold.nii.gz")
-    nibabel.save(nibabel.Nifti1Image(np.ones((6, 5, 2), np.uint8), np.eye(4)), root / "mask.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.ones((6, 5, 1), np.uint8), np.eye(4)), root / "mask.nii.gz")
     rows = ["chunk\tlabel\tt_first\tt_last"]
     for run in range(6):
         for block in range(4):
@@ -127,6 +132,7 @@ def data_overrides(
         ],
         "video": [f"data.source.root={series_root / 'clips'}"],
         "frame_folder": [f"data.source.root={series_root / 'frames'}"],
+        "adrenal": [f"data.source.root={medmnist_root}", "data.source.verify=false"],
         "haxby": [f"data.source.root={series_root / 'fmri'}"],
         "perfusion": ["data.source.patients=48"],
     }

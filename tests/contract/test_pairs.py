@@ -14,25 +14,32 @@ from vesalius.runs.checkpoints import load_checkpoint, restore_model
 from vesalius.runs.folder import RunFolder
 from vesalius.runs.privacy import without_paths
 
-# One entry a model family: overrides that make it train for two epochs in seconds, with everything random on.
+# One entry a model family: the data, and overrides that train two epochs in seconds with everything random on.
 PAIRS = {
-    "cnn": [
-        "data=medmnist",
-        "data/augment=standard",
-        "data.sampling=balanced",
-        "data.batch_size=16",
-        "model.net.dropout=0.3",
-        "callbacks=ema",
-        "trainer=cpu",
-        "trainer.max_epochs=2",
-        "logger=none",
-    ]
+    "cnn": (
+        "medmnist",
+        ["data/augment=standard", "data.sampling=balanced", "data.batch_size=16", "model.net.dropout=0.3"],
+    ),
+    "lstm": (
+        "perfusion",
+        [
+            "data/augment=standard",
+            "data.sampling=balanced",
+            "data.batch_size=12",
+            "data.frames=8",
+            "model=lstm",
+            "model.net.layers=2",
+            "model.net.dropout=0.3",
+        ],
+    ),
 }
+COMMON = ["callbacks=ema", "trainer=cpu", "trainer.max_epochs=2", "logger=none"]
 
 
 @pytest.fixture(params=sorted(PAIRS))
 def overrides(request, data_overrides):
-    return [*PAIRS[request.param], *data_overrides["medmnist"]]
+    data, chosen = PAIRS[request.param]
+    return [f"data={data}", *data_overrides[data], *chosen, *COMMON]
 
 
 def weights(folder, name="last"):
@@ -86,7 +93,8 @@ def test_a_checkpoint_is_plain_and_rebuilds_its_model(overrides, run_training):
         assert checkpoint["config"] == without_paths(folder.config)
         assert str(folder.path) not in json.dumps(checkpoint["callbacks"], default=str)
     model, facts = restore_model(checkpoint), Facts.from_dict(checkpoint["facts"])
-    image = torch.zeros(2, facts.channels, *facts.image_size, dtype=torch.uint8)
+    frames = [] if facts.sequence_length is None else [3]
+    image = torch.zeros(2, *frames, facts.channels, *facts.image_size, dtype=torch.uint8)
     assert model(image).shape == (2, facts.num_classes)
 
 
@@ -110,17 +118,19 @@ def test_the_run_folder_holds_what_the_design_promises(overrides, run_training):
 def test_a_run_that_is_refused_leaves_no_folder(overrides, run_training, tmp_path):
     with pytest.raises(InputError, match="weight_decy"):
         run_training([*overrides, "+model.optimizer.weight_decy=1"], "refused")
-    with pytest.raises(InputError, match=r"breastmnist|no such"):
-        run_training([*overrides, "data.source.root=nowhere"], "no_data")
+    wrong = "data.source.patients=1" if "data=perfusion" in overrides else "data.source.root=nowhere"
+    with pytest.raises(InputError, match=r"patients|breastmnist"):
+        run_training([*overrides, wrong], "no_data")
     assert not (tmp_path / "refused").exists()
     assert not (tmp_path / "no_data").exists()
 
 
-def test_numbers_are_those_of_scikit_learn_and_medmnist(overrides, run_training):
+def test_numbers_are_those_of_scikit_learn_and_medmnist(data_overrides, run_training):
     from medmnist.evaluator import getACC, getAUC
     from sklearn import metrics as oracle
 
-    folder = run_training(overrides)
+    data, chosen = PAIRS["cnn"]
+    folder = run_training([f"data={data}", *data_overrides[data], *chosen, *COMMON])
     table, metrics = pd.read_csv(folder.predictions / "test.csv"), folder.metrics["test"]
     target, chances = table["target"].to_numpy(), table.filter(like="prob/").to_numpy()
     predicted = chances.argmax(1)

@@ -25,9 +25,20 @@ EXPERIMENT_DATA = {
     "medmnist_official": "medmnist",
     "medmnist_fast": "medmnist",
     "blood_cells": "image_folder",
+    "perfusion_lstm": "perfusion",
+    "perfusion_gru": "perfusion",
+    "perfusion_peak": "perfusion",
+    "article_lstm": "perfusion",
+    "haxby_runs": "haxby",
+    "adrenal_slices": "adrenal",
 }
 # Models for data that are series; all others are for single images.
 SERIES_MODEL = {"video": "lstm", "frame_folder": "rnn", "haxby": "lstm", "perfusion": "gru"}
+# What an experiment needs to run on the small data.
+SMALLER = {
+    "blood_cells": ["data.source.index_file_column=file"],
+    "haxby_runs": ["data.folds=6", "model.net.encoder.image_size=[5,6]"],
+}
 SMALL = [
     "trainer=debug",
     "trainer.fast_dev_run=1",
@@ -67,16 +78,18 @@ def _chosen(group: str, option: str) -> list[str]:
     if group == "model":
         return [f"model={option}", *(["model.net.architecture=resnet18"] if option == "torchvision" else [])]
     if group == "model/encoder":
-        architecture = ["model.net.encoder.architecture=resnet18"] if option == "torchvision" else []
-        return ["model=lstm", f"model/encoder={option}", *architecture]
+        needed = {"torchvision": "architecture=resnet18", "flat": "image_size=[32,32]"}
+        completed = [f"model.net.encoder.{needed[option]}"] if option in needed else []
+        return ["model=lstm", f"model/encoder={option}", *completed]
     if group == "datamodule":  # a model names its own
         return {"sequence": ["model=lstm"]}.get(option, [])
     return [f"{group}={option}"]
 
 
 def _without_download(overrides: list[str]) -> list[str]:
-    config = load_config("train", overrides)
-    return [*overrides, "model.net.weights=null"] if config["model"]["net"].get("weights") else overrides
+    net = load_config("train", overrides)["model"]["net"]
+    named = {"model.net": net, "model.net.encoder": net.get("encoder", {})}
+    return [*overrides, *(f"{key}.weights=null" for key, node in named.items() if node.get("weights"))]
 
 
 @pytest.mark.parametrize("option", MODELS)
@@ -94,7 +107,5 @@ def test_each_data_option_trains_a_step(option, data_overrides, run_training):
 @pytest.mark.parametrize("option", EXPERIMENTS)
 def test_each_experiment_trains_a_step(option, data_overrides, run_training):
     data = EXPERIMENT_DATA[option]
-    overrides = [*SMALL, f"experiment={option}", *data_overrides[data]]
-    if option == "blood_cells":
-        overrides += ["data.source.index_file_column=file"]
+    overrides = [*SMALL, f"experiment={option}", *data_overrides[data], *SMALLER.get(option, [])]
     run_training(_without_download(overrides))

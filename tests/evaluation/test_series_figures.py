@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 
 from vesalius.evaluation.regression_figures import scatter_figure
-from vesalius.evaluation.series_figures import FRAMES_SHOWN, evidence_figure, filmstrip_figure
+from vesalius.evaluation.series_figures import (
+    FRAMES_SHOWN,
+    evidence_figure,
+    filmstrip_figure,
+    trajectory_figure,
+)
 
 
 def metric(value):
@@ -48,3 +53,12 @@ def test_a_scatter_has_a_panel_for_each_quantity():
     assert len(figure.axes) == 3
     assert any(text.startswith("peak") and ".700" in text for text in texts(figure))
     np.testing.assert_allclose(figure.axes[1].collections[0].get_offsets()[:, 0], table["target/slope"])
+
+
+def test_trajectories_stop_at_the_last_real_frame():
+    states = np.random.default_rng(2).normal(size=(6, 9, 5))
+    states[:3, 4:] = 1e6  # padding, which must not be seen
+    figure = trajectory_figure(states, [4, 4, 4, 9, 9, 9], [0, 0, 0, 1, 1, 1], ["short", "long"])
+    lines = [line for line in figure.axes[0].lines if line.get_label() in ("short", "long")]
+    assert [len(line.get_xdata()) for line in lines] == [4, 9]
+    assert np.abs(figure.axes[0].get_xlim()).max() < 100

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.evaluation.canvas import ACCENT, FAINT, INK, WRONG, canvas, displayable
+from vesalius.evaluation.canvas import ACCENT, COLOURS, FAINT, INK, WRONG, canvas, displayable
 from vesalius.evaluation.tables import format_metric
 
 if TYPE_CHECKING:
@@ -83,6 +83,40 @@ def evidence_figure(evidence: Mapping[str, Metrics], metric: str) -> Figure:
         axes.set_title(title, loc="left")
         axes.set_xlabel(unit)
         axes.set_ylabel(metric)
+    return figure
+
+
+def trajectory_figure(
+    states: NDArray[Any], lengths: Sequence[int], labels: Sequence[int], classes: Sequence[str]
+) -> Figure:
+    """Where a network's state wanders, on the two main axes of all states: thin lines for series, thick their mean.
+
+    Args:
+        states: (N, T, F), states after each frame.
+        lengths: N numbers of real frames.
+        labels: N class indices.
+        classes: names of the classes.
+    """
+    from sklearn.decomposition import PCA
+
+    real = np.arange(states.shape[1]) < np.asarray(lengths)[:, None]
+    plane = PCA(2, random_state=0).fit(states[real]).transform(states.reshape(-1, states.shape[2]))
+    plane = np.where(real[:, :, None], plane.reshape(*states.shape[:2], 2), np.nan)
+    figure, (axes,) = canvas(6.4, 4.8)
+    for label, name in enumerate(classes):
+        mine = plane[np.asarray(labels) == label]
+        if not len(mine):
+            continue
+        colour = COLOURS[label % len(COLOURS)]
+        for path in mine[:40]:
+            axes.plot(path[:, 0], path[:, 1], color=colour, alpha=0.15, linewidth=0.8)
+        known = ~np.isnan(mine[:, :, 0]).all(axis=0)
+        mean = np.nanmean(mine[:, known], axis=0)
+        axes.plot(mean[:, 0], mean[:, 1], color=colour, linewidth=2.2, marker="o", markersize=3, label=name)
+        axes.annotate("", mean[-1], mean[-2] if len(mean) > 1 else mean[-1], arrowprops={"arrowstyle": "->"})
+    axes.set(xlabel="first axis of the state", ylabel="second axis")
+    axes.set_title("States over time, by class", loc="left")
+    axes.legend(frameon=False, fontsize=8.5)
     return figure
 
 

@@ -7,7 +7,7 @@ from vesalius.models.nets.base import Net
 
 
 class FlatNet(Net):
-    """A linear map of all pixels, for images that are aligned to each other, where the place of a pixel means something.
+    """A linear map of all pixels, for images that are aligned to each other, so that a pixel's place means something.
 
     Functional MRI of one brain and images in atlas space are such; convolutions with pooling would forget the place.
 
