@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import yaml
 
 from vesalius.config.build import build, build_named
+from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.config.targets import check_config
 from vesalius.data.audit.audit import gate, quick_audit, to_json
@@ -22,7 +23,7 @@ from vesalius.data.datamodule import ImageDataModule
 from vesalius.data.splits import write_split
 from vesalius.evaluation.tables import make_console, print_metrics
 from vesalius.evaluation.thresholds import check_rule
-from vesalius.models.classifier import CNNClassifier
+from vesalius.models.module import TrainedModule
 from vesalius.runs.checkpoints import Passport, load_checkpoint, restore_model
 from vesalius.runs.evidence import temporal_evidence
 from vesalius.runs.folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
@@ -80,7 +81,8 @@ def _train(folder: RunFolder) -> None:
     data.setup()
     if rank() == 0 and not rehearsal:
         _look_over(folder, Audited(data.table, data.store, data.source))
-    model: CNNClassifier = build(config["model"], "model", facts=data.facts)
+    model: TrainedModule = build(config["model"], "model", facts=data.facts)
+    _check_monitor(config["monitor"], model)
     origin = provenance(
         overrides=yaml.safe_load((folder.path / OVERRIDES).read_text()),
         fingerprint=data.source.fingerprint(),
@@ -120,13 +122,32 @@ def _look_over(folder: RunFolder, audited: Audited) -> None:
         raise RunFailed(f"audit.fail_on: {names} found something: see audit.json in {folder.path}.")
 
 
-def _start_from(model: CNNClassifier, initial: dict[str, Any] | None) -> None:
+def _check_monitor(monitor: dict[str, str], model: TrainedModule) -> None:
+    """Only with the data at hand is it known which metrics there will be.
+
+    Raises:
+        InputError: for a metric of another task, or a mode that would keep the worst checkpoint.
+    """
+    name, known = monitor["name"], getattr(model, "logged", None)
+    if known is None:  # a user's own module
+        return
+    if name not in known:
+        raise InputError(f"monitor.name={name}: there is no such metric of this task.{did_you_mean(name, known)}")
+    falls = name.endswith(("loss", "mae", "rmse"))
+    better, mode = ("lower", "min") if falls else ("higher", "max")
+    if monitor["mode"] != mode:
+        raise InputError(
+            f"monitor.mode={monitor['mode']}: {name} is better the {better} it is: set monitor.mode={mode}."
+        )
+
+
+def _start_from(model: TrainedModule, initial: dict[str, Any] | None) -> None:
     """Weights of a fresh run: the net's own pretrained ones, then those of another run's checkpoint."""
     model.load_pretrained()
     if initial is not None:
         skipped = model.load_initial(initial["state_dict"])
         if skipped:
-            make_console(stderr=True).print(f"init_from: left out, as the shapes differ: {', '.join(skipped)}")
+            make_console(stderr=True).print(f"init_from: these weights stay as they were: {', '.join(skipped)}")
 
 
 def _finish(folder: RunFolder, data: ImageDataModule, loggers: dict[str, Any]) -> None:

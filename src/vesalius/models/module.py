@@ -27,6 +27,10 @@ Batch = dict[str, Tensor]
 class EpochMetrics(Protocol):
     """Metrics of an epoch, fed in validation steps."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What `compute` gives."""
+
     def compute(self) -> dict[str, Tensor]:
         """The values by name, and a clean slate for the next epoch."""
 
@@ -70,6 +74,11 @@ class TrainedModule(pl.LightningModule):
         self._loss_sum = torch.zeros(())
         self._loss_samples = 0
         self._lr = 0.0
+
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """Every metric that this module logs, which depends on the task."""
+        return ("train/loss", "val/loss", *(f"val/{name}" for name in self.val_metrics.names))
 
     def batch_loss(self, batch: Batch) -> Tensor:
         """The mean loss over the samples of a training batch."""

@@ -3,6 +3,8 @@
 Final numbers are recomputed from the predictions table, with intervals (`vesalius.evaluation.regression`).
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -24,6 +26,7 @@ class ValidationErrors(torch.nn.Module):
         facts: number of quantities, their means and standard deviations in training.
     """
 
+    names: ClassVar[tuple[str, ...]] = NAMES
     mean: Tensor
     std: Tensor
 

@@ -3,6 +3,8 @@
 Final numbers are recomputed from the predictions table, with intervals (`vesalius.evaluation`).
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
@@ -34,6 +36,8 @@ class ValidationMetrics(torch.nn.Module):
     Args:
         facts: task and number of classes.
     """
+
+    names: ClassVar[tuple[str, ...]] = NAMES
 
     def __init__(self, facts: Facts) -> None:
         super().__init__()
