@@ -12,17 +12,16 @@ from vesalius.config.compose import conf_dir
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-COMMANDS = [
-    line
+BLOCKS = [
+    commands
     for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith("vesalius ")
+    if (commands := [line for line in block.splitlines() if line.startswith("vesalius ")])
 ]
 SMALL = ["trainer=cpu", "trainer.max_epochs=1", "logger=none", "data.steps_per_epoch=2", "data.batch_size=8"]
 
 
 def test_there_are_commands_and_the_two_that_come_first():
-    assert len(COMMANDS) >= 6
+    assert sum(map(len, BLOCKS)) >= 10
     assert README.index("make demo") < README.index("make test") < README.index("![")
 
 
@@ -57,17 +56,19 @@ def places(tmp_path_factory):
     return root
 
 
-def test_each_command_runs(vesalius, places):
-    finished = None
-    for line in COMMANDS:
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_each_command_runs(number, vesalius, places):
+    """`RUN` is the newest run of its block."""
+    for line in BLOCKS[number]:
         words = shlex.split(line)[1:]
         if any("RUN" in word for word in words):
-            finished = max(places.glob("runs/*/*/metrics.json"), key=lambda path: path.stat().st_mtime).parent
-        words = [word.replace("=RUN", f"={finished}") for word in words]
+            run = max(places.glob("runs/*/*/metrics.json"), key=lambda path: path.stat().st_mtime).parent
+            words = [word.replace("=RUN", f"={run}") for word in words]
         words += ["data.source.verify=false"] if any("=MEDMNIST" in word for word in words) else []
-        small = SMALL if words[0] == "train" and not any("resume=" in word for word in words) else []
-        if any("resume=" in word for word in words):
-            (finished / "state.json").write_text('{"state": "interrupted", "attempt": 1}')
+        resumed = any("resume=" in word for word in words)
+        small = SMALL if words[0] == "train" and not resumed else []
+        if resumed:
+            (run / "state.json").write_text('{"state": "interrupted", "attempt": 1}')
         done = vesalius(*words, *small, cwd=places)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     shutil.rmtree(places / "runs")
