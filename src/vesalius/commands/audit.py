@@ -13,7 +13,7 @@ from rich.text import Text
 from vesalius.config.build import build
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.config.targets import check_config
-from vesalius.data.audit.audit import NOT_COVERED, full_audit, gate, to_json
+from vesalius.data.audit.audit import NOT_COVERED, look_over
 from vesalius.data.audit.datamodule import AuditData
 from vesalius.data.audit.findings import Finding, check_names
 from vesalius.data.audit.page import audit_page
@@ -28,33 +28,30 @@ def audit(path: Path) -> None:
     """Print what was found, and write it as JSON and as a page."""
     folder = RunFolder(path)
     try:
-        findings = _audit(folder)
+        refused = _audit(folder)
     except InputError:
         folder.discard()
         raise
-    refused = gate(findings, folder.config["audit"]["fail_on"])
     if refused:
-        raise RunFailed(
-            f"audit.fail_on: {', '.join(dict.fromkeys(finding.check for finding in refused))} found something."
-        )
+        raise RunFailed(refused)
 
 
-def _audit(folder: RunFolder) -> list[Finding]:
+def _audit(folder: RunFolder) -> list[str]:
+    """What `audit.fail_on` does not let pass."""
     config = folder.config
     check_names(config["audit"]["fail_on"], "audit.fail_on")
     check_config(config)
     data: AuditData = build(config["data"], "data")
     data.setup()
     audited = data.audited
-    findings = full_audit(audited)
-    told = to_json(audited, findings, full=True)
+    findings, told, refused = look_over(audited, config["audit"]["fail_on"], full=True)
     write_json(folder.path / "audit.json", told)
     title = f"Audit: {folder.path.parent.name.removeprefix('audit_')}"
     write_atomically(folder.path / "audit.html", audit_page(audited, findings, title))
     console = make_console()
     _print(told, findings, console)
     console.print(f"Page: {folder.path / 'audit.html'}", soft_wrap=True, highlight=False, markup=False)
-    return findings
+    return refused
 
 
 def _print(told: Mapping[str, Any], findings: list[Finding], console: Console) -> None:

@@ -17,7 +17,7 @@ from vesalius.runs.checkpoints import load_checkpoint, restore_model
 from vesalius.runs.folder import METRICS, SPLIT, RunFolder, write_json
 from vesalius.runs.inference import inference_device, predict
 from vesalius.runs.process import enter
-from vesalius.runs.results import draw, judge, judge_baselines, judge_unrepeated, save_figures
+from vesalius.runs.results import draw, judge, judge_baselines, judge_unrepeated, save_figures, write_skipped
 
 logger = logging.getLogger("vesalius")
 
@@ -47,6 +47,8 @@ def _evaluate(folder: RunFolder) -> None:
         raise InputError(
             "data: these are the very images that the run was trained on: leave out data=... to judge its test split."
         )
+    if not elsewhere:
+        data.keep_split(run.path / SPLIT)
     data.setup("test" if elsewhere else None)
     _check_fit(data, facts)
     if elsewhere:
@@ -63,6 +65,7 @@ def _evaluate(folder: RunFolder) -> None:
         if elsewhere:
             raise InputError("drop_duplicates=true compares with the run's own training images: leave out data=...")
         metrics["evidence"] = judge_unrepeated(predictions["test"], data, facts, metrics)
+    write_skipped(data, folder.path)
     folder.predictions.mkdir()
     predictions["test"].to_csv(folder.predictions / "test.csv", index=False)
     write_json(folder.path / METRICS, metrics)

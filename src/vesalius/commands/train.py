@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytorch_lightning as pl
 import yaml
 
@@ -16,7 +15,7 @@ from vesalius.config.build import build, build_named
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.config.targets import check_config
-from vesalius.data.audit.audit import gate, quick_audit, to_json
+from vesalius.data.audit.audit import look_over
 from vesalius.data.audit.checks import Audited
 from vesalius.data.audit.findings import check_names
 from vesalius.data.datamodule import ImageDataModule
@@ -30,9 +29,10 @@ from vesalius.runs.folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolde
 from vesalius.runs.generators import Generators
 from vesalius.runs.history import EpochProgress, History
 from vesalius.runs.inference import inference_device, predict
+from vesalius.runs.privacy import private_paths
 from vesalius.runs.process import enter, log_to, rank
 from vesalius.runs.provenance import provenance
-from vesalius.runs.results import draw, judge, judge_baselines, judge_unrepeated, save_figures
+from vesalius.runs.results import draw, judge, judge_baselines, judge_unrepeated, save_figures, write_skipped
 
 logger = logging.getLogger("vesalius")
 
@@ -56,7 +56,7 @@ def train(path: Path) -> None:
 
 def _train(folder: RunFolder) -> None:
     config = folder.config
-    log_to(folder.path / "logs" / f"rank{rank()}.log")
+    log_to(folder.path / "logs" / f"rank{rank()}.log", private_paths(config))
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     rehearsal = bool(config["trainer"].get("fast_dev_run"))
     loggers = build_named(config["logger"], "logger") if rank() == 0 and not rehearsal else {}
@@ -78,6 +78,8 @@ def _train(folder: RunFolder) -> None:
     data: ImageDataModule = build(config["data"], "data")
     check_rule(config["evaluation"]["decision"], data.source.task)
     check_names(config["audit"]["fail_on"], "audit.fail_on")
+    if (folder.path / SPLIT).exists():  # a run that is resumed goes on with its own patients
+        data.keep_split(folder.path / SPLIT)
     data.setup()
     if rank() == 0 and not rehearsal:
         _look_over(folder, Audited(data.table, data.store, data.source))
@@ -95,9 +97,7 @@ def _train(folder: RunFolder) -> None:
     if rank() == 0:
         write_json(folder.path / PROVENANCE, origin)
         write_split(data.split, folder.path / SPLIT)
-        if data.store.skipped:
-            skipped = pd.DataFrame(data.store.skipped, columns=["sample_id", "reason"])
-            skipped.to_csv(folder.path / "skipped.csv", index=False)
+        write_skipped(data, folder.path)
         for tracker in loggers.values():
             tracker.begin(folder.path, config, config["name"])
     trainer.fit(model, datamodule=data, ckpt_path=None if last is None else str(last))
@@ -106,20 +106,18 @@ def _train(folder: RunFolder) -> None:
 
 
 def _look_over(folder: RunFolder, audited: Audited) -> None:
-    """The quick part of an audit; what it finds is said before time is spent on training.
+    """The quick part of an audit and the checks of `audit.fail_on`, said before time is spent on training.
 
     Raises:
-        RunFailed: where a check found something that must find nothing.
+        RunFailed: where a check found something that must find nothing, or could not be made.
     """
-    findings = quick_audit(audited)
-    write_json(folder.path / "audit.json", to_json(audited, findings))
+    findings, told, refused = look_over(audited, folder.config["audit"]["fail_on"])
+    write_json(folder.path / "audit.json", told)
     for finding in findings:
         level = logging.INFO if finding.severity == "note" else logging.WARNING
         logger.log(level, "audit: %s: %s", finding.check, finding.message)
-    refused = gate(findings, folder.config["audit"]["fail_on"])
     if refused:
-        names = ", ".join(dict.fromkeys(finding.check for finding in refused))
-        raise RunFailed(f"audit.fail_on: {names} found something: see audit.json in {folder.path}.")
+        raise RunFailed([*refused, f"{folder.path / 'audit.json'} has the details."])
 
 
 def _check_monitor(monitor: dict[str, str], model: TrainedModule) -> None:
@@ -164,6 +162,7 @@ def _finish(folder: RunFolder, data: ImageDataModule, loggers: dict[str, Any]) -
     if config["evaluation"]["baselines"]:
         metrics["baselines"] = judge_baselines(data, predictions["test"], data.facts, config["seed"])
     metrics["evidence"] = {}
+    write_json(folder.path / METRICS, metrics)  # nothing that follows may cost the run its numbers
     if config["audit"]["drop_duplicates"]:
         metrics["evidence"] |= judge_unrepeated(predictions["test"], data, data.facts, metrics)
     if config["evaluation"]["evidence"] and data.source.series:

@@ -6,7 +6,7 @@ Runs before data or GPU is touched and reports everything that is wrong in one m
 import importlib
 import inspect
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vesalius.config.diagnose import did_you_mean
@@ -153,6 +153,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, option) for option in get_args(hint))
     if hint is type(None):
         return value is None
+    if origin in (list, Sequence):
+        inner = get_args(hint)[:1]
+        return isinstance(value, list) and all(_fits(entry, option) for entry in value for option in inner)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
@@ -170,6 +173,8 @@ def _describe(hint: Any) -> str:
         return " or ".join(_describe(option) for option in get_args(hint))
     if hint is type(None):
         return "null"
+    if origin in (list, Sequence):
+        return f"a list, such as [{', '.join(_describe(option) for option in get_args(hint)[:1])}]"
     words = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
     return words.get(hint, str(hint))
 

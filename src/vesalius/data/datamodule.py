@@ -21,7 +21,7 @@ from vesalius.data.augment import Augment
 from vesalius.data.samples import check_samples, target_columns
 from vesalius.data.sampling import EpochSampler, balanced_weights
 from vesalius.data.sources.base import Source
-from vesalius.data.splits import assign_splits, in_use, read_split, train_subset
+from vesalius.data.splits import UNUSED, assign_splits, in_use, read_split, train_subset
 from vesalius.data.store import Store
 
 logger = logging.getLogger("vesalius")
@@ -120,6 +120,7 @@ class ImageDataModule(pl.LightningDataModule):
             "cache_dir": Path(cache_dir or os.environ.get("VESALIUS_CACHE", "~/.cache/vesalius")).expanduser(),
             "memory_limit": int(memory_limit_gb * 2**30),
         }
+        self._kept_split: Path | None = None
         self.dataset: Dataset[Batch] | None = None
         self.view: Callable[[Batch], Batch] | None = None
 
@@ -151,6 +152,13 @@ class ImageDataModule(pl.LightningDataModule):
         if stage != "test":
             self.facts = self._facts()
 
+    def keep_split(self, path: Path) -> None:
+        """Take the split that a run wrote, as it is, instead of making it anew: its test patients stay unseen.
+
+        Called before `setup`, which then refuses data with other samples or patients than the run began with.
+        """
+        self._kept_split = path
+
     def split_table(self, stage: str | None = None) -> pd.DataFrame:
         """The source's samples, each with its split, before anything is decoded."""
         task = self.source.task
@@ -158,6 +166,8 @@ class ImageDataModule(pl.LightningDataModule):
         self.check_listing(table)
         if self.shuffle_labels:
             table = shuffled_labels(table, self.seed)
+        if self._kept_split is not None:
+            return _kept(self._kept_split, table)
         if self.split_file is not None:
             table = read_split(Path(self.split_file), table)
         if stage == "test":
@@ -166,6 +176,8 @@ class ImageDataModule(pl.LightningDataModule):
         table = assign_splits(
             table, fractions=self.fractions, seed=self.seed, task=task, fold=self.fold, folds=self.folds
         )
+        if self.split_file is not None and (table["split"] == UNUSED).any():
+            return table  # the file tells the very subset
         return train_subset(table, self.train_fraction, seed=self.seed, task=task)
 
     def check_listing(self, table: pd.DataFrame) -> None:
@@ -255,6 +267,22 @@ class ImageDataModule(pl.LightningDataModule):
     def linear_inputs(self, rows: Tensor) -> dict[str, NDArray[Any]]:
         """What cheap models are given: `pixels` as (N, C, H, W), and any further arms as (N, D)."""
         return {"pixels": self.store[rows].numpy()}
+
+
+def _kept(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the split of a run.
+
+    Raises:
+        InputError: where the data are no longer those of the run.
+    """
+    try:
+        return read_split(path, table)
+    except InputError as error:
+        cure = (
+            "the data are not those that the run began with: bring these back (and the file of identities, "
+            "VESALIUS_IDENTITIES, if patients have other pseudonyms now), or start a new run."
+        )
+        raise InputError([*error.problems, cure]) from error
 
 
 def shuffled_labels(table: pd.DataFrame, seed: int) -> pd.DataFrame:

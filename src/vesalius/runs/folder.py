@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from vesalius.config.errors import InputError
-from vesalius.runs.privacy import text_without_paths
+from vesalius.runs.privacy import private_paths, text_without_paths
 
 CONFIG, STATE, METRICS, SPLIT, HISTORY = (
     "config.yaml",
@@ -143,7 +143,9 @@ class RunFolder:
             ending, reason = "interrupted", str(interruption)
             raise
         except BaseException as error:
-            reason = text_without_paths(f"{type(error).__name__}: {error}")
+            # Bad input is named on the console alone: the message may say which patient or file it is about.
+            said = "the input was refused" if isinstance(error, InputError) else str(error)
+            reason = text_without_paths(f"{type(error).__name__}: {said}", private_paths(self.config))
             raise
         finally:
             state |= {"ended": _timestamp(time.time()), "seconds": round(time.time() - started, 3)}

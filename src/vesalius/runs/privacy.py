@@ -55,18 +55,43 @@ def overrides_without_paths(overrides: Sequence[str]) -> list[str]:
     return result
 
 
-def text_without_paths(text: str) -> str:
-    """A message or traceback with `<path>` for absolute paths; of Python files the name remains."""
+def private_paths(config: Any) -> list[str]:
+    """Every absolute path that a frozen config names, longest first."""
+    if isinstance(config, Mapping):
+        config = list(config.values())
+    if isinstance(config, list | tuple):
+        return sorted({path for value in config for path in private_paths(value)}, key=len, reverse=True)
+    return [config] if isinstance(config, str) and len(config) > 1 and _ABSOLUTE.match(config) else []
+
+
+def text_without_paths(text: str, known: Sequence[str] = ()) -> str:
+    """A message or traceback with `<path>` for absolute paths; of Python files the name remains.
+
+    Args:
+        text: one or several lines.
+        known: paths that may hold spaces: they are hidden together with what lies below them.
+    """
+    for path in known:
+        text = re.sub(re.escape(path) + r"""[^'",;:\n]*""", "<path>", text)
     text = _QUOTED.sub(lambda match: match[1] + _hidden(match[0][1:-1]) + match[1], text)
     return _BARE.sub(lambda match: _hidden(match[0]), text)
 
 
 class PathlessFormatter(logging.Formatter):
-    """Writes log records, their tracebacks included, as `text_without_paths` has them."""
+    """Writes log records, their tracebacks included, as `text_without_paths` has them.
+
+    Args:
+        form: as of `logging.Formatter`.
+        known: paths that may hold spaces.
+    """
+
+    def __init__(self, form: str, known: Sequence[str] = ()) -> None:
+        super().__init__(form)
+        self.known = list(known)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line or lines of one record."""
-        return text_without_paths(super().format(record))
+        return text_without_paths(super().format(record), self.known)
 
 
 def _shortened(value: str, keys: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -61,11 +61,16 @@ def enter(work: Callable[[Path], None], arguments: list[str]) -> int:
     return 0
 
 
-def log_to(path: Path) -> None:
-    """Send log records and warnings of this process to a file of its own."""
+def log_to(path: Path, private: Sequence[str] = ()) -> None:
+    """Send log records and warnings of this process to a file of its own.
+
+    Args:
+        path: of the file.
+        private: paths that must not stand in it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(PathlessFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(PathlessFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s", private))
     logging.getLogger().addHandler(handler)
     if rank() == 0:
         console = logging.StreamHandler()

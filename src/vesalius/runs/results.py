@@ -88,6 +88,13 @@ def judge_baselines(data: ImageDataModule, test: pd.DataFrame, facts: Facts, see
     return judged
 
 
+def write_skipped(data: ImageDataModule, folder: Path) -> None:
+    """`skipped.csv`: what was left out, and why; no file where nothing was."""
+    left_out = [*data.source.left_out, *data.store.skipped]
+    if left_out:
+        pd.DataFrame(left_out, columns=["sample_id", "reason"]).to_csv(folder / "skipped.csv", index=False)
+
+
 def judge_unrepeated(test: pd.DataFrame, data: ImageDataModule, facts: Facts, metrics: Metrics) -> Metrics:
     """The test metrics without images that equal, or nearly equal, one of training or validation."""
     repeated = repeated_in_test(Audited(data.table, data.store, data.source))

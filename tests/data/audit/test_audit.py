@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from vesalius.data.audit import checks, duplicates, files
-from vesalius.data.audit.audit import NOT_COVERED, QUICK, full_audit, gate, quick_audit, repeated_in_test, to_json
+from vesalius.data.audit.audit import NOT_COVERED, QUICK, full_audit, look_over, quick_audit, repeated_in_test, to_json
 from vesalius.data.audit.checks import Audited
 from vesalius.data.audit.datamodule import AuditData
 from vesalius.data.audit.findings import CHECKS, check_names
@@ -335,8 +335,10 @@ def test_the_page_shows_the_pairs_and_what_is_not_covered(audited, phantom):
     assert set(full["not_checked"]) == {"telling_files", "unusual_shape", "identifying_tags", "text_in_pixels"}
     assert {*full["checked"], *full["not_checked"]} == set(CHECKS)
     assert "no file for each sample" in page
-    assert gate(findings, ["exact_duplicates"])
-    assert not gate(findings, ["text_in_pixels"])
+    assert look_over(seen, ["exact_duplicates"])[2] == ["audit.fail_on: exact_duplicates found something."]
+    assert not look_over(seen, ["unreadable"])[2]
+    (refused,) = look_over(seen, ["identifying_tags"])[2]
+    assert "identifying_tags was not made" in refused
 
 
 def test_images_with_text_are_named_on_the_page_and_not_shown(audited):

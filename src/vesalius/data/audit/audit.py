@@ -79,9 +79,31 @@ def repeated_in_test(audited: Audited) -> set[str]:
     return {audited.ids[row] for row in rows if audited.split[row] == "test"}
 
 
-def gate(findings: Sequence[Finding], fail_on: Sequence[str]) -> list[Finding]:
-    """Findings of the checks that must not find anything."""
-    return [finding for finding in findings if finding.check in fail_on]
+def look_over(
+    audited: Audited, fail_on: Sequence[str], *, full: bool = False
+) -> tuple[list[Finding], dict[str, Any], list[str]]:
+    """Audit, and say what stands in the way.
+
+    Args:
+        audited: what to look at.
+        fail_on: checks that must not find anything; they run even where they are not part of the quick audit.
+        full: every check, whatever `fail_on` names.
+
+    Returns:
+        The findings, the content of `audit.json`, and a sentence for each check of `fail_on` that found something, or
+        that could not be made.
+    """
+    full = full or not set(fail_on) <= set(_quick(audited))
+    findings = full_audit(audited) if full else quick_audit(audited)
+    told = to_json(audited, findings, full=full)
+    found = dict.fromkeys(finding.check for finding in findings if finding.check in fail_on)
+    refused = [f"audit.fail_on: {name} found something." for name in found]
+    missing = {name: reason for name, reason in told["not_checked"].items() if name in fail_on and name not in found}
+    return findings, told, refused + [f"audit.fail_on: {name} was not made: {why}." for name, why in missing.items()]
+
+
+def _quick(audited: Audited) -> list[str]:
+    return [name for name in CHECKS if name in QUICK or (name == "near_duplicates" and _few(audited))]
 
 
 def to_json(audited: Audited, findings: Sequence[Finding], *, full: bool = False) -> dict[str, Any]:
@@ -92,8 +114,7 @@ def to_json(audited: Audited, findings: Sequence[Finding], *, full: bool = False
         findings: of `full_audit` or of `quick_audit`.
         full: which of the two.
     """
-    quick = [name for name in CHECKS if name in QUICK or (name == "near_duplicates" and _few(audited))]
-    wanted = list(CHECKS) if full else quick
+    wanted = list(CHECKS) if full else _quick(audited)
     reasons = files.unchecked(audited, wanted)
     return {
         "schema": SCHEMA,

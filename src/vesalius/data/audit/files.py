@@ -245,7 +245,7 @@ def text_in_pixels(audited: Audited) -> Iterator[Finding]:
 
 def unreadable(audited: Audited) -> Iterator[Finding]:
     """Samples that could not be decoded."""
-    skipped = audited.store.skipped
+    skipped = [*audited.source.left_out, *audited.store.skipped]
     if skipped:
         kinds = Counter(re.sub(r"^\S+ ", "", reason)[:60] for _, reason in skipped)
         yield Finding(

@@ -1,7 +1,7 @@
 """The contract between wherever images come from and everything that uses them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ class Source(ABC):
         classes: names of the classes; a target is an index into them (`multilabel` has a 0/1 column for each). For
             `regression` they name the quantities.
         series: whether `load` gives image series; their lengths may differ.
+        left_out: files that were left out before there were samples, once `samples` was called: pseudonym and reason.
     """
 
     task: Task
     classes: tuple[str, ...]
     series: bool = False
+    left_out: Sequence[tuple[str, str]] = ()
 
     @abstractmethod
     def samples(self) -> pd.DataFrame:
