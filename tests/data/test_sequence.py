@@ -1,5 +1,7 @@
 """The datamodule of image series, and the frames that it deals out."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -231,15 +233,49 @@ def test_single_images_and_series_each_have_their_own_family(tmp_path):
 
 @pytest.mark.parametrize(
     ("times", "said"),
-    [(lambda n: list(range(n + 1)), "another number of times"), (lambda n: [1.0] * n, "do not rise")],
+    [
+        (lambda n: list(range(n + 1)), "another number of times"),
+        (lambda n: [1.0] * n, "do not rise"),
+        (lambda n: [*range(n - 1), np.inf], "no finite numbers"),
+        (lambda n: [np.nan, *range(1, n)], "no finite numbers"),
+        (lambda n: [k * 1e39 for k in range(n)], "32-bit floats"),
+        (lambda n: [0.0, *(1e9 + k for k in range(1, n))], "32-bit floats"),
+    ],
 )
 def test_times_that_cannot_be_are_refused(make, times, said):
     class Wrong(Counted):
         def samples(self):
             return super().samples().assign(_times=[times(int(length)) for length in LENGTHS])
 
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=said) as caught:
         make(Wrong())
+    assert len(caught.value.problems) == 1  # each series is told of once
+    assert "series have" in str(caught.value)
+
+
+def test_what_is_wrong_with_times_is_said_of_each_series_at_once(make):
+    class Wrong(Counted):
+        def samples(self):
+            table = super().samples()
+            table.at[1, "_times"] = [np.inf] * len(table["_times"][1])
+            table.at[2, "_times"] = [3.0] * len(table["_times"][2])
+            table.at[3, "_times"] = [0.0, *(1e9 + k for k in range(len(table["_times"][3]) - 1))]
+            return table
+
+    with pytest.raises(InputError) as caught:
+        make(Wrong())
+    named = [re.search(r"^1 series have times that .*: (\d);", problem)[1] for problem in caught.value.problems]
+    assert named == ["1", "2", "3"]
+
+
+def test_times_may_count_from_any_moment(make):
+    class Late(Counted):
+        def samples(self):
+            table = super().samples()
+            table["_times"] = [[1.7e9 + moment for moment in times] for times in table["_times"]]
+            return table
+
+    check(next(iter(make(Late()).loader("test"))))
 
 
 def test_where_some_series_have_no_times_frames_are_counted_in_all(make, caplog):

@@ -258,3 +258,36 @@ def test_building_takes_the_memory_of_a_few_series(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
     in_flight = 2 * min(store_build._MAX_WORKERS, os.cpu_count() or 1) + 4
     assert float(done.stdout) < 2 * 1.6 * in_flight + 20
+
+
+def test_what_was_skipped_is_looked_at_again_when_nothing_may_be_skipped(tmp_path):
+    """A decoder may have been installed in between; the files, and so the key, are the same."""
+    import numpy as np
+    import pandas as pd
+    import pytest
+
+    from vesalius.config.errors import InputError
+    from vesalius.data.sources.base import Source
+    from vesalius.data.store import Store
+
+    class Needy(Source):
+        task, classes = "binary", ("a", "b")
+        able = False
+
+        def samples(self):
+            return pd.DataFrame({"sample_id": ["s0", "s1"], "group_id": ["g0", "g1"]})
+
+        def load(self, row):
+            if row["sample_id"] == "s1" and not self.able:
+                raise InputError("s1 needs a decoder.")
+            return np.zeros((1, 2, 2), np.uint8)
+
+        def fingerprint(self):
+            return "needy"
+
+    source = Needy()
+    assert len(Store.open(source, source.samples(), cache_dir=tmp_path, on_bad_file="skip").skipped) == 1
+    with pytest.raises(InputError, match="needs a decoder"):
+        Store.open(source, source.samples(), cache_dir=tmp_path)
+    source.able = True
+    assert len(Store.open(source, source.samples(), cache_dir=tmp_path)) == 2

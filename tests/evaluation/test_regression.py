@@ -3,10 +3,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats as student
 from sklearn import metrics as oracle
 
 from vesalius.config.errors import InputError
-from vesalius.evaluation.regression import ORDER, regression_metrics
+from vesalius.evaluation.regression import ORDER, paired_error_difference, regression_metrics
 
 NAMES = ["peak", "slope"]
 
@@ -106,6 +107,87 @@ def test_a_broken_table_is_refused_with_all_reasons():
         compute(broken)
     for words in ("1 rows have no finite number in pred/peak", "'s0' appears twice", "have no group_id"):
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("errors", [[1.0, 1.0], [1.0, -1.0], [2.0, 2.0, -2.0]])
+def test_errors_that_do_not_vary_between_patients_have_no_interval(errors):
+    names = [f"p{k}" for k in range(len(errors))]
+    table = pd.DataFrame({"sample_id": names, "group_id": names, "target/peak": np.arange(len(errors)) ** 2.0})
+    table["pred/peak"] = table["target/peak"] + errors
+    found = compute(table, ["peak"], [0.0])
+    for name in ("mae", "rmse", "mae/peak"):
+        assert (found[name]["value"], found[name]["ci95"], found[name]["method"]) == (None, None, "none")
+        assert "same in all resamples" in found[name]["reason"]
+    if len(errors) == 2:
+        assert found["r2"]["value"] is None
+        assert "2 patients only" in found["r2"]["reason"]
+
+
+def test_r2_needs_three_patients():
+    table = make_table(patients=3, per=1, names=["peak"])
+    assert compute(table, ["peak"], [1e4])["r2"]["ci95"] is not None
+    two = compute(table.iloc[:2], ["peak"], [1e4])
+    assert two["r2"]["value"] is None
+    assert two["mae"]["ci95"] is not None
+
+
+def pair(patients=30, per=4):
+    """A model's table, and one with errors twice as large; both find the same samples hard."""
+    model = make_table(patients, per, seed=3)
+    other = model.copy()
+    for name in NAMES:
+        other[f"pred/{name}"] = model[f"target/{name}"] + 2 * (model[f"pred/{name}"] - model[f"target/{name}"])
+    return model, other
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+def test_a_paired_difference_is_that_of_a_bootstrap_written_out(metric):
+    model, other = pair()
+    function = {"mae": oracle.mean_absolute_error, "rmse": oracle.root_mean_squared_error}[metric]
+
+    def error(table):
+        return function(*(table[[f"{kind}/{name}" for name in NAMES]].to_numpy() for kind in ("target", "pred")))
+
+    rows = model.groupby("group_id").indices
+    random, names, drawn = np.random.default_rng(11), list(rows), []
+    for _ in range(1500):
+        chosen = np.concatenate([rows[name] for name in random.choice(names, len(names))])
+        drawn.append(error(model.iloc[chosen]) - error(other.iloc[chosen]))
+    found = paired_error_difference(model, other.sample(frac=1, random_state=0), names=NAMES, metric=metric)
+    assert found["value"] == pytest.approx(error(model) - error(other))
+    assert found["value"] < 0  # the model errs less
+    sizes = np.array([len(each) for each in rows.values()])
+    patients = sizes.sum() ** 2 / (sizes**2).sum()
+    half = student.t.ppf(0.975, patients - 1) * np.std(drawn, ddof=1) * np.sqrt(patients / (patients - 1))
+    low, high = found["ci95"]
+    assert (high - low) / 2 == pytest.approx(half, rel=0.08)
+    assert (low + high) / 2 == pytest.approx(found["value"])
+    assert (found["n"], found["groups"], found["no_skill"]) == (len(model), len(rows), 0.0)
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_paired_difference_is_narrower_than_two_intervals_and_turns_its_sign():
+    model, other = pair()
+    there, back = (paired_error_difference(a, b, names=NAMES) for a, b in ((model, other), (other, model)))
+    assert back["value"] == -there["value"]
+    assert np.ptp(there["ci95"]) < np.ptp(compute(model)["mae"]["ci95"]) + np.ptp(compute(other)["mae"]["ci95"])
+    same = paired_error_difference(model, model, names=NAMES)
+    assert (same["value"], same["ci95"]) == (0.0, [0.0, 0.0])
+
+
+def test_a_paired_difference_that_cannot_be_says_why():
+    model, other = pair()
+    alone = paired_error_difference(model.assign(group_id="p"), other.assign(group_id="p"), names=NAMES)
+    assert alone["value"] is None
+    assert "one patient" in alone["reason"]
+    shifted = [model.assign(**{f"pred/{n}": model[f"target/{n}"] + error for n in NAMES}) for error in (0.5, 1.0)]
+    constant = paired_error_difference(*shifted, names=NAMES)
+    assert (constant["value"], constant["ci95"]) == (None, None)
+    assert "same in all resamples" in constant["reason"]
+    with pytest.raises(InputError, match="differ in samples"):
+        paired_error_difference(model, other.iloc[1:], names=NAMES)
+    with pytest.raises(InputError, match="second predictions: no column pred/slope"):
+        paired_error_difference(model, other.drop(columns="pred/slope"), names=NAMES)
 
 
 @pytest.mark.proof

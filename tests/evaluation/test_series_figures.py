@@ -1,8 +1,13 @@
 """Figures of series and of evidence: drawn without an error, and they show what was asked for."""
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from vesalius.evaluation.regression_figures import scatter_figure
 from vesalius.evaluation.series_figures import (
@@ -62,3 +67,40 @@ def test_trajectories_stop_at_the_last_real_frame():
     lines = [line for line in figure.axes[0].lines if line.get_label() in ("short", "long")]
     assert [len(line.get_xdata()) for line in lines] == [4, 9]
     assert np.abs(figure.axes[0].get_xlim()).max() < 100
+
+
+def test_what_takes_nothing_from_a_series_is_not_among_the_arms():
+    figure = evidence_figure({"model": metric(0.9), "without_duplicates": metric(0.8)}, "auroc")
+    assert "model" in texts(figure)
+    assert "without duplicates" not in texts(figure)
+
+
+@pytest.mark.parametrize("task", ["binary", "multilabel", "regression"])
+def test_the_notebook_draws_growing_certainty_of_every_task(task, monkeypatch):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    notebook = json.loads((Path(__file__).parents[2] / "notebooks" / "image_series.ipynb").read_text())
+    (cell,) = [source for each in notebook["cells"] if "predict_steps" in (source := "".join(each["source"]))]
+    steps = torch.rand(5, 4, 2, generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([4, 4, 2, 3, 1])
+    target = {
+        "binary": torch.tensor([0, 1, 1, 0, 1]),
+        "multilabel": torch.tensor([[1.0, 0], [1, 1], [0, 0], [0, 1], [0, 0]]),
+        "regression": torch.full((5, 2), 2.0),
+    }[task]
+    names = {
+        "torch": torch,
+        "model": SimpleNamespace(predict_steps=lambda batch: steps),
+        "batch": {"target": target, "mask": torch.arange(4) < lengths[:, None]},
+        "facts": SimpleNamespace(task=task, classes=("a", "b"), single_label=task == "binary"),
+    }
+    exec(cell, names)
+    lines = [line.get_ydata() for line in names["axes"].lines]
+    assert len(lines) == 2
+    third = {  # after the third frame, which series 0, 1 and 3 have
+        "binary": [steps[[0, 3], 2, 0].mean(), steps[[1], 2, 1].mean()],
+        "multilabel": [steps[[0, 1], 2, 0].mean(), steps[[1, 3], 2, 1].mean()],
+        "regression": list(2 - steps[[0, 1, 3], 2].mean(0)),
+    }[task]
+    np.testing.assert_allclose([line[2] for line in lines], third, rtol=1e-6)

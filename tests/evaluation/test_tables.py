@@ -93,3 +93,20 @@ def test_many_baselines_and_evidence_are_rows() -> None:
     assert ".600 [.550,.650]" in line
     assert ".300 [.250,.350]" in line
     assert max(map(len, lines)) <= 100
+
+
+def test_evidence_of_some_classes_says_of_which() -> None:
+    evidence = {"without_duplicates": {"auroc": entry(0.8)}, "model": {"auroc": entry(0.9)}}
+    evidence["single_frame"] = {"auroc": entry(0.6, note="judged on the frame at 25 % of each series")}
+    lines = printed({**METRICS, "evidence": evidence, "evidence_classes": ["plateau", "[bold]washout"]}).splitlines()
+    (title,) = [number for number, line in enumerate(lines) if "only samples of plateau, [bold]washout" in line]
+    rows = {name: number for number, line in enumerate(lines) for name in evidence if line.startswith(f"{name} ")}
+    assert rows["without_duplicates"] < title < rows["model"] < rows["single_frame"]  # the first counts all classes
+    assert "single_frame: judged on the frame at 25 % of each series." in lines
+    for classes in (None, []):
+        assert "only samples of" not in printed({**METRICS, "evidence": evidence, "evidence_classes": classes})
+
+
+def test_differences_of_errors_are_shown_beside_the_errors() -> None:
+    evidence = {"time_shuffled": {"mae": entry(0.6), "mae_difference": entry(-0.3)}}
+    assert "-.300 [-.350,-.250]" in printed({"test": {"mae": entry(0.2)}, "evidence": evidence})

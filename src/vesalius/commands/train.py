@@ -5,6 +5,7 @@ Single runs, sweep jobs, resumed runs and every DDP rank enter here and nowhere 
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from vesalius.evaluation.tables import make_console, print_metrics
 from vesalius.evaluation.thresholds import check_rule
 from vesalius.models.module import TrainedModule
 from vesalius.runs.checkpoints import Passport, load_checkpoint, restore_model
-from vesalius.runs.evidence import temporal_evidence
+from vesalius.runs.evidence import check_evidence, temporal_evidence
 from vesalius.runs.folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
 from vesalius.runs.generators import Generators
 from vesalius.runs.history import EpochProgress, History
@@ -74,9 +75,10 @@ def _train(folder: RunFolder) -> None:
         logger=list(loggers.values()),
         default_root_dir=str(folder.path),
     )
-    initial = None if config["init_from"] is None else load_checkpoint(RunFolder(config["init_from"]).best)
+    initial = _initial(config)
     data: ImageDataModule = build(config["data"], "data")
     check_rule(config["evaluation"]["decision"], data.source.task)
+    check_evidence(config["evaluation"], data.source)
     check_names(config["audit"]["fail_on"], "audit.fail_on")
     if (folder.path / SPLIT).exists():  # a run that is resumed goes on with its own patients
         data.keep_split(folder.path / SPLIT)
@@ -139,6 +141,11 @@ def _check_monitor(monitor: dict[str, str], model: TrainedModule) -> None:
         )
 
 
+def _initial(config: dict[str, Any]) -> dict[str, Any] | None:
+    """The checkpoint that a run begins with, if it names another run."""
+    return None if config["init_from"] is None else load_checkpoint(RunFolder(config["init_from"]).best)
+
+
 def _start_from(model: TrainedModule, initial: dict[str, Any] | None) -> None:
     """Weights of a fresh run: the net's own pretrained ones, then those of another run's checkpoint."""
     model.load_pretrained()
@@ -166,7 +173,18 @@ def _finish(folder: RunFolder, data: ImageDataModule, loggers: dict[str, Any]) -
     if config["audit"]["drop_duplicates"]:
         metrics["evidence"] |= judge_unrepeated(predictions["test"], data, data.facts, metrics)
     if config["evaluation"]["evidence"] and data.source.series:
-        metrics["evidence"] |= temporal_evidence(model, data, data.facts, config, folder.path, device)
+        chosen = config["evaluation"]["evidence_classes"]
+        metrics |= {"evidence_classes": chosen} if chosen else {}
+        metrics["evidence"] |= temporal_evidence(
+            model,
+            data,
+            data.facts,
+            config,
+            folder.path,
+            device,
+            start=partial(_start_from, initial=_initial(config)),
+            decision=metrics.get("decision", {}).get("threshold", "argmax"),
+        )
     write_json(folder.path / METRICS, metrics)
     figures = draw(metrics, predictions["test"], data, data.facts, folder.path)
     save_figures(figures, folder.figures)

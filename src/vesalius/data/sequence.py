@@ -197,7 +197,8 @@ def frame_times(table: pd.DataFrame, store: Store) -> tuple[Tensor, bool]:
         slices of a volume) or only some have, the frame's number; and whether they are seconds.
 
     Raises:
-        InputError: for times that do not belong to the frames, or do not rise.
+        InputError: for times that do not belong to the frames, are no finite numbers, or do not rise, be it only once
+            they are 32-bit floats.
     """
     numbers = torch.cat([torch.arange(length) for length in store.lengths.tolist()]).to(torch.float32)
     given = [_times(value) for value in table["_times"]] if "_times" in table else [np.empty(0)] * len(table)
@@ -210,25 +211,52 @@ def frame_times(table: pd.DataFrame, store: Store) -> tuple[Tensor, bool]:
         return numbers, False
     names, lengths = table["sample_id"].tolist(), store.lengths.tolist()
     wrong = [name for name, times, length in zip(names, given, lengths, strict=True) if len(times) != length]
-    unordered = [name for name, times in zip(names, given, strict=True) if not (np.diff(times) > 0).all()]
+    endless = [name for name, times in zip(names, given, strict=True) if not np.isfinite(times).all()]
+    unordered = [
+        name
+        for name, times in zip(names, given, strict=True)
+        if np.isfinite(times).all() and not (np.diff(times) > 0).all()
+    ]
+    seconds = [_since_first(times) for times in given]
+    told = set(endless) | set(unordered)
+    blurred = [
+        name
+        for name, times in zip(names, seconds, strict=True)
+        if name not in told and not (np.isfinite(times).all() and (np.diff(times) > 0).all())
+    ]
     problems = []
     if wrong:
         problems.append(
             f"{len(wrong)} series have another number of times than of frames: {listed(wrong)}; correct the source."
+        )
+    if endless:
+        problems.append(
+            f"{len(endless)} series have times that are no finite numbers: {listed(endless)}; correct the times, or "
+            "give none."
         )
     if unordered:
         problems.append(
             f"{len(unordered)} series have times that do not rise from frame to frame: {listed(unordered)}; correct "
             "the times, or put the frames in order."
         )
+    if blurred:
+        problems.append(
+            f"{len(blurred)} series have times that 32-bit floats, which hold seven digits, cannot tell apart or "
+            f"cannot hold: {listed(blurred)}; give them in seconds, and correct frames that are far too close or late."
+        )
     if problems:
         raise InputError(problems)
-    seconds = np.concatenate([times - times[0] for times in given])
-    return torch.from_numpy(seconds.astype(np.float32)), True
+    return torch.from_numpy(np.concatenate(seconds)), True
 
 
 def _times(value: object) -> NDArray[np.float64]:
     return np.asarray(value, dtype=np.float64) if isinstance(value, list | tuple | np.ndarray) else np.empty(0)
+
+
+def _since_first(times: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
+        since: NDArray[np.float32] = (times - times[0]).astype(np.float32)
+    return since
 
 
 def _median_gap(store: Store, time: Tensor, rows: Tensor) -> float:

@@ -17,7 +17,6 @@ from vesalius.config.errors import InputError
 from vesalius.data.images import FITS, Fit
 from vesalius.data.sources.base import Source
 from vesalius.data.store_build import IMAGES_FILE, META_FILE, STORE_VERSION, Decoding, build
-from vesalius.data.store_faults import refuse
 
 _ATTEMPTS = 3
 
@@ -104,7 +103,9 @@ class Store:
                 build(source, table, decoding, path, on_bad_file=on_bad_file, progress=progress)
                 continue
             if meta["skipped"] and on_bad_file == "error":
-                raise refuse(source, table, [(name, reason) for name, reason in meta["skipped"]])
+                # Looked at anew: the reason may be gone, as a missing decoder is once it was installed.
+                shutil.rmtree(path, ignore_errors=True)
+                continue
             left_out = {name for name, _ in meta["skipped"]}
             kept = table[[name not in left_out for name in ids]].reset_index(drop=True)
             size = int(np.prod(meta["shape"])) * np.dtype(meta["dtype"]).itemsize
@@ -205,6 +206,8 @@ def _key(source: Source, decoding: Decoding, ids: Sequence[str]) -> str:
 
 def _read_meta(path: Path) -> dict[str, Any] | None:
     """What a finished folder says of itself; None if there is none, or its file has the wrong length."""
+    if not path.exists():
+        return None  # what another process publishes from now on is whole, and must not be removed
     try:
         meta: dict[str, Any] = json.loads((path / META_FILE).read_text(encoding="utf-8"))
         length = int(np.prod(meta["shape"])) * np.dtype(meta["dtype"]).itemsize

@@ -1,7 +1,7 @@
 """Final numbers of a regression, computed from its predictions table alone."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ from vesalius.evaluation.statistics import per_group
 Metric = dict[str, Any]
 
 ORDER = ("mae", "rmse", "r2")
+
+_NO_SPREAD = "the error is the same in all resamples of the patients: no interval over patients"
+_FEW = {"mae": 2, "rmse": 2, "r2": 3}  # patients: a resample of two that draws one twice has nothing to explain
 
 
 def regression_metrics(
@@ -48,15 +51,14 @@ def regression_metrics(
     Returns:
         By name, in the order to show them, plain numbers ready for JSON: `value`, `ci95` (low, high), `n` (samples),
         `groups` (their patients), `method` (of the interval), `no_skill`. A metric that cannot be computed, or has no
-        interval, has value and interval None and a `reason`.
+        interval, has value and interval None and a `reason`: with one patient, `r2` with two, and where all resamples
+        of the patients come to the same error.
 
     Raises:
         InputError: for a table that lacks columns, rows or numbers.
     """
     check_table(predictions, names)
-    truth = predictions[[f"target/{name}" for name in names]].to_numpy(dtype=np.float64)
-    predicted = predictions[[f"pred/{name}" for name in names]].to_numpy(dtype=np.float64)
-    groups = np.unique(predictions["group_id"].astype(str).to_numpy(dtype=object), return_inverse=True)[1]
+    truth, predicted, groups = _arrays(predictions, names)
     count = int(groups.max()) + 1
     constant = np.tile(np.asarray(no_skill, dtype=np.float64), (len(truth), 1))
     once = np.ones((1, count))
@@ -72,14 +74,72 @@ def regression_metrics(
             metric["no_skill"] = None if still else _of(floor, kind, column)[0]
             if still:
                 metric["reason"] = f"all samples have the same {', '.join(still)}: nothing to explain"
-            elif count < 2:
-                metric["reason"] = "one patient only: no interval over patients"
+            elif count < _FEW[kind]:
+                metric["reason"] = f"{_patients(count)}: no interval over patients"
             else:
-                metric["value"] = _of(values, kind, column)[0]
-                metric["ci95"] = _interval(kind, metric["value"], _of(replicates, kind, column), degrees)
-                metric["method"] = "cluster bootstrap"
+                value = _of(values, kind, column)[0]
+                interval = _interval(kind, value, _of(replicates, kind, column), degrees)
+                if interval is None:
+                    metric["reason"] = _NO_SPREAD
+                else:
+                    metric |= {"value": value, "ci95": interval, "method": "cluster bootstrap"}
             metrics[kind if column is None else f"{kind}/{names[column]}"] = metric
     return metrics
+
+
+def paired_error_difference(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    *,
+    names: Sequence[str],
+    metric: Literal["mae", "rmse"] = "mae",
+    seed: int = 0,
+) -> Metric:
+    """Error of the first minus error of the second, with an interval over patients: below 0 the first errs less.
+
+    Both are judged on the same drawn patients, so that what makes a case hard for both cancels out. Cluster bootstrap,
+    t interval.
+
+    Args:
+        first: predictions table, such as the model's.
+        second: predictions table of the same samples in any order, such as a baseline's.
+        names: the quantities; the difference is that of the mean over them.
+        metric: in the units of the target.
+        seed: of the bootstrap.
+
+    Returns:
+        As the entries of `regression_metrics`, with no-skill 0: no difference.
+
+    Raises:
+        InputError: for tables that lack something, or are of different samples, patients or truths.
+    """
+    check_table(first, names, "first predictions")
+    check_table(second, names, "second predictions")
+    first, second = (table.sort_values("sample_id", ignore_index=True) for table in (first, second))
+    shared = ["sample_id", "group_id", *(f"target/{name}" for name in names)]
+    if len(first) != len(second) or (first[shared].astype(str) != second[shared].astype(str)).any(axis=None):
+        raise InputError(
+            "The two predictions tables differ in samples, patients or truth; compare models on one split."
+        )
+    truth, predicted, groups = _arrays(first, names)
+    other = _arrays(second, names)[1]
+    count = int(groups.max()) + 1
+
+    def under(weights: Floats) -> Floats:
+        errors = (_errors(truth, each, groups, weights)[metric].mean(axis=1) for each in (predicted, other))
+        return np.asarray(next(errors) - next(errors))
+
+    difference: Metric = {"value": None, "ci95": None, "n": len(first), "groups": count, "method": "none"}
+    difference["no_skill"] = 0.0
+    if count < 2:
+        return difference | {"reason": f"{_patients(count)}: no interval over patients"}
+    value = float(under(np.ones((1, count)))[0])
+    degrees = effective_groups(np.ones(len(groups), dtype=np.bool_), groups) - 1
+    error = bootstrap_error(under(bootstrap_weights(count, truth.size, seed)), degrees)
+    if error == 0 and value != 0:
+        return difference | {"reason": _NO_SPREAD}
+    half = t_quantile(degrees) * error
+    return difference | {"value": value, "ci95": [value - half, value + half], "method": "paired cluster bootstrap"}
 
 
 def check_table(table: pd.DataFrame, names: Sequence[str], name: str = "predictions") -> None:
@@ -109,6 +169,17 @@ def check_table(table: pd.DataFrame, names: Sequence[str], name: str = "predicti
         raise InputError(problems)
 
 
+def _arrays(table: pd.DataFrame, names: Sequence[str]) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """(N, K) truth and predictions, and the number of each row's patient."""
+    truth, predicted = (table[[f"{kind}/{name}" for name in names]].to_numpy(np.float64) for kind in ("target", "pred"))
+    groups = np.unique(table["group_id"].astype(str).to_numpy(dtype=object), return_inverse=True)[1]
+    return truth, predicted, groups.astype(np.int64)
+
+
+def _patients(count: int) -> str:
+    return "one patient only" if count == 1 else f"{count} patients only"
+
+
 def _errors(truth: Floats, predicted: Floats, groups: NDArray[np.int64], weights: Floats) -> dict[str, Floats]:
     """Each error (R, K) with patients counted as often as each of R rows of `weights` (R, G) says; NaN: undefined.
 
@@ -135,13 +206,16 @@ def _of(errors: dict[str, Floats], kind: str, column: int | None) -> list[float]
     return plain
 
 
-def _interval(kind: str, value: float, replicates: list[float], degrees: float) -> list[float]:
-    """Symmetric on the log scale of what is positive."""
+def _interval(kind: str, value: float, replicates: list[float], degrees: float) -> list[float] | None:
+    """Symmetric on the log scale of what is positive; None where errors do not vary, which says nothing of the next."""
     error, spread = (1 - value, 1 - np.array(replicates)) if kind == "r2" else (value, np.array(replicates))
     if error <= 0:  # not one sample was off
         return [value, value]
     with np.errstate(divide="ignore"):
-        factor = float(np.exp(t_quantile(degrees) * bootstrap_error(np.log(spread), degrees)))
+        deviation = bootstrap_error(np.log(spread), degrees)
+    if deviation == 0:
+        return None
+    factor = float(np.exp(t_quantile(degrees) * deviation))
     low, high = error / factor, error * factor
     return [1 - high, 1 - low] if kind == "r2" else [low, high]
 

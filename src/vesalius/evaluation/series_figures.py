@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.evaluation.canvas import ACCENT, COLOURS, FAINT, INK, WRONG, canvas, displayable
-from vesalius.evaluation.tables import format_metric
+from vesalius.evaluation.tables import ALL_CLASSES, format_metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +63,7 @@ def evidence_figure(evidence: Mapping[str, Metrics], metric: str) -> Figure:
         metric: such as `auroc`.
     """
     early, dropped = _numbered(evidence, "first_frames"), _numbered(evidence, "frames_dropped")
-    single = [arm for arm in evidence if "/" not in arm]
+    single = [arm for arm in evidence if "/" not in arm and arm not in ALL_CLASSES]  # takes nothing from a series
     panels = 1 + bool(early) + bool(dropped)
     figure, all_axes = canvas(4.2 * panels, 3.6, columns=panels)
     _arms(all_axes[0], {arm: evidence[arm][metric] for arm in single if metric in evidence[arm]}, metric)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vesalius.evaluation.statistics import FAMILIES
@@ -19,7 +19,10 @@ PER_CLASS = ("recall", "precision")
 #: Baselines beyond this number are rows of a table of their own.
 BASELINE_COLUMNS = 3
 #: What that table shows of each arm, as far as there is such a metric.
-ARM_METRICS = ("auroc", "auroc_difference", "accuracy", "mae", "rmse", "r2")
+ARM_METRICS = ("auroc", "auroc_difference", "accuracy", "mae", "mae_difference", "rmse", "r2")
+
+#: Arms of the evidence that are never narrowed to some classes.
+ALL_CLASSES = ("without_duplicates",)
 
 
 def make_console(stderr: bool = False) -> Console:
@@ -55,10 +58,30 @@ def print_metrics(metrics: Mapping[str, Any], console: Console, split: str = "te
     beside = arms if len(arms) <= BASELINE_COLUMNS else {}
     console.print(_table(model, beside, [overall + others, per_class]))
     evidence: Mapping[str, Metrics] = metrics.get("evidence") or {} if split == "test" else {}
-    for title, rows in (("baselines", {} if beside else arms), ("evidence", evidence)):
-        if rows:
-            console.print(_arm_table(title, rows))
+    if arms and not beside:
+        console.print(_arm_table("baselines", arms))
+    if evidence:
+        _print_evidence(evidence, metrics.get("evidence_classes"), console)
     for line in ["Brackets: 95 % interval, which counts patients. ece and brier: lower is better.", *_reasons(model)]:
+        console.print(Text(line, style="dim"))
+
+
+def _print_evidence(evidence: Mapping[str, Metrics], classes: Sequence[str] | None, console: Console) -> None:
+    """Arms of image series count some classes alone, where the run says so; the others always count all."""
+    from rich.text import Text
+
+    whole = {arm: rows for arm, rows in evidence.items() if arm in ALL_CLASSES or not classes}
+    narrowed = {arm: rows for arm, rows in evidence.items() if arm not in whole}
+    if whole:
+        console.print(_arm_table("evidence", whole))
+    if narrowed and classes:
+        console.print(Text(f"evidence: only samples of {', '.join(classes)}", style="bold"))
+        console.print(_arm_table("evidence", narrowed))
+    notes = {
+        arm: next((str(entry["note"]) for entry in rows.values() if "note" in entry), "")
+        for arm, rows in evidence.items()
+    }
+    for line in [f"{arm}: {note}." for arm, note in notes.items() if note]:
         console.print(Text(line, style="dim"))
 
 

@@ -128,7 +128,7 @@ def test_rows_and_images_without_a_partner_are_listed_or_left_out(cohort, tmp_pa
 
 
 def test_a_patient_is_one_group_over_studies_but_not_over_issuers(tmp_path):
-    for number, (patient, issuer) in enumerate([("1", None), ("1", None), ("1", "other"), ("2", None)]):
+    for number, (patient, issuer) in enumerate([("1", "here"), ("1", "here"), ("1", "other"), ("2", None)]):
         own = {"patient": patient, "study": uid(number), "IssuerOfPatientID": issuer, "series": uid("series", number)}
         write_image(tmp_path / "files" / str(number), np.zeros((4, 4), dtype=np.uint16), **own)
     labels = _labels(tmp_path / "labels.csv", ("1", "a"), ("2", "b"))

@@ -201,5 +201,5 @@ def _grey(stored: np.ndarray, dataset: Dataset, kind: str, window: Window, numbe
 
 def _reason(error: Exception) -> str:
     """What went wrong, short and without paths."""
-    text = str(error) or type(error).__name__
+    text = re.sub(r"<?[\w.]+ object at 0x[0-9a-f]+>?", "the file", str(error)) or type(error).__name__
     return re.sub(r"(/|[A-Za-z]:\\)\S+", "...", text.replace("\n", " "))[:200].rstrip(". ")

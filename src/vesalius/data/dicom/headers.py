@@ -132,8 +132,8 @@ def _frames(dataset: Dataset, name: str) -> Iterator[Frame]:
         content = _item(groups, "FrameContentSequence")
         cardiac = _item(groups, "CardiacSynchronizationSequence")
         indices = _vector(content.get("DimensionIndexValues")) or (float(number),)
-        delay = _number(cardiac.get("NominalCardiacTriggerDelayTime") or dataset.get("TriggerTime"))
-        temporal = _number(content.get("TemporalPositionIndex") or dataset.get("TemporalPositionIdentifier"))
+        delay = _first_number(cardiac.get("NominalCardiacTriggerDelayTime"), dataset.get("TriggerTime"))
+        temporal = _first_number(content.get("TemporalPositionIndex"), dataset.get("TemporalPositionIdentifier"))
         echo = _item(groups, "MREchoSequence").get("EffectiveEchoTime") or dataset.get("EchoTime")
         plane, turn = _item(groups, "PlanePositionSequence"), _item(groups, "PlaneOrientationSequence")
         yield Frame(
@@ -155,6 +155,12 @@ def _frames(dataset: Dataset, name: str) -> Iterator[Frame]:
             order=(instance_number, *(int(value) for value in indices)),
             window=_window(dataset, number),
         )
+
+
+def _first_number(*values: object) -> float | None:
+    """The first that is a number; a delay of 0 is one."""
+    numbers = (_number(value) for value in values)
+    return next((number for number in numbers if number is not None), None)
 
 
 def _shape(dataset: Dataset) -> tuple[int, int, int, int]:
@@ -192,7 +198,9 @@ def _elapsed(dataset: Dataset, count: int) -> tuple[float, ...] | None:
 
 def _acquired(dataset: Dataset) -> float | None:
     moment = _moment(dataset.get("AcquisitionDateTime"))
-    return _clock(dataset.get("AcquisitionDate"), dataset.get("AcquisitionTime")) if moment is None else moment
+    # Without its date a series across midnight would be put in the wrong order.
+    date = dataset.get("AcquisitionDate") or dataset.get("ContentDate") or dataset.get("SeriesDate")
+    return _clock(date, dataset.get("AcquisitionTime")) if moment is None else moment
 
 
 def _clock(date: object, time: object) -> float | None:

@@ -41,6 +41,9 @@ def check_image(dataset: Dataset, name: str, *, pixels_read: bool = True) -> Non
         InputError: with the reason.
     """
     keyword = pixel_keyword(dataset)
+    cut = "Rows" not in dataset and UID(str(dataset.get("SOPClassUID", ""))).name.endswith("Image Storage")
+    if cut:
+        raise InputError(f"{name} ends before it says how large its image is: it is damaged; replace or delete it.")
     if "Rows" not in dataset or (pixels_read and keyword is None):
         raise InputError(f"{name} holds no image ({kind_of(dataset)}): take it out.")
     try:

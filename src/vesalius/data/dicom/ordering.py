@@ -170,8 +170,8 @@ _IDENTIFIER: Clock = lambda frame: frame.temporal  # noqa: E731
 _STAMPS: tuple[Clock, ...] = (
     lambda frame: frame.elapsed,
     lambda frame: frame.acquired,
-    lambda frame: frame.content,
     lambda frame: frame.trigger,
+    lambda frame: frame.content,  # last: images are often reconstructed in another order than they were taken in
 )
 _CLOCKS: tuple[Clock, ...] = (_IDENTIFIER, *_STAMPS, lambda frame: frame.order)
 

@@ -132,7 +132,17 @@ class Dicom(Source):
     def fingerprint(self) -> str:
         """Of every file that is used, and of the settings; one read of these files."""
         paths = sorted({path for frames in self._table["_frames"] for path, _ in frames})
-        settings = [DECODER_VERSION, pydicom.__version__, self._unit, self._slices, self._window, self._channels]
+        # The window of a series spans all its slices, also those that are not used.
+        windows = [repr(window) for window in self._table["_window"]]
+        settings = [
+            DECODER_VERSION,
+            pydicom.__version__,
+            self._unit,
+            self._slices,
+            self._window,
+            self._channels,
+            windows,
+        ]
         return content_digest(self.root, paths, settings, show_names=False)
 
     def _check_settings(self) -> None:
@@ -179,11 +189,22 @@ class Dicom(Source):
         labelled = joined[target_columns(joined)].notna().all(axis=1).to_numpy()
         bad = [candidate for candidate, use in zip(candidates, labelled, strict=True) if use and candidate.reason]
         self._report(index, bad)
+        self.left_out = self._named(index, bad)
         good = labelled & np.array([candidate.reason is None for candidate in candidates])
         if not good.any():
             raise InputError(f"none of the {len(candidates)} {what} can be used: see `data.source.on_bad_series`.")
         chosen = [candidate for candidate, use in zip(candidates, good, strict=True) if use]
         return self._rows(chosen, joined[good].reset_index(drop=True))
+
+    def _named(self, index: Index, bad: Sequence[Candidate]) -> list[tuple[str, str]]:
+        """What is left out: a pseudonym and the reason, which names nobody."""
+        identities = Identities.open()
+        files = [path for path, _ in index.damaged]
+        series = list({id(candidate.series): candidate for candidate in bad}.values())
+        reasons = ["the file is damaged"] * len(files) + [str(candidate.reason) for candidate in series]
+        names = identities.pseudonyms("file", files)
+        names += identities.pseudonyms("series", _series_ids([candidate.series for candidate in series]))
+        return list(zip(names, reasons, strict=True))
 
     def _key(self, candidate: Candidate) -> str:
         """What the table of labels calls it."""
@@ -278,7 +299,7 @@ class Dicom(Source):
                 without,
                 len(candidates),
             )
-        return identities.pseudonyms("patient", [_patient(candidate.series) for candidate in candidates])
+        return identities.pseudonyms("patient", _patients([candidate.series for candidate in candidates]))
 
     def _common_window(self, series: SeriesFiles) -> Window:
         """The window of all slices of a series: one that spans those of all, where they differ."""
@@ -311,10 +332,20 @@ def _series_ids(several: Sequence[SeriesFiles]) -> list[str]:
     ]
 
 
-def _patient(series: SeriesFiles) -> str:
-    if not series.patient:
-        return series.study or series.folder
-    return f"{series.patient}^^^{series.issuer}" if series.issuer else series.patient
+def _patients(several: Sequence[SeriesFiles]) -> list[str]:
+    """Who each series is of: the id, with its issuer where every series of that id names one.
+
+    A patient whose issuer is named here and there must not become two, who could stand in two splits.
+    """
+    unnamed = {series.patient for series in several if not series.issuer}
+    return [
+        (series.study or series.folder)
+        if not series.patient
+        else series.patient
+        if series.patient in unnamed
+        else f"{series.patient}^^^{series.issuer}"
+        for series in several
+    ]
 
 
 def _sentence(candidate: Candidate) -> str:
