@@ -46,6 +46,13 @@ def test_a_quantity_is_predicted_with_errors_and_intervals(vesalius, tmp_path):
     assert {"scatter", "test_series", "evidence", "history"} <= figures
 
 
+def test_the_next_points_of_a_curve_are_predicted_each_with_its_error(vesalius, tmp_path):
+    small = ["data.source.patients=64", "data.source.horizon=2", "trainer.max_epochs=1", "evaluation.evidence=false"]
+    done = vesalius("train", "experiment=perfusion_next_points", *small, *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert {"mae/enhancement_1", "mae/enhancement_2", "r2"} <= set(metrics_of(tmp_path)["test"])
+
+
 def test_what_a_task_does_not_log_cannot_be_monitored(vesalius, tmp_path):
     data = ["data=perfusion", "data.source.target=time_to_peak", "data.source.patients=32"]
     done = vesalius("train", "model=gru", *data, *SMALL)

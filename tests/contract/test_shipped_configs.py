@@ -28,6 +28,7 @@ EXPERIMENT_DATA = {
     "perfusion_lstm": "perfusion",
     "perfusion_gru": "perfusion",
     "perfusion_peak": "perfusion",
+    "perfusion_next_points": "perfusion",
     "article_lstm": "perfusion",
     "haxby_runs": "haxby",
     "adrenal_slices": "adrenal",

@@ -174,7 +174,7 @@ def test_facts_are_those_of_series(make):
     gaps = np.concatenate([np.diff(seconds(LENGTHS[row])) for row in train])
     assert data.facts.sequence_length == FRAMES
     assert data.facts.time_step == np.sort(gaps)[(len(gaps) - 1) // 2]
-    assert make(Counted(times=False)).facts.time_step == 1.0
+    assert make(Counted(times=False)).facts.time_step is None
     # Each series counts alike, however long.
     each = torch.stack([torch.tensor([row, (LENGTHS[row] - 1) / 2, 0.0]).mean() for row in train])
     assert data.facts.mean[0] == pytest.approx(float(each.mean()) / 255, rel=2e-2)
@@ -287,5 +287,12 @@ def test_where_some_series_have_no_times_frames_are_counted_in_all(make, caplog)
 
     data = make(Mixed())
     assert "1 of 60 series have no times" in caplog.text
-    assert data.facts.time_step == 1.0
+    assert data.facts.time_step is None
     check(next(iter(data.loader("test"))), np.arange)
+
+
+def test_a_model_that_learned_seconds_is_not_judged_on_counted_frames(make):
+    timed, counted = make(Counted()), make(Counted(times=False))
+    assert timed.unfit(timed.facts) == counted.unfit(counted.facts) == []
+    assert "the frames have no times" in counted.unfit(timed.facts)[0]
+    assert "the frames have seconds" in timed.unfit(counted.facts)[0]

@@ -80,7 +80,9 @@ def _evaluate(folder: RunFolder) -> None:
 def _check_fit(data: ImageDataModule, facts: Facts) -> None:
     """Refuse data that the model cannot be judged on."""
     problems = []
-    if data.source.classes != facts.classes:
+    if data.source.task != facts.task:
+        problems.append(f"data: the task is {data.source.task}, but the run was trained for {facts.task}.")
+    elif data.source.classes != facts.classes:
         problems.append(
             f"data: the classes are {', '.join(data.source.classes)}, but the run was trained on "
             f"{', '.join(facts.classes)}: map them, for example with data.source.classes=[...]."
@@ -100,6 +102,7 @@ def _check_fit(data: ImageDataModule, facts: Facts) -> None:
             f"data: images are {'x'.join(map(str, data.store.shape[1:]))} pixels, the run's were "
             f"{'x'.join(map(str, facts.image_size))}: set data.image_size={facts.image_size[0]}."
         )
+    problems += data.unfit(facts)
     if problems:
         raise InputError(problems)
 

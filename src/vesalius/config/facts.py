@@ -23,7 +23,7 @@ class Facts:
         mean: mean of each channel over training images, on the scale where `value_max` is 1.
         std: standard deviation of each channel, on the same scale.
         sequence_length: frames of the longest series; None for single images.
-        time_step: median seconds between two frames of a training series; 1 where frames have no times.
+        time_step: median seconds between two frames of a training series; None where frames are counted, not timed.
         target_mean: mean of each quantity over training samples, for `regression`.
         target_std: standard deviation of each quantity, for `regression`; 1 where it does not vary.
     """

@@ -197,6 +197,10 @@ class ImageDataModule(pl.LightningDataModule):
             required = tuple(name for name in required if name != "test")
         check_samples(in_use(table), self.source.task, self.source.classes, splits=required)
 
+    def unfit(self, trained: Facts) -> list[str]:
+        """Why a model of this family, trained on data of these facts, cannot be judged on this data; of its own."""
+        return []
+
     @property
     def value_max(self) -> float:
         """Largest value of the stored type: 255, 65535, or 1 for floats."""

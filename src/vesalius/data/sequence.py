@@ -176,12 +176,22 @@ class SequenceData(ImageDataModule):
             "curve_statistics": curve_statistics(self.store, rows),
         }
 
+    def unfit(self, trained: Facts) -> list[str]:
+        """Seconds and numbers of frames are not to be confused."""
+        if self.timed == (trained.time_step is not None):
+            return []
+        has, had = ("seconds", "none") if self.timed else ("no times", "seconds")
+        return [
+            f"data: the frames have {has}, those that the run was trained on had {had}: the model reads what passes "
+            "between frames, so give series of the same kind (every one with times, or none)."
+        ]
+
     def _facts(self) -> Facts:
         train = self.rows("train")
         return replace(
             super()._facts(),
             sequence_length=int(self.store.lengths.max()),
-            time_step=_median_gap(self.store, self.time, train) if self.timed else 1.0,
+            time_step=_median_gap(self.store, self.time, train) if self.timed else None,
         )
 
 
