@@ -9,7 +9,7 @@ import pytest
 
 from vesalius.config.facts import Facts
 from vesalius.runs.checkpoints import load_checkpoint
-from vesalius.runs.results import judge_table
+from vesalius.runs.judge import judge_table
 
 SHARED = Path(__file__).parents[1].parent / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is absent")

@@ -13,6 +13,8 @@ from vesalius.config.errors import InputError, VesaliusError, say_problems
 VERBS = {
     "train": "train one network, judge it, record it; with -m a sweep",
     "evaluate": "judge a finished run again, from its folder alone or on other data",
+    "embed": "a table of features of every sample, from a run's encoder",
+    "compare": "judge runs that differ in one key side by side, on the same patients",
     "audit": "look a data set over for leakage, duplicates and other flaws; trains nothing",
 }
 

@@ -43,7 +43,9 @@ def test_unreadable_images_can_be_left_out(run_training, broken_root):
     (broken_root / "train/a/empty.png").touch()
     folder = run_training([*SMALL, f"data.source.root={broken_root}", "data.on_bad_file=skip"])
     assert folder.state["state"] == "done"
-    assert "empty.png" not in (folder.path / "split.csv").read_text()
+    assert "empty.png" in (folder.path / "skipped.csv").read_text()
+    assert "empty.png" in (folder.path / "split.csv").read_text()  # so that a resume finds the data it began with
+    assert folder.metrics["baselines"]
 
 
 def test_images_of_different_shapes_need_a_size(run_training, broken_root):

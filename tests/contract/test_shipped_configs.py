@@ -15,6 +15,7 @@ GROUPS = sorted(
 )
 MODELS = [option for group, option in GROUPS if group == "model"]
 DATA = [option for group, option in GROUPS if group == "data"]
+ENCODERS = {"spatial_resnet": "autoencoder"}  # model/encoder options that another model than lstm is for
 SERIES_MODELS = ("lstm", "gru", "rnn", "article_lstm")
 EXPERIMENTS = [option for group, option in GROUPS if group == "experiment"]
 
@@ -32,6 +33,11 @@ EXPERIMENT_DATA = {
     "article_lstm": "perfusion",
     "haxby_runs": "haxby",
     "adrenal_slices": "adrenal",
+    "lesions_autoencoder": "lesions",
+    "medmnist_autoencoder": "medmnist",
+    "ae_rate_distortion": "lesions",
+    "ae_anomaly": "lesions",
+    "ae_label_efficiency": "lesions",
 }
 # Models for data that are series; all others are for single images.
 SERIES_MODEL = {"video": "lstm", "frame_folder": "rnn", "haxby": "lstm", "perfusion": "gru"}
@@ -81,9 +87,13 @@ def _chosen(group: str, option: str) -> list[str]:
     if group == "model/encoder":
         needed = {"torchvision": "architecture=resnet18", "flat": "image_size=[32,32]"}
         completed = [f"model.net.encoder.{needed[option]}"] if option in needed else []
-        return ["model=lstm", f"model/encoder={option}", *completed]
+        return [f"model={ENCODERS.get(option, 'lstm')}", f"model/encoder={option}", *completed]
+    if group == "model/decoder":
+        return ["model=autoencoder", f"model/decoder={option}"]
     if group == "datamodule":  # a model names its own
-        return {"sequence": ["model=lstm"]}.get(option, [])
+        return {"sequence": ["model=lstm"], "reconstruction": ["model=autoencoder"]}.get(option, [])
+    if group == "monitor":
+        return ["model=autoencoder"] if option == "reconstruction" else []
     return [f"{group}={option}"]
 
 

@@ -147,3 +147,29 @@ def test_folds_and_fractions_share_one_store_and_every_patient_is_tested_once(ma
         assert set(data.table["split"].drop(used.tolist())) == {"unused"}
         assert data.facts.train_size == len(data.rows("train"))
     assert sorted(tested) == sorted(whole.table["sample_id"])
+
+
+class Unlabelled(Counted):
+    task, classes = "unlabelled", ()
+
+    def samples(self):
+        return super().samples()[["sample_id", "group_id", "split"]]
+
+
+def test_unlabelled_data_can_be_looked_at_but_not_learned_from(make, tmp_path):
+    with pytest.raises(InputError, match="choose model=autoencoder"):
+        make(Unlabelled())
+    data = ClassificationData(Unlabelled(), cache_dir=str(tmp_path))
+    data.setup("test")
+    batches = list(data.loader("test"))
+    assert torch.cat([batch["index"] for batch in batches]).tolist() == list(range(60))
+    assert all(batch["target"].shape == (len(batch["index"]), 0) for batch in batches)
+
+
+def test_without_labels_none_are_shuffled_or_balanced():
+    with pytest.raises(InputError) as caught:
+        ClassificationData(Unlabelled(), shuffle_labels=True, sampling="balanced")
+    assert [text.split(":")[0] for text in caught.value.problems] == [
+        "data.sampling=balanced",
+        "data.shuffle_labels=true",
+    ]

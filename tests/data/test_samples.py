@@ -135,3 +135,22 @@ def test_quantities_must_be_numbers_that_vary():
     assert "same dose" in problems_of(table, "regression", ["age", "dose"])[0]
     table.loc[3, "target/age"] = np.inf
     assert "no finite number (inf): s3" in problems_of(table, "regression", ["age"])[0]
+
+
+def test_unlabelled_samples_need_ids_groups_and_splits_but_no_targets():
+    table = table_of().drop(columns="target")
+    check_samples(table, "unlabelled", ())
+    assert class_matrix(table, "unlabelled", ()).shape == (24, 0)
+    table.loc[3, "sample_id"] = "s2"
+    table["split"] = table["split"].replace("val", "train")
+    (twice, empty) = problems_of(table, "unlabelled", ())
+    assert "more than once: s2" in twice
+    assert empty.startswith("the split `val` is empty")
+
+
+def test_targets_that_nothing_is_learned_from_must_be_sound_but_need_not_vary():
+    table = table_of().assign(target=0)
+    assert any("at least two" in text for text in problems_of(table))
+    check_samples(table, "binary", CLASSES, learned=False)
+    table.loc[0, "target"] = 7
+    assert "none of 0 to 1" in problems_of(table, learned=False)[0]

@@ -296,3 +296,16 @@ def test_a_model_that_learned_seconds_is_not_judged_on_counted_frames(make):
     assert timed.unfit(timed.facts) == counted.unfit(counted.facts) == []
     assert "the frames have no times" in counted.unfit(timed.facts)[0]
     assert "the frames have seconds" in timed.unfit(counted.facts)[0]
+
+
+def test_unlabelled_series_can_be_looked_at_but_not_learned_from(tmp_path):
+    source = Counted()
+    source.task, source.classes = "unlabelled", ()
+    labelled = source.samples()
+    source.samples = lambda: labelled.drop(columns="target")
+    with pytest.raises(InputError, match="there are no labels"):
+        SequenceData(source, cache_dir=str(tmp_path)).setup()
+    data = SequenceData(source, cache_dir=str(tmp_path))
+    data.setup("test")
+    index = torch.cat([batch["index"] for batch in data.loader("test")])
+    assert index.tolist() == list(range(len(LENGTHS)))

@@ -1,3 +1,4 @@
+import math
 import time
 
 import numpy as np
@@ -453,3 +454,16 @@ def test_split_files_that_cannot_be_read(tmp_path):
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="no column sample_id"):
         read_split(tmp_path / "odd.csv", table)
+
+
+@settings(max_examples=40, deadline=None)
+@given(mixed_groups, st.integers(0, 5))
+def test_unlabelled_patients_are_split_like_others_and_parts_are_nested(groups, seed):
+    table = assign_splits(table_of(groups).drop(columns="target"), fractions=FRACTIONS, seed=seed, task="unlabelled")
+    assert (splits_of_groups(table) == 1).all()
+    assert set(table["split"]) <= set(SPLITS)
+    train = table["group_id"][table["split"] == "train"].nunique()
+    parts = [train_subset(table, part, seed=seed, task="unlabelled") for part in (0.2, 0.6)]
+    small, large = (set(part["group_id"][part["split"] == "train"]) for part in parts)
+    assert small <= large
+    assert (len(small), len(large)) == (math.ceil(0.2 * train - 1e-9), math.ceil(0.6 * train - 1e-9))

@@ -18,7 +18,7 @@ from vesalius.evaluation.thresholds import choose_threshold
 from vesalius.runs import evidence
 from vesalius.runs.evidence import check_evidence, temporal_evidence
 from vesalius.runs.inference import predict
-from vesalius.runs.results import judge
+from vesalius.runs.judge import judge
 
 CPU = torch.device("cpu")
 SMALL = [

@@ -21,19 +21,20 @@ from vesalius.data.audit.checks import Audited
 from vesalius.data.audit.findings import check_names
 from vesalius.data.datamodule import ImageDataModule
 from vesalius.data.splits import write_split
+from vesalius.evaluation.principal_components import MAX_TRAIN
 from vesalius.evaluation.tables import make_console, print_metrics
 from vesalius.evaluation.thresholds import check_rule
 from vesalius.models.module import TrainedModule
 from vesalius.runs.checkpoints import Passport, load_checkpoint, restore_model
-from vesalius.runs.evidence import check_evidence, temporal_evidence
+from vesalius.runs.evidence import check_evidence
 from vesalius.runs.folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
 from vesalius.runs.generators import Generators
 from vesalius.runs.history import EpochProgress, History
-from vesalius.runs.inference import inference_device, predict
+from vesalius.runs.inference import inference_device
 from vesalius.runs.privacy import private_paths
 from vesalius.runs.process import enter, log_to, rank
 from vesalius.runs.provenance import provenance
-from vesalius.runs.results import draw, judge, judge_baselines, judge_unrepeated, save_figures, write_skipped
+from vesalius.runs.results import draw, judge_unrepeated, results_of, save_figures, write_skipped, write_tables
 
 logger = logging.getLogger("vesalius")
 
@@ -84,7 +85,7 @@ def _train(folder: RunFolder) -> None:
         data.keep_split(folder.path / SPLIT)
     data.setup()
     if rank() == 0 and not rehearsal:
-        _look_over(folder, Audited(data.table, data.store, data.source))
+        _look_over(folder, Audited(data.table, data.store, data.source, train_classes=data.train_classes))
     model: TrainedModule = build(config["model"], "model", facts=data.facts)
     _check_monitor(config["monitor"], model)
     origin = provenance(
@@ -95,7 +96,7 @@ def _train(folder: RunFolder) -> None:
     passport.fill(config, data.facts, origin)
     last = folder.last if folder.last.exists() else None
     if last is None:
-        _start_from(model, initial)
+        _start_from(model, data=data, initial=initial)
     if rank() == 0:
         write_json(folder.path / PROVENANCE, origin)
         write_split(data.split, folder.path / SPLIT)
@@ -133,7 +134,7 @@ def _check_monitor(monitor: dict[str, str], model: TrainedModule) -> None:
         return
     if name not in known:
         raise InputError(f"monitor.name={name}: there is no such metric of this task.{did_you_mean(name, known)}")
-    falls = name.endswith(("loss", "mae", "rmse"))
+    falls = name.endswith(("loss", "mae", "mse"))
     better, mode = ("lower", "min") if falls else ("higher", "max")
     if monitor["mode"] != mode:
         raise InputError(
@@ -146,9 +147,10 @@ def _initial(config: dict[str, Any]) -> dict[str, Any] | None:
     return None if config["init_from"] is None else load_checkpoint(RunFolder(config["init_from"]).best)
 
 
-def _start_from(model: TrainedModule, initial: dict[str, Any] | None) -> None:
-    """Weights of a fresh run: the net's own pretrained ones, then those of another run's checkpoint."""
+def _start_from(model: TrainedModule, *, data: ImageDataModule, initial: dict[str, Any] | None) -> None:
+    """Weights of a fresh run: the net's own pretrained ones, what the data give, those of another run's checkpoint."""
     model.load_pretrained()
+    model.initialize(lambda: data.pixels(data.even_rows("train", MAX_TRAIN)))
     if initial is not None:
         skipped = model.load_initial(initial["state_dict"])
         if skipped:
@@ -160,33 +162,22 @@ def _finish(folder: RunFolder, data: ImageDataModule, loggers: dict[str, Any]) -
     config = folder.config
     checkpoint = load_checkpoint(folder.best)
     model, device = restore_model(checkpoint), inference_device(config["trainer"])
-    predictions = {split: predict(model, data, split, data.facts, device) for split in ("val", "test")}
-    folder.predictions.mkdir(exist_ok=True)
-    for split, table in predictions.items():
-        table.to_csv(folder.predictions / f"{split}.csv", index=False)
-    metrics = judge(predictions, data.facts, config["evaluation"])
+    results = results_of(model, data, data.facts, config, device, folder.path)
+    predictions = {split: results.predictions(split) for split in ("val", "test")}
+    write_tables(predictions, folder.predictions)
+    metrics = results.judge(predictions)
     metrics["monitor"] = {**config["monitor"], "best": checkpoint["monitored"], "epoch": checkpoint["epoch"]}
     if config["evaluation"]["baselines"]:
-        metrics["baselines"] = judge_baselines(data, predictions["test"], data.facts, config["seed"])
+        metrics["baselines"] = results.baselines(predictions, metrics)
+        write_tables(results.baseline_tables, folder.predictions / "baselines")
     metrics["evidence"] = {}
     write_json(folder.path / METRICS, metrics)  # nothing that follows may cost the run its numbers
     if config["audit"]["drop_duplicates"]:
-        metrics["evidence"] |= judge_unrepeated(predictions["test"], data, data.facts, metrics)
-    if config["evaluation"]["evidence"] and data.source.series:
-        chosen = config["evaluation"]["evidence_classes"]
-        metrics |= {"evidence_classes": chosen} if chosen else {}
-        metrics["evidence"] |= temporal_evidence(
-            model,
-            data,
-            data.facts,
-            config,
-            folder.path,
-            device,
-            start=partial(_start_from, initial=_initial(config)),
-            decision=metrics.get("decision", {}).get("threshold", "argmax"),
-        )
+        metrics["evidence"] |= judge_unrepeated(results, predictions["test"], metrics)
+    metrics |= results.evidence(predictions, metrics, partial(_start_from, data=data, initial=_initial(config)))
+    write_tables(predictions, folder.predictions)
     write_json(folder.path / METRICS, metrics)
-    figures = draw(metrics, predictions["test"], data, data.facts, folder.path)
+    figures = draw(results, predictions, metrics)
     save_figures(figures, folder.figures)
     console = make_console()
     print_metrics(metrics, console)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Task = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
+Task = Literal["binary", "multiclass", "multilabel", "ordinal", "regression", "unlabelled"]
 
 
 @dataclass(frozen=True)
@@ -13,8 +13,9 @@ class Facts:
 
     Attributes:
         task: `binary`, `multiclass` and `ordinal` have one class a sample; `multilabel` any number of them;
-            `regression` has values instead.
-        classes: names of the classes (of the quantities, for `regression`), in the order of the outputs.
+            `regression` has values instead; `unlabelled` has neither.
+        classes: names of the classes (of the quantities, for `regression`), in the order of the outputs; none where
+            there are no labels.
         channels: channels of a stored image.
         image_size: height and width of a stored image, in pixels.
         value_max: the largest value of the stored integer type (255 or 65535; 1.0 for floats).
@@ -50,7 +51,7 @@ class Facts:
     @property
     def single_label(self) -> bool:
         """Whether each sample has exactly one class."""
-        return self.task not in ("multilabel", "regression")
+        return self.task not in ("multilabel", "regression", "unlabelled")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers only, so that `torch.load(weights_only=True)` accepts them."""

@@ -26,6 +26,7 @@ class Evaluation:
     decision: str = MISSING
     baselines: bool = MISSING
     evidence: bool = MISSING
+    probes: bool = MISSING
     evidence_classes: list[str] | None = None
 
 
@@ -73,6 +74,15 @@ class EvaluateConfig:
 
 
 @dataclass
+class EmbedConfig:
+    """`vesalius embed`."""
+
+    run: str = MISSING
+    seed: int = 0
+    data: dict[str, Any] | None = None
+
+
+@dataclass
 class AuditConfig:
     """`vesalius audit`."""
 
@@ -81,7 +91,26 @@ class AuditConfig:
     audit: Gate = field(default_factory=Gate)
 
 
-SCHEMAS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig, "audit": AuditConfig}
+@dataclass
+class CompareConfig:
+    """`vesalius compare`."""
+
+    runs: Any = MISSING  # a folder or a list of them
+    by: str = MISSING
+    metric: str = MISSING
+    baselines: list[str] = field(default_factory=list)
+    reference: str | None = None
+    seed: int = 0
+    out: str = MISSING
+
+
+SCHEMAS: dict[str, type] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "embed": EmbedConfig,
+    "audit": AuditConfig,
+    "compare": CompareConfig,
+}
 
 
 def root_keys(verb: str) -> set[str]:

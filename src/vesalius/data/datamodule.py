@@ -5,7 +5,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -64,10 +64,15 @@ class ImageDataModule(pl.LightningDataModule):
         split: the same before unreadable samples were left out, likewise.
         facts: what a model must know, likewise.
         view: what is done to batches while a model is validated; None for nothing.
+        needs_targets: whether the family learns from targets, so that unlabelled data can at most be looked at.
+        train_classes: the classes whose training samples are learned from; None for all.
 
     Raises:
         InputError: from `setup`, for everything that is wrong with the data.
     """
+
+    needs_targets: ClassVar[bool] = True
+    train_classes: list[str] | None = None
 
     def __init__(
         self,
@@ -102,6 +107,13 @@ class ImageDataModule(pl.LightningDataModule):
         ]
         if sampling == "balanced" and source.task == "regression":
             problems.append("data.sampling=balanced: a regression has no classes to balance: leave it natural.")
+        if source.task == "unlabelled":
+            if sampling == "balanced":
+                problems.append(
+                    "data.sampling=balanced: the data have no labels, so no classes to balance: leave it natural."
+                )
+            if shuffle_labels:
+                problems.append("data.shuffle_labels=true: the data have no labels to shuffle: leave it false.")
         if problems:
             raise InputError(problems)
         self.source = source
@@ -142,6 +154,11 @@ class ImageDataModule(pl.LightningDataModule):
         if self.dataset is not None:
             return
         splits: tuple[Split, ...] = ("test",) if stage == "test" else SPLITS
+        if stage != "test" and self.needs_targets and self.source.task == "unlabelled":
+            raise InputError(
+                "data: there are no labels, and this model learns from them: name them (data.source.target, or "
+                "data.source.labels, or class folders), or choose model=autoencoder, which learns from images alone."
+            )
         self.split = table = self.split_table(stage)
         self._check(table, splits)
         self.open_store(table)
@@ -176,9 +193,13 @@ class ImageDataModule(pl.LightningDataModule):
         table = assign_splits(
             table, fractions=self.fractions, seed=self.seed, task=task, fold=self.fold, folds=self.folds
         )
-        if self.split_file is not None and (table["split"] == UNUSED).any():
-            return table  # the file tells the very subset
-        return train_subset(table, self.train_fraction, seed=self.seed, task=task)
+        subset_told = self.split_file is not None and (table["split"] == UNUSED).any()
+        table = self.to_learn_from(table)
+        return table if subset_told else train_subset(table, self.train_fraction, seed=self.seed, task=task)
+
+    def to_learn_from(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The split table, training samples that this family would not learn from marked as `unused`; all stay here."""
+        return table
 
     def check_listing(self, table: pd.DataFrame) -> None:
         """Refuse samples that cannot be split."""
@@ -209,6 +230,11 @@ class ImageDataModule(pl.LightningDataModule):
     def rows(self, split: Split) -> Tensor:
         """Row numbers of a split, in the order of the table."""
         return torch.from_numpy(np.flatnonzero((self.table["split"] == split).to_numpy()))
+
+    def even_rows(self, split: Split, most: int) -> Tensor:
+        """At most so many row numbers of a split, evenly spread over it."""
+        rows = self.rows(split)
+        return rows[:: max(1, -(-len(rows) // most))]
 
     def loader(self, split: Split) -> DataLoader[Batch]:
         """Every sample of a split once, in the order of the table: for validation and for final numbers."""
@@ -300,6 +326,8 @@ def shuffled_labels(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _targets(table: pd.DataFrame, source: Source) -> Tensor:
+    if source.task == "unlabelled":
+        return torch.zeros(len(table), 0)
     values = table[target_columns(table)].to_numpy()
     if source.task in ("multilabel", "regression"):
         return torch.from_numpy(values.astype(np.float32))
@@ -312,6 +340,8 @@ def _target_facts(targets: Tensor, source: Source) -> Mapping[str, Any]:
         mean, std = targets.mean(0), _not_zero(targets.std(0, correction=0))
         counts = [len(targets)] * len(source.classes)
         return {"class_counts": tuple(counts), "target_mean": tuple(mean.tolist()), "target_std": tuple(std.tolist())}
+    if source.task == "unlabelled":
+        return {"class_counts": ()}
     if source.task == "multilabel":
         counts = targets.sum(0).int().tolist()
     else:

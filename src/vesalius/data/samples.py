@@ -24,8 +24,8 @@ def listed(names: Sequence[object]) -> str:
 
 
 def class_matrix(table: pd.DataFrame, task: Task, classes: Sequence[str]) -> np.ndarray:
-    """Which sample is of which class: (n, K), bool; all of none for quantities. The targets must have been checked."""
-    if task == "regression":
+    """Which sample is of which class: (n, K), bool; K is 0 without classes. The targets must have been checked."""
+    if task in ("regression", "unlabelled"):
         return np.zeros((len(table), 0), dtype=bool)
     if task == "multilabel":
         return table[_expected_columns(task, classes)].to_numpy(dtype=float) > 0.5
@@ -40,6 +40,7 @@ def check_samples(
     *,
     before_split: bool = False,
     splits: Sequence[str] = SPLITS,
+    learned: bool = True,
 ) -> None:
     """Refuse a table that no honest result can come from.
 
@@ -49,6 +50,7 @@ def check_samples(
         classes: names of the classes.
         before_split: `split` may still be missing or incomplete, so only contradictions in it are looked for.
         splits: the splits that must be there, each with every class.
+        learned: targets are what is learned and judged; else they need not vary, and splits need not hold each class.
 
     Raises:
         InputError: with every problem found.
@@ -58,16 +60,21 @@ def check_samples(
     split_problems, complete = _split_problems(table, before_split=before_split)
     problems += target_problems + split_problems
     if not target_problems and len(table):
-        present, labels = class_matrix(table, task, classes), () if task == "regression" else tuple(classes)
-        problems += _constant_problems(table, classes) if task == "regression" else []
-        problems += _variety_problems(present, task, classes)
+        present = class_matrix(table, task, classes)
+        labels = tuple(classes) if learned and task != "regression" else ()
+        if learned:
+            problems += _constant_problems(table, classes) if task == "regression" else []
+            problems += _variety_problems(present, task, classes)
         if complete and not before_split:
-            problems += _coverage_problems(table["split"].to_numpy(), present, task, labels, splits)
+            needed = present[:, : len(labels)]
+            problems += _coverage_problems(table["split"].to_numpy(), needed, task, labels, splits)
     if problems:
         raise InputError(problems)
 
 
 def _expected_columns(task: Task, classes: Sequence[str]) -> list[str]:
+    if task == "unlabelled":
+        return []
     return [f"target/{name}" for name in classes] if task in ("multilabel", "regression") else ["target"]
 
 
@@ -129,7 +136,7 @@ def _constant_problems(table: pd.DataFrame, quantities: Sequence[str]) -> list[s
 
 def _variety_problems(present: np.ndarray, task: Task, classes: Sequence[str]) -> list[str]:
     counts = present.sum(axis=0)
-    if task == "regression":
+    if task in ("regression", "unlabelled"):
         return []
     if task == "multilabel":
         always = [name for name, count in zip(classes, counts, strict=True) if count == len(present)]

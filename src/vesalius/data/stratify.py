@@ -24,11 +24,14 @@ def group_counts(table: pd.DataFrame, task: Task, codes: np.ndarray, groups: int
         groups: how many groups there are.
 
     Returns:
-        (groups, K + 1), the last column the size of the group.
+        (groups, K + 1), the last column the size of the group; K is 0 without labels.
     """
-    if task == "multilabel":
+    member: np.ndarray
+    if task == "unlabelled":
+        member = np.zeros((len(table), 0), dtype=bool)
+    elif task == "multilabel":
         columns = sorted(target_columns(table))
-        member: np.ndarray = table[columns].to_numpy(dtype=float) > 0.5
+        member = table[columns].to_numpy(dtype=float) > 0.5
     else:
         target = table[target_columns(table)[0]].to_numpy(dtype=float)
         if task == "regression":

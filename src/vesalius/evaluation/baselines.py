@@ -6,7 +6,7 @@ Quantities are answered by `mean_target`, `ridge_pixels` and `ridge_pca`. A seri
 its frames.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from vesalius.config.facts import Task
 
 Floats = NDArray[np.float64]
+#: (M, D) features to (M, K) probabilities or quantities.
+Answer = Callable[[NDArray[Any]], Floats]
 
 #: Images of at most this height and width go into the regressions.
 POOLED_SIZE = 28
@@ -61,7 +63,7 @@ def fit_baselines(
 
     constant, method = ("mean_target", "ridge") if task == "regression" else ("majority", "logistic")
     names = [f"{method}_pixels", f"{method}_pca", *(f"{method}_{name}" for name in features or {})]
-    truth, val_truth = (_truth(target, task, len(classes)) for target in (train_y, val_y))
+    truth, val_truth = (truth_matrix(target, task, len(classes)) for target in (train_y, val_y))
     answers: dict[str, Floats | str] = {}
     if len(truth) == 0:
         return dict.fromkeys((constant, *names), "no training image")
@@ -75,14 +77,15 @@ def fit_baselines(
         return answers | dict.fromkeys(names, "images hold NaN or infinite pixels")
     # One thread: these products are small, and threads that wait for a busy core make them twenty times slower.
     with threadpool_limits(1):
-        inputs = [_standardise(train, others), _components(train, others, seed)]
-        inputs += [_standardise(a[chosen], np.concatenate([b, c])) for a, b, c in (features or {}).values()]
+        inputs = [standardise(train, others), _components(train, others, seed)]
+        inputs += [standardise(a[chosen], np.concatenate([b, c])) for a, b, c in (features or {}).values()]
         for name, (fitted, answered) in zip(names, inputs, strict=True):
-            answers[name] = _picked(fitted, answered, truth, val_truth, task)
+            val, rest = answered[: len(val_truth)], answered[len(val_truth) :]
+            answers[name] = fit_linear(fitted, truth, val, val_truth, task)(rest)
     return answers
 
 
-def _truth(target: NDArray[Any], task: Task, count: int) -> NDArray[Any]:
+def truth_matrix(target: NDArray[Any], task: Task, count: int) -> NDArray[Any]:
     """(N, count) zeros and ones, or quantities."""
     if task == "regression":
         return np.asarray(target, dtype=np.float64)
@@ -107,8 +110,8 @@ def pool(images: NDArray[Any]) -> Floats:
     return np.concatenate(pooled)
 
 
-def _standardise(train: Floats, others: Floats) -> tuple[Floats, Floats]:
-    """Mean 0 and standard deviation 1 in training; constant pixels become 0."""
+def standardise(train: Floats, others: Floats) -> tuple[Floats, Floats]:
+    """Mean 0 and standard deviation 1 in training; constant features become 0."""
     mean, std = train.mean(axis=0), train.std(axis=0)
     scale = np.where(std > 1e-9 * (np.abs(mean) + 1), std, np.inf)
     return (train - mean) / scale, (others - mean) / scale
@@ -119,58 +122,82 @@ def _components(train: Floats, others: Floats, seed: int) -> tuple[Floats, Float
     from sklearn.decomposition import PCA
 
     pca = PCA(min(COMPONENTS, *train.shape), svd_solver="randomized", random_state=seed).fit(train)
-    return _standardise(pca.transform(train), pca.transform(others))
+    return standardise(pca.transform(train), pca.transform(others))
 
 
-def _picked(train: Floats, others: Floats, truth: NDArray[Any], val_truth: NDArray[Any], task: Task) -> Floats:
-    """(M, K) answers of the regression that does best on validation, which `others` begins with."""
-    size = len(val_truth)
+def fit_linear(
+    train: NDArray[Any], truth: NDArray[Any], val: NDArray[Any], val_truth: NDArray[Any], task: Task
+) -> Answer:
+    """Logistic or ridge regression with the penalty that does best on validation.
+
+    Args:
+        train: (N, D) standardised features.
+        truth: (N, K) as `truth_matrix` gives it, N at least 1.
+        val: (V, D) features on the same scale.
+        val_truth: (V, K).
+        task: what the classes are to each other; `regression` for ridge.
+
+    Returns:
+        What answers for other features on that scale. A class that training lacks has probability 0.
+    """
     if task == "regression":
-        fits = [_ridge(train, others, truth, penalty) for penalty in RIDGE_PENALTIES]
-        scale = np.where((spread := truth.std(axis=0)) > 0, spread, 1.0)
-        losses = [float((((fit[:size] - val_truth) / scale) ** 2).mean()) if size else 0.0 for fit in fits]
+        fits = [_ridge(train, truth, penalty) for penalty in RIDGE_PENALTIES]
     else:
-        fits = [_logistic(train, others, truth, task, penalty) for penalty in PENALTIES]
-        losses = [_log_loss(fit[:size], val_truth) for fit in fits]
-    return fits[int(np.argmin(losses))][size:]
+        fits = [_logistic(train, truth, task, penalty) for penalty in PENALTIES]
+    return fits[int(np.argmin([loss(fit(val), val_truth, truth, task) for fit in fits]))]
 
 
-def _log_loss(probabilities: Floats, truth: NDArray[np.int64]) -> float:
-    """Mean log-loss, of labels on their own for multilabel; 0 without samples."""
-    right = np.where(truth > 0, probabilities, 1 - probabilities)
-    return float(-np.log(np.clip(right, 1e-12, None)).mean()) if len(truth) else 0.0
+def loss(answers: Floats, truth: NDArray[Any], train_truth: NDArray[Any], task: Task) -> float:
+    """What a choice on validation makes small; 0 without samples.
+
+    The mean log-loss, of labels on their own for multilabel; the mean squared error of quantities, in units of their
+    variance in training.
+    """
+    if not len(truth):
+        return 0.0
+    if task == "regression":
+        scale = np.where((spread := train_truth.std(axis=0)) > 0, spread, 1.0)
+        return float((((answers - truth) / scale) ** 2).mean())
+    right = np.where(truth > 0, answers, 1 - answers)
+    return float(-np.log(np.clip(right, 1e-12, None)).mean())
 
 
-def _ridge(train: Floats, others: Floats, truth: Floats, penalty: float) -> Floats:
-    """(M, K) quantities."""
+def _ridge(train: NDArray[Any], truth: Floats, penalty: float) -> Answer:
     from sklearn.linear_model import Ridge
 
-    answers = Ridge(alpha=1 / penalty).fit(train, truth).predict(others)
-    return np.asarray(answers).reshape(len(others), -1)
+    model = Ridge(alpha=1 / penalty).fit(train, truth)
+    return lambda others: np.asarray(model.predict(others)).reshape(len(others), -1) if len(others) else truth[:0]
 
 
-def _logistic(train: Floats, others: Floats, one_hot: NDArray[np.int64], task: Task, penalty: float) -> Floats:
-    """(M, K) probabilities of a multinomial regression, or of one regression a label."""
+def _logistic(train: NDArray[Any], one_hot: NDArray[np.int64], task: Task, penalty: float) -> Answer:
+    """A multinomial regression, or one regression a label."""
     if task != "multilabel":
-        return _fit(train, one_hot.argmax(axis=1), others, one_hot.shape[1], penalty)
-    return np.column_stack([_fit(train, one_hot[:, k], others, 2, penalty)[:, 1] for k in range(one_hot.shape[1])])
+        return _fit(train, one_hot.argmax(axis=1), one_hot.shape[1], penalty)
+    fits = [_fit(train, one_hot[:, k], 2, penalty) for k in range(one_hot.shape[1])]
+    return lambda others: np.column_stack([fit(others)[:, 1] for fit in fits])
 
 
-def _fit(train: Floats, target: NDArray[np.int64], others: Floats, count: int, penalty: float) -> Floats:
-    """(M, count) probabilities of the values 0..count-1 of `target`; of a single value, certainty."""
+def _fit(train: NDArray[Any], target: NDArray[np.int64], count: int, penalty: float) -> Answer:
+    """Answers probabilities of the values 0..count-1 of `target`; of a single value, certainty."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     present = np.unique(target)
-    probabilities = np.zeros((len(others), count))
-    if len(present) == 1:
-        probabilities[:, present[0]] = 1.0
+    model = None
+    if len(present) > 1:
+        with warnings.catch_warnings():
+            # On separable classes the weights grow slowly for ever; the ranking is settled long before.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = LogisticRegression(C=penalty, max_iter=ITERATIONS).fit(train.astype(np.float32, copy=False), target)
+
+    def answer(others: NDArray[Any]) -> Floats:
+        probabilities = np.zeros((len(others), count))
+        if model is None:
+            probabilities[:, present[0]] = 1.0
+        elif len(others):
+            probabilities[:, present] = model.predict_proba(others.astype(np.float32, copy=False))
         return probabilities
-    with warnings.catch_warnings():
-        # On separable classes the weights grow slowly for ever; the ranking is settled long before.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model = LogisticRegression(C=penalty, max_iter=ITERATIONS).fit(train.astype(np.float32), target)
-    probabilities[:, present] = model.predict_proba(others.astype(np.float32))
-    return probabilities
+
+    return answer

@@ -22,7 +22,7 @@ Metric = dict[str, Any]
 ORDER = ("mae", "rmse", "r2")
 
 _NO_SPREAD = "the error is the same in all resamples of the patients: no interval over patients"
-_FEW = {"mae": 2, "rmse": 2, "r2": 3}  # patients: a resample of two that draws one twice has nothing to explain
+FEWEST = {"mae": 2, "rmse": 2, "r2": 3}  # patients: a resample of two that draws one twice has nothing to explain
 
 
 def regression_metrics(
@@ -58,13 +58,13 @@ def regression_metrics(
         InputError: for a table that lacks columns, rows or numbers.
     """
     check_table(predictions, names)
-    truth, predicted, groups = _arrays(predictions, names)
+    truth, predicted, groups = read_quantities(predictions, names)
     count = int(groups.max()) + 1
     constant = np.tile(np.asarray(no_skill, dtype=np.float64), (len(truth), 1))
     once = np.ones((1, count))
-    values = _errors(truth, predicted, groups, once)
-    floor = _errors(truth, constant, groups, once)
-    replicates = _errors(truth, predicted, groups, bootstrap_weights(count, truth.size, seed))
+    values = weighted_errors(truth, predicted, groups, once)
+    floor = weighted_errors(truth, constant, groups, once)
+    replicates = weighted_errors(truth, predicted, groups, bootstrap_weights(count, truth.size, seed))
     degrees = effective_groups(np.ones(len(groups), dtype=np.bool_), groups) - 1
     metrics: dict[str, Metric] = {}
     for column in (None, *range(len(names))):
@@ -74,7 +74,7 @@ def regression_metrics(
             metric["no_skill"] = None if still else _of(floor, kind, column)[0]
             if still:
                 metric["reason"] = f"all samples have the same {', '.join(still)}: nothing to explain"
-            elif count < _FEW[kind]:
+            elif count < FEWEST[kind]:
                 metric["reason"] = f"{_patients(count)}: no interval over patients"
             else:
                 value = _of(values, kind, column)[0]
@@ -121,12 +121,12 @@ def paired_error_difference(
         raise InputError(
             "The two predictions tables differ in samples, patients or truth; compare models on one split."
         )
-    truth, predicted, groups = _arrays(first, names)
-    other = _arrays(second, names)[1]
+    truth, predicted, groups = read_quantities(first, names)
+    other = read_quantities(second, names)[1]
     count = int(groups.max()) + 1
 
     def under(weights: Floats) -> Floats:
-        errors = (_errors(truth, each, groups, weights)[metric].mean(axis=1) for each in (predicted, other))
+        errors = (weighted_errors(truth, each, groups, weights)[metric].mean(axis=1) for each in (predicted, other))
         return np.asarray(next(errors) - next(errors))
 
     difference: Metric = {"value": None, "ci95": None, "n": len(first), "groups": count, "method": "none"}
@@ -169,7 +169,7 @@ def check_table(table: pd.DataFrame, names: Sequence[str], name: str = "predicti
         raise InputError(problems)
 
 
-def _arrays(table: pd.DataFrame, names: Sequence[str]) -> tuple[Floats, Floats, NDArray[np.int64]]:
+def read_quantities(table: pd.DataFrame, names: Sequence[str]) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """(N, K) truth and predictions, and the number of each row's patient."""
     truth, predicted = (table[[f"{kind}/{name}" for name in names]].to_numpy(np.float64) for kind in ("target", "pred"))
     groups = np.unique(table["group_id"].astype(str).to_numpy(dtype=object), return_inverse=True)[1]
@@ -180,7 +180,7 @@ def _patients(count: int) -> str:
     return "one patient only" if count == 1 else f"{count} patients only"
 
 
-def _errors(truth: Floats, predicted: Floats, groups: NDArray[np.int64], weights: Floats) -> dict[str, Floats]:
+def weighted_errors(truth: Floats, predicted: Floats, groups: NDArray[np.int64], weights: Floats) -> dict[str, Floats]:
     """Each error (R, K) with patients counted as often as each of R rows of `weights` (R, G) says; NaN: undefined.
 
     R² is here 1 - R², which is positive.

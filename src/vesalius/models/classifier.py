@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.models.finetune import Finetune
 from vesalius.models.losses import ClassificationLoss
-from vesalius.models.module import Batch, TrainedModule
+from vesalius.models.module import Batch, TrainedModule, trained_encoder
 from vesalius.models.nets.base import Net
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.validation_metrics import NAMES, ValidationMetrics
@@ -93,6 +94,35 @@ class CNNClassifier(TrainedModule):
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Give `index` (B,) and `probabilities` (B, K), float32."""
         return {"index": batch["index"], "probabilities": self._predict(batch["image"])[1]}
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Feature vectors (B, F), float32, of the images as they are, before the head.
+
+        Raises:
+            InputError: for a net without `features`.
+        """
+        if not isinstance(self.net, Net):
+            raise InputError(
+                f"model.net: {type(self.net).__name__} gives outputs and no feature vectors: let it inherit from "
+                "vesalius.models.nets.base.Net and define features."
+            )
+        return self.net.features(self._prepare(batch["image"])).float()
+
+    def load_initial(self, state_dict: dict[str, Tensor]) -> list[str]:
+        """Start from the weights of a run of this family, or take the encoder of an `autoencoder` run as net.
+
+        The head of either stays out where it has other outputs; that of an encoder always.
+
+        Returns:
+            Names of this model's weights that stay as they were.
+
+        Raises:
+            InputError: if no parameter fits.
+        """
+        encoder = trained_encoder(state_dict)
+        if encoder:
+            state_dict = {f"net.{name}": value for name, value in encoder.items()}
+        return super().load_initial(state_dict)
 
     def _prepare(self, image: Tensor) -> Tensor:
         prepared: Tensor = self.preprocess(image)

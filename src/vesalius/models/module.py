@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pytorch_lightning as pl
 import torch
@@ -35,6 +35,18 @@ class EpochMetrics(Protocol):
         """The values by name, and a clean slate for the next epoch."""
 
 
+def trained_encoder(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's weights among those of an `autoencoder` run, by their names within it and without its head.
+
+    Nothing of another family's run.
+    """
+    if not any(name.startswith("net.decoder.") for name in state_dict):
+        return {}
+    prefix = "net.encoder."
+    names = {name: name.removeprefix(prefix) for name in state_dict if name.startswith(prefix)}
+    return {inner: state_dict[name] for name, inner in names.items() if not inner.startswith("head.")}
+
+
 class TrainedModule(pl.LightningModule):
     """A net, an optimiser and a schedule; a family adds what its batches, loss and predictions are.
 
@@ -46,9 +58,14 @@ class TrainedModule(pl.LightningModule):
         finetune: which parts learn when; None: everything, always, at one rate.
         channels_last: keep kernels (and so images) with channels innermost in memory.
 
+    Attributes:
+        answers: what predictions are, which decides how they are judged (`vesalius.runs.results`).
+
     Raises:
         InputError: where the net cannot be treated so.
     """
+
+    answers: ClassVar[str] = "targets"
 
     def __init__(
         self,
@@ -84,6 +101,16 @@ class TrainedModule(pl.LightningModule):
         """The mean loss over the samples of a training batch."""
         raise NotImplementedError
 
+    def embed(self, batch: Batch) -> Tensor:
+        """Feature vectors (B, F), float32, of the samples of a batch as the datamodule gives it.
+
+        Targets are not looked at. As with `predict_step`, who calls sees to evaluation mode and to gradients.
+
+        Raises:
+            InputError: where the net has no feature vectors.
+        """
+        raise NotImplementedError
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
         loss = self.batch_loss(batch)
@@ -114,6 +141,13 @@ class TrainedModule(pl.LightningModule):
         """
         if isinstance(self.net, Staged):
             self.net.load_pretrained()
+
+    def initialize(self, images: Callable[[], Tensor]) -> None:
+        """Take a start from training images, where the net has any use for them.
+
+        Args:
+            images: gives some of them, (N, C, H, W) in 0..value_max.
+        """
 
     def load_initial(self, state_dict: dict[str, Tensor]) -> list[str]:
         """Start from the weights of another model, wherever name and shape agree; its head may have other classes.

@@ -13,7 +13,7 @@ from vesalius.config.facts import Facts
 from vesalius.models import validation_errors, validation_metrics
 from vesalius.models.finetune import Finetune
 from vesalius.models.losses import ClassificationLoss
-from vesalius.models.module import Batch, TrainedModule
+from vesalius.models.module import Batch, TrainedModule, trained_encoder
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.nets.recurrent import RecurrentNet
 from vesalius.models.regression_loss import RegressionLoss
@@ -130,10 +130,15 @@ class SequenceClassifier(TrainedModule):
         """States (B, T, F) after each frame; at padding they mean nothing."""
         return self.net.states(*self._prepare(batch["image"], batch["mask"], batch["time"]))
 
-    def load_initial(self, state_dict: dict[str, Tensor]) -> list[str]:
-        """Start from the weights of a run of this family, or take the net of a `cnn` run as frame encoder.
+    def embed(self, batch: Batch) -> Tensor:
+        """One vector (B, F), float32, for each series as it is: its states, pooled over time, before the head."""
+        pooled: Tensor = self.net.pooling(self.hidden_states(batch), batch["mask"])
+        return pooled.float()
 
-        The head of a `cnn` run tells its classes, and is left out.
+    def load_initial(self, state_dict: dict[str, Tensor]) -> list[str]:
+        """Start from the weights of a run of this family, or take another's net as frame encoder.
+
+        That of a `cnn` run, or the encoder of an `autoencoder` run; their heads tell classes or codes, and stay out.
 
         Returns:
             Names of this model's weights that stay as they were.
@@ -141,7 +146,10 @@ class SequenceClassifier(TrainedModule):
         Raises:
             InputError: if no parameter fits.
         """
-        if not any(name.startswith(_ENCODER) for name in state_dict):
+        encoder = trained_encoder(state_dict)
+        if encoder:
+            state_dict = {f"{_ENCODER}{name}": value for name, value in encoder.items()}
+        elif not any(name.startswith(_ENCODER) for name in state_dict):
             state_dict = {
                 f"{_ENCODER}{name.removeprefix('net.')}": value
                 for name, value in state_dict.items()

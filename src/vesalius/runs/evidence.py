@@ -45,7 +45,8 @@ from vesalius.evaluation.predictions import Decision
 from vesalius.evaluation.regression import paired_error_difference
 from vesalius.runs.folder import SPLIT
 from vesalius.runs.inference import predict
-from vesalius.runs.results import Metrics, judge_table
+from vesalius.runs.judge import judge_table
+from vesalius.runs.results import Metrics, Start
 
 logger = logging.getLogger("vesalius")
 
@@ -57,7 +58,6 @@ _FIRST_FRAMES = 6
 _DROPPED = (25, 50, 75)
 
 View = Callable[[Batch], Batch]
-Start = Callable[[pl.LightningModule], None]
 T = TypeVar("T")
 
 

@@ -1,24 +1,20 @@
-"""The final numbers of a run: from predictions to `metrics.json` and pictures."""
+"""From a finished model to its numbers and pictures, in one way for every family."""
 
 import logging
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
+import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
 
 from vesalius.config.facts import Facts
 from vesalius.data.audit.audit import repeated_in_test
 from vesalius.data.audit.checks import Audited
-from vesalius.data.datamodule import ImageDataModule
-from vesalius.evaluation.baselines import MAX_TRAIN, fit_baselines
-from vesalius.evaluation.metrics import classification_metrics
-from vesalius.evaluation.predictions import Decision, read_predictions
-from vesalius.evaluation.regression import regression_metrics
-from vesalius.evaluation.thresholds import choose_threshold
+from vesalius.data.datamodule import ImageDataModule, Split
 from vesalius.runs.folder import HISTORY
 
 if TYPE_CHECKING:
@@ -27,65 +23,94 @@ if TYPE_CHECKING:
 logger = logging.getLogger("vesalius")
 
 SCHEMA = 1
-_GRID_IMAGES = 24
-_STRIPS = 8
 
 Metrics = dict[str, Any]
+#: Gives a newly built model the weights that the run began with.
+Start = Callable[[pl.LightningModule], None]
+
+# By what a model answers, its class attribute `answers`; a user's own module answers targets.
+_KINDS = {
+    "targets": "vesalius.runs.supervised_results.SupervisedResults",
+    "reconstructions": "vesalius.runs.reconstruction_results.ReconstructionResults",
+}
 
 
-def judge(predictions: Mapping[str, pd.DataFrame], facts: Facts, evaluation: Mapping[str, Any]) -> Metrics:
-    """Metrics of each predicted split; the decision threshold comes from validation alone.
+class Results(ABC):
+    """Predictions, metrics and figures of one finished model; a subclass for each kind of answer.
 
     Args:
-        predictions: the predictions table of `val` and `test`, or of `test` with a decision already made.
+        model: finished.
+        data: set up.
         facts: of the data that the model was trained on.
-        evaluation: the config node; `decision` is a rule for validation, or a number that was picked before.
+        config: the frozen config that judges: `seed`, `evaluation`, and for evidence that trains, all of the run's.
+        device: where to compute.
+        folder: where the run, or the evaluation, is written.
+
+    Attributes:
+        baseline_tables: test predictions of the cheap models, once `baselines` was called.
     """
-    metrics: Metrics = {"schema": SCHEMA, "task": facts.task}
-    if facts.task == "regression":
-        return metrics | {split: judge_table(table, facts) for split, table in predictions.items()}
-    decision = evaluation["decision"]
-    threshold: Decision = decision
-    if facts.task == "binary" and isinstance(decision, str) and decision != "argmax":
-        threshold = choose_threshold(predictions["val"], decision)
-    metrics["decision"] = {"rule": str(decision), "threshold": threshold}
-    return metrics | {split: judge_table(table, facts, threshold) for split, table in predictions.items()}
+
+    def __init__(
+        self,
+        model: pl.LightningModule,
+        data: ImageDataModule,
+        facts: Facts,
+        config: Mapping[str, Any],
+        device: torch.device,
+        folder: Path,
+    ) -> None:
+        self.model, self.data, self.facts = model, data, facts
+        self.config, self.device, self.folder = config, device, folder
+        self.baseline_tables: dict[str, pd.DataFrame] = {}
+
+    @abstractmethod
+    def predictions(self, split: Split) -> pd.DataFrame:
+        """The table of a split: `sample_id`, `group_id`, targets where there are any, and what the model says."""
+
+    @abstractmethod
+    def judge(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
+        """`metrics.json` as far as the predictions tables tell it: `schema`, `task`, and an entry a split."""
+
+    @abstractmethod
+    def judge_table(self, table: pd.DataFrame, metrics: Metrics) -> Metrics:
+        """Metrics of some of the test samples; `metrics` are those of the whole run."""
+
+    @abstractmethod
+    def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> Metrics:
+        """What cheap methods reach on the same split."""
+
+    @abstractmethod
+    def evidence(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics, start: Start) -> Metrics:
+        """What more is measured of a finished run: entries to add to `metrics.json`."""
+
+    @abstractmethod
+    def figures(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> "dict[str, Figure]":
+        """Pictures by name."""
 
 
-def judge_table(table: pd.DataFrame, facts: Facts, decision: Decision = "argmax") -> Metrics:
-    """Every metric of a predictions table."""
-    if facts.task == "regression":
-        assert facts.target_mean is not None
-        return regression_metrics(table, names=facts.classes, no_skill=facts.target_mean)
-    return classification_metrics(table, task=facts.task, classes=facts.classes, decision=decision)
+def results_of(
+    model: pl.LightningModule,
+    data: ImageDataModule,
+    facts: Facts,
+    config: Mapping[str, Any],
+    device: torch.device,
+    folder: Path,
+) -> Results:
+    """The results of a model, as its family makes them; see `Results`."""
+    module, _, name = _KINDS[getattr(model, "answers", "targets")].rpartition(".")
+    made: Results = getattr(import_module(module), name)(model, data, facts, config, device, folder)
+    return made
 
 
-def judge_baselines(data: ImageDataModule, test: pd.DataFrame, facts: Facts, seed: int) -> Metrics:
-    """Cheap models, fitted on the training split and judged on the test split like the network."""
-    train, val = data.rows("train"), data.rows("val")
-    train = train[:: max(1, -(-len(train) // MAX_TRAIN))]  # before it is read: a streamed set must not fill the memory
-    inputs = [data.linear_inputs(rows) for rows in (train, val, data.rows("test"))]
-    arms = fit_baselines(
-        inputs[0]["pixels"],
-        data.targets[train].numpy(),
-        inputs[1]["pixels"],
-        data.targets[val].numpy(),
-        inputs[2]["pixels"],
-        task=facts.task,
-        classes=facts.classes,
-        seed=seed,
-        features={name: tuple(split[name] for split in inputs) for name in inputs[0] if name != "pixels"},  # type: ignore[misc]
-    )
-    columns = [f"{'pred' if facts.task == 'regression' else 'prob'}/{name}" for name in facts.classes]
-    judged: Metrics = {}
-    for arm, answers in arms.items():
-        table = test.copy()
-        if isinstance(answers, str):
-            logger.warning("No baseline %s: %s.", arm, answers)
-            continue
-        table[columns] = answers
-        judged[arm] = judge_table(table, facts)
-    return judged
+def judge_unrepeated(results: Results, test: pd.DataFrame, metrics: Metrics) -> Metrics:
+    """The test metrics without images that equal, or nearly equal, one of training or validation."""
+    data = results.data
+    repeated = repeated_in_test(Audited(data.table, data.store, data.source))
+    kept = test[~test["sample_id"].astype(str).isin(repeated)].reset_index(drop=True)
+    if kept.empty:
+        logger.warning("Every test image repeats one of training or validation: nothing is left to judge without them.")
+        return {}
+    return {"without_duplicates": results.judge_table(kept, metrics)}
 
 
 def write_skipped(data: ImageDataModule, folder: Path) -> None:
@@ -95,112 +120,24 @@ def write_skipped(data: ImageDataModule, folder: Path) -> None:
         pd.DataFrame(left_out, columns=["sample_id", "reason"]).to_csv(folder / "skipped.csv", index=False)
 
 
-def judge_unrepeated(test: pd.DataFrame, data: ImageDataModule, facts: Facts, metrics: Metrics) -> Metrics:
-    """The test metrics without images that equal, or nearly equal, one of training or validation."""
-    repeated = repeated_in_test(Audited(data.table, data.store, data.source))
-    kept = test[~test["sample_id"].astype(str).isin(repeated)].reset_index(drop=True)
-    if kept.empty:
-        logger.warning("Every test image repeats one of training or validation: nothing is left to judge without them.")
-        return {}
-    decision: Decision = metrics.get("decision", {}).get("threshold", "argmax")
-    return {"without_duplicates": judge_table(kept, facts, decision)}
+def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    """One CSV a table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
 
 
-def draw(
-    metrics: Metrics, test: pd.DataFrame, data: ImageDataModule, facts: Facts, folder: Path
-) -> dict[str, "Figure"]:
-    """The pictures of a run: of its predictions, of its learning, and of what it looked at."""
-    from vesalius.evaluation import figures
-    from vesalius.evaluation.regression_figures import scatter_figure
-    from vesalius.evaluation.series_figures import evidence_figure
+def draw(results: Results, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> "dict[str, Figure]":
+    """The pictures of a run: of its results, and of its learning where that is on record."""
+    drawn = results.figures(predictions, metrics)
+    if (results.folder / HISTORY).is_file():
+        from vesalius.evaluation.figures import history_figure
 
-    kind: dict[str, Any] = {"task": facts.task, "classes": facts.classes}
-    decision: Decision = metrics.get("decision", {}).get("threshold", "argmax")
-    drawn: dict[str, Figure] = {}
-    if facts.task == "regression":
-        drawn["scatter"] = scatter_figure(test, facts.classes, metrics["test"])
-    else:
-        drawn["confusion_matrix"] = figures.confusion_matrix_figure(test, **kind, decision=decision)
-        drawn["roc"] = figures.roc_figure(test, **kind, metrics=metrics["test"])
-        drawn["calibration"] = figures.reliability_figure(test, **kind, metrics=metrics["test"])
-    if data.source.series:
-        drawn["test_series"] = strips_of_series(test, data, facts, decision)
-    else:
-        drawn["test_images"] = grid_of_images(test, data, facts, decision)
-    if "time_shuffled" in metrics.get("evidence", {}):
-        drawn["evidence"] = evidence_figure(metrics["evidence"], "mae" if facts.task == "regression" else "auroc")
-    if (folder / HISTORY).is_file():
-        drawn["history"] = figures.history_figure(pd.read_csv(folder / HISTORY))
+        drawn["history"] = history_figure(pd.read_csv(results.folder / HISTORY))
     return drawn
 
 
-def grid_of_images(
-    predictions: pd.DataFrame,
-    data: ImageDataModule,
-    facts: Facts,
-    decision: Decision = "argmax",
-    positions: NDArray[np.int64] | None = None,
-) -> "Figure":
-    """Test images with their true and predicted classes.
-
-    Args:
-        predictions: the table of the whole test split, in its own order.
-        data: where the images are.
-        facts: names of the classes.
-        decision: as the metrics used it.
-        positions: rows of `predictions` to show; None spreads them evenly, so that every class and patient can be seen.
-    """
-    from vesalius.evaluation.figures import image_grid_figure
-
-    if positions is None:
-        positions = np.unique(np.linspace(0, len(predictions) - 1, _GRID_IMAGES).astype(np.int64))
-    chosen = predictions.iloc[positions]
-    images = data.store[data.rows("test")[torch.from_numpy(positions)]].numpy()
-    true, predicted = _named(chosen, facts, decision)
-    captions = [f"{chance:.0%} sure" for chance in chosen.filter(like="prob/").to_numpy().max(axis=1)]
-    return image_grid_figure(images, true, predicted, captions=captions if facts.single_label else None)
-
-
-def strips_of_series(
-    predictions: pd.DataFrame, data: ImageDataModule, facts: Facts, decision: Decision = "argmax"
-) -> "Figure":
-    """Test series, a row of frames each, with what they are and what the model said.
-
-    Args:
-        predictions: the table of the whole test split, in its own order.
-        data: where the series are.
-        facts: names of the classes or quantities.
-        decision: as the metrics used it.
-    """
-    from vesalius.evaluation.series_figures import filmstrip_figure
-
-    positions = np.unique(np.linspace(0, len(predictions) - 1, _STRIPS).astype(np.int64))
-    chosen, rows = predictions.iloc[positions], data.rows("test")[torch.from_numpy(positions)]
-    wrong = None
-    if facts.task == "regression":
-        first = facts.classes[0]
-        names = [
-            f"{first}\n{true:.3g}, said {said:.3g}"
-            for true, said in zip(chosen[f"target/{first}"], chosen[f"pred/{first}"], strict=True)
-        ]
-    else:
-        true, predicted = _named(chosen, facts, decision)
-        wrong = [one != other for one, other in zip(true, predicted, strict=True)]
-        names = [f"{b}, not\n{a}" if bad else a for a, b, bad in zip(true, predicted, wrong, strict=True)]
-    starts, ends = data.store.offsets[rows].tolist(), data.store.offsets[rows + 1].tolist()
-    series = [data.store.frames(torch.arange(a, b)).numpy() for a, b in zip(starts, ends, strict=True)]
-    times = data.table["_times"].iloc[rows.tolist()].tolist() if "_times" in data.table else None
-    return filmstrip_figure(series, names, times=times, wrong=wrong)
-
-
-def _named(predictions: pd.DataFrame, facts: Facts, decision: Decision) -> tuple[list[str], list[str]]:
-    """Names of the true and of the predicted classes."""
-    p = read_predictions(predictions, task=facts.task, classes=facts.classes, decision=decision)
-    names = np.array(facts.classes)
-    return [", ".join(names[row]) or "none" for row in p.truth], [", ".join(names[row]) or "none" for row in p.decided]
-
-
-def save_figures(figures: Mapping[str, "Figure"], folder: Path) -> None:
+def save_figures(figures: "Mapping[str, Figure]", folder: Path) -> None:
     """One PNG a figure."""
     folder.mkdir(exist_ok=True)
     for name, figure in figures.items():

@@ -362,3 +362,38 @@ def test_a_misspelt_check_is_refused_with_the_right_name():
     check_names(list(CHECKS), "audit.fail_on")
     with pytest.raises(InputError, match="Did you mean 'exact_duplicates'"):
         check_names(["exact_duplicate"], "audit.fail_on")
+
+
+def test_unlabelled_images_are_audited_for_all_that_takes_no_labels(tmp_path):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (40, 1, 32, 32), np.uint8)
+    images[30], images[35] = images[0], images[34]
+    for number, image in enumerate(images):
+        Image.fromarray(image[0]).save(tmp_path / f"{number:02d}.png")
+    data = AuditData(ImageFolder(str(tmp_path)), cache_dir=str(tmp_path / "cache"), fractions=[0.5, 0.25, 0.25])
+    data.setup()
+    split = np.repeat(["train", "val", "test"], [20, 10, 10])
+    audited = Audited(data.table.assign(split=split), data.store, data.source)
+    for full in (True, False):
+        findings, told, refused = look_over(audited, ["exact_duplicates"], full=full)
+        assert found(findings)["exact_duplicates"].pairs == [("00.png", "30.png", 1.0)]
+        assert found(findings)["repeated_images"].pairs == [("34.png", "35.png", 1.0)]
+        assert refused == ["audit.fail_on: exact_duplicates found something."]
+        without = {name for name, why in told["not_checked"].items() if why == "there are no labels"}
+        assert without >= {"conflicting_labels", "prevalence_shift", "few_patients"}
+        assert not without & {finding.check for finding in findings}
+    assert "there are no labels" in audit_page(audited, findings, "unlabelled")
+
+
+def test_training_samples_that_were_picked_by_class_are_no_shift(audited, phantom):
+    images, groups = phantom
+    split = by_patient(groups).astype(object)
+    target = pd.factorize(groups)[0] // 3 % 2
+    split[(split == "train") & (target == 1)] = "unused"
+    seen = audited(images, groups, split, target)
+    picked = Audited(seen.table, seen.store, seen.source, train_classes=["no"])
+    assert "prevalence_shift" in found(checks.prevalence_shift(seen))
+    assert "yes" in str(found(checks.few_patients(seen))["few_patients"].numbers)
+    assert not list(checks.prevalence_shift(picked))
+    assert not [one for one in checks.few_patients(picked) if one.numbers["split"] == "train"]
+    assert "picked by class" in to_json(picked, [])["not_checked"]["prevalence_shift"]

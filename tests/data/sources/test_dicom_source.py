@@ -313,3 +313,24 @@ def test_every_wrong_setting_is_told_at_once(cohort):
     assert all(f"`data.source.{name}" in str(refused.value) for name in ("match", *list(wrong)[1:]))
     with pytest.raises(InputError, match="unit=slice"):
         _source(cohort, match="SOPInstanceUID", unit="volume")
+
+
+@pytest.mark.parametrize("unit", ["slice", "volume"])
+def test_without_a_table_the_patients_are_those_of_the_files(cohort, unit):
+    source = Dicom(str(cohort / "files"), None, None, unit=unit, progress=False)
+    table, labelled = source.samples(), _source(cohort, unit=unit).samples()
+    assert (source.task, source.classes) == ("unlabelled", ())
+    check_samples(table, source.task, source.classes, before_split=True)
+    assert list(table.columns) == [name for name in labelled if name != "target"]
+    assert table["sample_id"].tolist() == labelled["sample_id"].tolist()
+    assert table["group_id"].tolist() == labelled["group_id"].tolist()
+    assert source.fingerprint() == _source(cohort, unit=unit).fingerprint()
+    assert np.array_equal(source.load(_rows(table)[0]), source.load(_rows(labelled)[0]))
+
+
+def test_a_table_and_its_columns_go_together(cohort):
+    with pytest.raises(InputError, match=r"set `data.source.labels` too") as caught:
+        Dicom(str(cohort / "files"), None, "finding", group="who", unit="none")
+    assert len(caught.value.problems) == 2
+    with pytest.raises(InputError, match="for data without labels"):
+        Dicom(str(cohort / "files"), str(cohort / "labels.csv"), None)

@@ -204,3 +204,38 @@ def test_an_empty_split_folder_is_named_and_not_filled_from_another(tmp_path):
     (tmp_path / "test/a").mkdir(parents=True)
     with pytest.raises(InputError, match="test holds no image"):
         ImageFolder(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("paths", "splits"),
+    [
+        (("a1.png", "a2.jpg", "b3.png"), [None] * 3),
+        (("test/a1.png", "train/b1.png", "train/b2.png", "valid/c1.png"), ["test", "train", "train", "val"]),
+    ],
+)
+def test_images_without_class_folders_are_unlabelled(tmp_path, paths, splits):
+    source = ImageFolder(write_images(tmp_path, *paths, ".cache/1.png"))
+    table = source.samples()
+    assert (source.task, source.classes) == ("unlabelled", ())
+    assert list(table.columns) == ["sample_id", "group_id", "split"]
+    assert table["sample_id"].tolist() == list(paths)
+    assert table["split"].tolist() == splits
+    check_samples(table, source.task, source.classes, before_split=True)
+    assert source.load(table.iloc[1].to_dict()).flatten()[0] == 1
+    grouped = ImageFolder(str(tmp_path), group_pattern=r"^(\w)").samples()
+    assert grouped["group_id"].tolist() == [path.rpartition("/")[2][0] for path in paths]
+
+
+def test_images_without_class_folders_do_not_stand_beside_some_with(tmp_path):
+    mixed = write_images(tmp_path / "mixed", "train/a/1.png", "train/b/1.png", "test/1.png")
+    assert "outside any class folder: 1.png" in problems_of(mixed)[0]
+    deep = write_images(tmp_path / "deep", "train/1.png", "train/a/1.png", "test/1.png")
+    assert "outside any class folder: 1.png" in problems_of(deep)[0]
+    beside = write_images(tmp_path / "beside", "1.png", "train/2.png")
+    assert "outside any class folder: 2.png" in problems_of(beside)[0]
+    flat = write_images(tmp_path / "flat", "1.png", "2.png")
+    assert "move each into the folder of its class" in problems_of(flat, classes=["a", "b"])[0]
+    hollow = write_images(tmp_path / "hollow", "train/1.png")
+    (tmp_path / "hollow/test").mkdir()
+    (said,) = problems_of(hollow)
+    assert "test holds no image: fill or delete it" in said

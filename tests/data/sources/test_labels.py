@@ -289,3 +289,13 @@ def test_what_is_joined_passes_the_checks_of_a_sample_table(write):
     table = labels.join([f"k{n}" for n in range(24)])
     table = table.assign(sample_id=np.arange(24).astype(str), split=None)
     check_samples(table, labels.task, labels.classes, before_split=True)
+
+
+def test_a_table_without_a_target_says_the_rest(write):
+    path = write("id,patient,part\na,p,train\nb,p,train\nc,q,test\n")
+    labels = Labels(path, key="id", target=None, group="patient", split="part")
+    assert (labels.task, labels.classes) == ("unlabelled", ())
+    joined = labels.join(["c", "a", "b"])
+    assert joined.to_dict("list") == {"group_id": ["q", "p", "p"], "split": ["test", "train", "train"]}
+    said = problems_of(Labels, path, key="id", target=None, classes=["x", "y"], task="ordinal")
+    assert "`data.source.classes`, `data.source.task`" in said

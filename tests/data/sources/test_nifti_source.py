@@ -383,3 +383,17 @@ def test_leaving_a_run_out_a_correlation_classifier_does_as_published(haxby):
         similar = np.corrcoef(np.concatenate([centred[~known], means]))[:8, 8:]
         right += int((similar.argmax(axis=1) == target[~known]).sum())
     assert right == 65
+
+
+@pytest.mark.parametrize("folder", ["", "train/"])
+def test_files_without_class_folders_are_unlabelled(tmp_path, folder):
+    for name in ("a-1", "a-2", "b-1"):
+        save(tmp_path / f"{folder}{name}.nii.gz", np.full((4, 5, 3), 7, np.uint8))
+    source = source_of(tmp_path, labels=None, target=None, group=None, group_pattern=r"(\w)-")
+    samples = source.samples()
+    assert (source.task, source.classes) == ("unlabelled", ())
+    check_samples(samples, source.task, source.classes, before_split=True)
+    assert "target" not in samples
+    assert samples["group_id"].value_counts().to_dict() == {"a": 6, "b": 3}
+    assert set(samples["split"]) == {"train" if folder else None}
+    assert source.load(samples.iloc[0].to_dict()).shape == (1, 5, 4)

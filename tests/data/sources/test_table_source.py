@@ -482,3 +482,16 @@ def test_a_mixed_manifest_gives_batches(tmp_path):
             assert bright.int().tolist() == batch["target"].tolist()
             seen += len(bright)
     assert seen == 32
+
+
+def test_without_a_target_the_images_are_unlabelled(images, tmp_path):
+    source = table_of(images, target=None)
+    table, labelled = source.samples(), table_of(images).samples()
+    assert (source.task, source.classes) == ("unlabelled", ())
+    pd.testing.assert_frame_equal(table.drop(columns="_part"), labelled.drop(columns=["target", "_part"]))
+    check_samples(table, source.task, source.classes, before_split=True)
+    assert np.array_equal(loaded(source), loaded(table_of(images)))
+    assert source.fingerprint() == table_of(images).fingerprint()
+    (tmp_path / "0/0.png").unlink()
+    assert len(table_of(images, target=None, unmatched="skip").samples()) == 7
+    assert "name their column in `data.source.target`" in problems_of(images, target=None, task="binary")

@@ -1,6 +1,6 @@
 """Checks of the sample table and the decoded images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,11 +35,13 @@ class Audited:
         table: the samples with their splits; row i is sample i of the store.
         store: their decoded images.
         source: where they come from.
+        train_classes: training samples were picked, and are of these classes alone; None for all.
     """
 
     table: pd.DataFrame
     store: Store
     source: Source
+    train_classes: Sequence[str] | None = None
 
     @cached_property
     def ids(self) -> list[str]:
@@ -149,7 +151,7 @@ def conflicting_labels(audited: Audited) -> Iterator[Finding]:
 
 def few_patients(audited: Audited) -> Iterator[Finding]:
     """Splits in which a class has hardly any patient."""
-    if audited.source.task == "regression":
+    if audited.source.task in ("regression", "unlabelled"):
         return
     present = class_matrix(audited.table, audited.source.task, audited.source.classes)
     for name in SPLITS:
@@ -158,8 +160,11 @@ def few_patients(audited: Audited) -> Iterator[Finding]:
             continue
         groups = audited.table["group_id"].to_numpy()
         patients = [len(set(groups[here & present[:, label]])) for label in range(present.shape[1])]
+        picked = audited.train_classes if name == "train" else None
         few = {
-            label: count for label, count in zip(audited.source.classes, patients, strict=True) if count < _FEW_PATIENTS
+            label: count
+            for label, count in zip(audited.source.classes, patients, strict=True)
+            if count < _FEW_PATIENTS and (picked is None or label in picked)
         }
         if few:
             said = ", ".join(f"{count} of `{label}`" for label, count in few.items())
@@ -181,7 +186,7 @@ def prevalence_shift(audited: Audited) -> Iterator[Finding]:
     """Classes whose share differs between splits by more than a random split by patient would do."""
     task, classes = audited.source.task, audited.source.classes
     used = np.isin(audited.split, SPLITS)
-    if task == "regression" or not used.any():
+    if task in ("regression", "unlabelled") or audited.train_classes is not None or not used.any():
         return
     present = class_matrix(audited.table[used], task, classes).astype(np.float64)
     group = pd.factorize(audited.table["group_id"][used])[0]

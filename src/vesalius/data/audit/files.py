@@ -26,7 +26,7 @@ _MAX_FILES = 5_000
 _MAX_LOOKED_AT = 200
 _MIN_PATIENTS = 10
 _MAX_FOLDERS = 20
-_NO_CLASSES = ("multilabel", "regression")
+_NO_CLASSES = ("multilabel", "regression", "unlabelled")
 _TREES = 50
 _SHOWN = 50
 _HEADER_TAGS = ("Rows", "Columns", "BitsStored", "Manufacturer", "ManufacturerModelName", "Modality")
@@ -75,13 +75,18 @@ def unchecked(audited: Audited, wanted: Sequence[str]) -> dict[str, str]:
     reasons: dict[str, str] = {}
     if task == "regression":
         reasons |= dict.fromkeys(("prevalence_shift", "few_patients"), "quantities have no classes")
+    if task == "unlabelled":
+        without_labels = ("conflicting_labels", "prevalence_shift", "few_patients", "telling_files")
+        reasons |= dict.fromkeys(without_labels, "there are no labels")
+    if audited.train_classes is not None:
+        reasons["prevalence_shift"] = "training samples were picked by class"
     if not paths:
         no_files = "the source has no file for each sample"
         reasons |= dict.fromkeys(("telling_files", "unusual_shape", "identifying_tags"), no_files)
     elif not _is_dicom(paths[0]):
         reasons["identifying_tags"] = "the files are not DICOM"
     if paths and task in _NO_CLASSES:
-        reasons["telling_files"] = "samples have no single class"
+        reasons.setdefault("telling_files", "samples have no single class")
     elif paths and _patients_of_rarest_class(audited.table, audited) < _MIN_PATIENTS:
         reasons["telling_files"] = f"a class has fewer than {_MIN_PATIENTS} patients"
     if "text_in_pixels" in wanted and min(audited.source.load(record).shape[-2:]) < MIN_SIDE:

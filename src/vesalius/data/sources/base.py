@@ -20,7 +20,7 @@ class Source(ABC):
     Attributes:
         task: what the targets mean.
         classes: names of the classes; a target is an index into them (`multilabel` has a 0/1 column for each). For
-            `regression` they name the quantities.
+            `regression` they name the quantities, and for `unlabelled` there are none.
         series: whether `load` gives image series; their lengths may differ.
         left_out: files that were left out before there were samples, once `samples` was called: pseudonym and reason.
     """
@@ -36,7 +36,8 @@ class Source(ABC):
 
         Columns: `sample_id` (str, unique), `group_id` (str; the patient), `split` ("train", "val", "test", or
         missing where the data set does not fix it), and `target` (int class index), or for a `multilabel` task
-        `target/<class>` (0 or 1) for each class, for `regression` `target/<quantity>` (float). Further columns are
+        `target/<class>` (0 or 1) for each class, for `regression` `target/<quantity>` (float); none of these for an
+        `unlabelled` task. Further columns are
         subgroups to report on, except those whose names start with `_`: they are the source's own notes for `load` and
         never leave it. Series whose frames have times note them in `_times`: a list of seconds since the first frame,
         rising.

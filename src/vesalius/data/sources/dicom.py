@@ -1,4 +1,4 @@
-"""A folder of DICOM files and a table of labels."""
+"""A folder of DICOM files, with a table of labels or without."""
 
 import logging
 from collections import Counter
@@ -21,7 +21,7 @@ from vesalius.data.images import adapt_channels
 from vesalius.data.samples import target_columns
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
-from vesalius.data.sources.labels import Labels
+from vesalius.data.sources.labels import Labels, columns_without_table
 from vesalius.data.sources.target_cells import TaskOption
 
 logger = logging.getLogger("vesalius")
@@ -41,7 +41,7 @@ class Dicom(Source):
 
     Args:
         root: the folder.
-        labels: a CSV or TSV table of targets.
+        labels: a CSV or TSV table of targets; None for data without labels.
         target: its column with the target, or several columns (see `Labels`).
         key: its column that says which images a row is about.
         match: what of the files that column holds: PatientID, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID
@@ -65,8 +65,8 @@ class Dicom(Source):
     def __init__(
         self,
         root: str,
-        labels: str,
-        target: str | Sequence[str],
+        labels: str | None,
+        target: str | Sequence[str] | None,
         key: str = "PatientID",
         match: str | None = None,
         unit: Unit = "slice",
@@ -92,19 +92,20 @@ class Dicom(Source):
         self._modality = [modality] if isinstance(modality, str) else modality
         self._description, self._on_bad_series, self._unmatched = description, on_bad_series, unmatched
         self._progress = progress
-        self._check_settings()
-        self._labels = Labels(
-            labels,
-            key=key,
-            target=target,
-            classes=classes,
-            task=task,
-            group=group,
-            split=split,
-            subgroups=subgroups,
-            separator=separator,
-        )
-        self.task, self.classes = self._labels.task, self._labels.classes
+        columns: dict[str, Any] = {
+            "target": target,
+            "classes": classes,
+            "task": task,
+            "group": group,
+            "split": split,
+            "subgroups": subgroups,
+            "separator": separator,
+        }
+        self._check_settings(labels, columns)
+        self._labels = None if labels is None else Labels(labels, key=key, **columns)
+        self.task, self.classes = "unlabelled", ()
+        if self._labels is not None:
+            self.task, self.classes = self._labels.task, self._labels.classes
         self.series = unit != "slice"
 
     def samples(self) -> pd.DataFrame:
@@ -145,8 +146,13 @@ class Dicom(Source):
         ]
         return content_digest(self.root, paths, settings, show_names=False)
 
-    def _check_settings(self) -> None:
-        problems = []
+    def _check_settings(self, labels: str | None, columns: Mapping[str, Any]) -> None:
+        problems = columns_without_table(columns) if labels is None else []
+        if labels is not None and columns["target"] is None:
+            problems.append(
+                "`data.source.target` must name the column of the labels with the class or quantity; for data without "
+                "labels set `data.source.labels` to null too."
+            )
         if self._match not in MATCHES:
             problems.append(
                 f"`data.source.match` must say what the column `{self._match}` holds: one of {', '.join(MATCHES)}."
@@ -183,9 +189,7 @@ class Dicom(Source):
         what = "images" if self._unit == "slice" else "series"
         if not candidates:  # every file is damaged
             self._report(index, [])
-        joined = self._labels.join(
-            [self._key(candidate) for candidate in candidates], what=what, unmatched=self._unmatched
-        )
+        joined = self._joined(candidates, what)
         labelled = joined[target_columns(joined)].notna().all(axis=1).to_numpy()
         bad = [candidate for candidate, use in zip(candidates, labelled, strict=True) if use and candidate.reason]
         self._report(index, bad)
@@ -206,8 +210,19 @@ class Dicom(Source):
         names += identities.pseudonyms("series", _series_ids([candidate.series for candidate in series]))
         return list(zip(names, reasons, strict=True))
 
-    def _key(self, candidate: Candidate) -> str:
-        """What the table of labels calls it."""
+    def _joined(self, candidates: Sequence[Candidate], what: str) -> pd.DataFrame:
+        """What the table of labels says of each; no column without such a table."""
+        labels = self._labels
+        if labels is None:
+            return pd.DataFrame(index=range(len(candidates)))
+        cells = {
+            cell.strip().replace("\\", "/").removeprefix("./").strip("/"): cell for cell in labels.table[labels.key]
+        }
+        keys = [self._key(candidate, cells) for candidate in candidates]
+        return labels.join(keys, what=what, unmatched=self._unmatched)
+
+    def _key(self, candidate: Candidate, cells: Mapping[str, str]) -> str:
+        """What the table of labels, whose cells these are by the paths that they may mean, calls it."""
         series, first = candidate.series, candidate.frames[0]
         if self._match != "path":
             return {
@@ -217,14 +232,8 @@ class Dicom(Source):
                 "SOPInstanceUID": first.instance,
             }[self._match]
         places = [first.path, *(parent.as_posix() for parent in Path(first.path).parents)]
-        spelt = [self._cells[place] for place in places if place in self._cells]
+        spelt = [cells[place] for place in places if place in cells]
         return spelt[0] if spelt else places[0 if self._unit == "slice" else 1]
-
-    @cached_property
-    def _cells(self) -> dict[str, str]:
-        """Paths in the table of labels, and how it spells them."""
-        cells = self._labels.table[self._labels.key]
-        return {cell.strip().replace("\\", "/").removeprefix("./").strip("/"): cell for cell in cells}
 
     def _report(self, index: Index, bad: Sequence[Candidate]) -> None:
         """Refuse or count what cannot be used. The log is recorded, so it has counts alone."""

@@ -17,19 +17,20 @@ class Filed:
 
     Attributes:
         split: train, val or test, where the folders say so.
-        label: name of the class folder.
+        label: name of the class folder; None where there are none.
         path: relative to the root, with forward slashes.
     """
 
     split: str | None
-    label: str
+    label: str | None
     path: str
 
 
 class FolderLayout:
     """`root/{train,val,test}/class/*` with fixed splits, or `root/class/*` without.
 
-    A class folder may have folders inside. What is hidden, or not wanted, is passed over.
+    Without labels the files lie straight in `root`, or in `root/{train,val,test}`. A class folder may have folders
+    inside. What is hidden, or not wanted, is passed over.
 
     Args:
         root: the folder.
@@ -48,12 +49,17 @@ class FolderLayout:
         """Relative paths of all that is wanted, sorted, wherever it lies."""
         return sorted(path.relative_to(self._root).as_posix() for path in self._below(self._root))
 
-    def scan(self) -> list[Filed]:
+    def scan(self, *, labelled: bool = True) -> list[Filed]:
         """All that lies in class folders, sorted by path.
+
+        Args:
+            labelled: there must be class folders; else files may do without, if all of them do.
 
         Raises:
             InputError: with every problem of the layout.
         """
+        if not labelled and not self._folders and (unlabelled := self._without_classes()):
+            return sorted(unlabelled, key=lambda filed: filed.path)
         root, what = self._root, self._what
         folders = [folder for folder in _folders(root) if any(self._below(folder))]
         splits = [folder for folder in folders if folder.name.lower() in SPLIT_FOLDERS]
@@ -66,8 +72,7 @@ class FolderLayout:
             )
             splits = []
         if splits:
-            empty = [f for f in _folders(root) if f.name.lower() in SPLIT_FOLDERS and f not in splits]
-            problems += [f"the split folder {folder} holds no {what}: fill or delete it." for folder in empty]
+            problems += self._empty_splits(splits)
         parents: list[tuple[str | None, Path]] = [(SPLIT_FOLDERS[folder.name.lower()], folder) for folder in splits]
         found: list[Filed] = []
         for split, parent in parents or [(None, root)]:
@@ -82,6 +87,28 @@ class FolderLayout:
         if problems:
             raise InputError(problems)
         return sorted(found, key=lambda filed: filed.path)
+
+    def _without_classes(self) -> list[Filed]:
+        """All files, where they lie straight in the root or in split folders; none where there is any other folder."""
+        holders = [folder for folder in _folders(self._root) if any(self._below(folder))]
+        loose = self._files(self._root)
+        if loose or not holders:
+            return [] if holders else [Filed(None, None, name) for name in loose]
+        for folder in holders:
+            if folder.name.lower() not in SPLIT_FOLDERS or any(path.parent != folder for path in self._below(folder)):
+                return []
+        problems = self._empty_splits(holders)
+        if problems:
+            raise InputError(problems)
+        return [
+            Filed(SPLIT_FOLDERS[folder.name.lower()], None, f"{folder.name}/{name}")
+            for folder in holders
+            for name in self._files(folder)
+        ]
+
+    def _empty_splits(self, holders: Sequence[Path]) -> list[str]:
+        empty = [f for f in _folders(self._root) if f.name.lower() in SPLIT_FOLDERS and f not in holders]
+        return [f"the split folder {folder} holds no {self._what}: fill or delete it." for folder in empty]
 
     def _loose(self, parent: Path) -> list[str]:
         """A sentence on what lies beside the class folders, or (for folders of frames) straight in them."""

@@ -1,4 +1,4 @@
-"""Images sorted into folders, one folder a class."""
+"""Images in folders, one folder a class, or without classes."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,9 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 class ImageFolder(Source):
     """`root/{train,val,test}/class/*` with fixed splits, or `root/class/*` without.
 
-    A class folder may have folders inside. Hidden files and files with other extensions are passed over. The path
-    relative to `root` is the `sample_id`. Without an index table or a pattern every image is a group of its own,
+    Images that lie straight in `root`, or in `root/{train,val,test}`, are `unlabelled`; they cannot stand beside class
+    folders. A class folder may have folders inside. Hidden files and files with other extensions are passed over. The
+    path relative to `root` is the `sample_id`. Without an index table or a pattern every image is a group of its own,
     which is right only if no patient has two images.
 
     Args:
@@ -59,25 +60,28 @@ class ImageFolder(Source):
         self._channels = channels
         self._pattern = self._check_settings(group_pattern)
         endings = ", ".join(self._extensions)
-        self._files = FolderLayout(self.root, self._is_image, what="image", endings=endings).scan()
-        found = sorted({filed.label for filed in self._files})
+        layout = FolderLayout(self.root, self._is_image, what="image", endings=endings)
+        self._files = layout.scan(labelled=ordinal or classes is not None)
+        found = sorted({filed.label for filed in self._files if filed.label is not None})
         self.classes = tuple(classes) if classes is not None else tuple(found)
         check_classes(self.classes, found, self.root)
         two = len(self.classes) == 2
-        self.task = "ordinal" if ordinal else "binary" if two else "multiclass"
+        self.task = "unlabelled" if not found else "ordinal" if ordinal else "binary" if two else "multiclass"
 
     def samples(self) -> pd.DataFrame:
         """The table, in the order of the relative paths; `split` is missing where the folders do not say."""
-        number_of = {name: number for number, name in enumerate(self.classes)}
         paths = [filed.path for filed in self._files]
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {
                 "sample_id": paths,
                 "group_id": self._groups(paths),
                 "split": pd.Series([filed.split for filed in self._files], dtype=object),
-                "target": [number_of[filed.label] for filed in self._files],
             }
         )
+        if self.task == "unlabelled":
+            return table
+        number_of = {name: number for number, name in enumerate(self.classes)}
+        return table.assign(target=[number_of[str(filed.label)] for filed in self._files])
 
     def load(self, row: Mapping[str, Any]) -> np.ndarray:
         """One image as (C, H, W), uint8 or uint16 (see `decode_image`)."""

@@ -15,7 +15,7 @@ from vesalius.config.facts import Task
 from vesalius.data.identities import Identities
 from vesalius.data.samples import listed, target_columns
 from vesalius.data.sources.folder_layout import Filed, FolderLayout, check_classes
-from vesalius.data.sources.labels import Labels
+from vesalius.data.sources.labels import Labels, columns_without_table
 from vesalius.data.sources.target_cells import TaskOption
 
 logger = logging.getLogger("vesalius")
@@ -28,7 +28,8 @@ class Labelling:
     """The options of a source that say where targets and groups come from.
 
     Attributes:
-        labels: a CSV or TSV table (looked for in the root first); None takes the class from the folders.
+        labels: a CSV or TSV table (looked for in the root first); None takes the class from the folders, and files that
+            lie straight in the root, or in its train, val and test folders, for `unlabelled`.
         key: its column with the file's path, or an end of it; None where all rows are about the only file.
         target, classes, task, split, subgroups, separator, unmatched: see `Labels`.
         group: its column with the patient; `none` says that no two files share one.
@@ -117,9 +118,13 @@ class LabelledFiles:
     def table(self) -> pd.DataFrame:
         """A row for each labelled file, sorted by path: `_path`, the target(s), `group_id`, `split`, subgroups."""
         if self.labels is None:
-            number_of = {name: number for number, name in enumerate(self.classes)}
-            rows = [(filed.path, number_of[filed.label], filed.split) for filed in self._in_folders]
-            return self.named(pd.DataFrame(rows, columns=["_path", "target", "split"]))
+            filed = self._in_folders
+            table = pd.DataFrame({"_path": [one.path for one in filed]})
+            if self.task != "unlabelled":
+                number_of = {name: number for number, name in enumerate(self.classes)}
+                table["target"] = [number_of[str(one.label)] for one in filed]
+            table["split"] = pd.Series([one.split for one in filed], dtype=object)
+            return self.named(table)
         if self._options.key is None:
             raise InputError(f"`data.source.key` must name the column of {self.labels.name} that says which file.")
         joined = self.labels.join(
@@ -152,13 +157,16 @@ class LabelledFiles:
 
     @cached_property
     def _in_folders(self) -> list[Filed]:
-        found = [filed for filed in self._layout.scan() if self._filed(filed.path)]
+        labelled = self._options.classes is not None or self._options.task != "auto"
+        found = [filed for filed in self._layout.scan(labelled=labelled) if self._filed(filed.path)]
         if not found:
             raise InputError(f"{self.root} holds no {self._what} of the names wanted: correct `data.source.pattern`.")
         return found
 
     def _task_of_folders(self, options: Labelling) -> tuple[Task, tuple[str, ...]]:
-        found = sorted({filed.label for filed in self._in_folders})
+        found = sorted({filed.label for filed in self._in_folders if filed.label is not None})
+        if not found:
+            return "unlabelled", ()
         classes = tuple(found if options.classes is None else map(str, options.classes))
         check_classes(classes, found, self.root)
         if options.task in ("multilabel", "regression"):
@@ -193,12 +201,8 @@ class LabelledFiles:
         if not self.root.is_dir():
             problems.append(f"the folder {self.root} does not exist: correct `data.source.root`.")
         if options.labels is None:
-            table_only = ("target", "group", "split", "separator")
-            set_anyway = [name for name in table_only if getattr(options, name) not in (None, NO_GROUP)]
-            set_anyway += ["subgroups"] * bool(options.subgroups)
-            if set_anyway:
-                named = ", ".join(f"`data.source.{name}`" for name in set_anyway)
-                problems.append(f"{named} name(s) columns of a table: set `data.source.labels` too, or leave it out.")
+            table_only = ("target", "group", "split", "separator", "subgroups")
+            problems += columns_without_table({name: getattr(options, name) for name in table_only})
         elif not options.target:
             problems.append("`data.source.target` must name the column of the labels with the class or quantity.")
         if options.group is not None and options.group_pattern is not None:

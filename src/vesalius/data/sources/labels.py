@@ -1,7 +1,7 @@
 """A table of targets that lies beside the images, and how it is joined to them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -39,7 +39,7 @@ class Labels:
         path: the table.
         key: its column that says which samples a row is about; several rows of one key must agree.
         target: its column with the class or quantity; or several columns, of 0 and 1 (a class each, `multilabel`) or
-            of numbers (with `task="regression"`).
+            of numbers (with `task="regression"`). None: the rows say nothing of the kind, and the task is `unlabelled`.
         classes: the classes in the order wanted (lowest grade first, for `ordinal`).
         task: what the targets mean. `auto` takes two classes as `binary`, more as `multiclass`, several columns or a
             separator as `multilabel`, and never a quantity.
@@ -67,7 +67,7 @@ class Labels:
         path: str | Path,
         *,
         key: str,
-        target: str | Sequence[str],
+        target: str | Sequence[str] | None,
         classes: Sequence[str] | None = None,
         task: TaskOption = "auto",
         group: str | None = None,
@@ -82,8 +82,8 @@ class Labels:
         self.table = read_table(path, option=f"{option}.{table_option}")
         self.name, self.key, self._option = path.name, key, option
         self._key_option = f"{option}.{key_option}"
-        wanted = [target] if isinstance(target, str) else list(target)
-        _check_names(wanted, subgroups, option)
+        wanted = [target] if isinstance(target, str) else list(target or ())
+        _check_names(None if target is None else wanted, subgroups, option)
         columns = {self._key_option: key, f"{option}.group": group, f"{option}.split": split}
         columns |= {
             f"{option}.target[{number}]" if len(wanted) > 1 else f"{option}.target": name
@@ -261,11 +261,27 @@ class Labels:
         return hints
 
 
-def _check_names(target: Sequence[str], subgroups: Sequence[str], option: str) -> None:
+def columns_without_table(options: Mapping[str, object]) -> list[str]:
+    """A sentence on options that name columns, where there is no table.
+
+    Args:
+        options: by their names below `data.source`; what is None, empty, `auto` or `none` is not set.
+    """
+    set_anyway = [name for name, value in options.items() if value not in (None, "auto", "none") and value]
+    if not set_anyway:
+        return []
+    named = ", ".join(f"`data.source.{name}`" for name in set_anyway)
+    return [f"{named} name(s) columns of a table: set `data.source.labels` too, or leave it out."]
+
+
+def _check_names(target: Sequence[str] | None, subgroups: Sequence[str], option: str) -> None:
     problems = []
-    if not target:
-        problems.append(f"`{option}.target` names no column: name the one with the class or quantity.")
-    for key, names in (("target", target), ("subgroups", subgroups)):
+    if target is not None and not target:
+        problems.append(
+            f"`{option}.target` names no column: name the one with the class or quantity, or set it to null for data "
+            "without labels."
+        )
+    for key, names in (("target", target or ()), ("subgroups", subgroups)):
         if len(set(names)) < len(names):
             problems.append(f"`{option}.{key}` names a column twice: name each once.")
     taken = [name for name in subgroups if name in _RESERVED or name.startswith(("target/", "_"))]

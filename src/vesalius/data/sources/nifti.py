@@ -43,7 +43,7 @@ class Nifti(Source):
         root: the folder.
         labels, target, key, classes, task, group, split, subgroups, separator, unmatched, group_pattern,
             pseudonyms: see `Labelling`; without `labels` the folders are `root/class/*` or
-            `root/{train,val,test}/class/*`.
+            `root/{train,val,test}/class/*`, or for unlabelled data `root/*` or `root/{train,val,test}/*`.
         pattern: names (relative paths) of the files wanted, such as `*_bold.nii.gz`; None takes all.
         unit: what a sample is.
         plane: `axial`, `coronal` or `sagittal` slices.

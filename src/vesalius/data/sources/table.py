@@ -48,7 +48,8 @@ class Table(Source):
     Args:
         manifest: the table.
         path: its column with the file, relative to `root` or absolute.
-        target: its column(s) with the class or quantity; see `Labels` for this, `classes`, `task`, `separator`.
+        target: its column(s) with the class or quantity, None for data without labels; see `Labels` for this,
+            `classes`, `task`, `separator`.
         group: its column with the patient; `none` says that no two rows (no two series) share one.
         root: the folder that relative paths start from; None for the manifest's own.
         split: its column with train, val or test, where these are fixed.
@@ -74,7 +75,7 @@ class Table(Source):
         self,
         manifest: str,
         path: str,
-        target: str | Sequence[str],
+        target: str | Sequence[str] | None,
         group: str,
         root: str | None = None,
         split: str | None = None,

@@ -52,7 +52,7 @@ def read_targets(
 
     Args:
         table: cells as texts; the index numbers the lines of the file.
-        target: names of the target columns, which the table has.
+        target: names of the target columns, which the table has; none for data without labels.
         classes: names in the order wanted.
         task: what the targets mean; `auto` finds out.
         separator: what stands between the names in a cell.
@@ -61,6 +61,12 @@ def read_targets(
     Raises:
         InputError: with every cell that cannot be a target, by its line.
     """
+    if not target:
+        set_anyway = {"classes": classes is not None, "task": task != "auto", "separator": separator is not None}
+        named = [f"`{option}.{name}`" for name, is_set in set_anyway.items() if is_set]
+        if named:
+            raise InputError(f"{', '.join(named)} say(s) what targets mean: name their column in `{option}.target`.")
+        return Targets("unlabelled", (), pd.DataFrame(index=table.index))
     names = None if classes is None else _class_names(classes, option)
     if task == "regression":
         return _quantities(table[list(target)], names, separator, option)

@@ -33,6 +33,8 @@ class Preprocess(nn.Module):
     Attributes:
         out_channels: channels of the result.
         out_size: height and width of the result.
+        mean: (out_channels,) what is subtracted, on the scale where white is 1.
+        std: (out_channels,) what is divided by.
 
     Raises:
         InputError: where the channels cannot be adapted or a statistic makes no sense, all reasons at once.
@@ -40,6 +42,8 @@ class Preprocess(nn.Module):
 
     scale: Tensor
     shift: Tensor
+    mean: Tensor
+    std: Tensor
     luma: Tensor | None
 
     def __init__(
@@ -72,6 +76,8 @@ class Preprocess(nn.Module):
         scale = torch.tensor([1 / (facts.value_max * value) for value in spread]).view(1, -1, 1, 1)
         shift = torch.tensor([-m / s for m, s in zip(centre, spread, strict=True)]).view(1, -1, 1, 1)
         luma = torch.tensor(LUMA).view(1, 3, 1, 1) if (facts.channels, self.out_channels) == (3, 1) else None
+        self.register_buffer("mean", torch.tensor(centre), persistent=False)
+        self.register_buffer("std", torch.tensor(spread), persistent=False)
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("shift", shift, persistent=False)
         self.register_buffer("luma", luma, persistent=False)
@@ -86,6 +92,10 @@ class Preprocess(nn.Module):
                 image, size=self.out_size, mode="bilinear", antialias=True, align_corners=False
             )
         return image * self.scale + self.shift  # broadcasting repeats a single channel
+
+    def restore(self, prepared: Tensor) -> Tensor:
+        """Undo the normalisation alone: (B, out_channels, *out_size) on the scale where white is 1."""
+        return prepared * self.std.view(1, -1, 1, 1) + self.mean.view(1, -1, 1, 1)
 
 
 def _as_size(size: int | Sequence[int], problems: list[str]) -> tuple[int, int]:

@@ -54,6 +54,8 @@ class SmallResNet(Net):
         blocks: residual blocks of each stage.
         stem_stride: 2, or 1 to keep the full resolution through the first stage (about four times slower).
         dropout: probability before the last layer.
+        pool_size: side of the grid that the last feature map is averaged to: 1 forgets places, as a classifier should;
+            an encoder whose images are to be drawn again needs them.
 
     Attributes:
         feature_dim: length of a feature vector.
@@ -69,12 +71,13 @@ class SmallResNet(Net):
         blocks: int = 2,
         stem_stride: int = 2,
         dropout: float = 0.0,
+        pool_size: int = 1,
     ) -> None:
         super().__init__()
-        if blocks < 1 or not widths or min(widths) < 1 or stem_stride not in (1, 2):
+        if blocks < 1 or not widths or min(widths) < 1 or stem_stride not in (1, 2) or pool_size < 1:
             raise InputError(
-                f"model.net: widths={list(widths)}, blocks={blocks}, stem_stride={stem_stride}: "
-                "widths and blocks must be above 0, and the stride 1 or 2."
+                f"model.net: widths={list(widths)}, blocks={blocks}, stem_stride={stem_stride}, "
+                f"pool_size={pool_size}: widths, blocks and pool_size must be above 0, and the stride 1 or 2."
             )
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, widths[0], 3, stem_stride, padding=1, bias=False),
@@ -88,9 +91,9 @@ class SmallResNet(Net):
             rest = [ResidualBlock(wider, wider, stride=1) for _ in range(blocks - 1)]
             self.layers.append(nn.Sequential(first, *rest))
             width = wider
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.feature_dim = width
-        self.head = build_head("linear", width, num_outputs, dropout)
+        self.pool = nn.AdaptiveAvgPool2d(pool_size)
+        self.feature_dim = width * pool_size**2
+        self.head = build_head("linear", self.feature_dim, num_outputs, dropout)
 
     def stages(self) -> list[nn.Module]:
         """The parts that are frozen and released together, from the stem to the last before the head."""

@@ -1,0 +1,75 @@
+"""`python -m vesalius.commands.compare DIR`: judge the runs that the frozen config in DIR names, side by side."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vesalius.config.errors import InputError
+from vesalius.evaluation.comparison_figures import comparison_figure
+from vesalius.evaluation.tables import format_metric, format_number, make_console
+from vesalius.runs.arms import arms_by, find_runs
+from vesalius.runs.comparison import compare as compare_arms
+from vesalius.runs.folder import RunFolder, write_json
+from vesalius.runs.process import enter
+
+
+def compare(path: Path) -> None:
+    """Print and write what the arms reach and how they differ."""
+    folder = RunFolder(path)
+    try:
+        _compare(folder)
+    except InputError:
+        folder.discard()
+        raise
+
+
+def _compare(folder: RunFolder) -> None:
+    config = folder.config
+    runs, left_out = find_runs([config["runs"]] if isinstance(config["runs"], str) else config["runs"])
+    told = compare_arms(
+        arms_by(runs, config["by"]),
+        metric=config["metric"],
+        by=config["by"],
+        baselines=config["baselines"],
+        reference=config["reference"],
+        seed=config["seed"],
+    )
+    told["notes"] += left_out
+    write_json(folder.path / "compare.json", told)
+    figure = comparison_figure(told["arms"], told["metric"])
+    figure.savefig(folder.path / "compare.png", dpi=110, bbox_inches="tight")
+    console = make_console()
+    print_comparison(told, console)
+    console.print(f"Written to: {folder.path}", soft_wrap=True, highlight=False, markup=False)
+
+
+def print_comparison(told: Mapping[str, Any], console: Console) -> None:
+    """Print the content of `compare.json`: a row and a sentence an arm."""
+    metric, arms = told["metric"], told["arms"]
+    largest = max((arm[metric] for arm in arms.values()), key=lambda entry: entry["n"])
+    head = f"test: {largest['n']} samples of {largest['groups']} patients; seeds {', '.join(map(str, told['seeds']))}"
+    console.print(Text(head, style="bold"))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    for title in (told["by"], "runs", metric, "no\nskill", "difference", "from"):
+        table.add_column(Text(title), overflow="fold", justify="right" if title in ("runs", "no\nskill") else "left")
+    for name, arm in arms.items():
+        row = [name, str(len(arm["runs"])), format_metric(arm[metric]), format_number(arm[metric]["no_skill"])]
+        row += [format_metric(arm[f"{metric}_difference"]), arm["against"]] if "against" in arm else ["–", ""]
+        table.add_row(*map(Text, row))
+    console.print(table)
+    for arm in arms.values():
+        if "verdict" in arm:
+            console.print(Text(arm["verdict"]))
+    brackets = "Brackets: 95 % interval over patients and runs. Difference: the arm minus the one it is from."
+    for line in [brackets, *told["notes"]]:
+        console.print(Text(line, style="dim"))
+
+
+if __name__ == "__main__":
+    sys.exit(enter(compare, sys.argv[1:]))

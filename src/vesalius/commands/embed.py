@@ -1,0 +1,96 @@
+"""`python -m vesalius.commands.embed DIR`: what a run's encoder makes of every sample, as a table."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Facts
+from vesalius.config.targets import check_config
+from vesalius.data.datamodule import ImageDataModule
+from vesalius.evaluation.tables import make_console
+from vesalius.runs.checkpoints import load_checkpoint, restore_model
+from vesalius.runs.compatibility import check_fit, warn_of_known_patients
+from vesalius.runs.embedding import FeatureBatch, every_sample, extractor_hash, feature_batches, write_features
+from vesalius.runs.folder import SPLIT, RunFolder, write_json
+from vesalius.runs.inference import inference_device
+from vesalius.runs.process import enter
+from vesalius.runs.results import write_skipped
+
+FEATURES, ABOUT = "features.csv", "features.json"
+
+
+def embed(path: Path) -> None:
+    """Write `features.csv`, and `features.json` that says which encoder they are from, into a folder in the run's."""
+    folder = RunFolder(path)
+    try:
+        _embed(folder)
+    except InputError:
+        folder.discard()
+        raise
+
+
+def _embed(folder: RunFolder) -> None:
+    config = folder.config
+    run = RunFolder(config["run"])
+    checkpoint = load_checkpoint(run.best)
+    # The checkpoint does not say where the data lie: it may go to others.
+    trained, facts = run.config, Facts.from_dict(checkpoint["facts"])
+    # What the model's family needs beyond a source, its datamodule above all, is that of the run.
+    config = {**config, "data": {**trained["data"], **(config["data"] or {})}}
+    check_config(config)
+    model = restore_model(checkpoint)
+    data = every_sample(config["data"], facts)
+    fingerprint = data.source.fingerprint()
+    _set_up(data, facts, run, elsewhere=folder.config["data"] is not None, known=checkpoint["provenance"]["data"])
+    write_skipped(data, folder.path)
+    batches = _progress(feature_batches(model, data, inference_device(trained["trainer"])), len(data.table))
+    rows, dim = write_features(batches, data.table, folder.path / FEATURES)
+    about = {
+        "schema": 1,
+        "extractor": extractor_hash(model, checkpoint["config"]["model"]),
+        "dim": dim,
+        "rows": rows,
+        "classes": list(data.source.classes),
+        "run_name": trained["name"],
+        "data_fingerprint": fingerprint,
+    }
+    write_json(folder.path / ABOUT, about)
+    console = make_console()
+    console.print(f"{rows} samples, {dim} features each; extractor {about['extractor']}", highlight=False)
+    console.print(f"Written to: {folder.path / FEATURES}", soft_wrap=True, highlight=False)
+
+
+def _set_up(data: ImageDataModule, facts: Facts, run: RunFolder, *, elsewhere: bool, known: str) -> None:
+    """Open the run's own data with the run's split, or other data; `known` is the fingerprint of the run's own.
+
+    Raises:
+        InputError: for data that the model does not take, or the run's own under another name.
+    """
+    if not elsewhere:
+        data.keep_split(run.path / SPLIT)
+    elif data.source.fingerprint() == known:
+        raise InputError(
+            "data: these are the very images that the run was trained on: leave out data=..., so that the table says "
+            "which of them are training images."
+        )
+    data.setup("test" if elsewhere else None)
+    check_fit(data, facts, targets=False)
+    if elsewhere:
+        warn_of_known_patients(data, run, "what is measured on their features is")
+
+
+def _progress(batches: Iterable[FeatureBatch], total: int) -> Iterator[FeatureBatch]:
+    """Pass everything on, and show a bar with the time that is left, on a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=make_console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("embed", total=total)
+        for rows, features in batches:
+            yield rows, features
+            bar.advance(task, len(rows))
+
+
+if __name__ == "__main__":
+    sys.exit(enter(embed, sys.argv[1:]))

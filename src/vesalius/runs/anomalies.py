@@ -1,0 +1,145 @@
+"""Which images an autoencoder finds unusual, where it learned from some classes alone, and where in the image."""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vesalius.data.datamodule import Split
+from vesalius.evaluation.anomaly import ErrorMaps, Mahalanobis, anomaly_metrics, peak_in_mask
+from vesalius.runs.results import Metrics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from vesalius.runs.reconstruction_results import ReconstructionResults
+
+#: Scores, as columns `anomaly/<score>` of the predictions.
+ERROR, DISTANCE = "reconstruction_error", "latent_mahalanobis"
+#: Widths of the smoothing of error maps, in pixels; the one that tells best on validation is taken.
+SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0)
+_SHOWN = 8
+
+Booleans = NDArray[np.bool_]
+
+
+class Anomalies:
+    """Reconstruction errors and latent distances, standardised by the normal training images.
+
+    Args:
+        results: of a model that learned from the normal classes.
+    """
+
+    def __init__(self, results: "ReconstructionResults") -> None:
+        self.results, self.data = results, results.data
+        self.normal: Tensor = self.data.normal  # type: ignore[attr-defined]
+
+    def judge(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
+        """How well each score tells other classes from the normal ones; adds the scores to the test predictions.
+
+        `peak_in_mask` is the share of images with a known lesion whose error is highest inside it.
+        """
+        table = predictions["test"]
+        for score, values in self._scores("test").items():
+            table[f"anomaly/{score}"] = values
+        told: Metrics = anomaly_metrics(
+            table.rename(columns=lambda name: name.removeprefix("anomaly/")),
+            scores=(ERROR, DISTANCE),
+            normal=self._normal("test"),
+            classes=self.data.source.classes,
+        )
+        told[ERROR]["peak_in_mask"] = self._peaks(table)
+        if told[ERROR]["peak_in_mask"] is None:
+            del told[ERROR]["peak_in_mask"]
+        for entry in told[ERROR].values():
+            entry["note"] = f"errors smoothed by {self.maps.sigma:g} pixels, as told best on validation"
+        return told
+
+    def figure(self) -> "Figure | None":
+        """Some unusual test images, their errors, and outlines of lesions where these are known; None without any."""
+        from vesalius.evaluation.reconstruction_figures import error_maps_figure
+
+        rows = self.data.rows("test")
+        unusual = rows[~self.normal[rows]]
+        if not len(unusual):
+            return None
+        chosen = unusual[torch.from_numpy(np.unique(np.linspace(0, len(unusual) - 1, _SHOWN).astype(np.int64)))]
+        answer = next(self.results.batches(chosen))
+        maps = self.maps.maps(answer["original"].numpy(), answer["reconstruction"].numpy())
+        masks = None if self._mask is None else np.stack([self._mask(row) for row in chosen.tolist()])
+        return error_maps_figure(answer["original"].numpy(), maps, masks, self.results.names(chosen))
+
+    @cached_property
+    def maps(self) -> ErrorMaps:
+        """Of the smoothing that tells anomalies best on validation; the middle one where validation has none."""
+        fitted = {sigma: self._fitted(sigma) for sigma in SIGMAS}
+        normal = self._normal("val")
+        if normal.all() or not normal.any():
+            return fitted[SIGMAS[len(SIGMAS) // 2]]
+        from sklearn.metrics import roc_auc_score
+
+        scores: dict[float, list[NDArray[Any]]] = {sigma: [] for sigma in SIGMAS}
+        for batch in self._batches(self.data.rows("val")):
+            for sigma, maps in fitted.items():
+                scores[sigma].append(maps.score(maps.maps(*batch)))
+        told = {sigma: roc_auc_score(~normal, np.concatenate(values)) for sigma, values in scores.items()}
+        return fitted[max(told, key=lambda sigma: told[sigma])]
+
+    @cached_property
+    def distance(self) -> Mahalanobis:
+        """Distance from the codes of the normal training images."""
+        return Mahalanobis.fit(np.concatenate([batch["latent"].numpy() for batch in self.results.batches(self._train)]))
+
+    @property
+    def _train(self) -> Tensor:
+        rows = self.data.rows("train")
+        return rows[self.normal[rows]]
+
+    def _fitted(self, sigma: float) -> ErrorMaps:
+        maps = ErrorMaps(sigma)
+        for batch in self._batches(self._train):
+            maps.update(*batch)
+        return maps
+
+    def _batches(self, rows: Tensor) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        for batch in self.results.batches(rows):
+            yield batch["original"].numpy(), batch["reconstruction"].numpy()
+
+    def _normal(self, split: Split) -> Booleans:
+        return self.normal[self.data.rows(split)].numpy()
+
+    def _scores(self, split: Split) -> dict[str, NDArray[np.float64]]:
+        errors, distances = [], []
+        for batch in self.results.batches(self.data.rows(split)):
+            maps = self.maps.maps(batch["original"].numpy(), batch["reconstruction"].numpy())
+            errors.append(self.maps.score(maps))
+            distances.append(self.distance.distance(batch["latent"].numpy()))
+        return {ERROR: np.concatenate(errors), DISTANCE: np.concatenate(distances)}
+
+    @property
+    def _mask(self) -> Any:
+        """What gives the lesion of a row of the table, (H, W); None where the source knows none, or of another size."""
+        mask = getattr(self.data.source, "mask", None)
+        if mask is None:
+            return None
+        records = self.data.table.to_dict("records")
+        size = self.results.model.preprocess.out_size
+        if np.shape(mask(records[0])) != size:
+            return None
+        return lambda row: np.asarray(mask(records[row]), dtype=bool)
+
+    def _peaks(self, table: pd.DataFrame) -> Metrics | None:
+        """Of test images with a lesion that is known."""
+        if self._mask is None:
+            return None
+        rows = self.data.rows("test")
+        masks = np.stack([self._mask(row) for row in rows.tolist()])
+        parts = [self.maps.maps(*batch) for batch in self._batches(rows)]
+        there = masks.any(axis=(1, 2)) & ~self._normal("test")
+        maps = np.concatenate(parts)
+        return peak_in_mask(maps[there], masks[there], table["group_id"].to_numpy()[there])
