@@ -18,23 +18,40 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="session")
+def isolation(cache_dir: Path) -> dict[str, str]:
+    """What keeps tests away from the user's cache, identities and W&B account."""
+    identities = cache_dir.parent / "private" / "identities.sqlite"
+    return {"VESALIUS_CACHE": str(cache_dir), "VESALIUS_IDENTITIES": str(identities), "WANDB_MODE": "offline"}
+
+
 @pytest.fixture(autouse=True)
-def _isolated(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test touches the user's cache, W&B account or network settings."""
-    monkeypatch.setenv("VESALIUS_CACHE", str(cache_dir))
-    monkeypatch.setenv("VESALIUS_IDENTITIES", str(cache_dir.parent / "private" / "identities.sqlite"))
-    monkeypatch.setenv("WANDB_MODE", "offline")
+def _isolated(isolation: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test touches what is the user's."""
+    for name, value in isolation.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
 
 
+@pytest.fixture(scope="session")
+def vesalius_in(isolation: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `vesalius ...` in a folder and return what it printed; for fixtures that several tests share."""
+
+    def run(place: Path, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "vesalius.cli", *map(str, arguments)]
+        env = {**os.environ, **isolation, "COLUMNS": "200"}
+        return subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=timeout, env=env)
+
+    return run
+
+
 @pytest.fixture
-def vesalius(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def vesalius(
+    vesalius_in: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `vesalius ...` in an empty folder and return what it printed."""
 
     def run(*arguments: str, cwd: Path = tmp_path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "vesalius.cli", *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env={**os.environ, "COLUMNS": "200"}
-        )
+        return vesalius_in(cwd, *arguments, timeout=timeout)
 
     return run

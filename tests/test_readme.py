@@ -18,6 +18,9 @@ BLOCKS = [
     if (commands := [line for line in block.splitlines() if line.startswith("vesalius ")])
 ]
 SMALL = ["trainer=cpu", "trainer.max_epochs=1", "logger=none", "data.steps_per_epoch=2", "data.batch_size=8"]
+# Experiments on phantoms, which are made as large as one asks.
+PHANTOMS = ("experiment=lesions", "experiment=ae_", "experiment=perfusion")
+FEWER = ["data.source.patients=48", "data.source.image_size=28"]
 
 
 def test_there_are_commands_and_the_two_that_come_first():
@@ -44,6 +47,12 @@ def places(tmp_path_factory):
                 path = root / folder / name / f"P{number}_1.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(random.integers(level, level + 100, (28, 28)).astype(np.uint8)).save(path)
+    for name in ("rises", "falls"):
+        for clip in range(12):
+            for frame in range(3):
+                path = root / "CLIPS" / name / f"clip{clip}" / f"{frame}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(random.integers(40 * frame, 40 * frame + 99, (24, 24)).astype(np.uint8)).save(path)
     arrays = {}
     for split in ("train", "val", "test"):
         arrays[f"{split}_images"] = random.integers(0, 255, (16, 28, 28)).astype(np.uint8)
@@ -67,6 +76,7 @@ def test_each_command_runs(number, vesalius, places):
         words += ["data.source.verify=false"] if any("=MEDMNIST" in word for word in words) else []
         resumed = any("resume=" in word for word in words)
         small = SMALL if words[0] == "train" and not resumed else []
+        small = [*small, *(FEWER if any(word.startswith(PHANTOMS) for word in words) else [])]
         if resumed:
             (run / "state.json").write_text('{"state": "interrupted", "attempt": 1}')
         done = vesalius(*words, *small, cwd=places)

@@ -21,6 +21,8 @@ BASELINE_COLUMNS = 3
 #: What that table shows of each arm, as far as there is such a metric.
 ARM_METRICS = ("auroc", "auroc_difference", "accuracy", "mae", "mae_difference", "rmse", "r2")
 
+LOWER_IS_BETTER = ("ece", "brier", "mse")
+
 #: Arms of the evidence that are never narrowed to some classes.
 ALL_CLASSES = ("without_duplicates",)
 
@@ -62,8 +64,56 @@ def print_metrics(metrics: Mapping[str, Any], console: Console, split: str = "te
         console.print(_arm_table("baselines", arms))
     if evidence:
         _print_evidence(evidence, metrics.get("evidence_classes"), console)
-    for line in ["Brackets: 95 % interval, which counts patients. ece and brier: lower is better.", *_reasons(model)]:
+    for arm, entries in arms.items():
+        pairs = {name.removesuffix("_difference"): m for name, m in entries.items() if name.endswith("_difference")}
+        if pairs:
+            told = ", ".join(f"{name} {format_metric(metric)}" for name, metric in pairs.items())
+            console.print(Text(f"model minus {arm}: {told}"))
+    if split == "test":
+        _print_probes(metrics.get("probes") or {}, console)
+        if metrics.get("anomaly"):
+            console.print(_entries_table("anomaly score", metrics["anomaly"]))
+    lower = [name for name in LOWER_IS_BETTER if name in model]
+    said = f" {' and '.join(lower)}: lower is better." if lower else ""
+    for line in [f"Brackets: 95 % interval, which counts patients.{said}", *_reasons(model)]:
         console.print(Text(line, style="dim"))
+
+
+def _print_probes(probes: Mapping[str, Mapping[str, Metrics]], console: Console) -> None:
+    """AUROC of each arm with each part of the labels, and what the latent features are better by."""
+    if not probes:
+        return
+    arms = dict.fromkeys(arm for entries in probes.values() for arm in entries)
+    for title, metric in (("probes: auroc", "auroc"), ("latent minus arm", "auroc_difference")):
+        rows = {
+            arm: {
+                f"{part} of labels": entries[arm][metric] for part, entries in probes.items() if metric in entries[arm]
+            }
+            for arm in arms
+        }
+        console.print(_entries_table(title, {arm: row for arm, row in rows.items() if row}))
+
+
+def _entries_table(title: str, rows: Mapping[str, Metrics]) -> Table:
+    """A row an arm, a column for whatever was measured."""
+    from rich.text import Text
+
+    table = _plain_table(title)
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    for name in columns:
+        table.add_column(Text(name))
+    for arm, row in rows.items():
+        table.add_row(arm, *(Text(format_metric(row[name]) if name in row else "–") for name in columns))
+    return table
+
+
+def _plain_table(title: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    table.add_column(title)
+    return table
 
 
 def _print_evidence(evidence: Mapping[str, Metrics], classes: Sequence[str] | None, console: Console) -> None:
@@ -107,13 +157,10 @@ def _table(model: Metrics, arms: Mapping[str, Metrics], sections: list[list[str]
 
 def _arm_table(title: str, arms: Mapping[str, Metrics]) -> Table:
     """A row an arm, for its main metrics alone."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     shown = [name for name in ARM_METRICS if any(name in arm for arm in arms.values())]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    table.add_column(title)
+    table = _plain_table(title)
     for name in shown:
         table.add_column(Text("model minus arm" if name.endswith("_difference") else name))
     for arm, metrics in arms.items():
@@ -139,7 +186,7 @@ def format_metric(metric: Mapping[str, Any]) -> str:
 
 
 def format_number(value: float | None) -> str:
-    """Four characters for what lies in 0..1, as journals print it: `.912`, `1.00`."""
+    """Four characters for most numbers, as journals print them: `.912`, `1.00`, `27.4`."""
     if value is None:
         return "–"
     text = f"{value:.3f}"
@@ -147,4 +194,4 @@ def format_number(value: float | None) -> str:
         return text[1:]
     if text.startswith("-0."):
         return f"-{text[2:]}"
-    return f"{value:.3g}" if abs(value) >= 10 else f"{value:.2f}"
+    return f"{value:.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2}f}"
