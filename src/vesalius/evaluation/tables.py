@@ -189,7 +189,7 @@ def format_number(value: float | None) -> str:
     """Four characters for most numbers, as journals print them: `.912`, `1.00`, `27.4`."""
     if value is None:
         return "–"
-    text = f"{value:.3f}"
+    text = f"{value:.{3 if value == 0 or abs(value) >= 0.01 else 4}f}"
     if text.startswith("0."):
         return text[1:]
     if text.startswith("-0."):
