@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,21 +25,23 @@ def isolation(cache_dir: Path) -> dict[str, str]:
     return {"VESALIUS_CACHE": str(cache_dir), "VESALIUS_IDENTITIES": str(identities), "WANDB_MODE": "offline"}
 
 
-@pytest.fixture(autouse=True)
-def _isolated(isolation: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _isolated(isolation: dict[str, str]) -> Iterator[None]:
     """No test touches what is the user's."""
-    for name, value in isolation.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in isolation.items():
+            patch.setenv(name, value)
+        patch.delenv("WANDB_API_KEY", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")
-def vesalius_in(isolation: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+def vesalius_in() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `vesalius ...` in a folder and return what it printed; for fixtures that several tests share."""
 
     def run(place: Path, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "vesalius.cli", *map(str, arguments)]
-        env = {**os.environ, **isolation, "COLUMNS": "200"}
+        env = {**os.environ, "COLUMNS": "200"}
         return subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=timeout, env=env)
 
     return run

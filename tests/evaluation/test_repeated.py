@@ -216,7 +216,7 @@ def test_the_verdict_is_what_the_interval_allows() -> None:
     assert verdict(loss, "ours", "pca", "mae/time") == "ours reaches a lower mae/time than pca by .020 [.005, .035]."
     assert verdict(gain, "ours", "pca", "brier").startswith("ours is worse than pca: its brier is higher by")
     tiny = verdict(difference(-0.00012, -0.00015, -0.00009), "ours", "pca", "mse")
-    assert tiny == "ours reaches a lower mse than pca by 0.000120 [0.000090, 0.000150]."
+    assert tiny == "ours reaches a lower mse than pca by .000120 [.000090, .000150]."
 
 
 def truth_of(spread: float, noise: float, gain: float) -> float:

@@ -125,13 +125,18 @@ def verdict(difference: Metric, first: str, second: str, metric: str) -> str:
 
 
 def _numbers(value: float, low: float, high: float) -> str:
-    """`.021 [.004, .038]`; of numbers that three decimals cannot tell apart, two digits of the interval's width."""
+    """`.021 [.004, .038]`: equal decimals, more than three where those could not tell the numbers apart."""
     half = (high - low) / 2
     if half >= 0.0005 or half == 0:
-        told = [format_number(number) for number in (value, low, high)]
+        large = max(abs(number) for number in (value, low, high)) >= 1
+        told = [format_number(number) if large else _decimals(number, 3) for number in (value, low, high)]
     else:
-        told = [f"{number:.{int(1 - np.floor(np.log10(half)))}f}" for number in (value, low, high)]
+        told = [_decimals(number, int(1 - np.floor(np.log10(half)))) for number in (value, low, high)]
     return f"{told[0]} [{told[1]}, {told[2]}]"
+
+
+def _decimals(number: float, digits: int) -> str:
+    return f"{number:.{digits}f}".replace("0.", ".", 1) if abs(number) < 1 else f"{number:.{digits}f}"
 
 
 def _entry(judged: WeightedTables, no_skill: float | None) -> Metric:
