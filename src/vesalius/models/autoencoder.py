@@ -11,8 +11,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.evaluation.principal_components import PrincipalComponents
+from vesalius.models.family import Batch
 from vesalius.models.finetune import Finetune
-from vesalius.models.module import Batch, TrainedModule
+from vesalius.models.module import TrainedModule
 from vesalius.models.nets.coding import CodingNet
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.reconstruction_loss import ReconstructionLoss

@@ -10,9 +10,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
+from vesalius.models.family import Batch
 from vesalius.models.finetune import Finetune
 from vesalius.models.losses import ClassificationLoss
-from vesalius.models.module import Batch, TrainedModule, trained_encoder
+from vesalius.models.module import TrainedModule, trained_encoder
 from vesalius.models.nets.base import Net
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.validation_metrics import NAMES, ValidationMetrics

@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -13,15 +12,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
-from vesalius.config.errors import InputError, RunFailed
+from vesalius.config.errors import InputError
+from vesalius.models.family import Batch, FamilyModule
 from vesalius.models.finetune import Finetune
 from vesalius.models.nets.base import Staged
 from vesalius.models.schedules import build_schedule
 
 # Looking at a loss on an accelerator waits for it; on the CPU every step is looked at.
 _STEPS_BETWEEN_LOOKS = 50
-
-Batch = dict[str, Tensor]
 
 
 class EpochMetrics(Protocol):
@@ -47,7 +45,7 @@ def trained_encoder(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     return {inner: state_dict[name] for name, inner in names.items() if not inner.startswith("head.")}
 
 
-class TrainedModule(pl.LightningModule):
+class TrainedModule(FamilyModule):
     """A net, an optimiser and a schedule; a family adds what its batches, loss and predictions are.
 
     Args:
@@ -58,14 +56,9 @@ class TrainedModule(pl.LightningModule):
         finetune: which parts learn when; None: everything, always, at one rate.
         channels_last: keep kernels (and so images) with channels innermost in memory.
 
-    Attributes:
-        answers: what predictions are, which decides how they are judged (`vesalius.runs.results`).
-
     Raises:
         InputError: where the net cannot be treated so.
     """
-
-    answers: ClassVar[str] = "targets"
 
     def __init__(
         self,
@@ -101,16 +94,6 @@ class TrainedModule(pl.LightningModule):
         """The mean loss over the samples of a training batch."""
         raise NotImplementedError
 
-    def embed(self, batch: Batch) -> Tensor:
-        """Feature vectors (B, F), float32, of the samples of a batch as the datamodule gives it.
-
-        Targets are not looked at. As with `predict_step`, who calls sees to evaluation mode and to gradients.
-
-        Raises:
-            InputError: where the net has no feature vectors.
-        """
-        raise NotImplementedError
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
         loss = self.batch_loss(batch)
@@ -141,34 +124,6 @@ class TrainedModule(pl.LightningModule):
         """
         if isinstance(self.net, Staged):
             self.net.load_pretrained()
-
-    def initialize(self, images: Callable[[], Tensor]) -> None:
-        """Take a start from training images, where the net has any use for them.
-
-        Args:
-            images: gives some of them, (N, C, H, W) in 0..value_max.
-        """
-
-    def load_initial(self, state_dict: dict[str, Tensor]) -> list[str]:
-        """Start from the weights of another model, wherever name and shape agree; its head may have other classes.
-
-        Returns:
-            Names of this model's weights that stay as they were.
-
-        Raises:
-            InputError: if no parameter fits.
-        """
-        own = self.state_dict()
-        fits = {
-            name: state_dict[name] for name in own if name in state_dict and state_dict[name].shape == own[name].shape
-        }
-        if not any(name in fits for name, _ in self.named_parameters()):
-            raise InputError(
-                "init_from: not one weight of that run fits this model by name and shape; "
-                "take a run of the same model.net, or leave init_from out."
-            )
-        self.load_state_dict(fits, strict=False)
-        return [name for name in own if name not in fits]
 
     def setup(self, stage: str) -> None:
         """Freeze what never learns before a strategy wraps the module, and forget an earlier fit."""
@@ -203,7 +158,7 @@ class TrainedModule(pl.LightningModule):
         loss = self.val_loss.compute()
         self.val_loss.reset()
         if not torch.isfinite(loss):
-            raise self._divergence("validation loss", float(loss))
+            raise self.divergence("validation loss", float(loss), self._lr)
         values = {f"val/{name}": value for name, value in self.val_metrics.compute().items()}
         self.log_dict({"val/loss": loss, **values}, sync_dist=False)  # torchmetrics has gathered them over the ranks
 
@@ -220,7 +175,7 @@ class TrainedModule(pl.LightningModule):
         self._refuse_divergence()
         norm = torch.nn.utils.get_total_norm([parameter.detach() for parameter in self.parameters()])
         if not torch.isfinite(norm):
-            raise self._divergence("norm of the weights", float(norm))
+            raise self.divergence("norm of the weights", float(norm), self._lr)
         checkpoint["train_loss"] = {"sum": self._loss_sum.cpu(), "samples": self._loss_samples, "lr": self._lr}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -238,10 +193,4 @@ class TrainedModule(pl.LightningModule):
     def _refuse_divergence(self) -> None:
         # A sum stays NaN or infinite, so that one look covers all steps since the epoch began.
         if not torch.isfinite(self._loss_sum):
-            raise self._divergence("training loss", float(self._loss_sum))
-
-    def _divergence(self, what: str, value: float) -> RunFailed:
-        return RunFailed(
-            f"The {what} became {value} in epoch {self.current_epoch}, step {self.global_step}, at a learning rate of "
-            f"{self._lr:.3g}: lower model.optimizer.lr."
-        )
+            raise self.divergence("training loss", float(self._loss_sum), self._lr)

@@ -11,9 +11,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.models import validation_errors, validation_metrics
+from vesalius.models.family import Batch
 from vesalius.models.finetune import Finetune
 from vesalius.models.losses import ClassificationLoss
-from vesalius.models.module import Batch, TrainedModule, trained_encoder
+from vesalius.models.module import TrainedModule, trained_encoder
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.nets.recurrent import RecurrentNet
 from vesalius.models.regression_loss import RegressionLoss

@@ -1,0 +1,303 @@
+"""The `gan` model family: a generator of images, and a critic that teaches it."""
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Facts
+from vesalius.models.differentiable_augment import DifferentiableAugment
+from vesalius.models.family import Batch, FamilyModule
+from vesalius.models.gan_loss import GANLoss
+from vesalius.models.nets.generative import Critic, Generator, Verdict
+from vesalius.models.nets.preprocess import Preprocess
+from vesalius.models.schedules import build_schedule
+from vesalius.models.synthesis_metrics import NAMES, SynthesisMetrics
+
+
+class GAN(FamilyModule):
+    """Trains a generator of images against a critic (Goodfellow et al. 2014, Generative Adversarial Nets).
+
+    A batch is a dict of `image` (B, C, H, W) in 0..value_max, `index` (B,) row numbers of the sample table, and where
+    each sample has one class, `target` (B,) int64.
+
+    An optimiser step is one of the generator: `trainer.max_steps`, `global_step` and the generator's schedule count
+    those. Each is preceded by `n_critic` steps of the critic, each on a batch of its own (the last of an epoch by as
+    many as are left). With `trainer.accumulate_grad_batches=k` a step of either sees k batches, and
+    `trainer.gradient_clip_val` bounds the gradients of both, each by itself.
+
+    Args:
+        facts: what the data is like.
+        generator: called as `generator(out_channels=..., image_size=..., classes=...)`.
+        critic: called as `critic(in_channels=..., image_size=..., classes=...)`.
+        loss: of both.
+        optimizer: of the generator; called with its parameters.
+        critic_optimizer: of the critic; two rates are two time scales (Heusel et al. 2017).
+        preprocess: called as `preprocess(facts=...)`; must lead to -1..1, which is mean .5 and std .5.
+        schedule: called as `schedule(optimizer, total_steps=..., steps_per_epoch=...)`, once for each optimiser; None
+            keeps the learning rates.
+        augment: what is done to images, real and made, before the critic sees them; None for nothing.
+        n_critic: steps of the critic for one of the generator.
+        ema_decay: images are made by an average of the generator's weights, of which each step keeps this share; 0 for
+            the weights as they are.
+        conditional: tell the classes to both nets; only where each sample has exactly one.
+        channels_last: keep nets and images with channels innermost in memory, which convolutions are faster with.
+
+    Raises:
+        InputError: where the parts do not fit the data or each other.
+    """
+
+    answers: ClassVar[str] = "samples"
+    METRICS: ClassVar[tuple[str, ...]] = ("train/loss", "train/critic_loss", *(f"val/{name}" for name in NAMES))
+
+    def __init__(
+        self,
+        facts: Facts,
+        generator: Callable[..., Generator],
+        critic: Callable[..., Critic],
+        loss: GANLoss,
+        optimizer: Callable[..., Optimizer],
+        critic_optimizer: Callable[..., Optimizer],
+        preprocess: Callable[..., Preprocess],
+        schedule: Callable[..., LRScheduler] | None = None,
+        augment: DifferentiableAugment | None = None,
+        n_critic: int = 1,
+        ema_decay: float = 0.999,
+        conditional: bool = True,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        if facts.sequence_length is not None:
+            raise InputError("model: the data gives image series, and a GAN makes single images: choose model=lstm.")
+        prepare = preprocess(facts=facts)
+        self.conditional = conditional and facts.single_label and facts.num_classes > 1
+        self.classes = facts.classes if self.conditional else ()
+        shape: dict[str, Any] = {"image_size": prepare.out_size, "classes": len(self.classes)}
+        self.generator = generator(out_channels=prepare.out_channels, **shape)
+        self.critic = critic(in_channels=prepare.out_channels, **shape)
+        problems = []
+        if loss.differentiates_images and self.critic.normalizes_batches:
+            problems.append(
+                "model.loss: a penalty looks at the critic's gradient at single images, and a critic that normalises "
+                "over the batch mixes them: set model.critic.norm=spectral or none, or choose model=gan."
+            )
+        if n_critic < 1:
+            problems.append(f"model.n_critic={n_critic}: must be 1 or more.")
+        if not 0 <= ema_decay < 1:
+            problems.append(f"model.ema_decay={ema_decay}: must be from 0 to below 1.")
+        if not (torch.all(prepare.mean == 0.5) and torch.all(prepare.std == 0.5)):
+            problems.append("model.preprocess: generators draw in -1..1: set mean=0.5 and std=0.5.")
+        if problems:
+            raise InputError(problems)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.to(memory_format=self.memory_format)
+        self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
+        self.preprocess, self.loss, self.augment = prepare, loss, augment
+        self.make_optimizers = optimizer, critic_optimizer
+        self.make_schedule = schedule
+        self.n_critic, self.ema_decay = n_critic, ema_decay
+        self.clip: Callable[[Optimizer], None] | None = None
+        self.accumulate = 1
+        self.val_metrics = SynthesisMetrics(prepare.out_channels)
+        self._window: list[tuple[Tensor, Tensor | None]] = []
+        self._sums = torch.zeros(3)
+
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """Every metric that this module logs."""
+        return self.METRICS
+
+    def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Map noise (B, latent_dim) and classes (B,) to images (B, C, H, W) in 0..1, by the averaged generator."""
+        images: Tensor = self.average(noise, labels if self.conditional else None)
+        return self.preprocess.restore(images).clamp(0, 1)
+
+    @torch.no_grad()
+    def sample(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Make images (N, C, H, W) in 0..1, in evaluation mode.
+
+        Args:
+            labels: (N,) int64 classes; only their number counts where the model is not conditional.
+            generator: on the CPU; where the noise comes from, so that every device makes the same images.
+        """
+        noise = torch.randn(len(labels), self.generator.latent_dim, generator=generator)
+        images: Tensor = self(noise.to(self.device), labels.to(self.device))
+        return images.float()
+
+    def take_over(self, accumulate: int, clip: Callable[[Optimizer], None] | None) -> None:
+        """Do what Lightning leaves to modules that step by themselves.
+
+        Args:
+            accumulate: batches of a step.
+            clip: bounds the gradients of an optimiser.
+        """
+        self.accumulate, self.clip = accumulate, clip
+
+    def on_fit_start(self) -> None:
+        """Forget an earlier fit."""
+        self._window = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Take a batch in; step where enough of them have come together."""
+        real, labels = self._real(batch)
+        self._window.append((real, labels))
+        last = batch_idx + 1 == self.trainer.num_training_batches
+        if len(self._window) < self.accumulate and not last:
+            return
+        step = batch_idx // self.accumulate
+        self._train_critic(step)
+        if (step + 1) % self.n_critic == 0 or last:
+            self._train_generator()
+        self._window = []
+        if real.device.type == "cpu" or batch_idx % 50 == 0:
+            self._refuse_divergence()
+
+    def _train_critic(self, step: int) -> None:
+        optimizer = self.optimizers()[1].optimizer  # type: ignore[index]
+        optimizer.zero_grad(set_to_none=True)
+        self.generator.requires_grad_(False)
+        for real, labels in self._window:
+            made = self.generator(self._noise(len(real)), labels)
+            both = self._seen(torch.cat([real, made]))
+            seen_real, seen_made = both.chunk(2)
+            of_real, of_made = _halves(self.critic(both, _twice(labels)))
+            loss = self.loss.critic(of_real.real, of_made.real) + self.loss.classes(of_real, labels)
+            loss = loss + self.loss.penalty(self.critic, seen_real, seen_made, labels, step)
+            self.manual_backward(loss / len(self._window))
+            self._sums[1] += loss.detach().cpu() / len(self._window)
+        self.generator.requires_grad_(True)
+        # By the strategy itself: a step of Lightning's wrapper would count as one of the run's.
+        self.trainer.strategy.optimizer_step(optimizer, _nothing)
+        self._schedule(1)
+
+    def _train_generator(self) -> None:
+        optimizer = self.optimizers()[0]  # type: ignore[index]
+        optimizer.zero_grad(set_to_none=True)
+        self.critic.requires_grad_(False)
+        for real, labels in self._window:
+            made = self.generator(self._noise(len(real)), labels)
+            verdict = self.critic(self._seen(made), labels)
+            loss = self.loss.generator(verdict.real) + self.loss.classes(verdict, labels)
+            self.manual_backward(loss / len(self._window))
+            self._sums[0] += loss.detach().cpu() / len(self._window)
+        self.critic.requires_grad_(True)
+        optimizer.step()
+        self._sums[2] += 1
+        self._follow()
+        self._schedule(0)
+
+    def _schedule(self, number: int) -> None:
+        schedulers = self.lr_schedulers()
+        if schedulers is not None:
+            schedulers[number].step()  # type: ignore[index]
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the averaged generator after the trained one; faster at first, when there is nothing to remember."""
+        step = self.trainer.global_step
+        share = 1 - min(self.ema_decay, (1 + step) / (10 + step))
+        for kept, new in zip(self.average.state_dict().values(), self.generator.state_dict().values(), strict=True):
+            if kept.is_floating_point():
+                kept.lerp_(new.to(kept.dtype), share)
+            else:
+                kept.copy_(new)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Bound the gradients, which are at their true scale by now."""
+        if self.clip is not None:
+            self.clip(optimizer)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Generator first; a schedule for each, where there is one."""
+        make, make_critic = self.make_optimizers
+        pair = [make(self.generator.parameters()), make_critic(self.critic.parameters())]
+        if self.make_schedule is None:
+            return pair
+        trainer = self.trainer
+        total = trainer.estimated_stepping_batches  # asked first: it loads the data that the next line counts
+        batches, epochs = trainer.num_training_batches, trainer.max_epochs
+        if math.isfinite(batches):
+            per_epoch = [-(-batches // (self.accumulate * each)) for each in (self.n_critic, 1)]
+            totals = [math.inf if epochs in (None, -1) else steps * (epochs or 0) for steps in per_epoch]
+        else:
+            per_epoch, totals = [batches, batches], [total, total * self.n_critic]
+        if trainer.max_steps > 0:
+            totals = [min(totals[0], trainer.max_steps), min(totals[1], trainer.max_steps * self.n_critic)]
+        schedules = [
+            build_schedule(self.make_schedule, each, total_steps=steps, steps_per_epoch=epoch)
+            for each, steps, epoch in zip(pair, totals, per_epoch, strict=True)
+        ]
+        return pair, schedules
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Compare a batch with as many images made of the same noise in every epoch."""
+        real, labels = self._real(batch)
+        generator = torch.Generator().manual_seed(batch_idx)
+        noise = torch.randn(len(real), self.generator.latent_dim, generator=generator).to(real.device)
+        self.val_metrics.update(real, self.average(noise, labels))
+
+    def on_validation_start(self) -> None:
+        """Stop before a checkpoint could be written after a loss that is none."""
+        self._refuse_divergence()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what the epoch's validation came to."""
+        values = {f"val/{name}": value for name, value in self.val_metrics.compute().items()}
+        for name, value in values.items():
+            if not torch.isfinite(value):
+                raise self.divergence(name, float(value), self._lr)
+        self.log_dict(values, sync_dist=False)  # torchmetrics has gathered them over the ranks
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean losses over the epoch's steps, and the generator's learning rate."""
+        self._refuse_divergence()
+        batches = self.trainer.num_training_batches
+        critic_steps = max(1, -(-batches // self.accumulate))
+        self.log("train/loss", self._sums[0] / self._sums[2].clamp_min(1), sync_dist=True)
+        self.log("train/critic_loss", self._sums[1] / critic_steps, sync_dist=True)
+        self.log("lr", self._lr)
+        self._sums = torch.zeros(3)
+
+    @property
+    def _lr(self) -> float:
+        return float(self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def _real(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        image = self.preprocess(batch["image"]).contiguous(memory_format=self.memory_format)
+        return image, batch["target"] if self.conditional else None
+
+    def _noise(self, size: int) -> Tensor:
+        """Noise (size, latent_dim) that differs between devices, whose generators are in equal states."""
+        world, rank = self.trainer.world_size, self.trainer.global_rank
+        noise = torch.randn(world * size, self.generator.latent_dim, device=self.device)
+        return noise[rank * size : (rank + 1) * size]
+
+    def _seen(self, images: Tensor) -> Tensor:
+        return images if self.augment is None else self.augment(images)
+
+    def _refuse_divergence(self) -> None:
+        # A sum stays NaN or infinite, so that one look covers all steps since the epoch began.
+        if not torch.isfinite(self._sums).all():
+            raise self.divergence("training loss", float(self._sums.sum()), self._lr)
+
+
+def _twice(labels: Tensor | None) -> Tensor | None:
+    return None if labels is None else torch.cat([labels, labels])
+
+
+def _halves(verdict: Verdict) -> tuple[Verdict, Verdict]:
+    real, made = verdict.real.chunk(2)
+    classes = (None, None) if verdict.classes is None else verdict.classes.chunk(2)
+    return Verdict(real, classes[0]), Verdict(made, classes[1])
+
+
+def _nothing() -> None:
+    """What an optimiser step asks for anew: nothing, as the gradients are there."""

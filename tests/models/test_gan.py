@@ -1,0 +1,300 @@
+import logging
+import math
+from functools import partial
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from vesalius.config.errors import InputError, RunFailed
+from vesalius.models.differentiable_augment import DifferentiableAugment
+from vesalius.models.gan import GAN
+from vesalius.models.gan_loss import GANLoss
+from vesalius.models.nets.article_gan import ArticleCritic, ArticleGenerator
+from vesalius.models.nets.dcgan import DCGANCritic, DCGANGenerator
+from vesalius.models.nets.preprocess import Preprocess
+from vesalius.models.nets.residual_gan import ResidualCritic, ResidualGenerator
+from vesalius.models.schedules import Cosine, MultiStep
+from vesalius.runs.trainer import Trainer
+
+NETS = {
+    "article": (partial(ArticleGenerator, widths=[16]), partial(ArticleCritic, widths=[16])),
+    "dcgan": (partial(DCGANGenerator, width=4, most=8), partial(DCGANCritic, width=4, most=8)),
+    "residual": (partial(ResidualGenerator, width=4, most=8), partial(ResidualCritic, width=4, most=8)),
+}
+LOSSES = {
+    "bce": GANLoss(kind="bce"),
+    "hinge": GANLoss(kind="hinge", classification=1.0, r1=1.0, r1_every=2),
+    "wasserstein": GANLoss(kind="wasserstein", gradient_penalty=10.0),
+}
+
+
+def make_model(facts, *, nets="article", seed=0, lr=1e-3, **changes):
+    torch.manual_seed(seed)
+    adam = partial(torch.optim.Adam, lr=lr, betas=(0.5, 0.9))
+    parts = {"loss": LOSSES["bce"], "optimizer": adam, "critic_optimizer": adam, "ema_decay": 0.9}
+    parts["preprocess"] = partial(Preprocess, mean=0.5, std=0.5)
+    parts["generator"], parts["critic"] = NETS[nets]
+    return GAN(facts, **(parts | changes))
+
+
+def batches(facts, count=6, size=8):
+    generator = torch.Generator().manual_seed(0)
+    shape = (count, size, facts.channels, *facts.image_size)
+    images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    labels = torch.randint(0, max(1, facts.num_classes), (count, size), generator=generator)
+    return [
+        {"image": image, "index": torch.arange(size), "target": label}
+        for image, label in zip(images, labels, strict=True)
+    ]
+
+
+class Steps(pl.Callback):
+    """Counts steps of each optimiser and keeps the norms that each saw."""
+
+    def __init__(self):
+        self.counts, self.norms = {}, {}
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        which = "generator" if optimizer is trainer.optimizers[0] else "critic"
+        self.counts[which] = self.counts.get(which, 0) + 1
+
+    def on_train_batch_end(self, trainer, pl_module, *rest):
+        for which in ("generator", "critic"):
+            gradients = [p.grad for p in getattr(pl_module, which).parameters() if p.grad is not None]
+            if gradients:
+                self.norms.setdefault(which, []).append(float(torch.nn.utils.get_total_norm(gradients)))
+
+
+def fit(model, data, validate=False, **options):
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "num_sanity_val_steps": 0}
+    steps = Steps()
+    callbacks = [steps, *options.pop("callbacks", [])]
+    trainer = Trainer(
+        **{"accelerator": "cpu", "precision": "32-true", "enable_model_summary": False, **quiet, **options},
+        callbacks=callbacks,
+    )
+    loader = DataLoader(data, batch_size=None)
+    trainer.fit(model, train_dataloaders=loader, val_dataloaders=loader if validate else None)
+    return trainer, steps
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [16, 28, 32, 64, 256])
+@pytest.mark.parametrize("nets", list(NETS))
+def test_every_pair_makes_every_size_told_of_classes_or_not(make_facts, nets, size, channels):
+    for conditional in (True, False):
+        facts = make_facts(channels=channels, size=size)
+        model = make_model(facts, nets=nets, conditional=conditional)
+        labels = torch.tensor([0, 1, 2])
+        images = model.eval().sample(labels, torch.Generator().manual_seed(0))
+        assert images.shape == (3, channels, size, size)
+        assert images.min() >= 0
+        assert images.max() <= 1
+        verdict = model.critic(images * 2 - 1, labels if conditional else None)
+        assert verdict.real.shape == (3,)
+        assert verdict.classes is None or verdict.classes.shape == (3, 3)
+
+
+@pytest.mark.parametrize("nets", ["dcgan", "residual"])
+def test_a_side_that_cannot_be_doubled_up_to_is_refused(make_facts, nets):
+    with pytest.raises(InputError, match=r"data\.image_size"):
+        make_model(make_facts(size=48), nets=nets)
+
+
+@pytest.mark.parametrize("loss", list(LOSSES))
+@pytest.mark.parametrize("nets", list(NETS))
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_every_pair_trains_with_every_loss_in_both_precisions(make_facts, nets, loss, precision):
+    facts = make_facts(size=16)
+    changes = {"augment": DifferentiableAugment(0.1, 0.1, 0.1, 0.3)}
+    if nets == "dcgan" and loss != "bce":
+        changes["critic"] = partial(DCGANCritic, width=4, most=8, norm="spectral")
+    model = make_model(facts, nets=nets, loss=LOSSES[loss], **changes)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trainer, _ = fit(model, batches(facts), validate=True, max_epochs=1, precision=precision)
+    moved = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
+    for part in ("generator", "critic", "average"):
+        assert any(name.startswith(part) for name in moved)
+    assert math.isfinite(trainer.callback_metrics["val/frechet_distance"])
+    assert set(model.logged) <= set(trainer.callback_metrics)
+
+
+def test_max_steps_and_global_step_count_steps_of_the_generator(make_facts):
+    facts = make_facts()
+    for n_critic, accumulate in ((1, 1), (3, 1), (1, 2), (2, 2)):
+        model = make_model(facts, n_critic=n_critic)
+        trainer, steps = fit(model, batches(facts), max_steps=4, accumulate_grad_batches=accumulate, max_epochs=-1)
+        assert trainer.global_step == 4
+        assert steps.counts["generator"] == 4
+        assert steps.counts["critic"] >= 4 * n_critic - (n_critic - 1) * 2
+        states = trainer.optimizers[0].state.values()
+        assert {int(state["step"]) for state in states} == {4}
+
+
+def test_a_step_of_the_generator_comes_after_n_steps_of_the_critic(make_facts):
+    facts = make_facts()
+    trainer, steps = fit(make_model(facts, n_critic=3), batches(facts, 9), max_epochs=2)
+    assert steps.counts == {"generator": 6, "critic": 18}
+    assert trainer.global_step == 6
+    trainer, steps = fit(make_model(facts, n_critic=3), batches(facts, 7), max_epochs=1)
+    assert steps.counts == {"generator": 3, "critic": 7}  # what is left at the end of an epoch is a step too
+
+
+def test_both_schedules_end_where_their_optimiser_does(make_facts):
+    facts = make_facts()
+    for options in ({"max_epochs": 2}, {"max_steps": 4, "max_epochs": -1}):
+        model = make_model(facts, n_critic=3, schedule=Cosine())
+        trainer, steps = fit(model, batches(facts, 6), **options)
+        assert steps.counts == {"generator": 4, "critic": 12}
+        assert [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers] == pytest.approx([0, 0], abs=1e-9)
+    model = make_model(facts, schedule=MultiStep([1], gamma=0.5))
+    trainer, _ = fit(model, batches(facts, 6), max_epochs=2)
+    assert [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers] == [5e-4, 5e-4]
+
+
+def test_clipping_bounds_the_gradients_of_both(make_facts):
+    facts = make_facts()
+    _, free = fit(make_model(facts), batches(facts), max_epochs=1)
+    bound = min(min(norms) for norms in free.norms.values()) / 2
+    _, steps = fit(make_model(facts), batches(facts), max_epochs=1, gradient_clip_val=bound)
+    for norms in steps.norms.values():
+        assert norms == pytest.approx([bound] * len(norms), rel=1e-4)
+    _, steps = fit(
+        make_model(facts), batches(facts), max_epochs=1, gradient_clip_val=0.0, gradient_clip_algorithm="value"
+    )
+    assert max(max(norms) for norms in steps.norms.values()) == 0
+
+
+def test_accumulated_batches_are_one_large_batch(make_facts, monkeypatch):
+    facts = make_facts()
+    data = batches(facts, 4, size=16)
+    halves = [
+        {name: value[part] for name, value in batch.items()} for batch in data for part in (slice(8), slice(8, 16))
+    ]
+    # Noise that does not depend on how many are drawn at a time.
+    given = torch.randn(2, 16, 100, generator=torch.Generator().manual_seed(1))
+
+    def weights(batches_, accumulate):
+        used = {"critic": 0, "generator": 0}
+
+        def noise(self, size):
+            which = "generator" if all(not p.requires_grad for p in self.critic.parameters()) else "critic"
+            start = used[which] % 16
+            used[which] += size
+            return given[0 if which == "critic" else 1, start : start + size]
+
+        monkeypatch.setattr(GAN, "_noise", noise)
+        model = make_model(facts)
+        fit(model, batches_, max_epochs=1, accumulate_grad_batches=accumulate)
+        return model.state_dict()
+
+    whole, parts = weights(data, 1), weights(halves, 2)
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, atol=2e-5, rtol=1e-4, msg=name)
+
+
+def test_images_come_from_an_average_of_the_generators(make_facts):
+    facts = make_facts()
+    kept = []
+
+    class Keep(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *rest):
+            kept.append(pl_module.generator.layers[0].weight.detach().clone())
+
+    model = make_model(facts, ema_decay=0.9)
+    expected = model.generator.layers[0].weight.detach().clone()
+    fit(model, batches(facts), max_epochs=3, callbacks=[Keep()])
+    for step, weight in enumerate(kept, start=1):
+        share = 1 - min(0.9, (1 + step) / (10 + step))
+        expected = expected + share * (weight - expected)
+    torch.testing.assert_close(model.average.layers[0].weight, expected)
+    still = make_model(facts, ema_decay=0.0)
+    fit(still, batches(facts), max_epochs=1)
+    for own, average in zip(still.generator.parameters(), still.average.parameters(), strict=True):
+        torch.testing.assert_close(own, average)
+
+
+def test_equal_generators_make_equal_images_and_classes_matter(make_facts):
+    facts = make_facts()
+    model = make_model(facts).eval()
+    one, again = (model.sample(torch.zeros(4, dtype=torch.long), torch.Generator().manual_seed(3)) for _ in range(2))
+    other = model.sample(torch.ones(4, dtype=torch.long), torch.Generator().manual_seed(3))
+    assert torch.equal(one, again)
+    assert not torch.allclose(one, other)
+    blind = make_model(facts, conditional=False).eval()
+    samples = [blind.sample(torch.full((4,), k), torch.Generator().manual_seed(3)) for k in (0, 2)]
+    assert torch.equal(*samples)
+
+
+def test_penalties_are_their_definitions(make_facts):
+    torch.manual_seed(0)
+    critic = ArticleCritic(1, (16, 16), widths=[8])
+    real, made = torch.rand(5, 1, 16, 16) * 2 - 1, torch.rand(5, 1, 16, 16) * 2 - 1
+    gradients = torch.func.vmap(torch.func.grad(lambda image: critic(image[None], None).real.sum()))(real)
+    squares = gradients.flatten(1).square().sum(1)
+    r1 = GANLoss(r1=3.0, r1_every=4)
+    assert float(r1.penalty(critic, real, made, None, 8)) == pytest.approx(
+        float(3.0 * 4 / 2 * squares.mean()), rel=1e-5
+    )
+    assert float(r1.penalty(critic, real, made, None, 9)) == 0
+    # Between an image and itself there is nothing but that image.
+    smooth = GANLoss(kind="wasserstein", gradient_penalty=10.0)
+    expected = 10 * (squares.sqrt() - 1).square().mean()
+    assert float(smooth.penalty(critic, real, real, None, 0)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_losses_are_their_definitions():
+    real, made = torch.tensor([2.0, -0.5]), torch.tensor([-3.0, 0.25])
+    assert float(GANLoss(kind="hinge").critic(real, made)) == pytest.approx((0 + 1.5) / 2 + (0 + 1.25) / 2)
+    assert float(GANLoss(kind="wasserstein", gradient_penalty=1.0).critic(real, made)) == pytest.approx(-1.375 - 0.75)
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = bce(real, torch.ones(2)) + bce(made, torch.zeros(2))
+    assert float(GANLoss(kind="bce").critic(real, made)) == pytest.approx(float(expected))
+
+
+def test_mistakes_are_told_at_once(make_facts):
+    with pytest.raises(InputError) as refused:
+        make_model(make_facts(), n_critic=0, ema_decay=1.0, preprocess=partial(Preprocess, mean=0.0, std=1.0))
+    for said in ("n_critic", "ema_decay", "-1..1"):
+        assert said in str(refused.value)
+    with pytest.raises(InputError, match="norm=spectral"):
+        make_model(make_facts(), nets="dcgan", loss=LOSSES["wasserstein"])
+    with pytest.raises(InputError, match="gradient_penalty"):
+        GANLoss(kind="wasserstein")
+    with pytest.raises(InputError, match="model=lstm"):
+        make_model(make_facts(sequence_length=5))
+    with pytest.raises(InputError, match="translation"):
+        DifferentiableAugment(translation=2)
+
+
+def test_divergence_ends_the_run_with_the_cure(make_facts, caplog):
+    facts = make_facts()
+    with caplog.at_level(logging.ERROR), pytest.raises(RunFailed, match=r"lower model.optimizer.lr"):
+        fit(make_model(facts, lr=1e30), batches(facts), max_epochs=2)
+
+
+def test_changes_are_the_same_for_every_pixel_and_let_gradients_through():
+    torch.manual_seed(0)
+    images = (torch.rand(6, 1, 16, 16) * 2 - 1).requires_grad_()
+    for change in (
+        DifferentiableAugment(0.25),
+        DifferentiableAugment(0.0, 0.5, 0.5),
+        DifferentiableAugment(0, cutout=0.5),
+    ):
+        out = change(images)
+        assert out.shape == images.shape
+        assert not torch.allclose(out, images)
+        assert torch.autograd.grad(out.sum(), images)[0].abs().sum() > 0
+    moved = DifferentiableAugment(0.25)(images.detach())
+    for one, other in zip(images.detach()[:, 0], moved[:, 0], strict=True):
+        shifts = [
+            torch.equal(
+                one[max(0, -y) : 16 - max(0, y), max(0, -x) : 16 - max(0, x)],
+                other[max(0, y) : 16 + min(0, y), max(0, x) : 16 + min(0, x)],
+            )
+            for y in range(-4, 5)
+            for x in range(-4, 5)
+        ]
+        assert any(shifts)
