@@ -207,9 +207,13 @@ class ImageDataModule(pl.LightningDataModule):
 
     def open_store(self, table: pd.DataFrame) -> None:
         """Decode the samples of a table, or find them decoded."""
-        self.store = Store.open(self.source, table, progress=True, **self._decoding)
+        self.store = self.decoded(self.source, table)
         self.table = self.store.table
-        self.targets = _targets(self.table, self.source)
+        self.targets = targets_of(self.table, self.source)
+
+    def decoded(self, source: Source, table: pd.DataFrame) -> Store:
+        """Images of any source, decoded as this data's own are."""
+        return Store.open(source, table, progress=True, **self._decoding)
 
     def _check(self, table: pd.DataFrame, splits: Iterable[Split]) -> None:
         required = tuple(splits)
@@ -231,9 +235,19 @@ class ImageDataModule(pl.LightningDataModule):
         """Row numbers of a split, in the order of the table."""
         return torch.from_numpy(np.flatnonzero((self.table["split"] == split).to_numpy()))
 
-    def even_rows(self, split: Split, most: int) -> Tensor:
-        """At most so many row numbers of a split, evenly spread over it."""
+    @property
+    def real_store(self) -> Store:
+        """Real images alone, with a table of their own: what audits look at. Differs where synthetic ones are mixed in.
+
+        They come first in the whole store, so that a row number here is one there.
+        """
+        return self.store
+
+    def even_rows(self, split: Split, most: int, *, real: bool = False) -> Tensor:
+        """At most so many row numbers of a split, evenly spread over it; with `real`, none of synthetic images."""
         rows = self.rows(split)
+        if real:
+            rows = rows[rows < len(self.real_store)]
         return rows[:: max(1, -(-len(rows) // most))]
 
     def loader(self, split: Split) -> DataLoader[Batch]:
@@ -325,7 +339,8 @@ def shuffled_labels(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     return shuffled
 
 
-def _targets(table: pd.DataFrame, source: Source) -> Tensor:
+def targets_of(table: pd.DataFrame, source: Source) -> Tensor:
+    """(N,) int64 class indices; (N, K) float32 for several labels or quantities, K being 0 without labels."""
     if source.task == "unlabelled":
         return torch.zeros(len(table), 0)
     values = table[target_columns(table)].to_numpy()

@@ -1,6 +1,7 @@
 """Training, validation and test sets that never share a patient."""
 
 import hashlib
+import json
 import math
 import os
 import secrets
@@ -16,6 +17,7 @@ from vesalius.data.samples import SPLITS, listed
 from vesalius.data.stratify import deal, group_counts, line_up
 
 UNUSED = "unused"  # in a split file: samples that a run had, but left out of training
+SYNTHETIC = "synthetic/"  # begins the ids of images that a generator made
 _COLUMNS = ["sample_id", "group_id", "split"]
 
 
@@ -122,6 +124,27 @@ def in_use(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["split"] != UNUSED].reset_index(drop=True)
 
 
+def synthetic_rows(split: pd.DataFrame) -> pd.Series:
+    """Which rows of a split are of synthetic images: numbered ones that are learned from, each a group of its own."""
+    ids = split["sample_id"].astype(str)
+    numbered = ids.str.fullmatch(rf"{SYNTHETIC}[0-9]+")
+    return numbered & (split["group_id"].astype(str) == ids) & (split["split"] == "train")
+
+
+def split_hash(split: pd.DataFrame) -> str:
+    """Tells whether two splits are one: a hex digest of 32 characters (BLAKE2b) of which real sample is where.
+
+    Samples that are `unused` count, so parts of a training set have hashes of their own. The order of the rows,
+    patients, targets and synthetic images do not.
+
+    Args:
+        split: has `sample_id` and `split`, and `group_id`, by which synthetic images are known.
+    """
+    real = split[~synthetic_rows(split)]
+    pairs = sorted(zip(real["sample_id"].astype(str), real["split"].astype(str), strict=True))
+    return hashlib.blake2b(json.dumps(pairs).encode(), digest_size=16).hexdigest()
+
+
 def write_split(table: pd.DataFrame, path: Path) -> None:
     """Write `sample_id,group_id,split` as CSV, whole or not at all."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -134,6 +157,8 @@ def write_split(table: pd.DataFrame, path: Path) -> None:
 
 def read_split(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     """The table with its `split` taken from a file, whatever the source said; it may be `unused`.
+
+    Synthetic images that the file lists are passed over: who wants them mixes them in anew.
 
     Raises:
         InputError: with every way in which the file and the table differ.
@@ -156,7 +181,7 @@ def read_split(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     known = by_id.reindex(ids)
     absent = known["split"].isna().to_numpy()
     regrouped = ~absent & (known["group_id"].to_numpy() != table["group_id"].astype(str).to_numpy())
-    foreign = sorted(set(by_id.index) - set(ids))
+    foreign = sorted(set(given.loc[~synthetic_rows(given), "sample_id"]) - set(ids))
     unknown = sorted(set(given["split"]) - {*SPLITS, UNUSED})
     findings = (
         (twice, "sample(s) more than once", "keep one row for each"),

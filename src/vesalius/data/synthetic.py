@@ -1,0 +1,260 @@
+"""Images that a generator made, as training samples beside real ones."""
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from vesalius.config.errors import InputError
+from vesalius.data.images import DECODER_VERSION, decode_image
+from vesalius.data.samples import listed
+from vesalius.data.sources.base import Source
+from vesalius.data.sources.content import content_digest
+from vesalius.data.splits import SYNTHETIC, UNUSED, split_hash
+from vesalius.data.store import Store
+
+logger = logging.getLogger("vesalius")
+
+KIND, SCHEMA = "vesalius synthetic images", 1
+MANIFEST, LIST = "manifest.json", "manifest.csv"
+
+Ratio = float | Literal["only"]
+
+
+class SyntheticImages(Source):
+    """A folder that `vesalius synthesize` made: labelled images of a generator that was told the class.
+
+    Args:
+        root: the folder; `manifest.json` tells what made it, `manifest.csv` the label of each file.
+        classes: of the real data, in its order; a target is an index into them.
+
+    Attributes:
+        manifest: the content of `manifest.json`.
+
+    Raises:
+        InputError: for a folder that is none of these, is unfinished, or holds other classes or none.
+    """
+
+    task = "multiclass"
+
+    def __init__(self, root: str | Path, classes: Sequence[str]) -> None:
+        self.root, self.classes = Path(root).expanduser(), tuple(classes)
+        self.manifest = _read_manifest(self.root)
+        _check_classes(self.manifest["classes"], self.classes)
+        self._listed = self._read_list()
+
+    def samples(self) -> pd.DataFrame:
+        """`sample_id` and `group_id` (`synthetic/<number>`), `split` (train), `target`, in the order of the list."""
+        files = self._listed["file"].tolist()
+        ids = [SYNTHETIC + Path(file).stem for file in files]
+        number_of = {name: number for number, name in enumerate(self.classes)}
+        targets = [number_of[label] for label in self._listed["label"]]
+        return pd.DataFrame({"sample_id": ids, "group_id": ids, "split": "train", "target": targets, "_file": files})
+
+    def load(self, row: Mapping[str, Any]) -> np.ndarray:
+        """One image as (C, H, W), of the type that the generator learned from; of float32, white is 1."""
+        image = decode_image(self.root / str(row["_file"]), str(row["sample_id"]))
+        if self.value_max == 1:
+            return image.astype(np.float32) / np.iinfo(image.dtype).max
+        if self.value_max == 65535 and image.dtype == np.uint8:  # of colour, PNG files hold 8 bits
+            return image.astype(np.uint16) * 257
+        return image
+
+    def fingerprint(self) -> str:
+        """Of every file's path and content, and the scale; one read of all files."""
+        settings = [DECODER_VERSION, self.value_max]
+        return content_digest(self.root, self._listed["file"].tolist(), settings)
+
+    def files(self, row: Mapping[str, Any]) -> list[Path]:
+        """The image file."""
+        return [self.root / str(row["_file"])]
+
+    @property
+    def value_max(self) -> float:
+        """White in the images that the generator learned from: 255, 65535, or 1 for floats."""
+        return float(self.manifest["image"]["value_max"])
+
+    def check_images(self, real: Store, value_max: float, image_size: object) -> None:
+        """Refuse images that do not fit beside the real ones.
+
+        Args:
+            real: the real images, decoded.
+            value_max: white in them.
+            image_size: what images are decoded to; None keeps their own size, which must then agree.
+
+        Raises:
+            InputError: with every difference, and the cure.
+        """
+        image, (channels, height, width) = self.manifest["image"], real.shape
+        problems = []
+        if image["channels"] != channels:
+            problems.append(
+                f"data.synthetic: its images have {image['channels']} channel(s), the real ones {channels}: set "
+                f"data.channels={image['channels']}, or synthesize from a generator that was trained with "
+                f"data.channels={channels}."
+            )
+        if self.value_max != value_max:
+            problems.append(
+                f"data.synthetic: white is {self.value_max:g} in its images and {value_max:g} in the real ones: "
+                "synthesize from a generator that was trained on this data."
+            )
+        if image_size is None and (image["height"], image["width"]) != (height, width):
+            problems.append(
+                f"data.synthetic: its images are {image['height']}x{image['width']} pixels, the real ones "
+                f"{height}x{width}: set data.image_size, to which all are then brought."
+            )
+        if problems:
+            raise InputError(problems)
+        if (image["height"], image["width"]) != (height, width):
+            logger.warning(
+                "data.synthetic: its images are made %dx%d pixels from %dx%d: they are not as sharp as real ones.",
+                *(height, width, image["height"], image["width"]),
+            )
+
+    def _read_list(self) -> pd.DataFrame:
+        try:
+            table = pd.read_csv(self.root / LIST, dtype=str, keep_default_na=False)
+        except (OSError, ValueError) as error:
+            raise _damaged(self.root, f"{LIST} cannot be read ({error})") from error
+        if not {"file", "label"} <= set(table.columns):
+            raise _damaged(self.root, f"{LIST} has no columns `file` and `label`")
+        stems = table["file"].map(lambda file: Path(file).stem)
+        foreign = sorted(set(table["label"]) - set(self.classes))
+        missing = [file for file in table["file"] if not (self.root / file).is_file()]
+        findings = {
+            f"{LIST} has {len(table)} rows and {MANIFEST} says {self.manifest['n']}": len(table) != self.manifest["n"],
+            f"{LIST} has labels that are no class: {listed(foreign)}": foreign,
+            "its files are not numbered through": stems.duplicated().any() or not stems.str.fullmatch("[0-9]+").all(),
+            f"{len(missing)} of its files are missing: {listed(missing)}": missing,
+        }
+        if problems := [said for said, found in findings.items() if found]:
+            raise _damaged(self.root, "; ".join(problems))
+        return table
+
+
+def mixed(table: pd.DataFrame, synthetic: SyntheticImages, ratio: Ratio) -> pd.DataFrame:
+    """The split table with synthetic training samples behind the real ones.
+
+    Of each class so many are taken as its share of the folder says, the first ones: smaller ratios lie inside larger.
+
+    Args:
+        table: real samples, each with its split.
+        synthetic: where more come from.
+        ratio: synthetic samples to one real training sample; `only` takes all there are, and makes the real training
+            samples `unused`.
+
+    Raises:
+        InputError: if the folder holds too few.
+    """
+    made = synthetic.samples().drop(columns="_file")
+    if ratio == "only":
+        absent = [name for number, name in enumerate(synthetic.classes) if number not in set(made["target"])]
+        if absent:
+            raise InputError(
+                f"data.synthetic_ratio=only: the folder has no image of {listed(absent)}: synthesize every class "
+                "(leave out label=...)."
+            )
+        table = table.assign(split=table["split"].mask(table["split"] == "train", UNUSED))
+    else:
+        real = int((table["split"] == "train").sum())
+        wanted = round(ratio * real)
+        if not 1 <= wanted <= len(made):
+            cure = (
+                f"synthesize more (vesalius synthesize run=... n={wanted}), or lower the ratio"
+                if wanted
+                else "raise the ratio"
+            )
+            raise InputError(
+                f"data.synthetic_ratio={ratio:g}: with {real} real training images these are {wanted} synthetic ones, "
+                f"and the folder holds {len(made)}: {cure}."
+            )
+        made = made[_first_of_each(made["target"].to_numpy(), wanted)]
+    others = [name for name in table.columns if name not in made]
+    # What nobody says of a synthetic image is None: NaN would turn whole numbers of the real ones into floats.
+    unsaid = pd.DataFrame(None, index=made.index, columns=others, dtype=object)
+    made = pd.concat([made, unsaid], axis=1)[list(table.columns)]
+    return pd.concat([table, made], ignore_index=True)
+
+
+def check_split(table: pd.DataFrame, synthetic: SyntheticImages) -> None:
+    """Refuse images of a generator that may have learned from this run's validation or test patients.
+
+    Raises:
+        InputError: if the generator's split is not the table's.
+    """
+    if synthetic.manifest["split"] != split_hash(table):
+        raise InputError(
+            "data.synthetic: the generator saw another split: its images may hold this run's test patients. Train on "
+            f"the generator's (data.split_file=RUN/split.csv, RUN being {synthetic.manifest['run']}), or synthesize "
+            "from a generator that was trained on this run's (data.split_file=..., and the same data.train_fraction)."
+        )
+
+
+def check_ratio(ratio: Ratio) -> None:
+    """Refuse what is no ratio.
+
+    Raises:
+        InputError: for anything but a number above 0 or `only`.
+    """
+    number = isinstance(ratio, int | float) and not isinstance(ratio, bool) and math.isfinite(ratio) and ratio > 0
+    if not number and ratio != "only":
+        raise InputError(
+            f"data.synthetic_ratio={ratio}: must be a number above 0, or only; data.synthetic=null takes real images "
+            "alone."
+        )
+
+
+def _first_of_each(targets: np.ndarray, wanted: int) -> np.ndarray:
+    """Which samples are the first `wanted` ones, dealt over the classes by their shares: (N,) bool."""
+    classes, counts = np.unique(targets, return_counts=True)
+    exact = counts * wanted / len(targets)
+    shares = np.floor(exact).astype(int)
+    shares[np.argsort(shares - exact, kind="stable")[: wanted - shares.sum()]] += 1  # the largest remainders
+    chosen = np.zeros(len(targets), dtype=bool)
+    for name, share in zip(classes, shares, strict=True):
+        chosen[np.flatnonzero(targets == name)[:share]] = True
+    return chosen
+
+
+def _read_manifest(root: Path) -> dict[str, Any]:
+    if not root.is_dir():
+        raise InputError(f"data.synthetic: there is no folder {root}: name one that `vesalius synthesize` made.")
+    try:
+        manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"data.synthetic: {root} has no {MANIFEST}, which is written last: it is unfinished, or not made by "
+            "`vesalius synthesize`; synthesize anew, or name the folder that has one."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise _damaged(root, f"{MANIFEST} cannot be read ({error})") from error
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND or manifest.get("schema") != SCHEMA:
+        raise _damaged(root, f"{MANIFEST} is none of {KIND}, schema {SCHEMA}")
+    missing = [name for name in ("run", "n", "classes", "split", "image") if name not in manifest]
+    sizes = ("channels", "height", "width", "value_max")
+    missing += [f"image.{name}" for name in sizes if name not in manifest.get("image", sizes)]
+    if missing:
+        raise _damaged(root, f"{MANIFEST} does not say {', '.join(missing)}")
+    return manifest
+
+
+def _check_classes(made: Sequence[str], real: Sequence[str]) -> None:
+    if not made:
+        raise InputError(
+            "data.synthetic: its images have no labels, and this model learns from labels: synthesize from a generator "
+            "that is told the class (train it with model.conditional=true on labelled data)."
+        )
+    if set(made) != set(real):
+        raise InputError(
+            f"data.synthetic: its classes are {listed(made)}, those of the real data {listed(real)}: synthesize from a "
+            "generator that was trained on this data."
+        )
+
+
+def _damaged(root: Path, reason: str) -> InputError:
+    return InputError(f"data.synthetic: {root} is damaged: {reason}; synthesize anew.")
