@@ -51,3 +51,20 @@ def displayable(images: NDArray[Any]) -> NDArray[np.float64]:
         scaled = (images - low) / ((high - low) or 1.0)
     colour = images.ndim == 4 and images.shape[1] == 3
     return np.asarray(np.moveaxis(scaled, 1, -1) if colour else scaled[:, 0], dtype=np.float64)
+
+
+def bare(axes: Axes) -> None:
+    """No ticks and no frame, as around an image."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def show(axes: Axes, image: NDArray[Any]) -> None:
+    """An image (C, H, W) where 0 is black and 1 white, so that it can be compared: three channels as RGB, else one."""
+    pixels = np.clip(np.moveaxis(image, 0, -1) if len(image) == 3 else image[0], 0, 1)
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+
+
+def row_name(axes: Axes, name: str) -> None:
+    """What the row of cells that begins here shows."""
+    axes.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center", color=INK)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.evaluation.canvas import ACCENT, COLOURS, INK, STYLES, canvas
+from vesalius.evaluation.canvas import ACCENT, COLOURS, INK, STYLES, bare, canvas, row_name, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,14 +49,14 @@ def reconstructions_figure(
     for row, (name, images) in enumerate(zip(names, [original, *others, *errors], strict=True)):
         for column in range(columns):
             axes = cells[row * columns + column]
-            _bare(axes)
+            bare(axes)
             if row <= len(drawn):
-                _show(axes, images[column])
+                show(axes, images[column])
             else:
                 heat = axes.imshow(images[column], cmap="magma", vmin=0, vmax=most, interpolation="nearest")
             if captions is not None and row == 1:
                 axes.set_xlabel(captions[column], fontsize=7, color=INK, labelpad=2)
-        _row_name(cells[row * columns], name)
+        row_name(cells[row * columns], name)
     figure.colorbar(heat, ax=cells[(1 + len(drawn)) * columns :], shrink=0.8, pad=0.01).ax.tick_params(labelsize=7)
     return figure
 
@@ -111,8 +111,8 @@ def walk_figure(images: Images, left: str, right: str) -> Figure:
     """
     figure, cells = canvas(1.25 * len(images) + 0.2, 1.75, columns=len(images))
     for step, (axes, image) in enumerate(zip(cells, images, strict=True)):
-        _bare(axes)
-        _show(axes, image)
+        bare(axes)
+        show(axes, image)
         axes.set_xlabel(f"{step / max(1, len(images) - 1):.0%}", fontsize=7, color=INK, labelpad=2)
     for axes, name in {cells[0]: left, cells[-1]: right}.items():
         axes.set_title(name, fontsize=8.5, color=INK, pad=4)
@@ -136,8 +136,8 @@ def error_maps_figure(
     for column in range(columns):
         above, below = cells[column], cells[columns + column]
         for axes in (above, below):
-            _bare(axes)
-            _show(axes, images[column])
+            bare(axes)
+            show(axes, images[column])
             if masks is not None:
                 _outline(axes, np.asarray(masks[column]))
         share = np.clip(maps[column] / most, 0, 1)
@@ -146,8 +146,8 @@ def error_maps_figure(
         below.plot([x], [y], marker="x", markersize=8, markeredgewidth=1.8, color="#56b4e9")
         if captions is not None:
             above.set_title(captions[column], fontsize=8, color=INK, pad=4)
-    _row_name(cells[0], "image")
-    _row_name(cells[columns], "error")
+    row_name(cells[0], "image")
+    row_name(cells[columns], "error")
     figure.colorbar(heat, ax=cells[columns:], shrink=0.9, pad=0.01).ax.tick_params(labelsize=7)
     return figure
 
@@ -205,17 +205,6 @@ def _mapped(codes: NDArray[np.float64], method: str, seed: int) -> tuple[NDArray
     return np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), "two principal components"
 
 
-def _bare(axes: Axes) -> None:
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-
-
-def _show(axes: Axes, image: NDArray[Any]) -> None:
-    """An image (C, H, W) where 0 is black and 1 white, so that it can be compared: three channels as RGB, else one."""
-    pixels = np.clip(np.moveaxis(image, 0, -1) if len(image) == 3 else image[0], 0, 1)
-    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-
-
 def _outline(axes: Axes, mask: NDArray[Any]) -> None:
     """Along the sides of the mask's pixels."""
     inside = np.pad(mask.astype(bool), 1)
@@ -223,7 +212,3 @@ def _outline(axes: Axes, mask: NDArray[Any]) -> None:
     across = np.argwhere(inside[:, 1:] != inside[:, :-1]) - (1, 0)
     axes.hlines(down[:, 0] - 0.5, down[:, 1] - 0.5, down[:, 1] + 0.5, color=COLOURS[4], linewidth=1.2)
     axes.vlines(across[:, 1] - 0.5, across[:, 0] - 0.5, across[:, 0] + 0.5, color=COLOURS[4], linewidth=1.2)
-
-
-def _row_name(axes: Axes, name: str) -> None:
-    axes.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center", color=INK)
