@@ -14,6 +14,8 @@ VERBS = {
     "train": "train one network, judge it, record it; with -m a sweep",
     "evaluate": "judge a finished run again, from its folder alone or on other data",
     "embed": "a table of features of every sample, from a run's encoder",
+    "synthesize": "a folder of images made by a trained generator, which is a source of data",
+    "gain": "what a generator's images are worth: classifiers with and without them, side by side",
     "compare": "judge runs that differ in one key side by side, on the same patients",
     "audit": "look a data set over for leakage, duplicates and other flaws; trains nothing",
 }

@@ -16,7 +16,8 @@ def test_help_and_version(vesalius):
     assert vesalius("--version").stdout.strip() == "0.1.0"
     helped = vesalius("train", "--help")
     assert helped.returncode == 0
-    assert "article_cnn, article_lstm, blood_cells" in helped.stdout
+    experiments = sorted(path.stem for path in (ROOT / "conf").glob("experiment/*.yaml"))
+    assert f": {', '.join(experiments)}\n" in helped.stdout
 
 
 def test_both_mistakes_are_named_with_their_cure(vesalius, tmp_path):

@@ -43,6 +43,22 @@ PAIRS = {
             "model.net.latent_dim=4",
         ],
     ),
+    "gan": (
+        "lesions",
+        [
+            "data/augment=standard",
+            "data.sampling=balanced",
+            "data.batch_size=8",
+            "data.image_size=16",
+            "model=gan",
+            "model.generator.width=8",
+            "model.critic.width=8",
+            "model.n_critic=2",
+            "trainer.gradient_clip_val=1.0",
+            "trainer.accumulate_grad_batches=2",
+            "callbacks=default",
+        ],
+    ),
 }
 COMMON = ["callbacks=ema", "trainer=cpu", "trainer.max_epochs=2", "logger=none"]
 
@@ -50,7 +66,7 @@ COMMON = ["callbacks=ema", "trainer=cpu", "trainer.max_epochs=2", "logger=none"]
 @pytest.fixture(params=sorted(PAIRS))
 def overrides(request, data_overrides):
     data, chosen = PAIRS[request.param]
-    return [f"data={data}", *data_overrides[data], *chosen, *COMMON]
+    return [f"data={data}", *data_overrides[data], *COMMON, *chosen]
 
 
 def weights(folder, name="last"):
@@ -92,8 +108,7 @@ def test_a_run_stopped_and_resumed_equals_one_that_was_not(overrides, run_traini
     assert equal(weights(folder), weights(whole))
     assert equal(weights(folder, "best"), weights(whole, "best"))
     assert folder.metrics == whole.metrics
-    stable = ["epoch", "step", "train/loss", "val/loss", whole.config["monitor"]["name"]]
-    histories = [pd.read_csv(run.path / "history.csv")[stable] for run in (folder, whole)]
+    histories = [pd.read_csv(run.path / "history.csv").drop(columns="seconds") for run in (folder, whole)]
     pd.testing.assert_frame_equal(*histories)
 
 
@@ -106,7 +121,10 @@ def test_a_checkpoint_is_plain_and_rebuilds_its_model(overrides, run_training):
     model, facts = restore_model(checkpoint), Facts.from_dict(checkpoint["facts"])
     frames = [] if facts.sequence_length is None else [3]
     image = torch.zeros(2, *frames, facts.channels, *facts.image_size, dtype=torch.uint8)
-    assert model(image).shape == (image.shape if model.answers == "reconstructions" else (2, facts.num_classes))
+    if model.answers == "samples":
+        assert model.sample(torch.zeros(2, dtype=torch.int64), torch.Generator()).shape == image.shape
+    else:
+        assert model(image).shape == (image.shape if model.answers == "reconstructions" else (2, facts.num_classes))
 
 
 def test_the_run_folder_holds_what_the_design_promises(overrides, run_training):

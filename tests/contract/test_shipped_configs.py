@@ -11,7 +11,7 @@ CONF = Path(__file__).parents[2] / "conf"
 GROUPS = sorted(
     (str(path.parent.relative_to(CONF)), path.stem)
     for path in CONF.rglob("*.yaml")
-    if path.parent != CONF and path.stem != "base"
+    if path.parent != CONF and path.parent.name != "study" and path.stem != "base"  # studies: tests/runs/test_gain.py
 )
 MODELS = [option for group, option in GROUPS if group == "model"]
 DATA = [option for group, option in GROUPS if group == "data"]
@@ -38,6 +38,9 @@ EXPERIMENT_DATA = {
     "ae_rate_distortion": "lesions",
     "ae_anomaly": "lesions",
     "ae_label_efficiency": "lesions",
+    "lesions_gan": "lesions",
+    "breast_gan": "medmnist",
+    "article_gan": "lesions",
 }
 # Models for data that are series; all others are for single images.
 SERIES_MODEL = {"video": "lstm", "frame_folder": "rnn", "haxby": "lstm", "perfusion": "gru"}
@@ -88,17 +91,21 @@ def _chosen(group: str, option: str) -> list[str]:
         needed = {"torchvision": "architecture=resnet18", "flat": "image_size=[32,32]"}
         completed = [f"model.net.encoder.{needed[option]}"] if option in needed else []
         return [f"model={ENCODERS.get(option, 'lstm')}", f"model/encoder={option}", *completed]
+    if group in ("model/generator", "model/critic"):
+        return ["model=gan", f"{group}={option}"]
     if group == "model/decoder":
         return ["model=autoencoder", f"model/decoder={option}"]
     if group == "datamodule":  # a model names its own
-        return {"sequence": ["model=lstm"], "reconstruction": ["model=autoencoder"]}.get(option, [])
-    if group == "monitor":
-        return ["model=autoencoder"] if option == "reconstruction" else []
+        return {"sequence": ["model=lstm"], "reconstruction": ["model=autoencoder"], "synthesis": ["model=gan"]}.get(
+            option, []
+        )
+    if group == "monitor":  # a model names its own
+        return {"reconstruction": ["model=autoencoder"], "synthesis": ["model=gan"]}.get(option, [])
     return [f"{group}={option}"]
 
 
 def _without_download(overrides: list[str]) -> list[str]:
-    net = load_config("train", overrides)["model"]["net"]
+    net = load_config("train", overrides)["model"].get("net", {})
     named = {"model.net": net, "model.net.encoder": net.get("encoder", {})}
     return [*overrides, *(f"{key}.weights=null" for key, node in named.items() if node.get("weights"))]
 

@@ -24,9 +24,10 @@ from vesalius.data.splits import write_split
 from vesalius.evaluation.principal_components import MAX_TRAIN
 from vesalius.evaluation.tables import make_console, print_metrics
 from vesalius.evaluation.thresholds import check_rule
-from vesalius.models.module import TrainedModule
+from vesalius.models.family import FamilyModule
 from vesalius.runs.checkpoints import Passport, load_checkpoint, restore_model
 from vesalius.runs.evidence import check_evidence
+from vesalius.runs.extractors import check_extractor
 from vesalius.runs.folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
 from vesalius.runs.generators import Generators
 from vesalius.runs.history import EpochProgress, History
@@ -35,6 +36,7 @@ from vesalius.runs.privacy import private_paths
 from vesalius.runs.process import enter, log_to, rank
 from vesalius.runs.provenance import provenance
 from vesalius.runs.results import draw, judge_unrepeated, results_of, save_figures, write_skipped, write_tables
+from vesalius.runs.sample_grids import SampleGrids
 
 logger = logging.getLogger("vesalius")
 
@@ -70,6 +72,7 @@ def _train(folder: RunFolder) -> None:
             Generators(),
             History(),
             EpochProgress(),
+            SampleGrids(),
             passport,
             *build_named(config["callbacks"], "callbacks").values(),
         ],
@@ -84,9 +87,11 @@ def _train(folder: RunFolder) -> None:
     if (folder.path / SPLIT).exists():  # a run that is resumed goes on with its own patients
         data.keep_split(folder.path / SPLIT)
     data.setup()
+    check_extractor(config["evaluation"]["extractor"], data.table)
     if rank() == 0 and not rehearsal:
-        _look_over(folder, Audited(data.table, data.store, data.source, train_classes=data.train_classes))
-    model: TrainedModule = build(config["model"], "model", facts=data.facts)
+        real = data.real_store
+        _look_over(folder, Audited(real.table, real, data.source, train_classes=data.train_classes))
+    model: FamilyModule = build(config["model"], "model", facts=data.facts)
     _check_monitor(config["monitor"], model)
     origin = provenance(
         overrides=yaml.safe_load((folder.path / OVERRIDES).read_text()),
@@ -123,7 +128,7 @@ def _look_over(folder: RunFolder, audited: Audited) -> None:
         raise RunFailed([*refused, f"{folder.path / 'audit.json'} has the details."])
 
 
-def _check_monitor(monitor: dict[str, str], model: TrainedModule) -> None:
+def _check_monitor(monitor: dict[str, str], model: FamilyModule) -> None:
     """Only with the data at hand is it known which metrics there will be.
 
     Raises:
@@ -134,7 +139,7 @@ def _check_monitor(monitor: dict[str, str], model: TrainedModule) -> None:
         return
     if name not in known:
         raise InputError(f"monitor.name={name}: there is no such metric of this task.{did_you_mean(name, known)}")
-    falls = name.endswith(("loss", "mae", "mse"))
+    falls = name.endswith(("loss", "mae", "mse", "distance"))
     better, mode = ("lower", "min") if falls else ("higher", "max")
     if monitor["mode"] != mode:
         raise InputError(
@@ -147,7 +152,7 @@ def _initial(config: dict[str, Any]) -> dict[str, Any] | None:
     return None if config["init_from"] is None else load_checkpoint(RunFolder(config["init_from"]).best)
 
 
-def _start_from(model: TrainedModule, *, data: ImageDataModule, initial: dict[str, Any] | None) -> None:
+def _start_from(model: FamilyModule, *, data: ImageDataModule, initial: dict[str, Any] | None) -> None:
     """Weights of a fresh run: the net's own pretrained ones, what the data give, those of another run's checkpoint."""
     model.load_pretrained()
     model.initialize(lambda: data.pixels(data.even_rows("train", MAX_TRAIN)))

@@ -73,6 +73,7 @@ def freeze(config: DictConfig, choices: Mapping[str, Any]) -> Plain:
 # Keys whose values name a file or a folder of the user's.
 PATH_KEYS = frozenset(
     {"root", "index", "labels", "manifest", "mask", "split_file", "cache_dir", "weights", "init_from", "run"}
+    | {"extractor", "synthetic"}
 )
 
 

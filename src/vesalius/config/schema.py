@@ -27,6 +27,7 @@ class Evaluation:
     baselines: bool = MISSING
     evidence: bool = MISSING
     probes: bool = MISSING
+    extractor: str | None = None
     evidence_classes: list[str] | None = None
 
 
@@ -83,6 +84,33 @@ class EmbedConfig:
 
 
 @dataclass
+class SynthesizeConfig:
+    """`vesalius synthesize`."""
+
+    run: str = MISSING
+    n: int = MISSING
+    label: str | None = None
+    seed: int = 0
+
+
+@dataclass
+class GainConfig:
+    """`vesalius gain`."""
+
+    name: str = "gain"
+    seed: int = 0
+    root: str | None = None
+    both: list[str] = field(default_factory=list)
+    gan: list[str] = field(default_factory=list)
+    cnn: list[str] = field(default_factory=list)
+    arms: dict[str, Any] = field(default_factory=dict)  # of lists, or null for an arm that is taken out
+    seeds: list[int] = field(default_factory=list)
+    n: int = 0
+    metric: str = MISSING
+    resume: str | None = None
+
+
+@dataclass
 class AuditConfig:
     """`vesalius audit`."""
 
@@ -108,6 +136,8 @@ SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "embed": EmbedConfig,
+    "synthesize": SynthesizeConfig,
+    "gain": GainConfig,
     "audit": AuditConfig,
     "compare": CompareConfig,
 }

@@ -23,7 +23,7 @@ from vesalius.data.datamodule import SPLITS, ImageDataModule, Split
 from vesalius.data.samples import check_samples, listed, target_columns
 from vesalius.data.sources.base import Source
 from vesalius.data.splits import UNUSED
-from vesalius.models.module import TrainedModule
+from vesalius.models.family import FamilyModule
 from vesalius.runs.privacy import without_paths
 
 logger = logging.getLogger("vesalius")
@@ -31,7 +31,7 @@ logger = logging.getLogger("vesalius")
 FeatureBatch = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 # Options that say how to learn from labels: no sample is left out for them here, and no label dealt out anew.
-_OF_TRAINING = ("sampling", "shuffle_labels", "train_classes")
+_OF_TRAINING = ("sampling", "shuffle_labels", "train_classes", "synthetic", "synthetic_ratio")
 
 
 def extractor_hash(model: pl.LightningModule, config: Mapping[str, Any]) -> str:
@@ -124,10 +124,10 @@ def feature_batches(model: pl.LightningModule, data: ImageDataModule, device: to
         InputError: for a model without features.
         RunFailed: for features that are no finite numbers.
     """
-    if getattr(type(model), "embed", TrainedModule.embed) is TrainedModule.embed:
+    if getattr(type(model), "embed", FamilyModule.embed) is FamilyModule.embed:
         raise InputError(
             f"run: {type(model).__name__} gives no features: let it define embed as "
-            "vesalius.models.module.TrainedModule does."
+            "vesalius.models.module.FamilyModule does."
         )
     model = model.to(device).eval()
     for split in (*SPLITS, cast(Split, UNUSED)):
@@ -136,7 +136,7 @@ def feature_batches(model: pl.LightningModule, data: ImageDataModule, device: to
         for batch in data.loader(split):
             on_device = {name: tensor.to(device) for name, tensor in batch.items()}
             with torch.inference_mode():
-                features = cast(TrainedModule, model).embed(on_device).float().cpu().numpy()
+                features = cast(FamilyModule, model).embed(on_device).float().cpu().numpy()
             rows = batch["index"].cpu().numpy()
             _refuse_endless(features, data.table["sample_id"].iloc[rows])
             yield rows, features

@@ -32,6 +32,7 @@ Start = Callable[[pl.LightningModule], None]
 _KINDS = {
     "targets": "vesalius.runs.supervised_results.SupervisedResults",
     "reconstructions": "vesalius.runs.reconstruction_results.ReconstructionResults",
+    "samples": "vesalius.runs.synthesis_results.SynthesisResults",
 }
 
 
@@ -105,7 +106,7 @@ def results_of(
 def judge_unrepeated(results: Results, test: pd.DataFrame, metrics: Metrics) -> Metrics:
     """The test metrics without images that equal, or nearly equal, one of training or validation."""
     data = results.data
-    repeated = repeated_in_test(Audited(data.table, data.store, data.source))
+    repeated = repeated_in_test(Audited(data.real_store.table, data.real_store, data.source))
     kept = test[~test["sample_id"].astype(str).isin(repeated)].reset_index(drop=True)
     if kept.empty:
         logger.warning("Every test image repeats one of training or validation: nothing is left to judge without them.")

@@ -78,7 +78,11 @@ def _threshold(metrics: Metrics) -> Decision:
 
 def predict_baselines(data: ImageDataModule, test: pd.DataFrame, facts: Facts, seed: int) -> dict[str, pd.DataFrame]:
     """Test predictions of cheap models that were fitted on the training split."""
-    train, val = data.even_rows("train", MAX_TRAIN), data.rows("val")  # a streamed set must not fill the memory
+    # Not more than that: a streamed set must not fill the memory.
+    train, val = data.even_rows("train", MAX_TRAIN, real=True), data.rows("val")
+    if not len(train):
+        logger.info("No baselines: training has synthetic images alone.")
+        return {}
     inputs = [data.linear_inputs(rows) for rows in (train, val, data.rows("test"))]
     arms = fit_baselines(
         inputs[0]["pixels"],

@@ -92,6 +92,12 @@ class WandbTracker(WandbLogger):
             self._experiment.log(dict(metrics))
 
     @_never_stops
+    def show(self, name: str, figure: "Figure") -> None:
+        """Log a picture while training."""
+        if self._experiment is not None:
+            self._experiment.log({name: wandb.Image(figure)})
+
+    @_never_stops
     def finish(self, summary: Mapping[str, Any], figures: Mapping[str, "Figure"]) -> None:
         """Add the final numbers and pictures and close the run."""
         run = self._experiment

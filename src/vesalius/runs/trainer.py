@@ -1,14 +1,19 @@
-"""Lightning's Trainer, with one choice that only the machine can make."""
+"""Lightning's Trainer, with one choice that only the machine can make, and options that hold for GANs too."""
 
 import inspect
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch.optim import Optimizer
 
 
 class Trainer(pl.Trainer):
     """`pytorch_lightning.Trainer` whose `precision` may also be `auto`, as its `accelerator` and `devices` may.
+
+    Lightning refuses `gradient_clip_val` and `accumulate_grad_batches` for modules that step by themselves. Here such
+    a module is handed them, if it has a method `take_over(accumulate, clip)`.
 
     Args:
         precision: as Lightning has it; `auto` takes bf16 where the processor calculates in it, else 32 bits.
@@ -20,9 +25,27 @@ class Trainer(pl.Trainer):
             precision = best_precision(str(options.get("accelerator", "auto")))
         super().__init__(precision=precision, **options)
 
+    def fit(self, model: pl.LightningModule, *arguments: Any, **options: Any) -> None:
+        """Train a model, as Lightning's `fit` does."""
+        take_over = getattr(model, "take_over", None)
+        if not model.automatic_optimization and callable(take_over):
+            value, algorithm = self.gradient_clip_val, self.gradient_clip_algorithm
+            clip = None if value is None else partial(_clip, value=value, algorithm=str(algorithm or "norm"))
+            take_over(self.accumulate_grad_batches, clip)
+            self.gradient_clip_val, self.accumulate_grad_batches = None, 1
+        super().fit(model, *arguments, **options)
+
 
 # The check of a config's keys reads this signature.
 Trainer.__signature__ = inspect.signature(pl.Trainer)  # type: ignore[attr-defined]
+
+
+def _clip(optimizer: Optimizer, value: float, algorithm: str) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if algorithm == "value":
+        torch.nn.utils.clip_grad_value_(parameters, value)
+    else:
+        torch.nn.utils.clip_grad_norm_(parameters, value)
 
 
 def best_precision(accelerator: str) -> str:

@@ -1,0 +1,104 @@
+"""`python -m vesalius.commands.synthesize DIR`: images of a run's generator, as a folder that is a source of data."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Facts
+from vesalius.evaluation.tables import make_console, print_metrics
+from vesalius.runs.checkpoints import load_checkpoint, restore_model
+from vesalius.runs.folder import RunFolder
+from vesalius.runs.inference import inference_device
+from vesalius.runs.process import enter
+from vesalius.runs.synthesizing import (
+    IMAGES,
+    counts_of,
+    integers,
+    places,
+    sampled,
+    write_images,
+    write_manifest,
+)
+
+
+def synthesize(path: Path) -> None:
+    """Write the images and what is to be known of them into the folder."""
+    folder = RunFolder(path)
+    try:
+        _synthesize(folder)
+    except InputError:
+        folder.discard()
+        raise
+
+
+def _synthesize(folder: RunFolder) -> None:
+    config, run = folder.config, RunFolder(folder.config["run"])
+    checkpoint = load_checkpoint(run.best)
+    model, facts = _generator(checkpoint, run), Facts.from_dict(checkpoint["facts"])
+    counts = counts_of(config["n"], config["label"], facts, conditional=bool(model.conditional))
+    table = places(config["n"], counts)
+    image = _write(folder.path, model, facts, table, config["seed"], inference_device(run.config["trainer"]))
+    manifest = write_manifest(folder.path, run, table, seed=config["seed"], counts=counts, image=image)
+    _say(folder.path, manifest)
+
+
+def _generator(checkpoint: dict[str, Any], run: RunFolder) -> pl.LightningModule:
+    """The model of a finished run, which must be one that makes images."""
+    model = restore_model(checkpoint)
+    if getattr(model, "answers", None) != "samples":
+        raise InputError(
+            f"run={run.path}: its model, {type(model).__name__}, makes no images: name a run of a generator, such as "
+            "one of `vesalius train model=gan`."
+        )
+    if not run.metrics.get("test"):
+        raise InputError(f"run={run.path}: its images were never judged: let `vesalius train resume={run.path}` end.")
+    return model
+
+
+def _write(
+    folder: Path,
+    model: pl.LightningModule,
+    facts: Facts,
+    table: list[tuple[str, str]],
+    seed: int,
+    device: torch.device,
+) -> dict[str, float]:
+    """Make all images, of a few at a time, and say what the files are like."""
+    names = {name: number for number, name in enumerate(facts.classes)}
+    labels = torch.tensor([names.get(label, 0) for _, label in table])
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=make_console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task, done = bar.add_task("synthesize", total=len(table)), 0
+        for images in sampled(model, labels, seed, device):
+            _, channels, height, width = images.shape
+            part = table[done : done + len(images)]
+            write_images(integers(images, facts.value_max), [folder / file for file, _ in part])
+            done += len(images)
+            bar.advance(task, len(images))
+    # A colour PNG has 8 bits a channel: of deeper integers they keep the upper ones.
+    value_max = 255.0 if channels == 3 and facts.value_max > 255 else facts.value_max
+    return {"channels": channels, "height": height, "width": width, "value_max": value_max}
+
+
+def _say(folder: Path, manifest: dict[str, Any]) -> None:
+    console = make_console()
+    print_metrics({"test": manifest["scores"]}, console)
+    counts = ", ".join(f"{count} {name}" for name, count in manifest["counts"].items())
+    lines = [
+        f"Written to: {folder}",
+        f"{manifest['n']} images{f' ({counts})' if counts else ', of no class'}",
+        "To look at them as data, or to learn from them beside the generator's own training images:",
+        f"  data=image_folder data.source.root={folder / IMAGES} data.image_size=null",
+        f"  data.synthetic={folder}",
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(enter(synthesize, sys.argv[1:]))

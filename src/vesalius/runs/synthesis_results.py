@@ -1,0 +1,245 @@
+"""Results of GANs: how near made images come to real ones, beside cheap ways to make images.
+
+`metrics.json` has, besides `val` and `test` (`frechet_distance`, `kid`, `manifold_precision`, `manifold_recall`,
+`density`, `coverage`, of as many made as real images, class for class):
+
+* `extractor`: `name`, `layer`, `hash` and `dim` of the features that all of these are computed in.
+* `baselines`: the same metrics on the test split of `real` training images, which no generator can beat but by chance;
+  of `augmented` ones, shifted, turned and scaled a little; and of `pca_gaussian`, normal draws among as many principal
+  components as do best on validation.
+* `two_sample`: how well a linear classifier tells made from real test images.
+* `memorisation`: whether made images lie nearer to training images than test images do, with a p-value.
+"""
+
+import logging
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vesalius.data.augment import Augment, Rotation, Translation, Zoom
+from vesalius.data.datamodule import Split
+from vesalius.data.samples import target_columns
+from vesalius.evaluation.gaussian_sampler import GaussianSampler, best_gaussian_sampler
+from vesalius.evaluation.memorisation import Memorisation, memorisation
+from vesalius.evaluation.principal_components import MAX_TRAIN
+from vesalius.evaluation.synthesis import SYNTHESIS_METRICS, distances, manifold, synthesis_metrics
+from vesalius.evaluation.two_sample import two_sample_test
+from vesalius.models.gan import GAN
+from vesalius.runs.extractors import Extractor, load_extractor
+from vesalius.runs.results import SCHEMA, Metrics, Results, Start
+from vesalius.runs.sample_grids import fixed_samples
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+logger = logging.getLogger("vesalius")
+
+Floats = NDArray[np.float64]
+
+#: Of different noise for each split, so that what is picked on validation is not judged by the same images.
+_SEEDS: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
+_BATCH = 256
+_SHOWN = 8
+_AUGMENT = Augment({"rotation": Rotation(5), "zoom": Zoom(0.05), "translation": Translation(0.05)})
+
+
+class SynthesisResults(Results):
+    """Made images beside real ones of the same classes."""
+
+    model: GAN
+
+    def predictions(self, split: Split) -> pd.DataFrame:
+        """Of each real image: whether made ones reach it (`recalled`, `covered`)."""
+        rows = self.data.rows(split)
+        found = manifold(self.real(split), self.made(split))
+        kept = self.data.table.iloc[rows.tolist()]
+        table = kept[["sample_id", "group_id", *target_columns(kept)]].reset_index(drop=True)
+        return table.assign(recalled=found.recalled.astype(int), covered=found.covered.astype(int))
+
+    def judge(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
+        """Distances of made from real images, split by split."""
+        told: Metrics = {"schema": SCHEMA, "task": "synthesis", "extractor": self.extractor.told}
+        for split in ("val", "test"):
+            if split in predictions:
+                told[split] = self._beside(split, self.made(split))
+        return told
+
+    def judge_table(self, table: pd.DataFrame, metrics: Metrics) -> Metrics:
+        """Distances of made images from some of the test images, whose classes they share."""
+        rows = self.data.rows("test")
+        known = self.data.table["sample_id"].iloc[rows.tolist()].astype(str)
+        kept = np.flatnonzero(known.isin(table["sample_id"].astype(str)))
+        floors = {name: entry["no_skill"] for name, entry in metrics["test"].items()}
+        real, made = self.real("test")[kept], self.made("test")[kept]
+        groups = self._groups(rows)[kept]
+        return synthesis_metrics(real, groups, made, no_skill=floors, seed=self.config["seed"])
+
+    def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> Metrics:
+        """Training images as they are and augmented, and normal draws among principal components."""
+        told: Metrics = {}
+        rows = self._training_like(self.labels("test"))
+        if rows is not None:
+            images = self._images(rows)
+            told["real"] = self._beside("test", self.extractor(images))
+            augmented = _AUGMENT(images.clone(), rows, seed=self.config["seed"], epoch=0).clamp(0, 1)
+            told["augmented"] = self._beside("test", self.extractor(augmented))
+        sampler = self.gaussian
+        told["pca_gaussian"] = self._beside("test", self._drawn(sampler, "test"))
+        for entry in told["pca_gaussian"].values():
+            entry["components"] = sampler.count
+        return told
+
+    def evidence(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics, start: Start) -> Metrics:
+        """Whether a linear classifier tells made images from real ones, and whether any were copied."""
+        told: Metrics = {
+            "two_sample": two_sample_test(
+                self.real("test"), self._groups(self.data.rows("test")), self.made("test"), seed=self.config["seed"]
+            )
+        }
+        if self.has_training_images:
+            told["memorisation"] = self.copies.told
+        return told
+
+    def figures(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> "dict[str, Figure]":
+        """Made images of each class beside real ones, and the made images that lie nearest to training images."""
+        from vesalius.evaluation import synthesis_figures as drawing
+
+        images, names = fixed_samples(self.model)
+        drawn = {"samples": drawing.samples_figure(images.numpy(), names)}
+        numbers = [0] * len(images) if names is None else [self.model.classes.index(name) for name in names]
+        rows = self._training_like(torch.tensor(numbers))
+        if rows is not None:
+            drawn["real_samples"] = drawing.samples_figure(self._images(rows).numpy(), names)
+        if "memorisation" in metrics:
+            drawn["nearest_training_images"] = self._pairs()
+        return drawn
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """What images are compared in."""
+        return load_extractor(self.config["evaluation"]["extractor"], self.facts, self.device)
+
+    @property
+    def has_training_images(self) -> bool:
+        """Whether the data are those of the run, so that cheap methods can be fitted."""
+        return len(self.data.rows("train")) > 0
+
+    def labels(self, split: Split) -> Tensor:
+        """The class of each real image, (N,) int64; zeros where the generator is not told of any."""
+        rows = self.data.rows(split)
+        if not self.model.classes:
+            return torch.zeros(len(rows), dtype=torch.int64)
+        return self.data.targets[rows]
+
+    def real(self, split: Split) -> Floats:
+        """Features (N, F) of the real images of a split."""
+        return self._features(split)[0]
+
+    def made(self, split: Split) -> Floats:
+        """Features (N, F) of as many made images, of the same classes."""
+        return self._features(split)[1]
+
+    def _features(self, split: Split) -> tuple[Floats, Floats]:
+        if split not in self._kept:
+            made = self.extractor(self.sample(self.labels(split), _SEEDS[split]))
+            self._kept[split] = self.extractor(self._images(self.data.rows(split))), made
+        return self._kept[split]
+
+    @cached_property
+    def _kept(self) -> dict[Split, tuple[Floats, Floats]]:
+        return {}
+
+    def sample(self, labels: Tensor, seed: int) -> Tensor:
+        """Made images (N, C, H, W) in 0..1 of some classes, in steps of the stored type, as a file would have them."""
+        model, generator = self.model.to(self.device).eval(), torch.Generator().manual_seed(seed)
+        parts = [model.sample(part, generator).cpu() for part in torch.split(labels, _BATCH)]
+        images = torch.cat(parts)
+        steps = self.facts.value_max
+        return (images * steps).round() / steps if steps > 1 else images
+
+    def _images(self, rows: Tensor) -> Tensor:
+        """Real images (N, C, H, W) in 0..1, as the generator learned them."""
+        with torch.inference_mode():
+            prepare = self.model.preprocess.cpu()
+            parts = [prepare.restore(prepare(self.data.store[part])) for part in torch.split(rows, _BATCH)]
+        self.model.to(self.device)
+        return torch.cat(parts).clamp(0, 1)
+
+    def _groups(self, rows: Tensor) -> NDArray[Any]:
+        return self.data.table["group_id"].iloc[rows.tolist()].astype(str).to_numpy()
+
+    def _beside(self, split: Split, features: Floats) -> Metrics:
+        """Distances of some images' features from those of a split."""
+        groups = self._groups(self.data.rows(split))
+        floors = self._floors(split)
+        return synthesis_metrics(self.real(split), groups, features, no_skill=floors, seed=self.config["seed"])
+
+    def _floors(self, split: Split) -> dict[str, float | None]:
+        """What images without any skill reach: noise about the mean training image."""
+        if not self.has_training_images:
+            return dict.fromkeys(SYNTHESIS_METRICS)
+        if split not in self._floors_kept:
+            images, generator = self._training_images, torch.Generator().manual_seed(0)
+            count = len(self.data.rows(split))
+            noise = torch.randn(count, *images.shape[1:], generator=generator)
+            drawn = (images.mean(0) + images.std(0) * noise).clamp(0, 1)
+            self._floors_kept[split] = distances(self.real(split), self.extractor(drawn))
+        return dict(self._floors_kept[split])
+
+    @cached_property
+    def _floors_kept(self) -> dict[Split, dict[str, float]]:
+        return {}
+
+    @cached_property
+    def _training_images(self) -> Tensor:
+        return self._images(self.data.even_rows("train", MAX_TRAIN))
+
+    def _training_like(self, labels: Tensor) -> Tensor | None:
+        """Rows of as many training images as there are labels, of the same classes, none twice; None where too few."""
+        rows, generator = self.data.rows("train"), np.random.default_rng(self.config["seed"])
+        own = self.data.targets[rows] if self.model.classes else torch.zeros(len(rows), dtype=torch.int64)
+        chosen = torch.empty(len(labels), dtype=torch.int64)
+        for label in torch.unique(labels):
+            place, pool = labels == label, rows[own == label].numpy()
+            if len(pool) < int(place.sum()):
+                return None
+            chosen[place] = torch.from_numpy(generator.permutation(pool)[: int(place.sum())])
+        return chosen
+
+    @cached_property
+    def gaussian(self) -> GaussianSampler:
+        """Normal draws in the space of principal components, of as many as do best on validation."""
+        rows = self.data.even_rows("train", MAX_TRAIN)
+        labels = self.data.targets[rows].numpy() if self.model.classes else None
+
+        def score(sampler: GaussianSampler) -> float:
+            return distances(self.real("val"), self._drawn(sampler, "val"))["frechet_distance"]
+
+        return best_gaussian_sampler(self._images(rows).numpy(), labels, score, seed=self.config["seed"])
+
+    def _drawn(self, sampler: GaussianSampler, split: Split) -> Floats:
+        images = sampler.sample(self.labels(split).numpy(), np.random.default_rng(_SEEDS[split]))
+        return self.extractor(torch.from_numpy(images))
+
+    @cached_property
+    def copies(self) -> Memorisation:
+        """Distances to training images, in the features of the extractor."""
+        rows = self.data.even_rows("train", MAX_TRAIN)
+        groups = self._groups(self.data.rows("test"))
+        return memorisation(self.extractor(self._images(rows)), self.real("test"), groups, self.made("test"))
+
+    def _pairs(self) -> "Figure":
+        """The made images that lie nearest to training images, beside those."""
+        from vesalius.evaluation.synthesis_figures import pairs_figure
+
+        closest = np.argsort(self.copies.apart)[:_SHOWN]
+        made = self.sample(self.labels("test"), _SEEDS["test"])[torch.from_numpy(closest)]
+        rows = self.data.even_rows("train", MAX_TRAIN)[torch.from_numpy(self.copies.nearest[closest])]
+        captions = [f"{apart:.2f}" for apart in self.copies.apart[closest]]
+        return pairs_figure(made.numpy(), self._images(rows).numpy(), captions)
