@@ -1,5 +1,6 @@
 """Every notebook runs from top to bottom."""
 
+import json
 from pathlib import Path
 
 import nbformat
@@ -10,35 +11,58 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-# The run that each notebook looks at, or None where it trains its own; a notebook without an entry fails.
+# The verb and the overrides of what each notebook looks at, or None where it trains its own; a notebook without an
+# entry fails.
+SMALL_IMAGES = ["data=lesions", "data.source.patients=96", "data.source.slices=1", "data.source.image_size=28"]
 LOOKS_AT = {
     "autoencoder": None,
-    "cnn_classifier": ["data.source.patients=32"],
-    "image_series": ["data=perfusion", "model=gru", "data.source.patients=48"],
+    "cnn_classifier": ("train", ["data.source.patients=32"]),
+    "gan": (
+        "gain",
+        [
+            f"both={json.dumps([*SMALL_IMAGES, 'trainer=cpu', 'trainer.max_epochs=1', 'logger=none'])}",
+            'gan=["model=gan","model.generator.width=4","model.critic.width=4"]',
+            'cnn=["model=cnn","model.net.widths=[4]","data.steps_per_epoch=2","evaluation.baselines=false"]',
+            "seeds=[0]",
+            *(f"arms.{name}=null" for name in ("oversampled", "synthetic_half", "synthetic_2", "synthetic_only")),
+        ],
+    ),
+    "image_series": ("train", ["data=perfusion", "model=gru", "data.source.patients=48"]),
 }
 
 
 @pytest.fixture
-def run(tmp_path, cache_dir):
-    """Make a finished run for a notebook to look at."""
+def finished(tmp_path, cache_dir, monkeypatch):
+    """Make a finished run, or a finished loop, for a notebook to look at."""
+    from vesalius.commands.gain import gain
+    from vesalius.commands.synthesize import synthesize
     from vesalius.commands.train import train
     from vesalius.config.compose import load_config
     from vesalius.runs.folder import RunFolder
 
-    def make(overrides):
-        overrides = [*overrides, f"data.cache_dir={cache_dir}", "trainer=cpu", "trainer.max_epochs=1", "logger=none"]
-        folder = RunFolder.create(tmp_path / "run", load_config("train", overrides), overrides)
-        train(folder.path)
-        return folder.path
+    verbs = {"train": train, "synthesize": synthesize, "gain": gain}
 
+    def in_this_process(verb, config, overrides, path):
+        verbs[verb](RunFolder.create(path, {**config, "resume": None}, overrides).path)
+        return 0, 0.0
+
+    def make(verb, overrides):
+        if verb == "train":
+            overrides = [*overrides, "trainer=cpu", "trainer.max_epochs=1", "logger=none"]
+        in_this_process(verb, load_config(verb, overrides), overrides, tmp_path / verb)
+        return tmp_path / verb
+
+    monkeypatch.setenv("VESALIUS_CACHE", str(cache_dir))
+    monkeypatch.setattr("vesalius.runs.gain.launch", in_this_process)
     return make
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path, run, monkeypatch):
-    overrides = LOOKS_AT[path.stem]
-    if overrides is not None:
-        monkeypatch.setenv("VESALIUS_RUN", str(run(overrides)))
+def test_notebook_runs(path, finished, monkeypatch):
+    looks_at = LOOKS_AT[path.stem]
+    if looks_at is not None:
+        verb, overrides = looks_at
+        monkeypatch.setenv({"train": "VESALIUS_RUN", "gain": "VESALIUS_GAIN"}[verb], str(finished(verb, overrides)))
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
 

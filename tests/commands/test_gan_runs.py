@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 SMALL = ["data=lesions", "data.source.patients=40", "data.source.image_size=28", "logger=none", "hydra.run.dir=run"]
-TWO = ["trainer=ddp_cpu", "trainer.strategy=ddp_find_unused_parameters_true", "trainer.max_epochs=2"]
+TWO = ["trainer=ddp_cpu", "trainer.max_epochs=2"]
 WIDTHS = ["model.generator.width=8", "model.critic.width=8"]
 
 
@@ -14,7 +14,7 @@ WIDTHS = ["model.generator.width=8", "model.critic.width=8"]
     ("model", "options"),
     [
         ("gan", WIDTHS),
-        pytest.param("dcgan", [*WIDTHS, "trainer.precision=bf16-mixed"], marks=pytest.mark.proof),
+        pytest.param("dcgan", [*WIDTHS, "precision=bf16"], marks=pytest.mark.proof),
         pytest.param("article_gan", ["data.channels=1"], marks=pytest.mark.proof),
     ],
 )

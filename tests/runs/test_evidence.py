@@ -129,7 +129,7 @@ def test_the_single_frame_arm_has_the_callbacks_of_the_config_and_one_device(mak
         return Trainer(**config, **provided) if key == "trainer" else real(config, key, **provided)
 
     monkeypatch.setattr(evidence, "build", build_or_note)
-    overrides = ["callbacks=ema", "trainer.devices=4", "+trainer.strategy=ddp", "+trainer.num_nodes=2"]
+    overrides = ["callbacks=ema", "trainer.devices=4", "trainer.strategy=ddp", "trainer.num_nodes=2"]
     overrides += ["+callbacks.rate={_target_: pytorch_lightning.callbacks.LearningRateMonitor}"]
     find = make(*overrides)
     assert "single_frame" not in find()

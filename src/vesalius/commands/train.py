@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 import yaml
 
 from vesalius.config.build import build, build_named
@@ -25,9 +26,10 @@ from vesalius.evaluation.principal_components import MAX_TRAIN
 from vesalius.evaluation.tables import make_console, print_metrics
 from vesalius.evaluation.thresholds import check_rule
 from vesalius.models.family import FamilyModule
+from vesalius.models.gan import GAN
 from vesalius.runs.checkpoints import Passport, load_checkpoint, restore_model
 from vesalius.runs.evidence import check_evidence
-from vesalius.runs.extractors import check_extractor
+from vesalius.runs.extractors import check_extractor, load_extractor
 from vesalius.runs.folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
 from vesalius.runs.generators import Generators
 from vesalius.runs.history import EpochProgress, History
@@ -35,6 +37,7 @@ from vesalius.runs.inference import inference_device
 from vesalius.runs.privacy import private_paths
 from vesalius.runs.process import enter, log_to, rank
 from vesalius.runs.provenance import provenance
+from vesalius.runs.ranks import EqualRanks
 from vesalius.runs.results import draw, judge_unrepeated, results_of, save_figures, write_skipped, write_tables
 from vesalius.runs.sample_grids import SampleGrids
 
@@ -64,11 +67,12 @@ def _train(folder: RunFolder) -> None:
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     rehearsal = bool(config["trainer"].get("fast_dev_run"))
     loggers = build_named(config["logger"], "logger") if rank() == 0 and not rehearsal else {}
-    passport = Passport()
+    passport, ranks = Passport(), EqualRanks()
     trainer: pl.Trainer = build(
         config["trainer"],
         "trainer",
         callbacks=[
+            ranks,
             Generators(),
             History(),
             EpochProgress(),
@@ -92,6 +96,9 @@ def _train(folder: RunFolder) -> None:
         real = data.real_store
         _look_over(folder, Audited(real.table, real, data.source, train_classes=data.train_classes))
     model: FamilyModule = build(config["model"], "model", facts=data.facts)
+    if isinstance(model, GAN) and config["evaluation"]["extractor"] is not None:
+        extractor = load_extractor(config["evaluation"]["extractor"], data.facts, torch.device("cpu"))
+        model.val_metrics.compare_in(extractor.embed, extractor.dim)
     _check_monitor(config["monitor"], model)
     origin = provenance(
         overrides=yaml.safe_load((folder.path / OVERRIDES).read_text()),
@@ -108,9 +115,13 @@ def _train(folder: RunFolder) -> None:
         write_skipped(data, folder.path)
         for tracker in loggers.values():
             tracker.begin(folder.path, config, config["name"])
+    samples = [origin["data"], data.split[["sample_id", "split"]].to_numpy().tolist()]
+    ranks.fill(config, samples, data.batch_size)
     trainer.fit(model, datamodule=data, ckpt_path=None if last is None else str(last))
     if rank() == 0 and not rehearsal:
         _finish(folder, data, loggers)
+    if rank() == 0 and (folder.path / "profile").is_dir():
+        make_console().print(f"Profile: {folder.path / 'profile'}", soft_wrap=True, highlight=False)
 
 
 def _look_over(folder: RunFolder, audited: Audited) -> None:

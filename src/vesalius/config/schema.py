@@ -51,6 +51,7 @@ class TrainConfig:
 
     name: str | None = None
     seed: int | None = None
+    precision: Any = MISSING  # a number or a word
     data: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
@@ -132,6 +133,15 @@ class CompareConfig:
     out: str = MISSING
 
 
+@dataclass
+class ReportConfig:
+    """`vesalius report`."""
+
+    run: str = MISSING
+    images: bool = True
+    seed: int = 0
+
+
 SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
@@ -140,6 +150,7 @@ SCHEMAS: dict[str, type] = {
     "gain": GainConfig,
     "audit": AuditConfig,
     "compare": CompareConfig,
+    "report": ReportConfig,
 }
 
 

@@ -43,7 +43,7 @@ class ImageDataModule(pl.LightningDataModule):
         channels: 1 or 3 to convert to; None keeps the images' own, which must then agree.
         fit: how an image of another shape becomes square: `stretch`, `pad` or `crop`.
         batch_size: of a training step, over all devices together.
-        eval_batch_size: of validation and test.
+        eval_batch_size: of validation and test, over all devices together.
         sampling: `natural`, or `balanced`: every class equally often, drawn with replacement.
         steps_per_epoch: training steps that count as an epoch; None for one pass over the data.
         fractions: train, val and test parts, where the source does not fix its splits.
@@ -252,7 +252,11 @@ class ImageDataModule(pl.LightningDataModule):
 
     def loader(self, split: Split) -> DataLoader[Batch]:
         """Every sample of a split once, in the order of the table: for validation and for final numbers."""
-        return self._loader(list(torch.split(self.rows(split), self.eval_batch_size)))
+        return self._loader(list(torch.split(self.rows(split), self.eval_size())))
+
+    def eval_size(self) -> int:
+        """Samples of a batch of validation and test."""
+        return self.eval_batch_size
 
     def _loader(self, sampler: Iterable[Tensor]) -> DataLoader[Batch]:
         assert self.dataset is not None
@@ -275,8 +279,20 @@ class ImageDataModule(pl.LightningDataModule):
         return self._loader(sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation split."""
-        return self.loader("val")
+        """The validation samples, each once over all devices together, in the order of the table."""
+        rows, size = self.val_rows(), self.eval_size()
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if min(len(rows), size) < world:
+            raise InputError(
+                f"data: {len(rows)} validation samples in batches of {size} cannot be shared by {world} devices, each "
+                "of which needs one: raise data.eval_batch_size, give validation more samples, or take fewer devices."
+            )
+        options: dict[str, Any] = {"shuffle": False, "training": False, "rank": rank, "world_size": world}
+        return self._loader(EpochSampler(rows, size, seed=self.seed, **options))
+
+    def val_rows(self) -> Tensor:
+        """Row numbers of the samples that a model is validated on while it is trained."""
+        return self.rows("val")
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment a training batch on the device, each sample by a draw of its own."""

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
@@ -75,12 +75,10 @@ class ReconstructionData(ImageDataModule):
         """Whether each row of the table is of a class to learn from, (N,) bool; None where all classes are."""
         return None if self._numbers is None else torch.isin(self.targets, torch.tensor(self._numbers))
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation samples that are like those learned from."""
-        if self.normal is None:
-            return super().val_dataloader()
-        rows = self.rows("val")
-        return self._loader(list(torch.split(rows[self.normal[rows]], self.eval_batch_size)))
+    def val_rows(self) -> Tensor:
+        """Row numbers of the validation samples that are like those learned from."""
+        rows = super().val_rows()
+        return rows if self.normal is None else rows[self.normal[rows]]
 
     def to_learn_from(self, table: pd.DataFrame) -> pd.DataFrame:
         """Training samples of other classes are `unused`."""

@@ -86,14 +86,15 @@ def balanced_weights(target: Tensor) -> Tensor:
 class EpochSampler(Sampler[Tensor]):
     """Yields an epoch's batches of row numbers.
 
-    With `training`, two things are done for the sake of BatchNorm and of DDP. A last batch of one sample joins the
-    batch before it, as BatchNorm refuses a single value a channel; nothing is lost. And devices get parts of equal
-    size: where a batch does not divide evenly, samples of the same batch are repeated, and no device gets fewer than
-    two if full batches have that many. Over several devices a step thus equals that of one process exactly where
-    `batch_size` is a multiple of `world_size`, but for the last of an epoch, whose repeated samples count twice.
+    Device r of W gets samples r, r + W, r + 2W, ... of each batch: parts differ by at most one sample, and a model that
+    weighs its gradients by their sizes makes the very step of one process.
 
-    Without `training` every sample is counted once: parts differ by at most one sample, and a device for which the
-    last batch has none makes a step less.
+    With `training`, two things are done for the sake of BatchNorm. A last batch of one sample joins the batch before
+    it, as BatchNorm refuses a single value a channel; nothing is lost. And no device gets fewer than two samples if
+    full batches have that many for each: where the last batch of an epoch is smaller than that, its samples are
+    repeated, and some count more than others.
+
+    Without `training` every sample is counted once, and a device for which the last batch has none makes a step less.
 
     Args:
         rows: (N,) int64 row numbers, or N for 0..N-1.
@@ -185,11 +186,10 @@ class EpochSampler(Sampler[Tensor]):
         """This device's part of a batch."""
         if self.world_size == 1:
             return batch
-        if not self.training:
-            return batch.tensor_split(self.world_size)[self.rank]
-        size = max(-(-len(batch) // self.world_size), min(2, self.batch_size // self.world_size))
-        repeats = -(-size * self.world_size // len(batch))
-        return batch.repeat(repeats)[self.rank * size : (self.rank + 1) * size]
+        fewest = min(2, self.batch_size // self.world_size) if self.training else 0
+        if len(batch) < fewest * self.world_size:
+            batch = batch.repeat(fewest * self.world_size)[: fewest * self.world_size]
+        return batch[self.rank :: self.world_size]
 
     def _problems(self) -> list[str]:
         size, problems = len(self.rows), []

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.data.datamodule import Batch, ImageDataModule, Split
+from vesalius.data.datamodule import Batch, ImageDataModule
 from vesalius.data.frame_sampling import FrameSampling, sample_frames
 from vesalius.data.samples import listed
 from vesalius.data.sampling import EpochSampler
@@ -141,11 +141,10 @@ class SequenceData(ImageDataModule):
         self.time, self.timed = frame_times(self.table, self.store)
         return SeriesDataset(self.store, self.targets, self.time)
 
-    def loader(self, split: Split) -> DataLoader[Batch]:
-        """Every series of a split once, whole, in the order of the table; long ones fewer at a time."""
+    def eval_size(self) -> int:
+        """Series of a batch of validation and test, each of them whole: of long ones fewer."""
         longest = int(self.store.lengths.max()) * math.prod(self.store.shape)
-        size = max(1, min(self.eval_batch_size, _EVAL_VALUES // longest))
-        return self._loader(list(torch.split(self.rows(split), size)))
+        return max(1, min(self.eval_batch_size, _EVAL_VALUES // longest))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches whose order and frames are a function of (seed, epoch) alone."""

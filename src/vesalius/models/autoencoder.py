@@ -1,10 +1,9 @@
 """The `autoencoder` model family: short codes of images, learned without labels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -98,6 +97,11 @@ class Autoencoder(TrainedModule):
         reconstruction: Tensor = self.net(self._prepare(image))
         return reconstruction.clamp(0, 1)
 
+    @property
+    def compiled_parts(self) -> Sequence[nn.Module]:
+        """Encoder and decoder: a step calls `encode` and `decode` of the net, not its `forward`."""
+        return list(self.net.children())
+
     def initialize(self, images: Callable[[], Tensor]) -> None:
         """Start as the principal components of training images, where the net has a linear path."""
         if self.net.starts_linear:
@@ -111,12 +115,12 @@ class Autoencoder(TrainedModule):
         original = self.preprocess.restore(prepared)
         if self.noise:
             std = self.preprocess.std.view(1, -1, 1, 1)
-            prepared = prepared + torch.randn_like(prepared) * (self.noise / std)
+            prepared = prepared + self.normal_like(prepared) * (self.noise / std)
         mean, spread = self.net.encode(prepared)
         if spread is None:
             return self.loss(self.net.decode(mean), original)  # type: ignore[no-any-return]
         mean, spread = mean.float(), spread.float().clamp(-20, 20)
-        latent = mean + torch.randn_like(mean) * (spread / 2).exp()
+        latent = mean + self.normal_like(mean) * (spread / 2).exp()
         divergence = 0.5 * (mean.square() + spread.exp() - 1 - spread).sum(1).mean()
         pixels = original[0].numel()
         error: Tensor = self.loss(self.net.decode(latent), original)

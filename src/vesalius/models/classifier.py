@@ -44,6 +44,7 @@ class CNNClassifier(TrainedModule):
 
     METRICS: ClassVar[tuple[str, ...]] = ("train/loss", "val/loss", *(f"val/{name}" for name in NAMES))
 
+    loss: ClassificationLoss
     val_metrics: ValidationMetrics
 
     def __init__(
@@ -89,7 +90,7 @@ class CNNClassifier(TrainedModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Take a batch into the epoch's metrics; the loss is that of the image as it is."""
         logits, probabilities = self._predict(batch["image"])
-        self.val_loss.update(self.loss(logits, batch["target"]), weight=len(logits))
+        self.val_loss.update(self.loss(logits, batch["target"]), weight=self.loss_weight(batch))
         self.val_metrics.update(probabilities, batch["target"])
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> dict[str, Tensor]:

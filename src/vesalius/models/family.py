@@ -1,10 +1,12 @@
 """What a training run asks of every model family."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import pytorch_lightning as pl
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from vesalius.config.errors import InputError, RunFailed
 
@@ -69,6 +71,82 @@ class FamilyModule(pl.LightningModule):
             )
         self.load_state_dict(fits, strict=False)
         return [name for name in own if name not in fits]
+
+    @property
+    def compiled_parts(self) -> Sequence[nn.Module]:
+        """The nets that `trainer.compile` compiles in place; all that matters must go through their `forward`."""
+        return []
+
+    @property
+    def waits_with_parameters(self) -> bool:
+        """Whether some steps leave out parameters that others train, which DDP must be told of."""
+        return False
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """This device's rank, and how many devices share each step."""
+        trainer = self._trainer
+        return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+
+    def as_one(self, loss: Tensor, weight: Tensor | float, size: int) -> tuple[Tensor, Tensor, Tensor | int]:
+        """Make a step over several devices that of one process; every device must call it.
+
+        DDP averages the gradients of the devices, whatever their parts of the batch are. A loss that was multiplied by
+        its part's share of all weight leads to the gradient of the mean over the whole batch.
+
+        Args:
+            loss: of this device's part: a mean.
+            weight: what the mean was divided by: the number of samples, or the sum of their weights.
+            size: number of samples.
+
+        Returns:
+            The loss to learn from; the mean loss over the whole batch, without gradient; and the batch's size.
+        """
+        world = self.place[1]
+        if world == 1:
+            return loss, loss.detach(), size
+        weight = torch.as_tensor(weight, dtype=torch.float32, device=loss.device)
+        sums = torch.stack([weight, torch.full_like(weight, size), loss.detach().float() * weight])
+        weights, whole, total = self._sum_over_devices(sums).unbind()
+        return loss * (weight * world / weights), total / weights, whole
+
+    def step_size(self, size: int) -> int:
+        """Samples of a step over all devices, of which `size` are here; every device must call it."""
+        if self.place[1] == 1:
+            return size
+        return int(self._sum_over_devices(torch.tensor(float(size), device=self.device)))
+
+    def normal_like(self, part: Tensor) -> Tensor:
+        """Normal numbers for a part of a step, (B, ...): those that one process would draw for these samples.
+
+        The devices' generators are in equal states, so each draws for the whole step and keeps its own.
+        """
+        rank, world = self.place
+        if world == 1:
+            return torch.randn_like(part)
+        innermost = part.ndim == 4 and part.is_contiguous(memory_format=torch.channels_last)
+        memory_format = torch.channels_last if innermost and not part.is_contiguous() else torch.contiguous_format
+        shape = (self.step_size(len(part)), *part.shape[1:])
+        whole = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=memory_format)
+        return whole.normal_()[rank::world]
+
+    def _sum_over_devices(self, values: Tensor) -> Tensor:
+        total = self.trainer.strategy.reduce(values, reduce_op="sum")
+        assert isinstance(total, Tensor)
+        return total
+
+    def check_clipping(self, optimizer: Optimizer, *, clips: bool) -> None:
+        """Refuse to bound gradients that are at their true scale only inside the optimiser's step.
+
+        Raises:
+            InputError: with the cure.
+        """
+        if clips and self.trainer.precision == "16-mixed" and getattr(optimizer, "_step_supports_amp_scaling", False):
+            raise InputError(
+                "trainer.gradient_clip_val: with precision=16 a fused optimiser scales gradients back within its step, "
+                "too late to bound them: choose precision=bf16, or set model.optimizer.fused=false (of a gan also "
+                "model.critic_optimizer.fused=false)."
+            )
 
     def divergence(self, what: str, value: float, lr: float) -> RunFailed:
         """The error that ends a run whose numbers are none any more."""

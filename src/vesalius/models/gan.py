@@ -2,12 +2,12 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -107,13 +107,23 @@ class GAN(FamilyModule):
         self.clip: Callable[[Optimizer], None] | None = None
         self.accumulate = 1
         self.val_metrics = SynthesisMetrics(prepare.out_channels)
-        self._window: list[tuple[Tensor, Tensor | None]] = []
+        self._window: list[tuple[Tensor, Tensor | None, int]] = []
         self._sums = torch.zeros(3)
 
     @property
     def logged(self) -> tuple[str, ...]:
         """Every metric that this module logs."""
         return self.METRICS
+
+    @property
+    def compiled_parts(self) -> Sequence[nn.Module]:
+        """Both nets; compiled ones cannot be differentiated twice, as a penalty does with the critic."""
+        return [self.generator] if self.loss.differentiates_images else [self.generator, self.critic]
+
+    @property
+    def waits_with_parameters(self) -> bool:
+        """Each net stands still while the other learns."""
+        return True
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map noise (B, latent_dim) and classes (B,) to images (B, C, H, W) in 0..1, by the averaged generator."""
@@ -148,44 +158,48 @@ class GAN(FamilyModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Take a batch in; step where enough of them have come together."""
         real, labels = self._real(batch)
-        self._window.append((real, labels))
+        self._window.append((real, labels, self.step_size(len(real))))
         last = batch_idx + 1 == self.trainer.num_training_batches
         if len(self._window) < self.accumulate and not last:
             return
         step = batch_idx // self.accumulate
-        self._train_critic(step)
-        if (step + 1) % self.n_critic == 0 or last:
-            self._train_generator()
+        follows = (step + 1) % self.n_critic == 0 or last
+        made = self._train_critic(step, follows)
+        if follows:
+            self._train_generator(made)
         self._window = []
         if real.device.type == "cpu" or batch_idx % 50 == 0:
             self._refuse_divergence()
 
-    def _train_critic(self, step: int) -> None:
+    def _train_critic(self, step: int, generator_follows: bool) -> list[Tensor]:
+        """Step, and give the images made for it: the generator's step, if it follows, judges them anew."""
         optimizer = self.optimizers()[1].optimizer  # type: ignore[index]
         optimizer.zero_grad(set_to_none=True)
-        self.generator.requires_grad_(False)
-        for real, labels in self._window:
-            made = self.generator(self._noise(len(real)), labels)
-            both = self._seen(torch.cat([real, made]))
+        kept = []
+        for real, labels, whole in self._window:
+            with torch.set_grad_enabled(generator_follows):
+                kept.append(self.generator(self._noise(whole), labels))
+            both = self._seen(torch.cat([real, kept[-1].detach()]))
             seen_real, seen_made = both.chunk(2)
             of_real, of_made = _halves(self.critic(both, _twice(labels)))
             loss = self.loss.critic(of_real.real, of_made.real) + self.loss.classes(of_real, labels)
             loss = loss + self.loss.penalty(self.critic, seen_real, seen_made, labels, step)
+            loss = loss * self._share(len(real), whole)
             self.manual_backward(loss / len(self._window))
             self._sums[1] += loss.detach().cpu() / len(self._window)
-        self.generator.requires_grad_(True)
         # By the strategy itself: a step of Lightning's wrapper would count as one of the run's.
         self.trainer.strategy.optimizer_step(optimizer, _nothing)
         self._schedule(1)
+        return kept
 
-    def _train_generator(self) -> None:
+    def _train_generator(self, kept: list[Tensor]) -> None:
         optimizer = self.optimizers()[0]  # type: ignore[index]
         optimizer.zero_grad(set_to_none=True)
         self.critic.requires_grad_(False)
-        for real, labels in self._window:
-            made = self.generator(self._noise(len(real)), labels)
+        for made, (real, labels, whole) in zip(kept, self._window, strict=True):
             verdict = self.critic(self._seen(made), labels)
             loss = self.loss.generator(verdict.real) + self.loss.classes(verdict, labels)
+            loss = loss * self._share(len(real), whole)
             self.manual_backward(loss / len(self._window))
             self._sums[0] += loss.detach().cpu() / len(self._window)
         self.critic.requires_grad_(True)
@@ -219,6 +233,8 @@ class GAN(FamilyModule):
         """Generator first; a schedule for each, where there is one."""
         make, make_critic = self.make_optimizers
         pair = [make(self.generator.parameters()), make_critic(self.critic.parameters())]
+        for optimizer in pair:
+            self.check_clipping(optimizer, clips=self.clip is not None)
         if self.make_schedule is None:
             return pair
         trainer = self.trainer
@@ -241,8 +257,10 @@ class GAN(FamilyModule):
         """Compare a batch with as many images made of the same noise in every epoch."""
         real, labels = self._real(batch)
         generator = torch.Generator().manual_seed(batch_idx)
-        noise = torch.randn(len(real), self.generator.latent_dim, generator=generator).to(real.device)
-        self.val_metrics.update(real, self.average(noise, labels))
+        rank, world = self.place
+        noise = torch.randn(world * len(real), self.generator.latent_dim, generator=generator)[rank::world]
+        made = self.average(noise.to(real.device), labels)
+        self.val_metrics.update(*(self.preprocess.restore(images).clamp(0, 1) for images in (real, made)))
 
     def on_validation_start(self) -> None:
         """Stop before a checkpoint could be written after a loss that is none."""
@@ -274,11 +292,14 @@ class GAN(FamilyModule):
         image = self.preprocess(batch["image"]).contiguous(memory_format=self.memory_format)
         return image, batch["target"] if self.conditional else None
 
-    def _noise(self, size: int) -> Tensor:
-        """Noise (size, latent_dim) that differs between devices, whose generators are in equal states."""
-        world, rank = self.trainer.world_size, self.trainer.global_rank
-        noise = torch.randn(world * size, self.generator.latent_dim, device=self.device)
-        return noise[rank * size : (rank + 1) * size]
+    def _noise(self, whole: int) -> Tensor:
+        """Noise for this device's part of a step of `whole` images, (B, latent_dim), as one process would draw it."""
+        rank, world = self.place
+        return torch.randn(whole, self.generator.latent_dim, device=self.device)[rank::world]
+
+    def _share(self, size: int, whole: int) -> float:
+        """What a loss counts, where DDP averages over devices with parts of unequal sizes."""
+        return size * self.place[1] / whole
 
     def _seen(self, images: Tensor) -> Tensor:
         return images if self.augment is None else self.augment(images)

@@ -80,6 +80,12 @@ class ClassificationLoss(nn.Module):
             return self._focal(logits, target)
         return F.cross_entropy(logits, target, self.weight, label_smoothing=self.label_smoothing)
 
+    def batch_weight(self, target: Tensor) -> Tensor | int:
+        """What the mean of a batch is divided by: its number of samples, or where classes weigh, the sum of weights."""
+        if self.weight is None or self.yes_or_no:
+            return len(target)
+        return self.weight[target].sum()
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """Probabilities (B, K), float32; those of a sample sum to 1, except for multilabel."""
         logits = logits.float()

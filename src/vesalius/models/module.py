@@ -1,7 +1,7 @@
 """What the families share that train with one loss: optimiser, freezing, running loss, a guard against divergence."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -10,13 +10,13 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MeanMetric
 
 from vesalius.config.errors import InputError
 from vesalius.models.family import Batch, FamilyModule
 from vesalius.models.finetune import Finetune
 from vesalius.models.nets.base import Staged
 from vesalius.models.schedules import build_schedule
+from vesalius.models.weighted_mean import WeightedMean
 
 # Looking at a loss on an accelerator waits for it; on the CPU every step is looked at.
 _STEPS_BETWEEN_LOOKS = 50
@@ -46,7 +46,9 @@ def trained_encoder(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class TrainedModule(FamilyModule):
-    """A net, an optimiser and a schedule; a family adds what its batches, loss and predictions are.
+    """A net, an optimiser and a schedule; a family adds what its batches, `loss` and predictions are.
+
+    A `loss` whose mean is a weighted one has a method `batch_weight(target)`: what it is divided by.
 
     Args:
         net: what learns.
@@ -59,6 +61,8 @@ class TrainedModule(FamilyModule):
     Raises:
         InputError: where the net cannot be treated so.
     """
+
+    loss: nn.Module
 
     def __init__(
         self,
@@ -79,11 +83,21 @@ class TrainedModule(FamilyModule):
         self.make_optimizer = optimizer
         self.make_schedule = schedule
         self.val_metrics = val_metrics
-        self.val_loss = MeanMetric(nan_strategy="disable")  # by default it would leave NaN out, and hide divergence
+        self.val_loss = WeightedMean()
         # Not a buffer: an averaged copy of the model must not average it.
         self._loss_sum = torch.zeros(())
-        self._loss_samples = 0
+        self._loss_samples: Tensor | int = 0
         self._lr = 0.0
+
+    @property
+    def compiled_parts(self) -> Sequence[nn.Module]:
+        """The whole net; families whose step does not go through its `forward` name others."""
+        return [self.net]
+
+    @property
+    def waits_with_parameters(self) -> bool:
+        """Whether stages are released one after the other."""
+        return self.finetune.staged
 
     @property
     def logged(self) -> tuple[str, ...]:
@@ -96,18 +110,24 @@ class TrainedModule(FamilyModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        loss = self.batch_loss(batch)
-        size = len(batch["index"])
-        self._loss_sum = self._loss_sum.to(loss.device) + loss.detach() * size
-        self._loss_samples += size
+        loss, mean, whole = self.as_one(self.batch_loss(batch), self.loss_weight(batch), len(batch["index"]))
+        self._loss_sum = self._loss_sum.to(loss.device) + mean * whole
+        self._loss_samples += whole
         self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         if loss.device.type == "cpu" or batch_idx % _STEPS_BETWEEN_LOOKS == 0:
             self._refuse_divergence()
         return loss
 
+    def loss_weight(self, batch: Batch) -> Tensor | float:
+        """What the mean loss of a batch was divided by: with it, means of unequal parts are put together."""
+        weigh = getattr(self.loss, "batch_weight", None)
+        weight: Tensor | float = len(batch["index"]) if weigh is None else weigh(batch["target"])
+        return weight
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser over the net's parameter groups, and a schedule that steps with it."""
         optimizer = self.finetune.optimizer(self.make_optimizer, self.net)
+        self.check_clipping(optimizer, clips=bool(self.trainer.gradient_clip_val))
         if self.make_schedule is None:
             return optimizer
         total = self.trainer.estimated_stepping_batches  # asked first: it loads the data that the next line counts
@@ -166,7 +186,7 @@ class TrainedModule(FamilyModule):
         """Log the mean loss over the epoch's samples, and the learning rate of its last step."""
         self._refuse_divergence()
         if self._loss_samples:
-            self.log("train/loss", self._loss_sum / self._loss_samples, sync_dist=True)
+            self.log("train/loss", self._loss_sum / self._loss_samples, sync_dist=True)  # equal on all ranks
             self.log("lr", self._lr)
         self._reset_train_loss()
 
@@ -176,7 +196,7 @@ class TrainedModule(FamilyModule):
         norm = torch.nn.utils.get_total_norm([parameter.detach() for parameter in self.parameters()])
         if not torch.isfinite(norm):
             raise self.divergence("norm of the weights", float(norm), self._lr)
-        checkpoint["train_loss"] = {"sum": self._loss_sum.cpu(), "samples": self._loss_samples, "lr": self._lr}
+        checkpoint["train_loss"] = {"sum": self._loss_sum.cpu(), "samples": int(self._loss_samples), "lr": self._lr}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the running loss."""

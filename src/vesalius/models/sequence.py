@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -55,6 +55,7 @@ class SequenceClassifier(TrainedModule):
     )
 
     net: RecurrentNet
+    loss: ClassificationLoss | RegressionLoss
     val_metrics: ValidationMetrics | ValidationErrors
 
     def __init__(
@@ -107,6 +108,11 @@ class SequenceClassifier(TrainedModule):
         """
         return self.net(*self._prepare(image, mask, time))  # type: ignore[no-any-return]
 
+    @property
+    def compiled_parts(self) -> Sequence[nn.Module]:
+        """The frame encoder, where the work is: what follows depends on each batch's lengths."""
+        return [self.net.encoder]
+
     def batch_loss(self, batch: Batch) -> Tensor:
         """The mean loss over the samples of a training batch."""
         loss: Tensor = self.loss(self(batch["image"], batch["mask"], batch["time"]), batch["target"])
@@ -115,7 +121,7 @@ class SequenceClassifier(TrainedModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Take a batch into the epoch's metrics; the loss is that of the series as they are."""
         outputs, predicted = self._predict(batch)
-        self.val_loss.update(self.loss(outputs, batch["target"]), weight=len(outputs))
+        self.val_loss.update(self.loss(outputs, batch["target"]), weight=self.loss_weight(batch))
         self.val_metrics.update(predicted, batch["target"])
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """How far made images are from validation images, measured after each epoch to pick a checkpoint."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -13,19 +14,34 @@ NAMES = ("frechet_distance",)
 
 
 class SynthesisMetrics(torch.nn.Module):
-    """Fréchet distance of the epoch's real and made images in features of a net that is never trained."""
+    """Fréchet distance of the epoch's real and made images, by default in features of a net that is never trained.
+
+    Args:
+        channels: of the images.
+    """
 
     names: ClassVar[tuple[str, ...]] = NAMES
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.extractor = RandomFeatures(channels)
-        self.real, self.made = (_Moments(self.extractor.feature_dim) for _ in range(2))
+        self.random = RandomFeatures(channels)
+        self.compare_in(lambda images: self.random(images * 2 - 1), self.random.feature_dim)
+
+    def compare_in(self, embed: Callable[[Tensor], Tensor], dim: int) -> None:
+        """Take other features, which tell more of what matters in the images.
+
+        Args:
+            embed: maps images (B, C, H, W) in 0..1 to (B, dim), on the device where they are.
+            dim: length of a feature vector.
+        """
+        self.embed = embed
+        self.real, self.made = _Moments(dim), _Moments(dim)
 
     def update(self, real: Tensor, made: Tensor) -> None:
-        """Take in as many real as made images (B, C, H, W) in -1..1."""
-        self.real.update(self.extractor(real))
-        self.made.update(self.extractor(made))
+        """Take in as many real as made images (B, C, H, W) in 0..1."""
+        with torch.autocast(real.device.type, enabled=False):
+            self.real.update(self.embed(real.float()))
+            self.made.update(self.embed(made.float()))
 
     def compute(self) -> dict[str, Tensor]:
         """The values by name, and a clean slate for the next epoch."""

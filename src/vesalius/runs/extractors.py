@@ -1,5 +1,6 @@
 """What images are compared in: the features of a run's encoder, of Inception from a file, or of a random net."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class Extractor:
         layer: which of its features.
         digest: tells whether two numbers are from the same weights.
         dim: length of a feature vector.
-        embed: maps images (B, C, H, W) on the scale where white is 1 to (B, dim).
+        embed: maps images (B, C, H, W) on the scale where white is 1 to (B, dim), on the device where they are.
         device: where it computes.
     """
 
@@ -41,7 +42,7 @@ class Extractor:
     layer: str
     digest: str
     dim: int
-    embed: Any
+    embed: Callable[[Tensor], Tensor]
     device: torch.device
 
     @property
@@ -74,7 +75,7 @@ def load_extractor(named: str | None, facts: Facts, device: torch.device) -> Ext
         return _inception(Path(named), device)
     folder = RunFolder(named)
     checkpoint = load_checkpoint(folder.best)
-    model, own = restore_model(checkpoint).to(device), Facts.from_dict(checkpoint["facts"])
+    model, own = restore_model(checkpoint), Facts.from_dict(checkpoint["facts"])
     if getattr(model, "answers", None) == "samples" or own.sequence_length is not None:
         raise InputError(f"evaluation.extractor={named}: take a run that learned from single images: cnn, autoencoder.")
     if own.channels != facts.channels:
@@ -83,7 +84,7 @@ def load_extractor(named: str | None, facts: Facts, device: torch.device) -> Ext
             f"{facts.channels}: train one on these data, or set data.channels={own.channels}."
         )
     embed = _of_run(model, own)
-    dim = embed(torch.zeros(1, own.channels, *own.image_size, device=device)).shape[1]
+    dim = embed(torch.zeros(1, own.channels, *own.image_size)).shape[1]
     name = "/".join(folder.path.resolve().parts[-2:])
     return Extractor(name, "features", extractor_hash(model, checkpoint["config"]["model"]), dim, embed, device)
 
@@ -111,19 +112,25 @@ def check_extractor(named: str | None, table: pd.DataFrame) -> None:
 
 
 def _random(facts: Facts, device: torch.device) -> Extractor:
-    net = RandomFeatures(facts.channels).to(device)
+    net = RandomFeatures(facts.channels)
     layer = "mean and spread of each layer"
-    return Extractor("random", layer, "seed 0", net.feature_dim, lambda images: net(images * 2 - 1), device)
+
+    def embed(images: Tensor) -> Tensor:
+        features: Tensor = net.to(images.device)(images * 2 - 1)
+        return features
+
+    return Extractor("random", layer, "seed 0", net.feature_dim, embed, device)
 
 
-def _of_run(model: pl.LightningModule, own: Facts) -> Any:
+def _of_run(model: pl.LightningModule, own: Facts) -> Callable[[Tensor], Tensor]:
     """The model's features of images of any size, given as its own data would be: in steps of the stored type."""
 
     def embed(images: Tensor) -> Tensor:
         if tuple(images.shape[-2:]) != own.image_size:
             images = F.interpolate(images, size=own.image_size, mode="bilinear", antialias=True, align_corners=False)
         stored = images.clamp(0, 1) * own.value_max
-        features: Tensor = model.embed({"image": stored.round() if own.value_max > 1 else stored})  # type: ignore[operator]
+        batch = {"image": stored.round() if own.value_max > 1 else stored}
+        features: Tensor = model.to(images.device).embed(batch)  # type: ignore[operator]
         return features
 
     return embed
@@ -141,14 +148,14 @@ def _inception(path: Path, device: torch.device) -> Extractor:
             f"({str(error).splitlines()[0]})."
         ) from error
     net.fc = nn.Identity()
-    net = net.eval().to(device)
-    mean, std = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
+    net = net.eval()
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
 
     def embed(images: Tensor) -> Tensor:
         images = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
         side = (_INCEPTION_SIDE, _INCEPTION_SIDE)
         images = F.interpolate(images, size=side, mode="bilinear", antialias=True, align_corners=False)
-        features: Tensor = net((images - mean) / std)
+        features: Tensor = net.to(images.device)((images - mean.to(images)) / std.to(images))
         return features
 
     return Extractor("inception", "pool3", extractor_hash(net, {}), 2048, embed, device)

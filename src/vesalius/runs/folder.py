@@ -22,6 +22,7 @@ CONFIG, STATE, METRICS, SPLIT, HISTORY = (
     "history.csv",
 )
 OVERRIDES, PROVENANCE = "overrides.yaml", "provenance.json"
+PRUNE = "prune"  # asks the run to stop, and holds the reason
 
 
 class Interrupted(BaseException):
@@ -34,6 +35,20 @@ class Interrupted(BaseException):
     def __init__(self, exit_code: int) -> None:
         self.exit_code = exit_code
         super().__init__("Ctrl-C" if exit_code == 130 else "SIGTERM")
+
+
+class Pruned(Interrupted):
+    """Stopped by the sweep that it is a job of, as not worth going on with; counts as finished."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(143)
+        self.args = (reason,)
+
+
+def prune_reason(path: Path) -> str | None:
+    """Why a sweep asks the run in this folder to stop; None where it does not."""
+    request = path / PRUNE
+    return request.read_text(encoding="utf-8") if request.is_file() else None
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -132,6 +147,7 @@ class RunFolder:
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """Keep `state.json` true while the work inside runs, however it ends."""
+        (self.path / PRUNE).unlink(missing_ok=True)  # of an earlier attempt
         started = time.time()
         state: dict[str, Any] = {"attempt": self.state.get("attempt", 0) + 1, "started": _timestamp(started)}
         write_json(self.path / STATE, {"state": "running", "pid": os.getpid(), **state})
@@ -140,7 +156,8 @@ class RunFolder:
             yield
             ending = "done"
         except Interrupted as interruption:
-            ending, reason = "interrupted", str(interruption)
+            pruned = prune_reason(self.path)  # the sweep's signal may come before its file is looked for
+            ending, reason = ("interrupted", str(interruption)) if pruned is None else ("pruned", pruned)
             raise
         except BaseException as error:
             # Bad input is named on the console alone: the message may say which patient or file it is about.

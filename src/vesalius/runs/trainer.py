@@ -1,28 +1,55 @@
-"""Lightning's Trainer, with one choice that only the machine can make, and options that hold for GANs too."""
+"""Lightning's Trainer, with choices that only the machine can make, and options that hold for GANs too."""
 
+import importlib.util
 import inspect
+import os
+import shutil
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.profilers import Profiler
+from pytorch_lightning.strategies import DDPStrategy
 from torch.optim import Optimizer
+
+from vesalius.config.errors import InputError
+
+_SHORT = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 class Trainer(pl.Trainer):
     """`pytorch_lightning.Trainer` whose `precision` may also be `auto`, as its `accelerator` and `devices` may.
 
     Lightning refuses `gradient_clip_val` and `accumulate_grad_batches` for modules that step by themselves. Here such
-    a module is handed them, if it has a method `take_over(accumulate, clip)`.
+    a module is handed them, if it has a method `take_over(accumulate, clip)`. DDP is told of modules whose steps leave
+    out parameters. A profiler writes into `profile/` below `default_root_dir`, unless it names a folder.
 
     Args:
-        precision: as Lightning has it; `auto` takes bf16 where the processor calculates in it, else 32 bits.
+        precision: as Lightning has it: `32`, `bf16` and `16` (mixed), and others; `auto` takes bf16 where the processor
+            calculates in it, else 32 bits.
+        compile: translate the model's nets for the processor (`torch.compile`) at the first step, which takes a minute
+            or so and makes later steps faster. In place, so that checkpoints are those of a model that is not compiled.
         options: everything else, handed on as it is.
+
+    Raises:
+        InputError: for 16 bits on a CPU, or a wish to compile without a compiler.
     """
 
-    def __init__(self, precision: Any = "auto", **options: Any) -> None:
+    def __init__(self, precision: Any = "auto", compile: bool = False, **options: Any) -> None:
         if precision == "auto":
             precision = best_precision(str(options.get("accelerator", "auto")))
+        precision = _SHORT.get(str(precision), precision)
+        problems = [*_precision_problems(precision, str(options.get("accelerator", "auto")))]
+        if compile and (problem := _compiler_problem()):
+            problems.append(problem)
+        if problems:
+            raise InputError(problems)
+        self.compiles = compile
+        profiler, root = options.get("profiler"), options.get("default_root_dir")
+        if isinstance(profiler, Profiler) and profiler.dirpath is None and root is not None:
+            profiler.dirpath = Path(root) / "profile"
         super().__init__(precision=precision, **options)
 
     def fit(self, model: pl.LightningModule, *arguments: Any, **options: Any) -> None:
@@ -33,11 +60,24 @@ class Trainer(pl.Trainer):
             clip = None if value is None else partial(_clip, value=value, algorithm=str(algorithm or "norm"))
             take_over(self.accumulate_grad_batches, clip)
             self.gradient_clip_val, self.accumulate_grad_batches = None, 1
+        if isinstance(self.strategy, DDPStrategy) and getattr(model, "waits_with_parameters", False):
+            self.strategy._ddp_kwargs["find_unused_parameters"] = True
+        if self.compiles:
+            for part in getattr(model, "compiled_parts", [model]):
+                part.compile()
         super().fit(model, *arguments, **options)
 
 
+def _signature() -> inspect.Signature:
+    lightnings = inspect.signature(pl.Trainer)
+    added = inspect.signature(Trainer.__init__).parameters["compile"]
+    return lightnings.replace(
+        parameters=[*lightnings.parameters.values(), added.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+    )
+
+
 # The check of a config's keys reads this signature.
-Trainer.__signature__ = inspect.signature(pl.Trainer)  # type: ignore[attr-defined]
+Trainer.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
 def _clip(optimizer: Optimizer, value: float, algorithm: str) -> None:
@@ -59,3 +99,20 @@ def best_precision(accelerator: str) -> str:
         return "bf16-mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16-mixed" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "32-true"
+
+
+def _precision_problems(precision: Any, accelerator: str) -> list[str]:
+    """Lightning would take bf16 instead, and only warn."""
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+    if on_cpu and str(precision).startswith("16"):
+        return ["precision=16: a CPU does not train in 16-bit floats: choose precision=bf16, 32 or auto."]
+    return []
+
+
+def _compiler_problem() -> str | None:
+    """What `torch.compile` would stumble over at the first step."""
+    if torch.cuda.is_available() and importlib.util.find_spec("triton") is None:
+        return "trainer.compile=true: for a GPU it needs the package triton: pip install triton, or leave it false."
+    if not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++", "cl")):
+        return "trainer.compile=true: there is no C++ compiler: install one (apt-get install g++), or leave it false."
+    return None
