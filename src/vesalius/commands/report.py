@@ -1,0 +1,96 @@
+"""`python -m vesalius.commands.report DIR`: the page and tables of the runs that the frozen config in DIR names."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vesalius.evaluation.tables import format_metric, format_number, make_console
+from vesalius.runs.folder import RunFolder, write_atomically
+from vesalius.runs.process import enter
+from vesalius.runs.report.collect import collect
+from vesalius.runs.report.content import content_of, parts_of
+from vesalius.runs.report.page import page_of
+from vesalius.runs.report.tables import columns_of, shows_arms, to_csv, to_markdown
+
+PAGE = "report.html"
+
+
+def report(path: Path) -> None:
+    """Write `report.html`, `report.csv` and `report.md` beside what they are about, and print the leaderboard."""
+    folder = RunFolder(path)
+    config = folder.config
+    folder.discard()  # a report is made anew at any time, and leaves nothing but itself
+    write_report(Path(config["run"]), images=config["images"], console=make_console())
+
+
+def write_report(path: Path, *, images: bool, console: Console) -> None:
+    """The report of a run, or of all runs below a folder.
+
+    Args:
+        path: the folder; the files go there.
+        images: whether figures and test images are on the page.
+        console: where the leaderboard is printed.
+
+    Raises:
+        InputError: for a folder without any training run.
+    """
+    collected = collect(path)
+    parts = parts_of(collected)
+    content = content_of(collected, parts)
+    page = page_of(collected, parts, content, images=images)  # adds notes on tables that cannot be read
+    write_atomically(path / PAGE, page)
+    write_atomically(path / "report.csv", to_csv(content))
+    write_atomically(path / "report.md", to_markdown(content))
+    for part in content["parts"]:
+        print_part(part, console)
+    for note in content["notes"]:
+        console.print(Text(note, style="dim"))
+    console.print(f"Written to: {path / PAGE}", soft_wrap=True, highlight=False, markup=False)
+
+
+def print_part(part: Mapping[str, Any], console: Console) -> None:
+    """Print a leaderboard, and the verdicts on arms."""
+    console.print(Text(part["headline"], style="bold"))
+    keys, _ = columns_of(part)
+    table = _table("run", "state", *keys, part["monitor"]["name"], part["metric"], "best baseline", "s")
+    for row in part["rows"]:
+        entry, monitor, baseline = row["test"].get(part["metric"]), row["monitor"], row["baseline"]
+        cells = [row["run"], row["state"], *(row["values"].get(key, row.get(key)) for key in keys)]
+        cells += [f"{format_number(monitor['value'])} @ {monitor['epoch']}" if monitor else None]
+        cells += [format_metric(entry) if entry else None]
+        cells += [f"{baseline['name']} {format_number(baseline['value'])}" if baseline else None]
+        cells += [None if row["seconds"] is None else f"{row['seconds']:.0f}"]
+        table.add_row(*(Text("–" if cell is None else str(cell)) for cell in cells))
+    console.print(table)
+    if shows_arms(part):
+        arms = _table("arm", "runs", part["metric"], "difference")
+        for arm in part["arms"]:
+            difference = format_metric(arm["difference"]) if "difference" in arm else "–"
+            told = format_metric(arm["test"]) if arm["test"] else "–"
+            arms.add_row(*map(Text, (arm["arm"] or "all runs", f"{len(arm['runs'])} of {arm['of']}", told, difference)))
+        console.print(arms)
+    for arm in part["arms"]:
+        if "verdict" in arm:
+            console.print(Text(arm["verdict"]))
+    for row in part["rows"]:
+        if row["reason"]:
+            console.print(Text(f"{row['run']} {row['state']}: {row['reason']}", style="dim"))
+    for note in part["notes"]:
+        console.print(Text(note, style="dim"))
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(Text(title), overflow="fold")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(enter(report, sys.argv[1:]))

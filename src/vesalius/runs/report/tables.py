@@ -1,0 +1,125 @@
+"""A report as `report.csv`, a row a run with every number, and as `report.md`, the tables that a person reads."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from vesalius.evaluation.tables import format_metric, format_number
+
+_SHOWN = 4
+
+
+def to_csv(content: Mapping[str, Any]) -> str:
+    """A row a run: what sets it apart, its state, and every test metric with its interval and no-skill value."""
+    rows = [_flat(row, part) for part in content["parts"] for row in part["rows"]]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _flat(row: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
+    monitor = row["monitor"] or {"value": None, "epoch": None}
+    told = {"run": row["run"], "task": part["task"], "state": row["state"], "reason": row["reason"], **row["values"]}
+    told |= {"seed": row["seed"], "fold": row["fold"], "epochs": row["epochs"], "seconds": row["seconds"]}
+    told |= {part["monitor"]["name"]: monitor["value"], "best_epoch": monitor["epoch"]}
+    for name, entry in row["test"].items():
+        told |= _metric(f"test/{name}", entry)
+    for arm, entries in row["baselines"].items():
+        if part["metric"] in entries:
+            told |= _metric(f"baseline/{arm}/{part['metric']}", entries[part["metric"]])
+    return {name: "" if value is None else value for name, value in told.items()}
+
+
+def _metric(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = entry["ci95"] or (None, None)
+    told = {name: entry["value"], f"{name}/low": low, f"{name}/high": high, f"{name}/no_skill": entry["no_skill"]}
+    return told | {f"{name}/patients": entry["groups"]}
+
+
+def to_markdown(content: Mapping[str, Any]) -> str:
+    """Headline, leaderboard, arms and their differences, as tables of GitHub's Markdown."""
+    lines = [f"# {_plain(content['name'])}", ""]
+    for part in content["parts"]:
+        lines += [_plain(part["headline"]), "", *leaderboard(part), ""]
+        if shows_arms(part):
+            lines += [*_arms(part), ""]
+        lines += [f"- {_plain(entry['verdict'])}" for entry in part["arms"] if "verdict" in entry]
+        lines += [f"- {_plain(note)}" for note in part["notes"]]
+    lines += [f"- {_plain(note)}" for note in content["notes"]]
+    lines += ["", "Brackets: 95 % interval over patients, and over runs where several are told together."]
+    return "\n".join(lines) + "\n"
+
+
+def shows_arms(part: Mapping[str, Any]) -> bool:
+    """Whether a table of arms tells more than the leaderboard."""
+    arms = part["arms"]
+    return any(len(arm["runs"]) > 1 for arm in arms) or any("difference" in arm for arm in arms)
+
+
+def columns_of(part: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Of a leaderboard: what sets runs apart, and their overall metrics, the main one first."""
+    keys = list(part["keys"])
+    keys += [name for name in ("seed", "fold") if len({row[name] for row in part["rows"]} - {None}) > 1]
+    names = dict.fromkeys(name for row in part["rows"] for name in row["test"] if "/" not in name)
+    return keys, sorted(names, key=lambda name: name != part["metric"])
+
+
+def leaderboard(part: Mapping[str, Any]) -> list[str]:
+    """The runs as a table of Markdown, with the first few metrics."""
+    keys, metrics = columns_of(part)
+    metrics = metrics[:_SHOWN]
+    head = ["run", "state", *keys, part["monitor"]["name"], *metrics, "no skill", "best baseline", "seconds"]
+    rows = []
+    for row in part["rows"]:
+        monitor, main = row["monitor"], row["test"].get(part["metric"])
+        cells = [row["run"], row["state"], *(row["values"].get(key, row.get(key)) for key in keys)]
+        cells += [f"{format_number(monitor['value'])} @ {monitor['epoch']}" if monitor else "–"]
+        cells += [format_metric(row["test"][name]) if name in row["test"] else "–" for name in metrics]
+        baseline = row["baseline"]
+        cells += [format_number(main["no_skill"]) if main else "–"]
+        cells += [f"{baseline['name']} {format_metric(baseline)}" if baseline else "–", _seconds(row["seconds"])]
+        rows.append(cells)
+    return _table(head, rows)
+
+
+def _arms(part: Mapping[str, Any]) -> list[str]:
+    metric = part["metric"]
+    rows = [
+        [
+            arm["arm"],
+            f"{len(arm['runs'])} of {arm['of']}",
+            format_number(arm["validation"]),
+            format_metric(arm["test"]) if arm["test"] else "–",
+            format_metric(arm["difference"]) if "difference" in arm else "–",
+        ]
+        for arm in part["arms"]
+    ]
+    return _table(["arm", "runs", f"mean {part['monitor']['name']}", f"test {metric}", "minus the first"], rows)
+
+
+def _table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(_plain('–' if cell is None else cell) for cell in line)} |" for line in lines]
+
+
+def _plain(text: object) -> str:
+    """One line of text that is no markup: a run's name may hold anything."""
+    told = " ".join(str(text).split()).replace("\\", "\\\\")
+    for sign in "|<>*`":
+        told = told.replace(sign, f"\\{sign}")
+    return told
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}"
+
+
+def to_json(content: Mapping[str, Any]) -> str:
+    """For a script element: nothing in it can end the element."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

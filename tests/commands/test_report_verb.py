@@ -1,0 +1,34 @@
+"""`vesalius report` as a user starts it."""
+
+from report_maker import finish, write_sweep
+from run_maker import predictions, write_run
+
+
+def test_a_sweep_becomes_a_page_and_a_leaderboard(vesalius, tmp_path):
+    sweep = write_sweep(tmp_path / "runs/sweep", seeds=2)
+    before = {path.name for path in sweep.iterdir()}
+    done = vesalius("report", "run=runs/sweep")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in sweep.iterdir()} - before == {"report.html", "report.csv", "report.md"}
+    assert "Best by val/auroc: resnet18, with a test auroc (mean of 2 runs)" in " ".join(done.stdout.split())
+    assert f"Written to: {sweep / 'report.html'}" in done.stdout
+
+
+def test_a_run_alone(vesalius, tmp_path):
+    run = finish(write_run(tmp_path / "runs/one", predictions(1.5, 0)), [], 0.8)
+    done = vesalius("report", f"run={run}", "images=false")
+    assert done.returncode == 0, done.stderr
+    assert (run / "report.html").is_file()
+    assert "one reaches a test auroc of" in done.stdout
+
+
+def test_a_folder_that_is_none_leaves_nothing_behind(vesalius, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/notes.txt").write_text("no run")
+    for name in ("mispelt", "other"):
+        done = vesalius("report", f"run={name}")
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        assert name in done.stderr
+    assert not (tmp_path / "mispelt").exists()
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["notes.txt"]
