@@ -37,6 +37,7 @@ from vesalius.runs.inference import inference_device
 from vesalius.runs.privacy import private_paths
 from vesalius.runs.process import enter, log_to, rank
 from vesalius.runs.provenance import provenance
+from vesalius.runs.pruning import PruneOnRequest
 from vesalius.runs.ranks import EqualRanks
 from vesalius.runs.results import draw, judge_unrepeated, results_of, save_figures, write_skipped, write_tables
 from vesalius.runs.sample_grids import SampleGrids
@@ -79,6 +80,7 @@ def _train(folder: RunFolder) -> None:
             SampleGrids(),
             passport,
             *build_named(config["callbacks"], "callbacks").values(),
+            PruneOnRequest(),
         ],
         logger=list(loggers.values()),
         default_root_dir=str(folder.path),

@@ -1,0 +1,180 @@
+"""The sweep folder: what a multirun was asked for, its jobs, and how far each has come."""
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vesalius.config.errors import InputError
+from vesalius.runs.folder import CONFIG, RunFolder, write_json
+
+SWEEP = "sweep.json"
+SCHEMA = 1
+LOCK = ".lock"
+#: States in which a job is not run again.
+FINISHED = ("done", "pruned")
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """One job of a sweep.
+
+    Attributes:
+        number: its place in the sweep, from 0; also the name of its folder.
+        overrides: what sets it apart: all overrides of the job, as `key=value`.
+        path: its run folder, which may not exist yet.
+        state: waiting, running, done, failed, interrupted, pruned, or refused (it has no folder).
+        objective: monitored metric of its best checkpoint; None where there is none yet.
+        reason: why it failed, was refused or was stopped.
+    """
+
+    number: int
+    overrides: tuple[str, ...]
+    path: Path
+    state: str
+    objective: float | None = None
+    reason: str | None = None
+
+    @property
+    def run(self) -> RunFolder | None:
+        """The run folder, once there is one."""
+        return RunFolder(self.path) if (self.path / CONFIG).is_file() else None
+
+
+class SweepFolder:
+    """One sweep's folder. One process writes it (the sweep's own); any may read.
+
+    Args:
+        path: an existing folder that holds a `sweep.json`.
+
+    Raises:
+        InputError: where there is no sweep.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / SWEEP).is_file():
+            raise InputError(f"{self.path} is not a sweep's folder: it holds no {SWEEP}.")
+
+    @classmethod
+    def create(
+        cls, path: Path, *, verb: str, arguments: Sequence[str], axes: Mapping[str, Sequence[str]], sweeper: str
+    ) -> "SweepFolder":
+        """Begin a sweep.
+
+        Args:
+            path: of the folder; made if it does not exist.
+            verb: what each job runs.
+            arguments: as typed, without `-m` and `resume`.
+            axes: the values, as typed, of each key that varies; a search space's text where a sampler draws them.
+            sweeper: `basic`, or the sampler's name.
+        """
+        path.mkdir(parents=True, exist_ok=True)
+        outline = {"schema": SCHEMA, "verb": verb, "arguments": list(arguments), "sweeper": sweeper}
+        write_json(path / SWEEP, {**outline, "axes": {key: list(values) for key, values in axes.items()}, "jobs": []})
+        return cls(path)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """`sweep.json` as it stands."""
+        loaded: dict[str, Any] = json.loads((self.path / SWEEP).read_text(encoding="utf-8"))
+        return loaded
+
+    @property
+    def jobs(self) -> list[SweepJob]:
+        """All jobs by number. A run folder knows its own state better than the `sweep.json` of a killed sweep."""
+        return [self._job(entry) for entry in sorted(self.told["jobs"], key=lambda entry: entry["number"])]
+
+    def plan_jobs(self, jobs: Mapping[int, Sequence[str]]) -> None:
+        """Add jobs that wait, if they are not there yet, and name as axes what varies among all.
+
+        Args:
+            jobs: overrides by number.
+        """
+        content = self.told
+        known = {entry["number"] for entry in content["jobs"]}
+        new = [
+            {"number": number, "overrides": list(overrides), "state": "waiting"}
+            for number, overrides in jobs.items()
+            if number not in known
+        ]
+        entries = content["jobs"] + new
+        axes = axes_of([entry["overrides"] for entry in entries])
+        write_json(self.path / SWEEP, content | {"axes": axes, "jobs": entries})
+
+    def write_flags(self, flags: Sequence[str]) -> None:
+        """Remember flags of the command line, such as `--config-dir`, for a resume."""
+        write_json(self.path / SWEEP, self.told | {"flags": list(flags)})
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep other processes from working on this sweep; ends with this process, however that ends.
+
+        Raises:
+            InputError: where another one does.
+        """
+        with (self.path / LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InputError(f"{self.path} is being worked on by another process: wait, or stop it.") from error
+            yield
+
+    def write_job(self, number: int, overrides: Sequence[str], **told: Any) -> None:
+        """Add a job, or say anew how it stands.
+
+        Args:
+            number: of the job.
+            overrides: as `key=value`.
+            told: `state`, and where known `objective` and `reason`.
+        """
+        content = self.told
+        others = [entry for entry in content["jobs"] if entry["number"] != number]
+        name = self.cluster_name(number)
+        entry = {"number": number, "overrides": list(overrides), **({} if name is None else {"cluster": name}), **told}
+        write_json(self.path / SWEEP, content | {"jobs": [*others, entry]})
+
+    def write_cluster_name(self, number: int, name: str) -> None:
+        """Remember what the scheduler calls a job."""
+        content = self.told
+        jobs = [entry | ({"cluster": name} if entry["number"] == number else {}) for entry in content["jobs"]]
+        write_json(self.path / SWEEP, content | {"jobs": jobs})
+
+    def cluster_name(self, number: int) -> str | None:
+        """What the scheduler calls a job that was given to it; None where none was."""
+        return next((entry.get("cluster") for entry in self.told["jobs"] if entry["number"] == number), None)
+
+    def write_study(self, told: Mapping[str, Any]) -> None:
+        """Say how the study of a sampler stands: `objectives`, `best`, `front`, `importance`."""
+        write_json(self.path / SWEEP, self.told | {"study": dict(told)})
+
+    def _job(self, entry: Mapping[str, Any]) -> SweepJob:
+        path = self.path / str(entry["number"])
+        state, reason = entry.get("state", "waiting"), entry.get("reason")
+        if (path / CONFIG).is_file():
+            folder = RunFolder(path)
+            told = folder.state
+            # A process that is still importing has written no state; one on another machine is the scheduler's to know.
+            state, reason = told.get("state", "waiting" if state == "running" else state), told.get("reason", reason)
+            if state == "running" and not folder.alive and "cluster" not in entry:
+                state, reason = "interrupted", "killed"
+        return SweepJob(entry["number"], tuple(entry["overrides"]), path, state, entry.get("objective"), reason)
+
+
+def axes_of(jobs: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    """The keys whose values differ between jobs, and their values in order of appearance.
+
+    Args:
+        jobs: overrides of each job, as `key=value`.
+    """
+    values: dict[str, list[str]] = {}
+    for overrides in jobs:
+        for override in overrides:
+            key, _, value = override.partition("=")
+            seen = values.setdefault(key, [])
+            if value not in seen:
+                seen.append(value)
+    return {key: seen for key, seen in values.items() if len(seen) > 1}
