@@ -3,7 +3,9 @@
 Imports nothing heavy: help, completion and mistakes in the config come before torch does.
 """
 
+import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ VERBS = {
     "synthesize": "a folder of images made by a trained generator, which is a source of data",
     "gain": "what a generator's images are worth: classifiers with and without them, side by side",
     "compare": "judge runs that differ in one key side by side, on the same patients",
+    "report": "one page and table of a run, or of a whole sweep, finished or not",
     "audit": "look a data set over for leakage, duplicates and other flaws; trains nothing",
 }
 
@@ -79,24 +82,21 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
 
         raise InputError(f"vesalius {verb}: there is no such verb.{did_you_mean(verb, VERBS)}")
     from vesalius.config.compose import run_hydra
-    from vesalius.runs.launch import launch
+    from vesalius.runs.job_stream import end_of_sweep
+    from vesalius.runs.launch import begin_run, launch
+    from vesalius.runs.meeting import ranks_of
+    from vesalius.runs.sweep_resume import is_sweep, resumed_arguments
 
+    if is_sweep(arguments) and ranks_of(os.environ) is not None:
+        raise InputError("-m under srun or torchrun: start the sweep alone; each of its jobs starts its own processes.")
     codes: list[int] = []
 
-    def work(config: dict[str, Any], overrides: list[str], folder: Path) -> Any:
-        code, objective = launch(verb, config, overrides, folder)
-        codes.append(code)
-        return objective
+    def work(config: dict[str, Any], overrides: list[str], folder: Path) -> None:
+        codes.append(launch(verb, config, overrides, folder)[0])
 
-    try:
-        run_hydra(verb, arguments, work)
-    except InputError as error:
-        if not codes:
-            raise
-        say_problems(error)  # some jobs of a sweep were refused, others were not
-        return 1
-    if len(codes) > 1:
-        return int(any(codes))
+    sweep = run_hydra(verb, resumed_arguments(verb, arguments), work, partial(begin_run, verb))
+    if sweep is not None:
+        return end_of_sweep(sweep)
     return codes[0] if codes else 0
 
 

@@ -4,13 +4,14 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -86,15 +87,24 @@ def _absolute(value: Any, key: str) -> Any:
     return value
 
 
-def run_hydra(verb: str, arguments: list[str], work: Work) -> None:
-    """Let Hydra read `arguments` for `verb` and call `work(frozen config, typed overrides, folder)` for each job.
+def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path | None:
+    """Let Hydra read `arguments` for `verb` and call `work(frozen config, typed overrides, folder)`.
+
+    Args:
+        verb: the primary config.
+        arguments: as typed.
+        work: does a single run.
+        begin: makes the run folder of a job of a sweep, and returns it; the launcher goes on from there.
+
+    Returns:
+        The folder of a sweep; None where it was none.
 
     Raises:
         InputError: with every problem of the config or the command line in one message.
     """
     register_schemas()
     register_resolvers()
-    overrides = _overrides(arguments)
+    overrides = split_arguments(arguments)
     if any(override.startswith("+") for override in overrides) or {"-m", "--multirun"} & set(arguments):
         # Hydra accepts any key behind a plus, and a sweep finds its last job's mistake after the first job is done.
         _raise_problems(verb, arguments, overrides)
@@ -104,18 +114,24 @@ def run_hydra(verb: str, arguments: list[str], work: Work) -> None:
     def task(config: DictConfig) -> Any:
         settings = HydraConfig.get()
         folder = Path(settings.runtime.output_dir)
+        sweep = settings.mode == RunMode.MULTIRUN
         try:
             _check_root(verb, arguments, config)
-            return work(freeze(config, settings.runtime.choices), list(settings.overrides.task), folder)
+            frozen = freeze(config, settings.runtime.choices)
+            if sweep and settings.runtime.choices.get("hydra/launcher") != "vesalius":
+                raise InputError(f"vesalius {verb} -m needs hydra/launcher=vesalius.")
+            return (begin if sweep else work)(frozen, list(settings.overrides.task), folder)
         except InputError as error:
-            # Handed over below: Hydra would print a line of its own first, and end a sweep.
-            refused.extend(problem for problem in error.problems if problem not in refused)
             _remove_if_empty(folder)
-            return float("nan")
+            if sweep:
+                raise
+            refused.extend(error.problems)  # handed over below: Hydra would print a line of its own first
+            return None
 
     # With this variable Hydra hands us its errors instead of printing them and leaving with exit code 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [f"vesalius {verb}", *arguments]
+    HydraConfig.instance().cfg = None
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task)()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -124,6 +140,8 @@ def run_hydra(verb: str, arguments: list[str], work: Work) -> None:
         del os.environ["HYDRA_FULL_ERROR"]
     if refused:
         raise InputError(refused)
+    swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    return Path(HydraConfig.get().sweep.dir) if swept else None
 
 
 def load_config(verb: str, overrides: list[str], config_dir: str | None = None) -> Plain:
@@ -172,8 +190,8 @@ def _raise_problems(verb: str, arguments: list[str], overrides: list[str], error
         raise InputError(problems or _one_line(error)) from error
 
 
-def _overrides(arguments: list[str]) -> list[str]:
-    """What is neither a flag nor the value of one."""
+def split_arguments(arguments: Sequence[str]) -> list[str]:
+    """The overrides of a command line: what is neither a flag nor the value of one."""
     takes_value = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
     takes_value |= {"--cfg", "-c", "--info", "-i"}
     before = ["", *arguments]

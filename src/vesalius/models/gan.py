@@ -163,23 +163,20 @@ class GAN(FamilyModule):
         if len(self._window) < self.accumulate and not last:
             return
         step = batch_idx // self.accumulate
-        follows = (step + 1) % self.n_critic == 0 or last
-        made = self._train_critic(step, follows)
-        if follows:
-            self._train_generator(made)
+        self._train_critic(step)
+        if (step + 1) % self.n_critic == 0 or last:
+            self._train_generator()
         self._window = []
         if real.device.type == "cpu" or batch_idx % 50 == 0:
             self._refuse_divergence()
 
-    def _train_critic(self, step: int, generator_follows: bool) -> list[Tensor]:
-        """Step, and give the images made for it: the generator's step, if it follows, judges them anew."""
+    def _train_critic(self, step: int) -> None:
         optimizer = self.optimizers()[1].optimizer  # type: ignore[index]
         optimizer.zero_grad(set_to_none=True)
-        kept = []
+        self.generator.requires_grad_(False)
         for real, labels, whole in self._window:
-            with torch.set_grad_enabled(generator_follows):
-                kept.append(self.generator(self._noise(whole), labels))
-            both = self._seen(torch.cat([real, kept[-1].detach()]))
+            made = self.generator(self._noise(whole), labels)
+            both = self._seen(torch.cat([real, made]))
             seen_real, seen_made = both.chunk(2)
             of_real, of_made = _halves(self.critic(both, _twice(labels)))
             loss = self.loss.critic(of_real.real, of_made.real) + self.loss.classes(of_real, labels)
@@ -187,16 +184,17 @@ class GAN(FamilyModule):
             loss = loss * self._share(len(real), whole)
             self.manual_backward(loss / len(self._window))
             self._sums[1] += loss.detach().cpu() / len(self._window)
+        self.generator.requires_grad_(True)
         # By the strategy itself: a step of Lightning's wrapper would count as one of the run's.
         self.trainer.strategy.optimizer_step(optimizer, _nothing)
         self._schedule(1)
-        return kept
 
-    def _train_generator(self, kept: list[Tensor]) -> None:
+    def _train_generator(self) -> None:
         optimizer = self.optimizers()[0]  # type: ignore[index]
         optimizer.zero_grad(set_to_none=True)
         self.critic.requires_grad_(False)
-        for made, (real, labels, whole) in zip(kept, self._window, strict=True):
+        for real, labels, whole in self._window:
+            made = self.generator(self._noise(whole), labels)
             verdict = self.critic(self._seen(made), labels)
             loss = self.loss.generator(verdict.real) + self.loss.classes(verdict, labels)
             loss = loss * self._share(len(real), whole)

@@ -140,7 +140,7 @@ class RunFolder:
         command = Path(f"/proc/{pid}/cmdline")
         return not command.exists() or b"vesalius" in command.read_bytes()
 
-    def end(self, state: str, reason: str) -> None:
+    def end(self, state: str, reason: str | None) -> None:
         """Say how a process ended that could not say so itself."""
         write_json(self.path / STATE, {**self.state, "state": state, "reason": reason})
 

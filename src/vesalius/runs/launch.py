@@ -1,6 +1,7 @@
 """From a frozen config to a folder, and from the folder to a fresh interpreter that does the work. Torch-free."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,6 +13,11 @@ from typing import Any
 
 from vesalius.config.errors import InputError
 from vesalius.runs.folder import CONFIG, METRICS, RunFolder
+from vesalius.runs.job_pool import child_environment
+from vesalius.runs.meeting import ranks_of
+from vesalius.runs.sweep_folder import SWEEP
+
+_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 def launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Path) -> tuple[int, float]:
@@ -26,18 +32,56 @@ def launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Pat
     Returns:
         The exit code, and the monitored metric of the best checkpoint (NaN where there is none), a sweep's objective.
     """
-    if "run" in config:
+    ranks = ranks_of(os.environ)
+    if ranks is None:
+        return _launch(verb, config, overrides, path)
+    if verb != "train":
+        raise InputError(f"vesalius {verb} works in one process: start it without srun or torchrun.")
+    if ranks.rank > 0:
+        found = ranks.wait_for_folder()
+        if path.is_dir() and (found is None or path.resolve() != found.resolve()) and not any(path.iterdir()):
+            path.rmdir()  # Hydra has made it, under another time than rank 0's
+        return (0, math.nan) if found is None else (_work(verb, RunFolder(found)), objective_of(found))
+    with ranks.meeting() as tell:
+        try:
+            folder = begin_run(verb, config, overrides, path)
+        except InputError as error:
+            tell(None, error.problems)
+            raise
+        done = _is_done(config, folder)
+        tell(None if done else folder.path)
+        return 0 if done else _work(verb, folder), objective_of(folder.path)
+
+
+def _launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Path) -> tuple[int, float]:
+    folder = begin_run(verb, config, overrides, path)
+    return 0 if _is_done(config, folder) else _work(verb, folder), objective_of(folder.path)
+
+
+def _is_done(config: Mapping[str, Any], folder: RunFolder) -> bool:
+    """A requeued job finds its work done."""
+    return config.get("resume") == "auto" and folder.state.get("state") == "done"
+
+
+def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: Path) -> RunFolder:
+    """Make the folder of a new run, or find the one to go on with.
+
+    Args:
+        verb: whose run it is.
+        config: frozen.
+        overrides: as typed.
+        path: the folder that Hydra chose for this job.
+
+    Raises:
+        InputError: where the folder is taken, or what is to be resumed cannot be.
+    """
+    if "run" in config and not (verb == "report" and next(Path(config["run"]).rglob(CONFIG), None)):
         RunFolder(config["run"])  # before anything is made in a folder that was only misspelt
-    folder = _folder(config, overrides, path)
-    if config.get("resume") == "auto" and folder.state.get("state") == "done":
-        return 0, _objective(folder.path)  # a requeued job finds its work done
-    return _work(verb, folder), _objective(folder.path)
-
-
-def _folder(config: Mapping[str, Any], overrides: list[str], path: Path) -> RunFolder:
     resume = config.get("resume")
     if resume is None or (resume == "auto" and not (path / CONFIG).exists()):
         return RunFolder.create(path, {**config, **({"resume": None} if "resume" in config else {})}, overrides)
+    if resume != "auto" and (Path(resume) / SWEEP).is_file():
+        raise InputError(f"{resume} is a sweep's folder: go on with it by `vesalius train -m resume={resume}`.")
     folder = RunFolder(path if resume == "auto" else resume)
     if not any(path.iterdir()):
         path.rmdir()
@@ -58,34 +102,55 @@ def _folder(config: Mapping[str, Any], overrides: list[str], path: Path) -> RunF
     return folder
 
 
+def work_command(verb: str, folder: Path) -> list[str]:
+    """What does the work of a run folder."""
+    return [sys.executable, "-m", f"vesalius.commands.{verb}", str(folder)]
+
+
+def settle(folder: RunFolder, code: int) -> int:
+    """Write down the end of a process that was killed before it could answer.
+
+    It was still importing, or the signal is one that nobody can answer.
+
+    Args:
+        folder: that it worked on.
+        code: its exit code as `subprocess` has it, below 0 for a signal.
+
+    Returns:
+        The exit code as a shell has it: 130, 143 or 1 for a signal.
+    """
+    if code >= 0:
+        return code
+    number = signal.Signals(-code)
+    folder.end("interrupted" if number in _EXIT_CODES else "failed", number.name)
+    return _EXIT_CODES.get(number, 1)
+
+
 def _work(verb: str, folder: RunFolder) -> int:
     """Run the command in a process of its own and pass signals on to it."""
-    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
-    child = subprocess.Popen([sys.executable, "-m", f"vesalius.commands.{verb}", str(folder.path)], env=environment)
+    child = subprocess.Popen(work_command(verb, folder.path), env=child_environment())
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         child.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        code = child.wait()
+        ended = child.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if code < 0:
-        # Killed before it could answer: while it was still importing, or by a signal that nobody can answer.
-        name = signal.Signals(-code).name
-        folder.end("interrupted" if -code in (signal.SIGINT, signal.SIGTERM) else "failed", name)
-        if -code == signal.SIGKILL:
-            sys.stderr.write(f"Error: {folder.path} was killed by {name}: was there not enough memory?\n")
-        code = {-signal.SIGINT: 130, -signal.SIGTERM: 143}.get(code, 1)
-    if code in (130, 143):
-        raise SystemExit(code)  # ends a sweep too: the user asked to stop, not to go on with the next job
+    code = settle(folder, ended)
+    if ended == -signal.SIGKILL:
+        sys.stderr.write(f"Error: {folder.path} was killed by SIGKILL: was there not enough memory?\n")
+    if code in _EXIT_CODES.values():
+        raise SystemExit(code)
     return code
 
 
-def _objective(path: Path) -> float:
+def objective_of(path: Path) -> float:
+    """The monitored metric of a run's best checkpoint; NaN where there is none."""
     metrics = path / METRICS
     if not metrics.is_file():
-        return float("nan")
-    return float(json.loads(metrics.read_text(encoding="utf-8")).get("monitor", {}).get("best", "nan"))
+        return math.nan
+    best = json.loads(metrics.read_text(encoding="utf-8")).get("monitor", {}).get("best")
+    return math.nan if best is None else float(best)

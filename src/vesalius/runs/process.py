@@ -1,5 +1,6 @@
 """How a fresh interpreter does the work of one run folder: signals, logs, exit codes."""
 
+import ctypes
 import gc
 import logging
 import os
@@ -16,6 +17,10 @@ from vesalius.runs.folder import Interrupted
 from vesalius.runs.privacy import PathlessFormatter
 
 logger = logging.getLogger("vesalius")
+
+#: Environment variable: id of the process without which this one is of no use.
+PARENT = "VESALIUS_PARENT"
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 # Said by Lightning of every run, and true of none here: batches are cut from memory, not by workers.
 _NOISE = (
@@ -47,6 +52,7 @@ def enter(work: Callable[[Path], None], arguments: list[str]) -> int:
     _catch_signals()
     _quiet()
     try:
+        _end_with_parent()
         work(Path(folder))
     except VesaliusError as error:
         say_problems(error)
@@ -59,6 +65,24 @@ def enter(work: Callable[[Path], None], arguments: list[str]) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def _end_with_parent() -> None:
+    """Have Linux send SIGTERM when the process that started this one dies: a killed sweep leaves no job behind.
+
+    Lightning starts the other ranks from rank 0, so they end with it in the same way.
+
+    Raises:
+        Interrupted: where the parent has died during the imports.
+    """
+    parent = os.environ.get(PARENT)
+    if parent is None:
+        return
+    os.environ[PARENT] = str(os.getpid())
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(parent):
+        raise Interrupted(143)
 
 
 def log_to(path: Path, private: Sequence[str] = ()) -> None:

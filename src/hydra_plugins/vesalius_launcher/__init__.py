@@ -1,0 +1,1 @@
+"""`hydra/launcher=vesalius`: jobs of a sweep in processes of their own."""

@@ -1,0 +1,225 @@
+"""`hydra/launcher=vesalius`: each job of a sweep is a frozen config and a fresh process in a folder of its own."""
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from vesalius.config.errors import InputError
+from vesalius.runs.folder import RunFolder
+from vesalius.runs.sweep_folder import SWEEP, SweepFolder, SweepJob
+
+Jobs = Iterator[tuple[int, list[str]]]
+
+
+@dataclass
+class VesaliusLauncherConf:
+    """Options of the launcher.
+
+    Attributes:
+        n_jobs: how many jobs run at once.
+        gpus_per_job: GPUs of each of them, its own; 0: all jobs see all GPUs.
+        threads: of a job's processes; null: the cores are divided among the jobs.
+        resume: whether the sweep's folder holds the sweep to go on with; set by `resume=DIR`.
+        cluster: null: slots of this machine; slurm: the scheduler runs the jobs; local: the same, rehearsed here.
+        partition: where the scheduler runs them.
+        account: who pays.
+        nodes: machines of a job.
+        tasks_per_node: processes on each, one a device.
+        gpus_per_node: GPUs on each.
+        cpus_per_task: cores of each process.
+        timeout_min: minutes after which a job is stopped, and queued again.
+        array_parallelism: how many jobs of an array run at once.
+        additional_parameters: further options of `sbatch`, without the dashes.
+        setup: lines of the script before a job begins.
+        max_requeues: how often a job that has run out of time is queued again.
+    """
+
+    _target_: str = "hydra_plugins.vesalius_launcher.launcher.VesaliusLauncher"
+    n_jobs: int = 1
+    gpus_per_job: int = 0
+    threads: int | None = None
+    resume: bool = False
+    cluster: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    nodes: int = 1
+    tasks_per_node: int = 1
+    gpus_per_node: int | None = None
+    cpus_per_task: int | None = None
+    timeout_min: int = 240
+    array_parallelism: int = 256
+    additional_parameters: dict[str, Any] = field(default_factory=dict)
+    setup: list[str] = field(default_factory=list)
+    max_requeues: int = 3
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="vesalius", node=VesaliusLauncherConf, provider="vesalius")
+
+
+class VesaliusLauncher(Launcher):
+    """Runs the jobs of a sweep in processes of their own.
+
+    Args:
+        options: those of `VesaliusLauncherConf`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.options: dict[str, Any] = {
+            key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+            for key, value in options.items()
+        }
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what the sweep needs.
+
+        Raises:
+            InputError: where the folder holds another sweep, or an option cannot be.
+        """
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        HydraConfig.instance().set_config(config)  # for the command line, which asks where the sweep was
+        self.path = Path(config.hydra.sweep.dir)
+        if (self.path / SWEEP).is_file() and not self.options["resume"]:
+            raise InputError(
+                f"{self.path} already holds a sweep: go on with it by resume={self.path}, or choose another folder."
+            )
+        self._check_options()
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run jobs that are all known.
+
+        Args:
+            job_overrides: of each; in a sweep that is resumed those of `sweep.json` go before.
+            initial_job_idx: number of the first.
+
+        Returns:
+            What Hydra wants of each; its `return_value` is the monitored metric of the best checkpoint, or NaN.
+        """
+        if not (self.path / SWEEP).is_file():
+            settings = [text for text in self.config.hydra.overrides.hydra if not text.startswith(_OWN)]
+            arguments = [*settings, *self.config.hydra.overrides.task]
+            SweepFolder.create(self.path, verb=self._verb, arguments=arguments, axes={}, sweeper="basic")
+        sweep = SweepFolder(self.path)
+        sweep.plan_jobs({initial_job_idx + place: list(own) for place, own in enumerate(job_overrides)})
+        numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
+        planned = {job.number: list(job.overrides) for job in sweep.jobs if job.number in numbers}
+        ended: dict[int, SweepJob] = {}
+
+        def done(job: SweepJob) -> None:
+            ended[job.number] = job
+
+        self._run(iter(sorted(planned.items())), done, None, known=len(planned))
+        return [_job_return(ended[number]) for number in sorted(ended)]
+
+    def stream(
+        self,
+        jobs: Jobs,
+        done: Callable[[SweepJob], None],
+        tick: Callable[[Mapping[int, Path]], None] | None = None,
+    ) -> None:
+        """Run jobs that are drawn one by one; the sweep's folder holds a `sweep.json` already.
+
+        Args:
+            jobs: number and overrides; asked for the next one only when a slot is free.
+            done: called at each end; also of a job that was refused, or found finished.
+            tick: called about twice a second with the run folders of the running jobs.
+
+        Raises:
+            SystemExit: 130 or 143 where the user stopped it, after all jobs have saved what there is.
+        """
+        self._run(jobs, done, tick)
+
+    @property
+    def _verb(self) -> str:
+        return str(self.config.hydra.job.config_name)
+
+    def _check_options(self) -> None:
+        from vesalius.runs.job_pool import make_slots
+
+        if self.options["cluster"] is None:
+            self._slots = make_slots(*(self.options[key] for key in ("n_jobs", "gpus_per_job", "threads")))
+            return
+        from vesalius.runs.cluster import check_options
+
+        check_options(self.options)
+
+    def _run(
+        self,
+        jobs: Jobs,
+        done: Callable[[SweepJob], None],
+        tick: Callable[[Mapping[int, Path]], None] | None,
+        known: int | None = None,
+    ) -> None:
+        from vesalius.runs.cluster import ClusterPool
+        from vesalius.runs.job_pool import JobPool, Pool
+        from vesalius.runs.job_stream import JobStream
+        from vesalius.runs.slurm import check_none_queued
+        from vesalius.runs.sweep_resume import flags_of
+        from vesalius.runs.sweep_table import SweepBoard, shows_table
+
+        sweep = SweepFolder(self.path)
+        if "flags" not in sweep.told:
+            sweep.write_flags(flags_of(sys.argv[1:]))
+        pool: Pool
+        slots = self.options["n_jobs"]
+        if self.options["cluster"] is None:
+            if self.options["resume"]:
+                check_none_queued(sweep)
+            pool = JobPool(self._slots, consoles=slots > 1 or shows_table())
+        else:
+            slots = known or slots  # the scheduler counts by itself
+            pool = ClusterPool(sweep, self.options, slots)
+        board = SweepBoard(list(sweep.told["axes"]), total=known, slots=slots)
+        JobStream(sweep, self._verb, pool, self._prepare, board).run(jobs, done, tick)
+
+    def _prepare(self, number: int, overrides: list[str]) -> RunFolder:
+        """Compose the config of a job, freeze it, and make its folder: what the task function does in a sweep.
+
+        Raises:
+            InputError: where the config cannot be.
+        """
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        outcome = run_job(
+            hydra_context=self.hydra_context,
+            task_function=self.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        if isinstance(outcome._return_value, Exception):  # reading `return_value` would print it
+            raise outcome._return_value
+        folder = outcome.return_value
+        assert isinstance(folder, RunFolder)
+        if self.options["cluster"] is not None:
+            from vesalius.runs.slurm import check_request
+
+            try:
+                check_request(folder.config, self.options)
+            except InputError:
+                folder.discard()
+                raise
+        if folder.path.resolve() != (self.path / str(number)).resolve():
+            folder.discard()
+            raise InputError("hydra.sweep.subdir: the folder of a job is its number: leave it out.")
+        return folder
+
+
+_OWN = ("hydra.mode=", "hydra.sweep.dir=", "hydra.launcher.resume=")
+
+
+def _job_return(job: SweepJob) -> JobReturn:
+    objective = math.nan if job.objective is None else job.objective
+    outcome = JobReturn(overrides=list(job.overrides), working_dir=str(job.path), status=JobStatus.COMPLETED)
+    outcome.return_value = objective
+    return outcome

@@ -1,0 +1,125 @@
+"""What a sweep's folder remembers, and with which arguments it goes on."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from run_maker import predictions, write_run
+from vesalius.config.errors import InputError
+from vesalius.runs.sweep_folder import SweepFolder, axes_of
+from vesalius.runs.sweep_resume import flags_of, resumed_arguments
+
+ARGUMENTS = ["hydra.launcher.n_jobs=2", "seed=0,1", "trainer.max_epochs=2"]
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    folder = SweepFolder.create(tmp_path / "here", verb="train", arguments=ARGUMENTS, axes={}, sweeper="basic")
+    folder.plan_jobs({number: [f"seed={number}", "trainer.max_epochs=2"] for number in (0, 1)})
+    return folder
+
+
+def test_no_sweep_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"holds no sweep\.json"):
+        SweepFolder(tmp_path)
+
+
+def test_what_varies_is_an_axis():
+    jobs = [["lr=0.1", "model=cnn", "seed=1"], ["lr=0.1", "model=lstm", "seed=0"], ["lr=0.1", "model=cnn", "seed=0"]]
+    assert axes_of(jobs) == {"model": ["cnn", "lstm"], "seed": ["1", "0"]}
+    assert axes_of(jobs[:1]) == axes_of([]) == {}
+
+
+def test_jobs_that_are_planned_again_stay_as_they_were(sweep):
+    sweep.plan_jobs({0: ["seed=7"], 1: ["seed=8"], 2: ["seed=9"]})
+    assert [job.overrides[0] for job in sweep.jobs] == ["seed=0", "seed=1", "seed=9"]
+    assert [job.state for job in sweep.jobs] == ["waiting"] * 3
+    assert sweep.told["axes"]["seed"] == ["0", "1", "9"]
+
+
+def test_the_run_folder_knows_best_how_a_job_stands(sweep):
+    sweep.write_job(0, ["seed=0"], state="running")
+    sweep.write_job(1, ["seed=1"], state="running")
+    assert [job.state for job in sweep.jobs] == ["running", "running"]
+    write_run(sweep.path / "0", predictions(1.0, 0), state="pruned")
+    write_run(sweep.path / "1", predictions(1.0, 0), state="running")
+    (sweep.path / "1" / "state.json").write_text(json.dumps({"state": "running", "pid": 2**22 + 1}))
+    assert [job.state for job in sweep.jobs] == ["pruned", "interrupted"]
+    assert sweep.jobs[1].reason == "killed"
+    (sweep.path / "1" / "state.json").write_text(json.dumps({"state": "running", "pid": os.getpid()}))
+    sweep.write_cluster_name(1, "77_1")
+    (sweep.path / "1" / "state.json").write_text(json.dumps({"state": "running", "pid": 2**22 + 1}))
+    assert sweep.jobs[1].state == "running"  # on another machine
+    sweep.write_job(1, ["seed=1"], state="failed", reason="bad luck")
+    assert sweep.cluster_name(1) == "77_1"
+    assert sweep.cluster_name(0) is None
+
+
+def test_one_process_holds_a_sweep_and_its_death_lets_go(sweep):
+    code = (
+        "import sys, time; from vesalius.runs.sweep_folder import SweepFolder\n"
+        f"with SweepFolder({str(sweep.path)!r}).hold(): print('held', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(InputError, match="another process"), sweep.hold():
+        pass
+    other.kill()
+    other.wait()
+    with sweep.hold():
+        pass
+
+
+def test_resume_without_arguments_takes_those_of_the_sweep(sweep):
+    told = resumed_arguments("train", ["-m", f"resume={sweep.path}"])
+    assert told == ["-m", *ARGUMENTS, f"hydra.sweep.dir='{sweep.path}'", "hydra.launcher.resume=true"]
+    same = resumed_arguments("train", ["trainer.max_epochs=2", "-m", f"resume={sweep.path}", "seed=0,1"])
+    assert same == told  # in the old order, which numbers the jobs
+
+
+def test_how_jobs_are_run_may_change_on_resume(sweep):
+    told = resumed_arguments("train", ["-m", f"resume={sweep.path}", "hydra.launcher.n_jobs=1"])
+    assert "hydra.launcher.n_jobs=1" in told
+    assert "hydra.launcher.n_jobs=2" not in told
+    assert "hydra.sweeper.n_trials=9" in resumed_arguments(
+        "train", ["-m", f"resume={sweep.path}", "hydra.sweeper.n_trials=9"]
+    )
+
+
+def test_other_arguments_are_refused_by_name(sweep):
+    with pytest.raises(InputError) as caught:
+        resumed_arguments("train", ["-m", f"resume={sweep.path}", "seed=0,1", "model=lstm"])
+    assert len(caught.value.problems) == 2
+    assert caught.value.problems[0].startswith("model=lstm: ")
+    assert "trainer.max_epochs=2" in caught.value.problems[1]
+    with pytest.raises(InputError, match="vesalius train"):
+        resumed_arguments("embed", ["-m", f"resume={sweep.path}"])
+
+
+def test_flags_are_remembered_unless_given_anew(sweep, tmp_path):
+    sweep.write_flags(flags_of(["-m", "--config-dir", str(tmp_path), "seed=0,1"]))
+    assert resumed_arguments("train", ["-m", f"resume={sweep.path}"])[1:3] == ["--config-dir", str(tmp_path)]
+    again = resumed_arguments("train", ["-m", f"resume={sweep.path}", "--config-dir=other"])
+    assert again[1:2] == ["--config-dir=other"]
+    assert str(tmp_path) not in again
+
+
+def test_auto_begins_a_sweep_or_goes_on_with_it(sweep, tmp_path):
+    auto = ["-m", "resume=auto", *ARGUMENTS]
+    begun = resumed_arguments("train", [*auto, f"hydra.sweep.dir={tmp_path / 'new'}"])
+    assert begun == ["-m", *ARGUMENTS, f"hydra.sweep.dir={tmp_path / 'new'}"]
+    assert "hydra.launcher.resume=true" in resumed_arguments("train", [*auto, f"hydra.sweep.dir={sweep.path}"])
+    with pytest.raises(InputError, match=r"hydra\.sweep\.dir=DIR"):
+        resumed_arguments("train", auto)
+
+
+def test_a_run_and_a_sweep_are_not_mixed_up(sweep, tmp_path):
+    run = write_run(tmp_path / "run", predictions(1.0, 0))
+    with pytest.raises(InputError, match="leave out -m"):
+        resumed_arguments("train", ["-m", f"resume={run}"])
+    single = ["seed=0", f"resume={run}"]
+    assert resumed_arguments("train", single) == single
+    assert resumed_arguments("train", ["-m", "seed=0,1"]) == ["-m", "seed=0,1"]
