@@ -41,6 +41,8 @@ from vesalius.runs.pruning import PruneOnRequest
 from vesalius.runs.ranks import EqualRanks
 from vesalius.runs.results import draw, judge_unrepeated, results_of, save_figures, write_skipped, write_tables
 from vesalius.runs.sample_grids import SampleGrids
+from vesalius.runs.slurm import check_slurm
+from vesalius.runs.tracker import TrackEpochs, answers_of, trackers_of
 
 logger = logging.getLogger("vesalius")
 
@@ -51,6 +53,7 @@ def train(path: Path) -> None:
     first = not folder.state
     try:
         check_config(folder.config)
+        check_slurm(folder.config)
         if rank() == 0:
             with folder.attempt():
                 _train(folder)
@@ -78,6 +81,7 @@ def _train(folder: RunFolder) -> None:
             History(),
             EpochProgress(),
             SampleGrids(),
+            TrackEpochs(),
             passport,
             *build_named(config["callbacks"], "callbacks").values(),
             PruneOnRequest(),
@@ -115,8 +119,8 @@ def _train(folder: RunFolder) -> None:
         write_json(folder.path / PROVENANCE, origin)
         write_split(data.split, folder.path / SPLIT)
         write_skipped(data, folder.path)
-        for tracker in loggers.values():
-            tracker.begin(folder.path, config, config["name"])
+        for tracker in trackers_of(loggers.values()):
+            tracker.begin(folder.path, config, config["name"], data.facts.task)
     samples = [origin["data"], data.split[["sample_id", "split"]].to_numpy().tolist()]
     ranks.fill(config, samples, data.batch_size)
     trainer.fit(model, datamodule=data, ckpt_path=None if last is None else str(last))
@@ -200,8 +204,9 @@ def _finish(folder: RunFolder, data: ImageDataModule, loggers: dict[str, Any]) -
     console = make_console()
     print_metrics(metrics, console)
     console.print(f"Run folder: {folder.path}", soft_wrap=True, highlight=False)
-    for tracker in loggers.values():
-        tracker.finish(metrics, figures)
+    answers = answers_of(data, predictions)
+    for tracker in trackers_of(loggers.values()):
+        tracker.finish(metrics, figures, answers)
 
 
 if __name__ == "__main__":

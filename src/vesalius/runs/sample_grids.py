@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vesalius.runs.history import AfterEpoch
+from vesalius.runs.tracker import trackers_of
 
 #: Images of each class, or rows of images without classes.
 _COLUMNS = 8
@@ -28,9 +29,8 @@ class SampleGrids(AfterEpoch):
         folder = Path(trainer.default_root_dir) / "samples"
         folder.mkdir(exist_ok=True)
         figure.savefig(folder / f"epoch_{trainer.current_epoch:03d}.png", dpi=80, bbox_inches="tight")
-        trackers: list[Any] = trainer.loggers
-        for tracker in trackers:
-            tracker.show(f"samples/epoch_{trainer.current_epoch:03d}", figure)
+        for tracker in trackers_of(trainer.loggers):
+            tracker.show("samples", figure)
 
 
 def fixed_samples(model: Any) -> tuple[Tensor, list[str] | None]:

@@ -1,145 +1,240 @@
 """Weights & Biases as a guest: offline unless asked, never a reason to stop or to wait, no path of the user's in it."""
 
-import functools
+import contextlib
 import logging
 import os
 import secrets
-import socket
-from collections.abc import Callable, Mapping
+import shlex
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlparse
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import wandb
-from pytorch_lightning.loggers import WandbLogger
 
+from vesalius.evaluation.tables import make_console
+from vesalius.runs import wandb_media
+from vesalius.runs.folder import HISTORY, prune_reason
 from vesalius.runs.privacy import without_paths
+from vesalius.runs.sweep_folder import SWEEP
+from vesalius.runs.tracker import (
+    Answers,
+    Told,
+    Tracker,
+    flat_metrics,
+    model_name,
+    never_stops,
+    source_name,
+    text_was_found,
+)
+from vesalius.runs.wandb_artifacts import artifacts
+from vesalius.runs.wandb_server import Mode, choose_mode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 logger = logging.getLogger("vesalius")
 
-Mode = Literal["offline", "online"]
-_WAIT_SECONDS = 20
+_TAG_LENGTH = 64  # W&B takes no longer ones
+_UNSENT = "unsent"  # marks an online run that the server did not take in time
 
 
-def _never_stops(method: Callable[..., None]) -> Callable[..., None]:
-    """Whatever ails the tracker is said once, and the run goes on without it."""
+class WandbTracker(Tracker):
+    """One W&B run for one run folder, the same one when the run is resumed.
 
-    @functools.wraps(method)
-    def guarded(self: "WandbTracker", *arguments: Any, **options: Any) -> None:
-        if self.failed:
-            return
-        try:
-            method(self, *arguments, **options)
-        except Exception as error:
-            self.failed = True
-            logger.warning("W&B is off for the rest of this run: %s", error)
-
-    return guarded
-
-
-class WandbTracker(WandbLogger):
-    """One W&B run for one run folder.
+    A sweep is a group, named by its folder; the model is the job's type; data set and task are tags.
 
     Args:
         project: W&B project.
         mode: `online` sends while training, where a key is there and the server answers; else the run is
             kept in `wandb/` of the run folder, to be sent later with `wandb sync`.
         entity: W&B team or user.
-        tags: shown beside the run.
+        group: of runs; null for the sweep's.
+        tags: more of them.
+        images: whether images of patients go along: the worst answers, and figures that show images. Those of data in
+            which the run's audit found text in pixels never do.
+        checkpoint: whether the best checkpoint goes along as an artifact.
+        wait: seconds that the server may hold the run up at its start, and again at its end; what was not sent by
+            then is kept.
     """
+
+    label = "W&B"
 
     def __init__(
         self,
         project: str = "vesalius",
         mode: Mode = "offline",
         entity: str | None = None,
+        group: str | None = None,
         tags: list[str] | None = None,
+        images: bool = True,
+        checkpoint: bool = True,
+        wait: float = 4.0,
     ) -> None:
-        self._options: dict[str, Any] = {"project": project, "entity": entity, "tags": tags}
-        self._wanted: Mode = mode
-        self.failed = False
-        super().__init__(project=project, offline=True, log_model=False)
+        super().__init__()
+        self._project = {"project": project, "entity": entity}
+        self._mode: Mode = mode
+        self._group, self._tags = group, list(tags or [])
+        self._images, self._checkpoint, self._wait = images, checkpoint, wait
+        self._folder = Path()
+        self._run: Any = None
 
-    @_never_stops
-    def begin(self, folder: Path, config: Mapping[str, Any], name: str) -> None:
-        """Open the run with the frozen config, once, before anything else is logged; a resumed run, the same one."""
-        mode, reason = choose_mode(self._wanted)
+    @property
+    def experiment(self) -> Any:
+        """The W&B run; None before it has begun."""
+        return self._run
+
+    @never_stops
+    def begin(self, folder: Path, config: Told, name: str, task: str | None = None) -> None:
+        """Open the run with the frozen config, once, before anything else is logged."""
+        started = time.monotonic()
+        self._folder = folder = folder.absolute()  # artifacts are found from wherever they are sent
+        self._images = self._images and not text_was_found(folder)
+        # Staged artifacts and cached images would otherwise go to the user's home. Said first: W&B looks once.
+        os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
+        os.environ["WANDB_CACHE_DIR"] = str(folder / "wandb" / "cache")
+        os.environ.setdefault("WANDB_SILENT", "true")
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else even an offline run tells the server of itself
+        mode, reason = choose_mode(self._mode, self._wait)
         if reason:
             logger.warning("%s", reason)
-        # Artifacts and debug logs would otherwise go to the user's home and name its paths.
-        os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
-        os.environ.setdefault("WANDB_SILENT", "true")
-        options = {key: value for key, value in self._options.items() if value is not None}
-        options |= {"dir": str(folder), "config": without_paths(config), "name": name}
-        options |= {"id": _run_id(folder), "resume": "allow", "reinit": "finish_previous"}
+        options: dict[str, Any] = {"id": _run_id(folder), "resume": "allow", "reinit": "finish_previous"}
+        options |= {"dir": str(folder), **self._project, **self._described(config, name, task)}
+        options |= {"config": without_paths(config)}
         try:
-            self._experiment = wandb.init(**options, mode=mode, settings=_settings())
+            left = max(1.0, self._wait - (time.monotonic() - started))
+            self._run = wandb.init(**options, mode=mode, settings=_settings(left, self._wait))
         except Exception as error:
             if mode == "offline":
                 raise
             logger.warning("W&B stays offline: %s", error)
-            self._experiment = wandb.init(**options, mode="offline", settings=_settings())
-        self._experiment.define_metric("epoch")
-        self._experiment.define_metric("*", step_metric="epoch")
+            wandb.teardown()  # its process would call the run's id taken
+            self._run = wandb.init(**options, mode="offline", settings=_settings(self._wait, self._wait))
+        sweep = self._sweep()
+        if sweep is not None and self._run.settings.mode == "offline":
+            _link(Path(self._run.settings.sync_dir), sweep / "wandb")
+        self._run.define_metric("epoch")
+        self._run.define_metric("*", step_metric="epoch")
 
-    @_never_stops
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """One row an epoch; Lightning calls this with the metrics that the module logged."""
-        if self._experiment is not None:
-            self._experiment.log(dict(metrics))
+    def _sweep(self) -> Path | None:
+        parent = self._folder.resolve().parent
+        return parent if (parent / SWEEP).is_file() else None
 
-    @_never_stops
+    def _described(self, config: Told, name: str, task: str | None) -> dict[str, Any]:
+        sweep = self._sweep()
+        tags = [tag[:_TAG_LENGTH] for tag in (source_name(config), task, *self._tags) if tag]
+        return {
+            "name": name if sweep is None else f"{name}-{self._folder.name}",
+            "group": self._group or (None if sweep is None else sweep.name),
+            "job_type": model_name(config) or None,
+            "tags": list(dict.fromkeys(tags)),
+        }
+
+    @never_stops
+    def log_epoch(self, row: Mapping[str, float]) -> None:
+        """One row, sent at once."""
+        if self._run is not None:
+            # The epoch as the step: an epoch that a resumed run does again is not counted twice.
+            self._run.log(dict(row), step=int(row["epoch"]), commit=True)
+
+    @never_stops
     def show(self, name: str, figure: "Figure") -> None:
-        """Log a picture while training."""
-        if self._experiment is not None:
-            self._experiment.log({name: wandb.Image(figure)})
+        """Add a picture to the row of the epoch; made images count as images of patients, whom they may resemble."""
+        if self._run is not None and self._images:
+            self._run.log({name: wandb.Image(figure)}, step=self.epoch)
 
-    @_never_stops
-    def finish(self, summary: Mapping[str, Any], figures: Mapping[str, "Figure"]) -> None:
-        """Add the final numbers and pictures and close the run."""
-        run = self._experiment
-        if run is None:
+    @never_stops
+    def finish(self, metrics: Told, figures: "Mapping[str, Figure]", answers: Answers | None = None) -> None:
+        """Add final numbers, charts, pictures and artifacts, close the run, and say how to send it."""
+        if self._run is None:
             return
-        if figures:
-            run.log({f"figures/{name}": wandb.Image(figure) for name, figure in figures.items()})
-        for key, value in summary.items():
-            run.summary[key] = value
-        where = Path(run.settings.sync_dir) if run.settings.mode == "offline" else None
-        run.finish()
-        if where is not None:
-            logger.info("W&B kept this run offline; send it with: wandb sync %s", where.name)
+        try:
+            self._add(metrics, figures, answers)
+        finally:
+            self._close(0)
+            line = sync_line(self._folder)
+            if line:
+                logger.info("W&B kept this run here; send it with: %s", line)
+                make_console().print(f"To send it to W&B: {line}", soft_wrap=True, highlight=False, markup=False)
+
+    def _add(self, metrics: Told, figures: "Mapping[str, Figure]", answers: Answers | None) -> None:
+        run = self._run
+        run.summary.update({**_best_row(self._folder, metrics), **flat_metrics(metrics)})
+        for artifact in artifacts(self._folder, run.id, metrics, checkpoint=self._checkpoint):
+            run.log_artifact(artifact, aliases=["best"] if artifact.type == "model" else None)
+        shown = self._shown(metrics, figures, answers)
+        if shown:
+            run.log(shown)
+
+    def _shown(self, metrics: Told, figures: "Mapping[str, Figure]", answers: Answers | None) -> dict[str, Any]:
+        shown = wandb_media.pictures(figures, self._folder / "figures", images=self._images)
+        if answers is not None:
+            decision = (metrics.get("decision") or {}).get("threshold", "argmax")
+            shown |= wandb_media.charts(answers, decision)
+            if self._images:
+                shown |= wandb_media.worst_images(answers, decision)
+        return shown
+
+    @never_stops
+    def finalize(self, status: str) -> None:
+        """Close a run that failed or was interrupted; one that went well is not at its end yet."""
+        if status != "success" and self._run is not None:
+            self._close(1 if prune_reason(self._folder) is None else 0)
+
+    def _close(self, exit_code: int) -> None:
+        run, self._run = self._run, None
+        try:
+            run.finish(exit_code=exit_code)
+        except TimeoutError:
+            (Path(run.settings.sync_dir) / _UNSENT).touch()
 
 
-def choose_mode(wanted: Mode) -> tuple[Mode, str | None]:
-    """`online` only where it can work at once; otherwise `offline` with the reason."""
-    if wanted == "offline":
-        return "offline", None
-    if not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
-        return "offline", "W&B stays offline: no key was found. Log in with `wandb login`, then use mode=online."
-    server = urlparse(wandb.Settings().base_url)
-    port = server.port or (80 if server.scheme == "http" else 443)
-    try:
-        socket.create_connection((server.hostname or "", port), timeout=2).close()
-    except OSError as error:
-        return "offline", f"W&B stays offline: its server does not answer ({error})."
-    return "online", None
+def sync_line(folder: Path) -> str | None:
+    """The command that sends all that W&B keeps of a run, seen from the working directory; None where all is sent.
+
+    A run that was resumed offline is several folders, and W&B needs them all.
+
+    Args:
+        folder: of the run.
+    """
+    kept = [path for path in (folder / "wandb").glob("offline-run-*") if not list(path.glob("*.synced"))]
+    kept += [path.parent for path in (folder / "wandb").glob(f"run-*/{_UNSENT}")]
+    kept.sort(key=lambda path: path.name.removeprefix("offline-"))  # the time is what follows
+    return shlex.join(["wandb", "sync", *map(os.path.relpath, kept)]) if kept else None
 
 
-def _settings() -> wandb.Settings:
-    """Nothing of the machine, its code or its packages is sent; nothing waits for longer than a person would."""
+def _settings(init_timeout: float, finish_timeout: float) -> wandb.Settings:
+    """Nothing of the machine, its name, its code or its packages is sent; nothing waits longer than it may."""
     return wandb.Settings(
         console="off",
         disable_code=True,
         disable_git=True,
+        host="",
         x_disable_meta=True,
         x_disable_stats=True,
         x_save_requirements=False,
-        init_timeout=_WAIT_SECONDS,
-        finish_timeout=_WAIT_SECONDS,
+        init_timeout=init_timeout,
+        finish_timeout=finish_timeout,
+        finish_timeout_raises=True,
     )
+
+
+def _best_row(folder: Path, metrics: Told) -> dict[str, float]:
+    """What `history.csv` says of the epoch that the best checkpoint is of: the last epoch's are not its numbers."""
+    epoch = (metrics.get("monitor") or {}).get("epoch")
+    if epoch is None or not (folder / HISTORY).is_file():
+        return {}
+    history = pd.read_csv(folder / HISTORY)
+    rows = history[history["epoch"] == epoch].drop(columns=["epoch", "step", "seconds"], errors="ignore")
+    return {str(name): float(value) for name, value in rows.iloc[-1].dropna().items()} if len(rows) else {}
+
+
+def _link(run: Path, folder: Path) -> None:
+    """Have `wandb leet` and `wandb sync` see the runs of a sweep in one folder, where there are symbolic links."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(exist_ok=True)
+        (folder / run.name).symlink_to(os.path.relpath(run.resolve(), folder.resolve()), target_is_directory=True)
 
 
 def _run_id(folder: Path) -> str:

@@ -1,0 +1,53 @@
+"""Whether W&B's server would take a run, asked without waiting for it."""
+
+import base64
+import json
+import os
+import threading
+import urllib.error
+import urllib.request
+from typing import Literal
+
+import wandb
+
+Mode = Literal["offline", "online"]
+
+
+def choose_mode(wanted: Mode, wait: float = 2.0) -> tuple[Mode, str | None]:
+    """`online` only where it can work at once; otherwise `offline` with the reason.
+
+    Args:
+        wanted: by the user.
+        wait: seconds that the server has to answer; no more than 2 are taken.
+    """
+    if wanted == "offline":
+        return "offline", None
+    key = os.environ.get("WANDB_API_KEY") or wandb.api.api_key
+    if not key:
+        return "offline", "W&B stays offline: no key was found. Log in with `wandb login`, then use mode=online."
+    server = str(wandb.setup().settings.base_url)
+    # In a thread: neither the look-up of a name nor a server that dribbles minds a timeout.
+    answer: list[str | None] = []
+    asking = threading.Thread(target=lambda: answer.append(_ask(server, key)), daemon=True)
+    asking.start()
+    asking.join(min(wait, 2.0))
+    problem = answer[0] if answer else "its server does not answer"
+    return ("online", None) if problem is None else ("offline", f"W&B stays offline: {problem}.")
+
+
+def _ask(server: str, key: str) -> str | None:
+    """What keeps a server from taking runs; W&B itself would ask for ten seconds and more."""
+    secret = base64.b64encode(f"api:{key}".encode()).decode()
+    headers = {"Authorization": f"Basic {secret}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{server}/graphql", b'{"query": "{viewer {id}}"}', headers)
+    try:
+        with urllib.request.urlopen(request, timeout=2) as response:
+            told = json.load(response)
+        known = (told.get("data") or {}).get("viewer")
+    except urllib.error.HTTPError as error:
+        known = None
+        if error.code not in (401, 403):
+            return f"its server has trouble ({error.code})"
+    except (OSError, ValueError, AttributeError) as error:
+        return f"its server does not answer ({error})"
+    return None if known else "its server does not know the key: log in with `wandb login --relogin`"
