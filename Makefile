@@ -17,10 +17,10 @@ demo: install   ## train the default network on the built-in phantom, a few minu
 
 # One thread a worker: two workers that wait for each other's cores are several times slower.
 test: install   ## all tests but the minutes-long ones; no network, no GPU
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 coverage: install   ## the same with line coverage of every process, which takes a fifth longer
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: install
 	$(BIN)/ruff check .

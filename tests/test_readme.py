@@ -24,6 +24,11 @@ SHORTER = {"seed": "seed=0", "hydra.sweeper.n_trials": "hydra.sweeper.n_trials=2
 FEWER = ["data.source.patients=48", "data.source.image_size=28"]
 
 
+@pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
+
+
 def test_there_are_commands_and_the_two_that_come_first():
     assert sum(map(len, BLOCKS)) >= 10
     assert README.index("make demo") < README.index("make test") < README.index("![")

@@ -11,6 +11,11 @@ from vesalius.data.audit.findings import CHECKS
 
 
 @pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
+
+
+@pytest.fixture(scope="module")
 def flawed(tmp_path_factory):
     """An image folder with a patient in two splits, an image in two splits and a file that is no image."""
     root, random = tmp_path_factory.mktemp("flawed"), np.random.default_rng(0)

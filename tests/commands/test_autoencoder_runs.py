@@ -9,11 +9,18 @@ import torch
 
 from vesalius.runs.folder import RunFolder
 
+pytestmark = pytest.mark.xdist_group("autoencoder_runs")  # its runs are made once
+
 DATA = ["data=lesions", "data.source.patients=48", "data.source.slices=2", "data.source.image_size=28"]
 SMALL = ["trainer=cpu", "trainer.max_epochs=2", "logger=none", "data.batch_size=16"]
 NET = ["model=autoencoder", "data/augment=none", "model.net.latent_dim=6", "model.net.encoder.widths=[8,16]"]
 NET += ["model.net.encoder.blocks=1", "model.net.decoder.width=8"]
 PROBES = {f"{features}_{probe}" for features in ("latent", "pca", "random", "pixels") for probe in ("logistic", "knn")}
+
+
+@pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +88,7 @@ def test_evaluate_gives_the_same_numbers_again(trained, vesalius_in):
     assert "Equal to the run's own test metrics." in done.stdout
 
 
+@pytest.mark.proof
 def test_its_encoder_starts_a_classifier_and_compare_judges_the_gain(trained, vesalius_in):
     folder, _ = trained
     place = folder.path.parent

@@ -9,6 +9,11 @@ from PIL import Image
 from run_maker import predictions, write_baseline, write_run
 
 
+@pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
+
+
 @pytest.fixture
 def runs(tmp_path):
     for at, (quality, start) in enumerate([(0.8, None), (2.5, "runs/ae/2026-11-22_14-57-43-50b9")]):

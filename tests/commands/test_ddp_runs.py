@@ -14,6 +14,8 @@ from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
 
 # Neither BatchNorm nor dropout, whose results depend on how a batch is divided.
+pytestmark = pytest.mark.xdist_group("ddp_runs")  # its runs are made once
+
 PLAIN = """
 from torch import nn
 

@@ -27,6 +27,11 @@ SMALL = [
 LESIONS = ["data.source.patients=32", "data.source.slices=2", "data.source.image_size=28"]
 
 
+@pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
+
+
 def trained(folder, cache_dir, *overrides):
     """A finished run, trained in this process."""
     overrides = [*SMALL, f"data.cache_dir={cache_dir}", *overrides]

@@ -15,6 +15,8 @@ from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
 from vesalius.runs.folder import RunFolder
 
+pytestmark = pytest.mark.xdist_group("gain_verb")  # its runs are made once
+
 SMALL = [
     'both=["data=lesions","data.source.patients=48","data.source.slices=1","data.source.image_size=28"'
     ',"data.train_fraction=0.5","trainer=cpu","trainer.max_epochs=1","logger=none","evaluation.baselines=false"]',

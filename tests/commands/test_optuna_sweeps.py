@@ -15,6 +15,8 @@ import yaml
 
 from vesalius.runs.study_journal import JOURNAL, open_journal
 
+pytestmark = pytest.mark.xdist_group("optuna_sweeps")  # its runs are made once
+
 SMALL = [
     "data.source.patients=32",
     "data.source.slices=2",

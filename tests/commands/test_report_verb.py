@@ -1,7 +1,14 @@
 """`vesalius report` as a user starts it."""
 
+import pytest
+
 from report_maker import finish, write_sweep
 from run_maker import predictions, write_run
+
+
+@pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
 
 
 def test_a_sweep_becomes_a_page_and_a_leaderboard(vesalius, tmp_path):

@@ -11,6 +11,11 @@ from dicom_maker import write_cohort
 SMALL = ["trainer=cpu", "trainer.max_epochs=1", "logger=none", "data.batch_size=8", "evaluation.baselines=false"]
 
 
+@pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
+
+
 @pytest.fixture
 def study(tmp_path):
     return write_cohort(tmp_path / "SMITH JOHN" / "study", patients=20, slices=1).parent

@@ -9,6 +9,11 @@ from dicom_maker import write_cohort
 SMALL = ["trainer=cpu", "logger=none", "data.batch_size=8", "model.net.hidden_size=8", "model.net.input_size=8"]
 
 
+@pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
+
+
 def metrics_of(folder, pattern="runs/*/*/metrics.json"):
     return json.loads(next(folder.glob(pattern)).read_text())
 

@@ -23,6 +23,11 @@ NETS = ["model.generator.width=4", "model.critic.width=4"]
 CLASSES = ["healthy", "nodule", "cyst", "spiculated"]
 
 
+@pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
+
+
 def run_of(folder, cache_dir, *overrides):
     """A finished run of a model that learned nothing."""
     overrides = [*SMALL, *LESIONS, f"data.cache_dir={cache_dir}", *overrides]

@@ -20,6 +20,8 @@ from vesalius.runs.identity_scan import find_identities
 from vesalius.runs.privacy import without_paths
 from vesalius.runs.sweep_folder import SweepFolder
 
+pytestmark = pytest.mark.xdist_group("tracked_runs")  # its runs are made once
+
 PEOPLE = [f"Doe^Jane{number:02d}" for number in range(40)]
 STOP = """
 from pytorch_lightning.callbacks import Checkpoint

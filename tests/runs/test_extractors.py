@@ -15,6 +15,8 @@ from vesalius.runs.checkpoints import load_checkpoint, restore_model
 from vesalius.runs.extractors import check_extractor, load_extractor
 from vesalius.runs.folder import RunFolder
 
+pytestmark = pytest.mark.xdist_group("extractors")  # its runs are made once
+
 SMALL = ["data=lesions", "data.source.patients=40", "data.source.slices=2", "data.source.image_size=28"]
 SMALL += ["data/augment=none", "trainer=cpu", "trainer.precision=32-true", "trainer.max_epochs=1", "logger=none"]
 CPU = torch.device("cpu")

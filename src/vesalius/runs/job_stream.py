@@ -179,7 +179,7 @@ class JobStream:
 
 
 def end_of_sweep(path: Path) -> int:
-    """Say which jobs of a sweep were not finished.
+    """Say which jobs of a sweep were not finished, and where to look at the others.
 
     Args:
         path: the sweep's folder.
@@ -187,7 +187,12 @@ def end_of_sweep(path: Path) -> int:
     Returns:
         The exit code: 1 where there are such.
     """
-    left = [job for job in SweepFolder(path).jobs if job.state not in FINISHED]
+    sweep = SweepFolder(path)
+    left = [job for job in sweep.jobs if job.state not in FINISHED]
     for job in left:
         sys.stderr.write(f"Error: {job_line(job, job.path)}\n")
+    if sweep.told["verb"] == "train" and len(left) < len(sweep.jobs):
+        sys.stdout.write(f"All runs on one page: vesalius report run={path}\n")
+    if (path / "wandb").is_dir():
+        sys.stdout.write(f"All runs to W&B: wandb sync {path / 'wandb'}\n")
     return int(bool(left))
