@@ -13,9 +13,9 @@ from vesalius.config.build import build
 from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
 
-# Neither BatchNorm nor dropout, whose results depend on how a batch is divided.
 pytestmark = pytest.mark.xdist_group("ddp_runs")  # its runs are made once
 
+# Neither BatchNorm nor dropout, whose results depend on how a batch is divided.
 PLAIN = """
 from torch import nn
 
