@@ -10,6 +10,7 @@ import time
 
 from vesalius.config.errors import InputError
 from vesalius.runs.folder import RunFolder, write_json
+from vesalius.runs.meeting import ranks_of
 from vesalius.runs.process import enter, rank
 
 
@@ -23,6 +24,7 @@ def work(path):
     note(path, "start")
     if rank() > 0:
         return
+    meet(path)
     try:
         with folder.attempt():
             print(f"threads {os.environ.get('OMP_NUM_THREADS')} gpus {os.environ.get('CUDA_VISIBLE_DEVICES')}")
@@ -32,6 +34,15 @@ def work(path):
         raise
     finally:
         note(path, "end")
+
+
+def meet(path):
+    """Begin when all ranks are there, as those of a real run do."""
+    ranks, deadline = ranks_of(os.environ), time.monotonic() + 50
+    while ranks and (path.parent / "log").read_text().count(f"start {path.name} ") < ranks.world:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"fewer than {ranks.world} ranks have started")
+        time.sleep(0.02)
 
 
 def epochs(path, config):

@@ -115,6 +115,7 @@ def test_skipped_images_are_listed(run_training, broken_root):
         ("trainer.precision=bf17", "precision"),
         ("trainer.accelerator=tpu", "trainer"),
         ("init_from=nowhere", "is not a run folder"),
+        ("model.optimizer.lr=-1", r"model\.optimizer: Invalid learning rate: -1"),
     ],
 )
 def test_what_would_fail_after_training_is_refused_before(run_training, image_root, tmp_path, override, said):

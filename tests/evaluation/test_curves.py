@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import auc, average_precision_score, confusion_matrix, roc_auc_score
 
-from vesalius.evaluation.curves import confusion_table, precision_recall_table, roc_table
+from vesalius.evaluation.curves import (
+    confusion_table,
+    count_answers,
+    precision_recall_table,
+    reliability_table,
+    roc_table,
+)
 from vesalius.evaluation.predictions import Predictions, read_predictions
 
 CLASSES = ["cyst", "healthy", "nodule"]
@@ -49,6 +55,14 @@ def test_areas_below_the_curves_are_those_of_all_points(task, classes, shown):
         assert area == pytest.approx(average_precision_score(p.truth[:, k], p.probabilities[:, k]))
 
 
+def test_a_threshold_gives_the_point_that_stands_beside_it():
+    p = made("binary", CLASSES[:2])
+    for point in roc_table(p, most=30).itertuples():
+        said = p.probabilities[:, 1] >= point.threshold
+        assert point.tpr == said[p.truth[:, 1]].mean()
+        assert point.fpr == said[~p.truth[:, 1]].mean()
+
+
 def test_few_points_keep_both_ends_and_lie_on_the_curve():
     p = made("multiclass", CLASSES)
     every, few = roc_table(p, most=10_000), roc_table(p, most=20)
@@ -89,3 +103,29 @@ def test_each_of_several_labels_is_counted_against_its_absence():
         assert table[f"no {name}", name] == alarm
         assert table[name, f"no {name}"] == missed
         assert table[name, name] == found
+
+
+def test_answers_by_class_and_by_label_are_counted_as_the_table_has_them():
+    single, several = made("multiclass", CLASSES), made("multilabel", CLASSES)
+    told = count_answers(single)
+    assert told.counts.ravel().tolist() == confusion_table(single)["count"].tolist()
+    assert told.rows == told.columns == tuple(CLASSES)
+    np.testing.assert_allclose(told.shares.sum(axis=1), 1)
+    told, table = count_answers(several), confusion_table(several).set_index(["true", "predicted"])["count"]
+    for name, row, shares in zip(told.rows, told.counts, told.shares, strict=True):
+        no = f"no {name}"
+        assert row.tolist() == [table[name, name], table[name, no], table[no, name], table[no, no]]
+        assert shares[:2].sum() == pytest.approx(1)
+        assert shares[2:].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_bins_of_reliability_hold_every_answer(task):
+    p = made(task, CLASSES)
+    table = reliability_table(p)
+    assert table["answers"].sum() == len(p.truth) * (1 if task == "multiclass" else len(CLASSES))
+    assert ((table["confidence"] > table.index / 15) & (table["confidence"] <= (table.index + 1) / 15)).all()
+    right = (
+        (p.probabilities.argmax(1) == p.truth.argmax(1)) if task == "multiclass" else (p.probabilities > 0.5) == p.truth
+    )
+    assert (table["right"] * table["answers"]).sum() == pytest.approx(right.sum())

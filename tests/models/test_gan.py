@@ -269,6 +269,12 @@ def test_mistakes_are_told_at_once(make_facts):
         DifferentiableAugment(translation=2)
 
 
+@pytest.mark.parametrize("of", ["optimizer", "critic_optimizer"])
+def test_options_of_an_optimiser_are_judged_before_a_run_begins(make_facts, of):
+    with pytest.raises(InputError, match=rf"model\.{of}: Invalid learning rate: -1"):
+        make_model(make_facts(), **{of: partial(torch.optim.Adam, lr=-1)})
+
+
 def test_divergence_ends_the_run_with_the_cure(make_facts, caplog):
     facts = make_facts()
     with caplog.at_level(logging.ERROR), pytest.raises(RunFailed, match=r"lower model.optimizer.lr"):

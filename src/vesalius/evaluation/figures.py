@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from vesalius.config.facts import Task
 from vesalius.evaluation.canvas import ACCENT, COLOURS, FAINT, INK, STYLES, WRONG, canvas, displayable
-from vesalius.evaluation.predictions import Decision, Predictions, read_predictions
+from vesalius.evaluation.curves import AnswerCounts, count_answers, reliability_table, roc_table
+from vesalius.evaluation.predictions import Decision, read_predictions
 from vesalius.evaluation.statistics import ECE_BINS
 from vesalius.evaluation.tables import format_metric
 
@@ -19,18 +20,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_CURVE_POINTS = 1_000  # more than its pixels
+
 
 def confusion_matrix_figure(
     predictions: pd.DataFrame, *, task: Task, classes: Sequence[str], decision: Decision = "argmax"
 ) -> Figure:
     """Counts, shaded by their share of the true class (of each label apart, for multilabel)."""
     p = read_predictions(predictions, task=task, classes=classes, decision=decision)
+    told = count_answers(p)
     if not p.single_label:
-        return _label_confusion(p)
-    counts = p.truth.astype(np.int64).T @ p.decided.astype(np.int64)
+        return _label_confusion(told)
     side = max(3.6, 0.62 * len(classes) + 2.2)
     figure, (axes,) = canvas(side + 0.3, side)
-    _shaded_counts(axes, counts)
+    _shaded_counts(axes, told)
     axes.set_xticks(
         range(len(classes)),
         classes,
@@ -40,32 +43,24 @@ def confusion_matrix_figure(
     axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title("Confusion matrix", loc="left")
+    axes.set_title(told.title, loc="left")
     return figure
 
 
-def _label_confusion(p: Predictions) -> Figure:
+def _label_confusion(told: AnswerCounts) -> Figure:
     """A row a label: hits and misses of those who have it, false alarms and clear answers of those who do not."""
-    hits, misses = (p.truth & p.decided).sum(axis=0), (p.truth & ~p.decided).sum(axis=0)
-    alarms, clear = (~p.truth & p.decided).sum(axis=0), (~p.truth & ~p.decided).sum(axis=0)
-    figure, (axes,) = canvas(6.4, max(3.0, 0.42 * len(p.classes) + 1.6))
-    counts = np.stack([hits, misses, alarms, clear], axis=1)
-    shares = np.hstack([_shares(counts[:, :2]), _shares(counts[:, 2:])])
-    _shaded_counts(axes, counts, shares)
+    figure, (axes,) = canvas(6.4, max(3.0, 0.42 * len(told.rows) + 1.6))
+    _shaded_counts(axes, told)
     axes.axvline(1.5, color="white", linewidth=4)
     axes.set_aspect("auto")
-    axes.set_xticks(range(4), ["has it,\nfound", "has it,\nmissed", "has it not,\nalarm", "has it not,\nclear"])
-    axes.set_yticks(range(len(p.classes)), p.classes)
-    axes.set_title("Answers by label", loc="left")
+    axes.set_xticks(range(4), [name.replace(", ", ",\n") for name in told.columns])
+    axes.set_yticks(range(len(told.rows)), told.rows)
+    axes.set_title(told.title, loc="left")
     return figure
 
 
-def _shares(counts: NDArray[Any]) -> NDArray[np.float64]:
-    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
-
-
-def _shaded_counts(axes: Axes, counts: NDArray[Any], shares: NDArray[np.float64] | None = None) -> None:
-    shares = _shares(counts) if shares is None else shares
+def _shaded_counts(axes: Axes, told: AnswerCounts) -> None:
+    counts, shares = told.counts, told.shares
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15)
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.6 else INK if count else FAINT
@@ -91,22 +86,18 @@ def roc_figure(
         metrics: entries of `classification_metrics` on this table, for the legend; without them curves only.
     """
     p = read_predictions(predictions, task=task, classes=classes)
-    shown = [1] if task == "binary" else list(range(len(classes)))
-    long = len(shown) > 5
+    shown = 1 if task == "binary" else len(classes)
+    long = shown > 5
     figure, (axes,) = canvas(8.2 if long else 5.0, 4.8)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)), label="chance  .500")
-    for position, k in enumerate(shown):
-        truth = p.truth[:, k]
-        if not truth.any() or truth.all():
-            continue
-        false_positives, true_positives = _roc_points(truth, p.probabilities[:, k])
-        entry = (metrics or {}).get(f"auroc/{classes[k]}")
-        label = f"{classes[k]}  {format_metric(entry)}" if entry else classes[k]
+    for position, (name, curve) in enumerate(roc_table(p, most=_CURVE_POINTS).groupby("class", sort=False)):
+        entry = (metrics or {}).get(f"auroc/{name}")
+        label = f"{name}  {format_metric(entry)}" if entry else name
         style = STYLES[position // len(COLOURS) % len(STYLES)]
         colour = COLOURS[position % len(COLOURS)]
-        axes.plot(false_positives, true_positives, color=colour, linestyle=style, linewidth=1.8, label=label)
+        axes.plot(curve["fpr"], curve["tpr"], color=colour, linestyle=style, linewidth=1.8, label=label)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 - specificity", ylabel="sensitivity", aspect="equal")
-    axes.set_title("ROC curve" if len(shown) == 1 else "ROC curves, each class against the rest", loc="left")
+    axes.set_title("ROC curve" if shown == 1 else "ROC curves, each class against the rest", loc="left")
     axes.legend(
         **({"loc": "center left", "bbox_to_anchor": (1.02, 0.5)} if long else {"loc": "lower right"}),
         frameon=False,
@@ -116,14 +107,6 @@ def roc_figure(
         alignment="left",
     )
     return figure
-
-
-def _roc_points(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> tuple[Any, Any]:
-    """False and true positive rates, from strictest to laxest; one point for each distinct score."""
-    order = np.argsort(-scores, kind="stable")
-    ends = np.r_[np.flatnonzero(np.diff(scores[order])), len(scores) - 1]
-    hits, alarms = truth[order].cumsum()[ends], (~truth[order]).cumsum()[ends]
-    return np.r_[0, alarms / alarms[-1]], np.r_[0, hits / hits[-1]]
 
 
 def history_figure(history: pd.DataFrame) -> Figure:
@@ -217,28 +200,25 @@ def reliability_figure(
     The confidence is that of the most probable class; for multilabel, of the more probable answer to each label.
     """
     p = read_predictions(predictions, task=task, classes=classes)
-    if p.single_label:
-        confidence = p.probabilities.max(axis=1)
-        right = p.truth[np.arange(len(p.truth)), p.probabilities.argmax(axis=1)]
-    else:
-        confidence = np.maximum(p.probabilities, 1 - p.probabilities).ravel()
-        right = ((p.probabilities > 0.5) == p.truth).ravel()
-    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
-    count = np.bincount(bins, minlength=ECE_BINS)
-    filled = count > 0
-    mean_confidence = np.bincount(bins, confidence, ECE_BINS)[filled] / count[filled]
-    accuracy = np.bincount(bins, right, ECE_BINS)[filled] / count[filled]
-
+    table = reliability_table(p)
+    confidence, right = table["confidence"], table["right"]
     figure, (axes, histogram) = canvas(4.6, 5.2, rows=2, heights=(4, 1))
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
-    axes.vlines(mean_confidence, mean_confidence, accuracy, color=WRONG, alpha=0.35, linewidth=4)
-    axes.plot(mean_confidence, accuracy, color=ACCENT, marker="o", markersize=4, linewidth=1.6)
-    floor = float(np.floor(min(mean_confidence.min(), 0.5) * 10) / 10)
+    axes.vlines(confidence, confidence, right, color=WRONG, alpha=0.35, linewidth=4)
+    axes.plot(confidence, right, color=ACCENT, marker="o", markersize=4, linewidth=1.6)
+    floor = float(np.floor(min(confidence.min(), 0.5) * 10) / 10)
     axes.set(xlim=(floor, 1.01), ylim=(-0.02, 1.02), ylabel="share that is right")
     entry = (metrics or {}).get("ece")
     axes.set_title(f"Reliability{f'   ECE {format_metric(entry)}' if entry else ''}", loc="left")
     axes.tick_params(labelbottom=False)
-    edges = np.linspace(0, 1, ECE_BINS + 1)
-    histogram.bar(edges[:-1], count, width=1 / ECE_BINS, align="edge", color=ACCENT, alpha=0.7, edgecolor="white")
+    histogram.bar(
+        table.index / ECE_BINS,
+        table["answers"],
+        width=1 / ECE_BINS,
+        align="edge",
+        color=ACCENT,
+        alpha=0.7,
+        edgecolor="white",
+    )
     histogram.set(xlim=(floor, 1.01), xlabel="confidence", ylabel="answers")
     return figure

@@ -94,6 +94,22 @@ def _counting(p: Predictions, weights: Floats) -> dict[str, Floats]:
     return means | values
 
 
+def confidence_bins(p: Predictions) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
+    """How sure each answer is, whether it is right, and the bin of `ece` that it falls in.
+
+    Returns:
+        Three (N, 1) arrays, of the most probable class; for multilabel (N, K), of the likelier answer to each label.
+    """
+    if p.single_label:
+        confidence = p.probabilities.max(axis=1, keepdims=True)
+        right = np.take_along_axis(p.truth, p.probabilities.argmax(axis=1)[:, None], axis=1)
+    else:
+        confidence = np.maximum(p.probabilities, 1 - p.probabilities)
+        right = (p.probabilities > 0.5) == p.truth
+    # Bins are open below and closed above, as in the paper.
+    return confidence, right, np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
+
+
 def _calibration(p: Predictions, weights: Floats) -> dict[str, Floats]:
     """ECE and Brier score.
 
@@ -104,19 +120,12 @@ def _calibration(p: Predictions, weights: Floats) -> dict[str, Floats]:
     """
     squared = (p.probabilities - p.truth) ** 2
     squared = squared.sum(axis=1) if p.single_label else squared.mean(axis=1)
-    if p.single_label:
-        confidence = p.probabilities.max(axis=1, keepdims=True)
-        right = np.take_along_axis(p.truth, p.probabilities.argmax(axis=1)[:, None], axis=1)
-    else:
-        confidence = np.maximum(p.probabilities, 1 - p.probabilities)
-        right = (p.probabilities > 0.5) == p.truth
+    confidence, right, bins = confidence_bins(p)
     total = weights @ np.bincount(p.groups, minlength=p.group_count)
     gaps = []
     for k in range(confidence.shape[1]):
-        # Bins are open below and closed above, as in the paper.
-        bins = np.clip(np.ceil(confidence[:, k] * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
         signed = np.zeros((p.group_count, ECE_BINS))
-        np.add.at(signed, (p.groups, bins), right[:, k] - confidence[:, k])
+        np.add.at(signed, (p.groups, bins[:, k]), right[:, k] - confidence[:, k])
         gaps.append(np.abs(weights @ signed).sum(axis=1) / total)
     return {
         "ece": np.mean(gaps, axis=0),

@@ -135,6 +135,17 @@ class FamilyModule(pl.LightningModule):
         assert isinstance(total, Tensor)
         return total
 
+    def check_optimizer(self, make: Callable[..., Optimizer], key: str) -> None:
+        """Refuse options of an optimiser before a run begins, not when it first steps.
+
+        Raises:
+            InputError: what the optimiser itself says of them, behind their key in the config.
+        """
+        try:
+            make([nn.Parameter(torch.zeros(1, 1))])
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{key}: {error}") from error
+
     def check_clipping(self, optimizer: Optimizer, *, clips: bool) -> None:
         """Refuse to bound gradients that are at their true scale only inside the optimiser's step.
 

@@ -101,6 +101,8 @@ class GAN(FamilyModule):
         self.to(memory_format=self.memory_format)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.preprocess, self.loss, self.augment = prepare, loss, augment
+        self.check_optimizer(optimizer, "model.optimizer")
+        self.check_optimizer(critic_optimizer, "model.critic_optimizer")
         self.make_optimizers = optimizer, critic_optimizer
         self.make_schedule = schedule
         self.n_critic, self.ema_decay = n_critic, ema_decay

@@ -80,6 +80,7 @@ class TrainedModule(FamilyModule):
         self.finetune.check(net)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.net.to(memory_format=self.memory_format)
+        self.check_optimizer(optimizer, "model.optimizer")
         self.make_optimizer = optimizer
         self.make_schedule = schedule
         self.val_metrics = val_metrics

@@ -52,7 +52,7 @@ def worst_images(answers: Answers, decision: Decision) -> Charts:
         table = answers.predictions.get(split)
         if table is None:
             continue
-        worst = worst_answers(table, answers.facts, decision=decision)
+        worst = worst_answers(table, task=answers.facts.task, classes=answers.facts.classes, decision=decision)
         if worst.empty:
             continue
         images = [wandb.Image(image) for image in _pictures(answers.images(split, worst.index.to_numpy()))]
@@ -85,11 +85,16 @@ def _of_classes(answers: Answers, split: Split, decision: Decision) -> Charts:
     confusion = _table(confusion_table(p), {"true": "Actual", "predicted": "Predicted", "count": "nPredictions"})
     told = {"confusion_matrix": _chart("confusion_matrix/v1", confusion, {}, "Confusion matrix")}
     for name, curve, axes, title in (
-        ("roc", roc_table(p), {"x": "fpr", "y": "tpr"}, "ROC"),
-        ("precision_recall", precision_recall_table(p), {"x": "recall", "y": "precision"}, "Precision and recall"),
+        ("roc", roc_table(p), {"x": "fpr", "y": "tpr", "class": "class"}, "ROC"),
+        (
+            "precision_recall",
+            precision_recall_table(p),
+            {"x": "recall", "y": "precision", "class": "class"},
+            "Precision and recall",
+        ),
     ):
         if not curve.empty:
-            told[name] = _chart("area-under-curve/v0", _table(curve), {**axes, "class": "class"}, title)
+            told[name] = _chart("area-under-curve/v0", _table(curve[list(axes.values())]), axes, title)
     return told
 
 
