@@ -10,14 +10,7 @@ import time
 import pandas as pd
 import pytest
 
-SMALL = [
-    "data.source.patients=32",
-    "data.source.slices=2",
-    "data.source.image_size=28",
-    "trainer=cpu",
-    "logger=none",
-    "evaluation.baselines=false",
-]
+from small_runs import SMALL
 
 
 @pytest.fixture(scope="module")

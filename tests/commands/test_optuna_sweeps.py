@@ -13,18 +13,11 @@ import optuna
 import pytest
 import yaml
 
+from small_runs import SMALL
 from vesalius.runs.study_journal import JOURNAL, open_journal
 
 pytestmark = pytest.mark.xdist_group("optuna_sweeps")  # its runs are made once
 
-SMALL = [
-    "data.source.patients=32",
-    "data.source.slices=2",
-    "data.source.image_size=28",
-    "trainer=cpu",
-    "logger=none",
-    "evaluation.baselines=false",
-]
 OPTUNA = ["-m", "hydra/sweeper=vesalius_optuna"]
 LR = "model.optimizer.lr=tag(log, interval(1e-4, 1e-1))"
 #: Gives every trial up that has epochs left.

@@ -11,19 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from small_runs import SMALL
 from vesalius.runs.sweep_folder import SweepFolder
 
 pytestmark = pytest.mark.xdist_group("sweeps")  # its runs are made once
 
 FAKE = Path(__file__).parents[1] / "fake_sweep.py"
-SMALL = [
-    "data.source.patients=32",
-    "data.source.slices=2",
-    "data.source.image_size=28",
-    "trainer=cpu",
-    "logger=none",
-    "evaluation.baselines=false",
-]
 
 
 def command(*arguments):

@@ -12,8 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
+from vesalius.config.compose import plain_options
 from vesalius.config.errors import InputError
 from vesalius.runs.folder import RunFolder
 from vesalius.runs.sweep_folder import SWEEP, SweepFolder, SweepJob
@@ -74,10 +75,7 @@ class VesaliusLauncher(Launcher):
     """
 
     def __init__(self, **options: Any) -> None:
-        self.options: dict[str, Any] = {
-            key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-            for key, value in options.items()
-        }
+        self.options = plain_options(options)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what the sweep needs.

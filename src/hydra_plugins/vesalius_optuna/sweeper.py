@@ -7,8 +7,9 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from vesalius.config.compose import plain_options
 from vesalius.config.errors import InputError
 
 
@@ -54,10 +55,7 @@ class VesaliusOptunaSweeper(Sweeper):
     """
 
     def __init__(self, **options: Any) -> None:
-        self.options: dict[str, Any] = {
-            key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-            for key, value in options.items()
-        }
+        self.options = plain_options(options)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Make the launcher.

@@ -47,6 +47,14 @@ def _run_name(name: str | None, choices: Mapping[str, Any], verb: str | None = N
     return str(name or chosen).replace("/", "_")
 
 
+def plain_options(options: Mapping[str, Any]) -> Plain:
+    """The options that Hydra hands to a plugin, their nodes as plain containers."""
+    return {
+        key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        for key, value in options.items()
+    }
+
+
 def freeze(config: DictConfig, choices: Mapping[str, Any]) -> Plain:
     """Resolve everything into plain containers, once, and list what is still missing.
 
