@@ -8,12 +8,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from vesalius.config.errors import InputError, RunFailed
+from vesalius.models.auxiliary_classifier import AuxiliaryClassifier
 from vesalius.models.differentiable_augment import DifferentiableAugment
 from vesalius.models.gan import GAN
 from vesalius.models.gan_loss import GANLoss
 from vesalius.models.nets.article_gan import ArticleCritic, ArticleGenerator
 from vesalius.models.nets.dcgan import DCGANCritic, DCGANGenerator
 from vesalius.models.nets.preprocess import Preprocess
+from vesalius.models.nets.residual import SmallResNet
 from vesalius.models.nets.residual_gan import ResidualCritic, ResidualGenerator
 from vesalius.models.schedules import Cosine, MultiStep
 from vesalius.runs.trainer import Trainer
@@ -25,15 +27,24 @@ NETS = {
 }
 LOSSES = {
     "bce": GANLoss(kind="bce"),
-    "hinge": GANLoss(kind="hinge", classification=1.0, r1=1.0, r1_every=2),
+    "hinge": GANLoss(kind="hinge", r1=1.0, r1_every=2),
     "wasserstein": GANLoss(kind="wasserstein", gradient_penalty=10.0),
 }
+
+
+NAMES = ("generator", "critic", "classifier")
+
+
+def dense(in_channels, num_outputs):
+    small = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten())
+    return small.append(torch.nn.Linear(16 * in_channels, num_outputs))
 
 
 def make_model(facts, *, nets="article", seed=0, lr=1e-3, **changes):
     torch.manual_seed(seed)
     adam = partial(torch.optim.Adam, lr=lr, betas=(0.5, 0.9))
     parts = {"loss": LOSSES["bce"], "optimizer": adam, "critic_optimizer": adam, "ema_decay": 0.9}
+    parts["classifier"] = partial(AuxiliaryClassifier, net=dense, optimizer=adam)
     parts["preprocess"] = partial(Preprocess, mean=0.5, std=0.5)
     parts["generator"], parts["critic"] = NETS[nets]
     return GAN(facts, **(parts | changes))
@@ -57,12 +68,13 @@ class Steps(pl.Callback):
         self.counts, self.norms = {}, {}
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        which = "generator" if optimizer is trainer.optimizers[0] else "critic"
+        which = NAMES[next(number for number, own in enumerate(trainer.optimizers) if own is optimizer)]
         self.counts[which] = self.counts.get(which, 0) + 1
 
     def on_train_batch_end(self, trainer, pl_module, *rest):
-        for which in ("generator", "critic"):
-            gradients = [p.grad for p in getattr(pl_module, which).parameters() if p.grad is not None]
+        for which in NAMES:
+            net = getattr(pl_module, which)
+            gradients = [] if net is None else [p.grad for p in net.parameters() if p.grad is not None]
             if gradients:
                 self.norms.setdefault(which, []).append(float(torch.nn.utils.get_total_norm(gradients)))
 
@@ -92,9 +104,8 @@ def test_every_pair_makes_every_size_told_of_classes_or_not(make_facts, nets, si
         assert images.shape == (3, channels, size, size)
         assert images.min() >= 0
         assert images.max() <= 1
-        verdict = model.critic(images * 2 - 1, labels if conditional else None)
-        assert verdict.real.shape == (3,)
-        assert verdict.classes is None or verdict.classes.shape == (3, 3)
+        assert model.critic(images * 2 - 1, labels if conditional else None).shape == (3,)
+        assert (model.classifier is not None) == conditional
 
 
 @pytest.mark.parametrize("nets", ["dcgan", "residual"])
@@ -115,7 +126,7 @@ def test_every_pair_trains_with_every_loss_in_both_precisions(make_facts, nets, 
     before = {name: value.clone() for name, value in model.state_dict().items()}
     trainer, _ = fit(model, batches(facts), validate=True, max_epochs=1, precision=precision)
     moved = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
-    for part in ("generator", "critic", "average"):
+    for part in (*NAMES, "average"):
         assert any(name.startswith(part) for name in moved)
     assert math.isfinite(trainer.callback_metrics["val/frechet_distance"])
     assert set(model.logged) <= set(trainer.callback_metrics)
@@ -136,25 +147,30 @@ def test_max_steps_and_global_step_count_steps_of_the_generator(make_facts):
 def test_a_step_of_the_generator_comes_after_n_steps_of_the_critic(make_facts):
     facts = make_facts()
     trainer, steps = fit(make_model(facts, n_critic=3), batches(facts, 9), max_epochs=2)
-    assert steps.counts == {"generator": 6, "critic": 18}
+    assert steps.counts == {"generator": 6, "critic": 18, "classifier": 18}
     assert trainer.global_step == 6
     trainer, steps = fit(make_model(facts, n_critic=3), batches(facts, 7), max_epochs=1)
-    assert steps.counts == {"generator": 3, "critic": 7}  # what is left at the end of an epoch is a step too
+    assert steps.counts == {
+        "generator": 3,
+        "critic": 7,
+        "classifier": 7,
+    }  # what is left at the end of an epoch is a step too
 
 
-def test_both_schedules_end_where_their_optimiser_does(make_facts):
+def test_every_schedule_ends_where_its_optimiser_does(make_facts):
     facts = make_facts()
     for options in ({"max_epochs": 2}, {"max_steps": 4, "max_epochs": -1}):
         model = make_model(facts, n_critic=3, schedule=Cosine())
         trainer, steps = fit(model, batches(facts, 6), **options)
-        assert steps.counts == {"generator": 4, "critic": 12}
-        assert [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers] == pytest.approx([0, 0], abs=1e-9)
+        assert steps.counts == {"generator": 4, "critic": 12, "classifier": 12}
+        rates = [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers]
+        assert rates == pytest.approx([0, 0, 0], abs=1e-9)
     model = make_model(facts, schedule=MultiStep([1], gamma=0.5))
     trainer, _ = fit(model, batches(facts, 6), max_epochs=2)
-    assert [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers] == [5e-4, 5e-4]
+    assert [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers] == [5e-4] * 3
 
 
-def test_clipping_bounds_the_gradients_of_both(make_facts):
+def test_clipping_bounds_the_gradients_of_each(make_facts):
     facts = make_facts()
     _, free = fit(make_model(facts), batches(facts), max_epochs=1)
     bound = min(min(norms) for norms in free.norms.values()) / 2
@@ -165,6 +181,46 @@ def test_clipping_bounds_the_gradients_of_both(make_facts):
         make_model(facts), batches(facts), max_epochs=1, gradient_clip_val=0.0, gradient_clip_algorithm="value"
     )
     assert max(max(norms) for norms in steps.norms.values()) == 0
+
+
+def test_the_classifier_learns_from_real_images_alone(make_facts):
+    facts, states = make_facts(), []
+    normalized = partial(SmallResNet, widths=[4, 8], blocks=1)
+    for seed in (0, 1):
+        model = make_model(facts, seed=seed)
+        torch.manual_seed(5)
+        model.classifier = AuxiliaryClassifier(1, 3, net=normalized, optimizer=partial(torch.optim.Adam, lr=1e-3))
+        fit(model, batches(facts), max_epochs=2)
+        states.append((model.generator.state_dict(), model.classifier.state_dict()))
+    (one, classifier), (other, same) = states
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+    for name, value in classifier.items():
+        assert torch.equal(same[name], value), name
+
+
+def test_the_generator_learns_to_show_the_classes_that_it_is_told(make_facts):
+    """Classes are shades of grey; the critic is told nothing, so that it is the classifier that teaches."""
+    facts = make_facts()
+    labels = torch.arange(3).repeat(8)
+    grey = (labels * 100 + 20).to(torch.uint8)[:, None, None, None].expand(-1, 1, *facts.image_size)
+    data = [{"image": grey, "index": torch.arange(24), "target": labels}] * 30
+
+    class Blind(ArticleCritic):
+        def forward(self, images, labels):
+            return super().forward(images, torch.zeros_like(labels))
+
+    adam = partial(torch.optim.Adam, lr=3e-3, betas=(0.5, 0.9))
+    teacher = partial(AuxiliaryClassifier, net=dense, optimizer=adam)
+
+    def shown(classifier):
+        parts = {"critic": partial(Blind, widths=[16]), "optimizer": adam, "classifier": classifier}
+        model = make_model(facts, ema_decay=0.0, **parts)
+        fit(model, data, max_epochs=5)
+        made = model.eval().sample(labels, torch.Generator().manual_seed(0)).mean(dim=(1, 2, 3)) * 255
+        return float((((made - 20) / 100).round() == labels).float().mean())
+
+    assert shown(teacher) > 0.9
+    assert shown(None) < 0.6
 
 
 def test_accumulated_batches_are_one_large_batch(make_facts, monkeypatch):
@@ -228,11 +284,26 @@ def test_equal_generators_make_equal_images_and_classes_matter(make_facts):
     assert torch.equal(*samples)
 
 
+def test_what_shared_blocks_lay_out_does_not_depend_on_the_class():
+    torch.manual_seed(0)
+    generator = ResidualGenerator(1, (64, 64), 3, width=4, most=8, shared_blocks=2).eval()
+    grids, noise = [], torch.randn(5, generator.latent_dim)
+    for block in generator.blocks:
+        block.register_forward_hook(lambda module, given, out: grids.append(out.detach()))
+    images = [generator(noise, torch.full((5,), label)) for label in (0, 2)]
+    assert not torch.allclose(*images)
+    same = [torch.equal(one, other) for one, other in zip(grids[:3], grids[3:], strict=True)]
+    assert same == [True, True, False]
+    for side, shared in ((64, 3), (28, 1), (64, -1)):
+        with pytest.raises(InputError, match=rf"shared_blocks={shared}: .* {side} pixels"):
+            ResidualGenerator(1, (side, side), 3, shared_blocks=shared)
+
+
 def test_penalties_are_their_definitions(make_facts):
     torch.manual_seed(0)
     critic = ArticleCritic(1, (16, 16), widths=[8])
     real, made = torch.rand(5, 1, 16, 16) * 2 - 1, torch.rand(5, 1, 16, 16) * 2 - 1
-    gradients = torch.func.vmap(torch.func.grad(lambda image: critic(image[None], None).real.sum()))(real)
+    gradients = torch.func.vmap(torch.func.grad(lambda image: critic(image[None], None).sum()))(real)
     squares = gradients.flatten(1).square().sum(1)
     r1 = GANLoss(r1=3.0, r1_every=4)
     assert float(r1.penalty(critic, real, made, None, 8)) == pytest.approx(
@@ -267,6 +338,8 @@ def test_mistakes_are_told_at_once(make_facts):
         make_model(make_facts(sequence_length=5))
     with pytest.raises(InputError, match="translation"):
         DifferentiableAugment(translation=2)
+    with pytest.raises(InputError, match=r"model\.classifier\.weight=0"):
+        AuxiliaryClassifier(1, 3, net=dense, optimizer=torch.optim.Adam, weight=0)
 
 
 @pytest.mark.parametrize("of", ["optimizer", "critic_optimizer"])
@@ -288,6 +361,8 @@ def test_changes_are_the_same_for_every_pixel_and_let_gradients_through():
         DifferentiableAugment(0.25),
         DifferentiableAugment(0.0, 0.5, 0.5),
         DifferentiableAugment(0, cutout=0.5),
+        DifferentiableAugment(0, mirror=1.0),
+        DifferentiableAugment(0, noise=0.1),
     ):
         out = change(images)
         assert out.shape == images.shape
@@ -304,3 +379,15 @@ def test_changes_are_the_same_for_every_pixel_and_let_gradients_through():
             for x in range(-4, 5)
         ]
         assert any(shifts)
+
+
+def test_mirroring_and_noise_are_what_they_say():
+    torch.manual_seed(0)
+    images = torch.rand(400, 1, 16, 16) * 2 - 1
+    swapped = DifferentiableAugment(0, mirror=0.25)(images)
+    mirrored = (swapped == images.flip(3)).flatten(1).all(1)
+    assert ((swapped == images).flatten(1).all(1) | mirrored).all()
+    assert 0.2 < mirrored.float().mean() < 0.3
+    noise = DifferentiableAugment(0, noise=0.1)(images) - images
+    assert float(noise.std()) == pytest.approx(0.1, rel=0.02)
+    assert abs(float(noise.mean())) < 0.002

@@ -8,36 +8,50 @@ from vesalius.config.errors import InputError
 
 
 class DifferentiableAugment:
-    """Shifts, brightness, contrast and a hidden patch, drawn for each image (Zhao et al. 2020, DiffAugment).
+    """Shifts, brightness, contrast, a hidden patch and more, drawn for each image (Zhao et al. 2020, DiffAugment).
 
-    Real and made images are changed in the same way before the critic sees them. The critic cannot learn a small set by
-    heart then, and as the generator's gradient passes through, what is made is not changed itself.
+    Real and made images are changed in the same way before the critic, or the classifier beside it, sees them. It
+    cannot learn a small set by heart then, and as the generator's gradient passes through, what is made is not changed
+    itself.
 
     Args:
         translation: furthest shift, as a share of the side; what moves in is black.
         brightness: largest value added, where black is -1 and white 1.
         contrast: largest share by which differences from the image's mean grow or shrink.
         cutout: side of the hidden square, as a share of the image's; 0 hides nothing.
+        mirror: chance that an image's left and right are swapped.
+        noise: standard deviation of normal noise, where black is -1 and white 1.
 
     Raises:
         InputError: for a share outside 0..1.
     """
 
     def __init__(
-        self, translation: float = 0.125, brightness: float = 0.0, contrast: float = 0.0, cutout: float = 0.0
+        self,
+        translation: float = 0.125,
+        brightness: float = 0.0,
+        contrast: float = 0.0,
+        cutout: float = 0.0,
+        mirror: float = 0.0,
+        noise: float = 0.0,
     ) -> None:
         values = {"translation": translation, "brightness": brightness, "contrast": contrast, "cutout": cutout}
+        values |= {"mirror": mirror, "noise": noise}
         problems = [
-            f"model.augment.{name}={value}: must be from 0 to 1."
+            f"{name}={value} of model.augment or model.classifier.augment: must be from 0 to 1."
             for name, value in values.items()
             if not 0 <= value <= 1
         ]
         if problems:
             raise InputError(problems)
         self.translation, self.brightness, self.contrast, self.cutout = translation, brightness, contrast, cutout
+        self.mirror, self.noise = mirror, noise
 
     def __call__(self, images: Tensor) -> Tensor:
         """Change images (B, C, H, W) in -1..1."""
+        if self.mirror:
+            swapped = torch.rand(len(images), 1, 1, 1, device=images.device) < self.mirror
+            images = torch.where(swapped, images.flip(3), images)
         if self.brightness:
             images = images + self.brightness * _signed(images)
         if self.contrast:
@@ -45,7 +59,9 @@ class DifferentiableAugment:
             images = mean + (images - mean) * (1 + self.contrast * _signed(images))
         if self.translation:
             images = _shifted(images, self.translation)
-        return _with_hole(images, self.cutout) if self.cutout else images
+        if self.cutout:
+            images = _with_hole(images, self.cutout)
+        return images + self.noise * torch.randn_like(images) if self.noise else images
 
 
 def _signed(images: Tensor) -> Tensor:

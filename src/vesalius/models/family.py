@@ -156,7 +156,7 @@ class FamilyModule(pl.LightningModule):
             raise InputError(
                 "trainer.gradient_clip_val: with precision=16 a fused optimiser scales gradients back within its step, "
                 "too late to bound them: choose precision=bf16, or set model.optimizer.fused=false (of a gan also "
-                "model.critic_optimizer.fused=false)."
+                "model.critic_optimizer.fused=false and model.classifier.optimizer.fused=false)."
             )
 
     def divergence(self, what: str, value: float, lr: float) -> RunFailed:

@@ -13,10 +13,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
+from vesalius.models.auxiliary_classifier import AuxiliaryClassifier
 from vesalius.models.differentiable_augment import DifferentiableAugment
 from vesalius.models.family import Batch, FamilyModule
 from vesalius.models.gan_loss import GANLoss
-from vesalius.models.nets.generative import Critic, Generator, Verdict
+from vesalius.models.nets.generative import Critic, Generator
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.schedules import build_schedule
 from vesalius.models.synthesis_metrics import NAMES, SynthesisMetrics
@@ -30,8 +31,8 @@ class GAN(FamilyModule):
 
     An optimiser step is one of the generator: `trainer.max_steps`, `global_step` and the generator's schedule count
     those. Each is preceded by `n_critic` steps of the critic, each on a batch of its own (the last of an epoch by as
-    many as are left). With `trainer.accumulate_grad_batches=k` a step of either sees k batches, and
-    `trainer.gradient_clip_val` bounds the gradients of both, each by itself.
+    many as are left). With `trainer.accumulate_grad_batches=k` a step sees k batches, and `trainer.gradient_clip_val`
+    bounds the gradients of each net by itself.
 
     Args:
         facts: what the data is like.
@@ -43,6 +44,8 @@ class GAN(FamilyModule):
         preprocess: called as `preprocess(facts=...)`; must lead to -1..1, which is mean .5 and std .5.
         schedule: called as `schedule(optimizer, total_steps=..., steps_per_epoch=...)`, once for each optimiser; None
             keeps the learning rates.
+        classifier: called as `classifier(in_channels=..., num_outputs=...)`; where classes are told, the generator
+            also learns to make images that it tells apart. None for no such net.
         augment: what is done to images, real and made, before the critic sees them; None for nothing.
         n_critic: steps of the critic for one of the generator.
         ema_decay: images are made by an average of the generator's weights, of which each step keeps this share; 0 for
@@ -67,6 +70,7 @@ class GAN(FamilyModule):
         critic_optimizer: Callable[..., Optimizer],
         preprocess: Callable[..., Preprocess],
         schedule: Callable[..., LRScheduler] | None = None,
+        classifier: Callable[..., AuxiliaryClassifier] | None = None,
         augment: DifferentiableAugment | None = None,
         n_critic: int = 1,
         ema_decay: float = 0.999,
@@ -83,6 +87,10 @@ class GAN(FamilyModule):
         shape: dict[str, Any] = {"image_size": prepare.out_size, "classes": len(self.classes)}
         self.generator = generator(out_channels=prepare.out_channels, **shape)
         self.critic = critic(in_channels=prepare.out_channels, **shape)
+        self.classifier: AuxiliaryClassifier | None = None
+        if classifier is not None and self.conditional:
+            self.classifier = classifier(in_channels=prepare.out_channels, num_outputs=len(self.classes))
+            self.check_optimizer(self.classifier.make_optimizer, "model.classifier.optimizer")
         problems = []
         if loss.differentiates_images and self.critic.normalizes_batches:
             problems.append(
@@ -119,12 +127,15 @@ class GAN(FamilyModule):
 
     @property
     def compiled_parts(self) -> Sequence[nn.Module]:
-        """Both nets; compiled ones cannot be differentiated twice, as a penalty does with the critic."""
-        return [self.generator] if self.loss.differentiates_images else [self.generator, self.critic]
+        """All nets; compiled ones cannot be differentiated twice, as a penalty does with the critic."""
+        nets: list[nn.Module] = [self.generator]
+        if not self.loss.differentiates_images:
+            nets.append(self.critic)
+        return nets if self.classifier is None else [*nets, self.classifier.net]
 
     @property
     def waits_with_parameters(self) -> bool:
-        """Each net stands still while the other learns."""
+        """Each net stands still while another learns."""
         return True
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -166,6 +177,8 @@ class GAN(FamilyModule):
             return
         step = batch_idx // self.accumulate
         self._train_critic(step)
+        if self.classifier is not None:
+            self._train_classifier(self.classifier)
         if (step + 1) % self.n_critic == 0 or last:
             self._train_generator()
         self._window = []
@@ -180,16 +193,23 @@ class GAN(FamilyModule):
             made = self.generator(self._noise(whole), labels)
             both = self._seen(torch.cat([real, made]))
             seen_real, seen_made = both.chunk(2)
-            of_real, of_made = _halves(self.critic(both, _twice(labels)))
-            loss = self.loss.critic(of_real.real, of_made.real) + self.loss.classes(of_real, labels)
+            loss = self.loss.critic(*self.critic(both, _twice(labels)).chunk(2))
             loss = loss + self.loss.penalty(self.critic, seen_real, seen_made, labels, step)
             loss = loss * self._share(len(real), whole)
             self.manual_backward(loss / len(self._window))
             self._sums[1] += loss.detach().cpu() / len(self._window)
         self.generator.requires_grad_(True)
-        # By the strategy itself: a step of Lightning's wrapper would count as one of the run's.
-        self.trainer.strategy.optimizer_step(optimizer, _nothing)
-        self._schedule(1)
+        self._step_uncounted(1)
+
+    def _train_classifier(self, classifier: AuxiliaryClassifier) -> None:
+        optimizer = self.optimizers()[2].optimizer  # type: ignore[index]
+        optimizer.zero_grad(set_to_none=True)
+        classifier.train().requires_grad_(True)
+        for real, labels, whole in self._window:
+            loss = classifier(real, labels) * self._share(len(real), whole)
+            self.manual_backward(loss / len(self._window))
+        classifier.eval().requires_grad_(False)  # made images leave no trace in it
+        self._step_uncounted(2)
 
     def _train_generator(self) -> None:
         optimizer = self.optimizers()[0]  # type: ignore[index]
@@ -197,8 +217,9 @@ class GAN(FamilyModule):
         self.critic.requires_grad_(False)
         for real, labels, whole in self._window:
             made = self.generator(self._noise(whole), labels)
-            verdict = self.critic(self._seen(made), labels)
-            loss = self.loss.generator(verdict.real) + self.loss.classes(verdict, labels)
+            loss = self.loss.generator(self.critic(self._seen(made), labels))
+            if self.classifier is not None:
+                loss = loss + self.classifier.weight * self.classifier(made, labels)
             loss = loss * self._share(len(real), whole)
             self.manual_backward(loss / len(self._window))
             self._sums[0] += loss.detach().cpu() / len(self._window)
@@ -207,6 +228,11 @@ class GAN(FamilyModule):
         self._sums[2] += 1
         self._follow()
         self._schedule(0)
+
+    def _step_uncounted(self, number: int) -> None:
+        # By the strategy itself: a step of Lightning's wrapper would count as one of the run's.
+        self.trainer.strategy.optimizer_step(self.optimizers()[number].optimizer, _nothing)  # type: ignore[index]
+        self._schedule(number)
 
     def _schedule(self, number: int) -> None:
         schedulers = self.lr_schedulers()
@@ -230,13 +256,15 @@ class GAN(FamilyModule):
             self.clip(optimizer)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Generator first; a schedule for each, where there is one."""
+        """Generator, critic, and the classifier where there is one; a schedule for each, where there is one."""
         make, make_critic = self.make_optimizers
-        pair = [make(self.generator.parameters()), make_critic(self.critic.parameters())]
-        for optimizer in pair:
+        optimizers = [make(self.generator.parameters()), make_critic(self.critic.parameters())]
+        if self.classifier is not None:
+            optimizers.append(self.classifier.make_optimizer(self.classifier.parameters()))
+        for optimizer in optimizers:
             self.check_clipping(optimizer, clips=self.clip is not None)
         if self.make_schedule is None:
-            return pair
+            return optimizers
         trainer = self.trainer
         total = trainer.estimated_stepping_batches  # asked first: it loads the data that the next line counts
         batches, epochs = trainer.num_training_batches, trainer.max_epochs
@@ -247,11 +275,12 @@ class GAN(FamilyModule):
             per_epoch, totals = [batches, batches], [total, total * self.n_critic]
         if trainer.max_steps > 0:
             totals = [min(totals[0], trainer.max_steps), min(totals[1], trainer.max_steps * self.n_critic)]
-        schedules = [
-            build_schedule(self.make_schedule, each, total_steps=steps, steps_per_epoch=epoch)
-            for each, steps, epoch in zip(pair, totals, per_epoch, strict=True)
-        ]
-        return pair, schedules
+        schedules = []
+        for number, optimizer in enumerate(optimizers):
+            of_critic = min(number, 1)  # the classifier steps as often
+            lengths = {"total_steps": totals[of_critic], "steps_per_epoch": per_epoch[of_critic]}
+            schedules.append(build_schedule(self.make_schedule, optimizer, **lengths))
+        return optimizers, schedules
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Compare a batch with as many images made of the same noise in every epoch."""
@@ -312,12 +341,6 @@ class GAN(FamilyModule):
 
 def _twice(labels: Tensor | None) -> Tensor | None:
     return None if labels is None else torch.cat([labels, labels])
-
-
-def _halves(verdict: Verdict) -> tuple[Verdict, Verdict]:
-    real, made = verdict.real.chunk(2)
-    classes = (None, None) if verdict.classes is None else verdict.classes.chunk(2)
-    return Verdict(real, classes[0]), Verdict(made, classes[1])
 
 
 def _nothing() -> None:

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vesalius.config.errors import InputError
-from vesalius.models.nets.generative import Verdict
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,6 @@ class GANLoss:
         gradient_penalty: weight of the squared distance of the gradient's norm from 1, between real and made images
             (Gulrajani et al. 2017); 10 is usual.
         r1: weight of half the squared gradient at real images (Mescheder et al. 2018).
-        classification: weight of the cross-entropy of the class that the critic sees: the critic learns it from real
-            images, and the generator to make classes that are told apart (Odena et al. 2017, AC-GAN).
         r1_every: critic steps between two of R1, which then weighs as many times more (Karras et al. 2020).
 
     Raises:
@@ -30,7 +27,6 @@ class GANLoss:
     """
 
     kind: Literal["bce", "hinge", "wasserstein"] = "hinge"
-    classification: float = 0.0
     gradient_penalty: float = 0.0
     r1: float = 0.0
     r1_every: int = 1
@@ -41,7 +37,7 @@ class GANLoss:
             problems.append(f"model.loss.kind={self.kind}: expected bce, hinge or wasserstein.")
         problems += [
             f"model.loss.{name}={value}: must not be below 0."
-            for name in ("classification", "gradient_penalty", "r1")
+            for name in ("gradient_penalty", "r1")
             if (value := getattr(self, name)) < 0
         ]
         if self.r1_every < 1:
@@ -67,12 +63,6 @@ class GANLoss:
     def generator(self, made: Tensor) -> Tensor:
         """The generator's loss on how real the critic finds made images (B,)."""
         return F.softplus(-made).mean() if self.kind == "bce" else -made.mean()
-
-    def classes(self, verdict: Verdict, labels: Tensor | None) -> Tensor:
-        """What either loses by a class that the critic takes for another; added to its other loss."""
-        if verdict.classes is None or labels is None or self.classification == 0:
-            return verdict.real.new_zeros(())
-        return self.classification * F.cross_entropy(verdict.classes, labels)
 
     def penalty(self, critic: nn.Module, real: Tensor, made: Tensor, labels: Tensor | None, step: int) -> Tensor:
         """What is added to the critic's loss at a step, in 32 bits.
@@ -100,5 +90,5 @@ class GANLoss:
 def _gradient(critic: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
     """The critic's gradient at each image, which can itself be differentiated."""
     images = images.detach().requires_grad_()
-    output = critic(images, labels).real
+    output = critic(images, labels)
     return torch.autograd.grad(output.sum(), images, create_graph=True)[0]

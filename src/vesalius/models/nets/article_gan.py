@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vesalius.config.errors import InputError
-from vesalius.models.nets.generative import Conditioning, Critic, Generator, Verdict
+from vesalius.models.nets.generative import Conditioning, Critic, Generator
 
 
 class ArticleGenerator(Generator):
@@ -66,9 +66,10 @@ class ArticleCritic(Critic):
         pixels = in_channels * math.prod(image_size)
         self.layers = _dense("model.critic", pixels + self.condition.dim, widths, 1)
 
-    def forward(self, images: Tensor, labels: Tensor | None) -> Verdict:
-        """Judge images (B, C, H, W) in -1..1 that are said to be of classes (B,); it names no class itself."""
-        return Verdict(self.layers(self.condition(images.flatten(1), labels)).squeeze(1).float(), None)
+    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """How real images (B, C, H, W) in -1..1 look that are said to be of classes (B,): (B,)."""
+        output: Tensor = self.layers(self.condition(images.flatten(1), labels)).squeeze(1).float()
+        return output
 
 
 def _dense(name: str, inputs: int, widths: Sequence[int], outputs: int) -> nn.Sequential:

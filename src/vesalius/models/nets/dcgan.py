@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vesalius.config.errors import InputError
-from vesalius.models.nets.generative import Conditioning, Critic, Generator, Verdict, ladder
+from vesalius.models.nets.generative import Conditioning, Critic, Generator, ladder
 
 _CLASS_DIM = 32
 
@@ -104,21 +104,19 @@ class DCGANCritic(Critic):
             before = after
         self.layers = nn.Sequential(*layers, nn.Flatten())
         self.head = nn.Linear(before * side**2, 1)
-        self.classifier = nn.Linear(before * side**2, classes) if classes else None
         self.apply(_start)
         if norm == "spectral":
             for layer in (*self.layers, self.head):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     spectral_norm(layer)
 
-    def forward(self, images: Tensor, labels: Tensor | None) -> Verdict:
-        """Judge images (B, C, H, W) in -1..1 that are said to be of classes (B,)."""
+    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """How real images (B, C, H, W) in -1..1 look that are said to be of classes (B,): (B,)."""
         if self.embedding is not None:
             plane = self.embedding(labels).view(-1, 1, *self.image_size)
             images = torch.cat([images, plane.to(images.dtype)], dim=1)
-        features = self.layers(images)
-        logits = None if self.classifier is None else self.classifier(features).float()
-        return Verdict(self.head(features).squeeze(1).float(), logits)
+        output: Tensor = self.head(self.layers(images)).squeeze(1).float()
+        return output
 
 
 def _start(module: nn.Module) -> None:

@@ -1,7 +1,6 @@
 """What the nets of every GAN share: the shapes of images they can make, classes that they are told of."""
 
 from abc import abstractmethod
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,18 +25,6 @@ class Generator(nn.Module):
         """Map noise (B, latent_dim) and classes (B,), None where they are not told, to images (B, C, H, W) in -1..1."""
 
 
-class Verdict(NamedTuple):
-    """What a critic says of images.
-
-    Attributes:
-        real: (B,) how real they look, before any sigmoid.
-        classes: (B, K) logits of the class that they look like; None from a critic that names none.
-    """
-
-    real: Tensor
-    classes: Tensor | None
-
-
 class Critic(nn.Module):
     """Images to how real they look.
 
@@ -48,8 +35,12 @@ class Critic(nn.Module):
     normalizes_batches: bool = False
 
     @abstractmethod
-    def forward(self, images: Tensor, labels: Tensor | None) -> Verdict:
-        """Judge images (B, C, H, W) in -1..1 that are said to be of classes (B,), None where they are not told."""
+    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """How real images (B, C, H, W) in -1..1 look that are said to be of classes (B,), None where they are not told.
+
+        Returns:
+            (B,), float32, before any sigmoid.
+        """
 
 
 def ladder(net: str, image_size: tuple[int, int], width: int, most: int) -> tuple[int, list[int]]:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vesalius.config.errors import InputError
-from vesalius.models.nets.generative import Conditioning, Critic, Generator, Verdict, ladder
+from vesalius.models.nets.generative import Conditioning, Critic, Generator, ladder
 
 _CLASS_DIM = 32
 
@@ -29,9 +29,12 @@ class ResidualGenerator(Generator):
         latent_dim: length of a noise vector.
         width: channels at half the resolution; twice as many before each doubling, up to `most`.
         most: channels at most.
+        shared_blocks: how many doublings come before classes are told; what they lay out, noise alone decides. With 0
+            the first dense layer is told already. Where classes differ in details, all learn the rest together, and
+            none has an anatomy of its own.
 
     Raises:
-        InputError: for images that it cannot make, or widths below 1.
+        InputError: for images that it cannot make, widths below 1, or more shared blocks than would leave one.
     """
 
     def __init__(
@@ -43,25 +46,34 @@ class ResidualGenerator(Generator):
         latent_dim: int = 128,
         width: int = 64,
         most: int = 256,
+        shared_blocks: int = 0,
     ) -> None:
         super().__init__()
         self.side, widths = ladder("model.generator", image_size, width, most)
         widths.reverse()
-        self.latent_dim = latent_dim
+        if not 0 <= shared_blocks < len(widths) - 1:
+            raise InputError(
+                f"model.generator.shared_blocks={shared_blocks}: of images of {image_size[0]} pixels, 0 to "
+                f"{len(widths) - 2} can be shared by all classes."
+            )
+        self.latent_dim, self.shared_blocks = latent_dim, shared_blocks
         self.condition = Conditioning(classes, _CLASS_DIM)
-        given = latent_dim + self.condition.dim
-        self.dense = nn.Linear(given, widths[0] * self.side**2)
-        self.blocks = nn.ModuleList(_Up(before, after, given) for before, after in pairwise(widths))
+        told = latent_dim + self.condition.dim
+        self.dense = nn.Linear(latent_dim if shared_blocks else told, widths[0] * self.side**2)
+        self.blocks = nn.ModuleList(
+            _Up(before, after, latent_dim if number < shared_blocks else told)
+            for number, (before, after) in enumerate(pairwise(widths))
+        )
         self.norm = nn.BatchNorm2d(widths[-1])
         self.last = nn.Sequential(nn.Conv2d(widths[-1], 4 * out_channels, 3, padding=1), nn.PixelShuffle(2))
         self.width = widths[0]
 
     def forward(self, noise: Tensor, labels: Tensor | None) -> Tensor:
         """Map noise (B, latent_dim) and classes (B,) to images (B, C, H, W) in -1..1."""
-        given = self.condition(noise, labels)
-        x = self.dense(given).view(-1, self.width, self.side, self.side)
-        for block in self.blocks:
-            x = block(x, given)
+        told = self.condition(noise, labels)
+        x = self.dense(noise if self.shared_blocks else told).view(-1, self.width, self.side, self.side)
+        for number, block in enumerate(self.blocks):
+            x = block(x, noise if number < self.shared_blocks else told)
         image: Tensor = torch.tanh(self.last(F.relu(self.norm(x))).float())
         return image
 
@@ -103,10 +115,9 @@ class ResidualCritic(Critic):
         self.blocks = nn.ModuleList(_Down(before, after, normalize) for before, after in pairwise(widths))
         self.head = normalize(nn.Linear(widths[-1], 1))
         self.embedding = normalize(nn.Embedding(classes, widths[-1])) if classes else None
-        self.classifier = nn.Linear(widths[-1], classes) if classes else None
 
-    def forward(self, images: Tensor, labels: Tensor | None) -> Verdict:
-        """Judge images (B, C, H, W) in -1..1 that are said to be of classes (B,)."""
+    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """How real images (B, C, H, W) in -1..1 look that are said to be of classes (B,): (B,)."""
         x = self.stem(images)
         for block in self.blocks:
             x = block(x)
@@ -114,7 +125,7 @@ class ResidualCritic(Critic):
         output: Tensor = self.head(features).squeeze(1).float()
         if self.embedding is not None:
             output = output + (self.embedding(labels) * features).sum(dim=1)
-        return Verdict(output, None if self.classifier is None else self.classifier(features).float())
+        return output
 
 
 class _Up(nn.Module):
