@@ -37,6 +37,7 @@ def test_made_slices_are_nearer_than_drawn_ones_and_a_classifier_learns_from_the
     print(f"{seconds:.0f} s; {made / drawn:.2f} of the Gaussian's distance, {made / real:.1f} times the floor")
     print({name: told[name] for name in ("two_sample", "memorisation")})
     assert made < 2 / 3 * drawn
+    assert made <= 8 * real
     assert told["test"]["manifold_precision"]["value"] >= 0.7
     assert told["test"]["manifold_recall"]["value"] >= 0.5
     assert not told["memorisation"]["flagged"]
@@ -45,7 +46,7 @@ def test_made_slices_are_nearer_than_drawn_ones_and_a_classifier_learns_from_the
     taught = ["experiment=lesions_cnn", *PHANTOM, f"data.split_file={gan}/split.csv", f"data.synthetic={images}"]
     learned = metrics_of(vesalius, tmp_path / "cnn", "train", *taught, "data.synthetic_ratio=only", "logger=none")
     print("learned from made slices alone, judged on real ones:", said(learned["test"]["auroc"]))
-    assert learned["test"]["auroc"]["ci95"][0] > 0.5
+    assert learned["test"]["auroc"]["value"] >= 0.90
 
 
 @pytest.mark.proof
