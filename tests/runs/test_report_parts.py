@@ -120,7 +120,7 @@ def test_labels_that_go_together_are_counted_one_by_one(tmp_path):
     counts = _details(tmp_path).matrix.counts
     for name, row in zip("ab", counts, strict=True):
         has, said = table[f"target/{name}"] == 1, table[f"prob/{name}"] > 0.5
-        assert row == [(has & said).sum(), (has & ~said).sum(), (~has & said).sum(), (~has & ~said).sum()]
+        assert row.tolist() == [(has & said).sum(), (has & ~said).sum(), (~has & said).sum(), (~has & ~said).sum()]
 
 
 @pytest.fixture

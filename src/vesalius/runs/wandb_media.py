@@ -85,11 +85,11 @@ def _of_classes(answers: Answers, split: Split, decision: Decision) -> Charts:
     confusion = _table(confusion_table(p), {"true": "Actual", "predicted": "Predicted", "count": "nPredictions"})
     told = {"confusion_matrix": _chart("confusion_matrix/v1", confusion, {}, "Confusion matrix")}
     for name, curve, axes, title in (
-        ("roc", roc_table(p), {"x": "fpr", "y": "tpr", "class": "class"}, "ROC"),
+        ("roc", roc_table(p), {"class": "class", "x": "fpr", "y": "tpr"}, "ROC"),
         (
             "precision_recall",
             precision_recall_table(p),
-            {"x": "recall", "y": "precision", "class": "class"},
+            {"class": "class", "x": "recall", "y": "precision"},
             "Precision and recall",
         ),
     ):
