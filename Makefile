@@ -29,7 +29,7 @@ lint: install
 	$(BIN)/lint-imports
 
 bench: install   ## speed and memory comparisons, printed as tables
-	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks
+	$(BIN)/python -m pytest -m benchmark -s
 
 proof: install   ## the minutes-long proofs behind the figures in README and CHANGELOG
 	$(BIN)/python -m pytest -m proof -s
