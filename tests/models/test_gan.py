@@ -299,6 +299,12 @@ def test_what_shared_blocks_lay_out_does_not_depend_on_the_class():
             ResidualGenerator(1, (side, side), 3, shared_blocks=shared)
 
 
+@pytest.mark.parametrize("kind", NETS)
+def test_a_generator_without_noise_is_refused(kind):
+    with pytest.raises(InputError, match="latent_dim=0"):
+        NETS[kind][0](1, (16, 16), latent_dim=0)
+
+
 def test_penalties_are_their_definitions(make_facts):
     torch.manual_seed(0)
     critic = ArticleCritic(1, (16, 16), widths=[8])

@@ -21,7 +21,7 @@ class ArticleGenerator(Generator):
         widths: of the hidden layers.
 
     Raises:
-        InputError: for widths below 1.
+        InputError: for a noise vector or widths below 1.
     """
 
     def __init__(
@@ -33,8 +33,7 @@ class ArticleGenerator(Generator):
         latent_dim: int = 100,
         widths: Sequence[int] = (256, 512, 1024),
     ) -> None:
-        super().__init__()
-        self.latent_dim = latent_dim
+        super().__init__(latent_dim)
         self.shape = (out_channels, *image_size)
         self.condition = Conditioning(classes, classes)
         self.layers = _dense("model.generator", latent_dim + self.condition.dim, widths, math.prod(self.shape))

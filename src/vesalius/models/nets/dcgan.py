@@ -25,7 +25,7 @@ class DCGANGenerator(Generator):
         most: channels at most.
 
     Raises:
-        InputError: for images that it cannot make, or widths below 1.
+        InputError: for images that it cannot make, or a noise vector or widths below 1.
     """
 
     def __init__(
@@ -38,8 +38,7 @@ class DCGANGenerator(Generator):
         width: int = 64,
         most: int = 512,
     ) -> None:
-        super().__init__()
-        self.latent_dim = latent_dim
+        super().__init__(latent_dim)
         self.side, widths = ladder("model.generator", image_size, width, most)
         widths.reverse()
         self.width = widths[0]

@@ -14,11 +14,18 @@ SIDES = (16, 28, 32, 64, 128, 256)
 class Generator(nn.Module):
     """Noise to images.
 
-    Attributes:
+    Args:
         latent_dim: length of a noise vector.
+
+    Raises:
+        InputError: for a length below 1.
     """
 
-    latent_dim: int
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        if latent_dim < 1:
+            raise InputError(f"model.generator.latent_dim={latent_dim}: must be 1 or more.")
+        self.latent_dim = latent_dim
 
     @abstractmethod
     def forward(self, noise: Tensor, labels: Tensor | None) -> Tensor:

@@ -34,7 +34,8 @@ class ResidualGenerator(Generator):
             none has an anatomy of its own.
 
     Raises:
-        InputError: for images that it cannot make, widths below 1, or more shared blocks than would leave one.
+        InputError: for images that it cannot make, a noise vector or widths below 1, or more shared blocks than would
+            leave one.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class ResidualGenerator(Generator):
         most: int = 256,
         shared_blocks: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(latent_dim)
         self.side, widths = ladder("model.generator", image_size, width, most)
         widths.reverse()
         if not 0 <= shared_blocks < len(widths) - 1:
@@ -56,7 +57,7 @@ class ResidualGenerator(Generator):
                 f"model.generator.shared_blocks={shared_blocks}: of images of {image_size[0]} pixels, 0 to "
                 f"{len(widths) - 2} can be shared by all classes."
             )
-        self.latent_dim, self.shared_blocks = latent_dim, shared_blocks
+        self.shared_blocks = shared_blocks
         self.condition = Conditioning(classes, _CLASS_DIM)
         told = latent_dim + self.condition.dim
         self.dense = nn.Linear(latent_dim if shared_blocks else told, widths[0] * self.side**2)
