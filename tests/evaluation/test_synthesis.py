@@ -96,6 +96,11 @@ def test_entries_hold_the_value_inside_an_interval_over_patients():
     wider = synthesis_metrics(alike, groups, made, no_skill=NO_SKILL)["kid"]["ci95"]
     alone = synthesis_metrics(alike, np.arange(160), made, no_skill=NO_SKILL)["kid"]["ci95"]
     assert wider[1] - wider[0] > 1.3 * (alone[1] - alone[0])
+    # So they do where "made" images are those of other patients.
+    told = {"no_skill": NO_SKILL, "made_groups": groups}
+    wider = synthesis_metrics(made, np.arange(160), alike, **told)["kid"]["ci95"]
+    alone = synthesis_metrics(made, np.arange(160), alike, no_skill=NO_SKILL)["kid"]["ci95"]
+    assert wider[1] - wider[0] > 1.2 * (alone[1] - alone[0])
 
 
 def test_what_cannot_be_computed_is_null_with_the_reason():

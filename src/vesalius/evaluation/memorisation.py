@@ -19,7 +19,7 @@ class Memorisation:
     Attributes:
         told: `value`, the probability that a made image lies nearer to its nearest training image than a held-out one
             does to its own (ties count half; .5 is what no copying gives); `p_value` that chance alone makes it so
-            large, `flagged` where that is below `LEVEL`; `n`, `made`, `groups` and `method`.
+            large, `flagged` where that is below `LEVEL`; `n`, `made`, `train`, `groups` and `method`.
         nearest: (M,) for each made image, the place of the nearest training image.
         apart: (M,) and how far it is.
     """
@@ -58,7 +58,7 @@ def memorisation(
 
     nearest, apart = _nearest(made, train)
     _, usual = _nearest(held_out, train)
-    counts = {"n": len(held_out), "made": len(made), "groups": len(np.unique(groups))}
+    counts = {"n": len(held_out), "made": len(made), "train": len(train), "groups": len(np.unique(groups))}
     made_groups = np.arange(len(made)) if made_groups is None else made_groups
     if reason := _refusal(apart, usual, counts["groups"], len(np.unique(made_groups))):
         unknown = {"value": None, "p_value": None, "flagged": False, **counts, "no_skill": 0.5, "method": "none"}

@@ -74,7 +74,13 @@ class Manifold:
 
 
 def synthesis_metrics(
-    real: Floats, groups: NDArray[Any], made: Floats, *, no_skill: Mapping[str, float | None], seed: int = 0
+    real: Floats,
+    groups: NDArray[Any],
+    made: Floats,
+    *,
+    no_skill: Mapping[str, float | None],
+    made_groups: NDArray[Any] | None = None,
+    seed: int = 0,
 ) -> dict[str, Metric]:
     """Every distance of made from real samples.
 
@@ -83,6 +89,8 @@ def synthesis_metrics(
         groups: (N,) the patient of each.
         made: (M, F) features of made samples.
         no_skill: what images without any skill reach, by metric.
+        made_groups: (M,) patients of "made" samples that are real ones, such as training images; None where each was
+            made on its own.
         seed: of the blocks.
 
     Returns:
@@ -100,11 +108,13 @@ def synthesis_metrics(
     entries = {
         name: {"value": value, "ci95": None, **counts, "no_skill": no_skill[name]} for name, value in values.items()
     }
-    if counts["groups"] < _FEWEST_GROUPS:
-        reason = f"samples of {counts['groups']} patients: no interval over patients"
+    made_groups = np.arange(len(made)) if made_groups is None else made_groups
+    fewest = min(counts["groups"], len(np.unique(made_groups)))
+    if fewest < _FEWEST_GROUPS:
+        reason = f"samples of {fewest} patients: no interval over patients"
         return {name: {**entry, "reason": reason} for name, entry in entries.items()}
-    draws = min(_BLOCKS, counts["groups"])
-    errors = _jackknife_errors(real, made, groups, draws, seed) | _half_sample_errors(apart, groups, draws, seed)
+    draws, both = min(_BLOCKS, fewest), (groups, made_groups)
+    errors = _jackknife_errors(real, made, both, draws, seed) | _half_sample_errors(apart, both, draws, seed)
     for name, entry in entries.items():
         entry["ci95"] = _interval(name, entry["value"], errors[name], draws)
         entry["method"] = _METHODS.get(name, "half-samples of patients, {draws} pairs").format(draws=draws)
@@ -199,12 +209,18 @@ def _told(real: Floats, made: Floats, apart: _Apart) -> dict[str, float]:
     return {"frechet_distance": frechet_distance(real, made), "kid": kernel_distance(real, made), **found.told()}
 
 
-def _jackknife_errors(real: Floats, made: Floats, groups: NDArray[Any], count: int, seed: int) -> dict[str, float]:
+def _dealt(groups: NDArray[Any], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """A number below `count` for each sample (N,), the same for all of a group."""
+    names, of_group = np.unique(groups, return_inverse=True)
+    return np.asarray((generator.permutation(len(names)) % count)[of_group])
+
+
+def _jackknife_errors(
+    real: Floats, made: Floats, groups: tuple[NDArray[Any], NDArray[Any]], count: int, seed: int
+) -> dict[str, float]:
     """Standard errors of the distances of distributions."""
     generator = np.random.default_rng(seed)
-    names, of_group = np.unique(groups, return_inverse=True)
-    real_blocks = (generator.permutation(len(names)) % count)[of_group]
-    made_blocks = generator.permutation(len(made)) % count
+    real_blocks, made_blocks = (_dealt(own, count, generator) for own in groups)
     kernels, everything, kept = _Kernels(real, real_blocks, made, made_blocks), np.ones(count), 1 - np.eye(count)
     without_real = [
         (frechet_distance(real[real_blocks != block], made), kernels.distance(kept[block], everything))
@@ -219,14 +235,14 @@ def _jackknife_errors(real: Floats, made: Floats, groups: NDArray[Any], count: i
     return {"frechet_distance": float(frechet), "kid": float(kernel)}
 
 
-def _half_sample_errors(apart: _Apart, groups: NDArray[Any], pairs: int, seed: int) -> dict[str, float]:
+def _half_sample_errors(
+    apart: _Apart, groups: tuple[NDArray[Any], NDArray[Any]], pairs: int, seed: int
+) -> dict[str, float]:
     """Standard errors of the neighbour metrics."""
     generator = np.random.default_rng(seed)
-    names, of_group = np.unique(groups, return_inverse=True)
     values = []
     for _ in range(pairs):
-        real_side = (generator.permutation(len(names)) % 2)[of_group]
-        made_side = generator.permutation(len(apart.made)) % 2
+        real_side, made_side = (_dealt(own, 2, generator) for own in groups)
         for side in (0, 1):
             part = apart.manifold(np.flatnonzero(real_side == side), np.flatnonzero(made_side == side), NEIGHBOURS)
             values.append(part.told())

@@ -48,6 +48,8 @@ class SynthesisMetrics(torch.nn.Module):
         (mean, spread), (made_mean, made_spread) = self.real.compute(), self.made.compute()
         self.real.reset()
         self.made.reset()
+        if not made_spread.isfinite().all():  # weights that diverged; no eigenvalue could be had
+            return {"frechet_distance": torch.full((), torch.nan, device=made_mean.device)}
         root = _root(spread)
         shared = torch.linalg.eigvalsh(root @ made_spread @ root).clamp_min(0).sqrt().sum()
         distance = (mean - made_mean).square().sum() + spread.trace() + made_spread.trace() - 2 * shared

@@ -42,9 +42,11 @@ logger = logging.getLogger("vesalius")
 
 Floats = NDArray[np.float64]
 
-#: Of different noise for each split, so that what is picked on validation is not judged by the same images.
-_SEEDS: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
+#: Of different noise for each split, so that what is picked on validation is not judged by the same images. Far from
+#: the numbers of batches, by which a model draws when it is validated; below 2**32, of which torch looks at no more.
+_SEEDS: dict[Split, int] = {"train": 2**31, "val": 2**31 + 1, "test": 2**31 + 2}
 _BATCH = 256
+_TOO_FEW = "a class has fewer training than test images, and distances of fewer images cannot be compared"
 _SHOWN = 8
 _AUGMENT = Augment({"rotation": Rotation(5), "zoom": Zoom(0.05), "translation": Translation(0.05)})
 
@@ -84,11 +86,14 @@ class SynthesisResults(Results):
         """Training images as they are and augmented, and normal draws among principal components."""
         told: Metrics = {}
         rows = self._training_like(self.labels("test"))
-        if rows is not None:
-            images = self._images(rows)
-            told["real"] = self._beside("test", self.extractor(images))
+        if rows is None:
+            logger.warning("No floor: %s", _TOO_FEW)
+            told["real"], told["augmented"] = self._without_floor(), self._without_floor()
+        else:
+            images, patients = self._images(rows), self._groups(rows)
+            told["real"] = self._beside("test", self.extractor(images), patients)
             augmented = _AUGMENT(images.clone(), rows, seed=self.config["seed"], epoch=0).clamp(0, 1)
-            told["augmented"] = self._beside("test", self.extractor(augmented))
+            told["augmented"] = self._beside("test", self.extractor(augmented), patients)
         sampler = self.gaussian
         told["pca_gaussian"] = self._beside("test", self._drawn(sampler, "test"))
         for entry in told["pca_gaussian"].values():
@@ -174,11 +179,23 @@ class SynthesisResults(Results):
     def _groups(self, rows: Tensor) -> NDArray[Any]:
         return self.data.table["group_id"].iloc[rows.tolist()].astype(str).to_numpy()
 
-    def _beside(self, split: Split, features: Floats) -> Metrics:
-        """Distances of some images' features from those of a split."""
-        groups = self._groups(self.data.rows(split))
-        floors = self._floors(split)
-        return synthesis_metrics(self.real(split), groups, features, no_skill=floors, seed=self.config["seed"])
+    def _beside(self, split: Split, features: Floats, patients: NDArray[Any] | None = None) -> Metrics:
+        """Distances of some images' features from those of a split; with the patients of those that are real."""
+        return synthesis_metrics(
+            self.real(split),
+            self._groups(self.data.rows(split)),
+            features,
+            no_skill=self._floors(split),
+            made_groups=patients,
+            seed=self.config["seed"],
+        )
+
+    def _without_floor(self) -> Metrics:
+        """What stands where there are no training images to compare."""
+        rows = self.data.rows("test")
+        counts = {"n": len(rows), "made": 0, "groups": len(np.unique(self._groups(rows))), "method": "none"}
+        unknown = {"value": None, "ci95": None, **counts, "reason": _TOO_FEW}
+        return {name: {**unknown, "no_skill": floor} for name, floor in self._floors("test").items()}
 
     def _floors(self, split: Split) -> dict[str, float | None]:
         """What images without any skill reach: noise about the mean training image."""
@@ -230,9 +247,9 @@ class SynthesisResults(Results):
     @cached_property
     def copies(self) -> Memorisation:
         """Distances to training images, in the features of the extractor."""
-        rows = self.data.even_rows("train", MAX_TRAIN)
-        groups = self._groups(self.data.rows("test"))
-        return memorisation(self.extractor(self._images(rows)), self.real("test"), groups, self.made("test"))
+        parts = torch.split(self.data.rows("train"), MAX_TRAIN)  # all: a copy of any of them is a copy
+        train = np.concatenate([self.extractor(self._images(part)) for part in parts])
+        return memorisation(train, self.real("test"), self._groups(self.data.rows("test")), self.made("test"))
 
     def _pairs(self) -> "Figure":
         """The made images that lie nearest to training images, beside those."""
@@ -240,6 +257,6 @@ class SynthesisResults(Results):
 
         closest = np.argsort(self.copies.apart)[:_SHOWN]
         made = self.sample(self.labels("test"), _SEEDS["test"])[torch.from_numpy(closest)]
-        rows = self.data.even_rows("train", MAX_TRAIN)[torch.from_numpy(self.copies.nearest[closest])]
+        rows = self.data.rows("train")[torch.from_numpy(self.copies.nearest[closest])]
         captions = [f"{apart:.2f}" for apart in self.copies.apart[closest]]
         return pairs_figure(made.numpy(), self._images(rows).numpy(), captions)
