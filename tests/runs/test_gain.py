@@ -60,6 +60,14 @@ def test_all_learn_by_equal_steps_on_the_generators_split_and_only_some_from_its
     assert {name for name, config in configs.items() if config["data"]["sampling"] == "balanced"} == {"oversampled"}
 
 
+def test_folds_are_dealt_once_by_the_generators_split(tmp_path):
+    plan = plan_of(tmp_path, 'both=["data=lesions","data.source.patients=60","data.folds=5","data.fold=1"]')
+    assert load_config("train", plan.gan.overrides)["data"]["fold"] == 1
+    for jobs in plan.arms.values():
+        data = load_config("train", jobs[0].overrides)["data"]
+        assert (data["fold"], data["folds"], data["split_file"]) == (None, None, str(tmp_path / "gan" / "split.csv"))
+
+
 def test_whole_seeds_are_done_one_after_the_other(tmp_path):
     titles = [job.title for job in plan_of(tmp_path, *FEW).jobs]
     assert titles[:3] == ["real, seed 4", "augmented, seed 4", "synthetic_1, seed 4"]

@@ -18,6 +18,8 @@ from vesalius.runs.folder import CONFIG, SPLIT, RunFolder
 REAL, AUGMENTED = "real", "augmented"
 #: Folders beside those of the arms.
 GAN, SYNTHETIC = "gan", "synthetic"
+# Folds that the generator has were dealt with its split file.
+_NO_FOLDS = ("data.folds=null", "data.fold=null")
 # Arms that differ in one of these learn by unequal numbers of steps, or from unequal numbers of images.
 _STEPS = (
     "data.steps_per_epoch",
@@ -91,7 +93,7 @@ def planned(config: Mapping[str, Any], folder: Path) -> Plan:
     root = [] if config["root"] is None else [override("data.source.root", config["root"])]
     shared = [*config["both"], *root]
     gan = Job("generator", folder / GAN, [*shared, *config["gan"], *_identity(config, GAN, config["seed"])])
-    classifier = [*shared, *config["cnn"], override("data.split_file", folder / GAN / SPLIT)]
+    classifier = [*shared, *config["cnn"], override("data.split_file", folder / GAN / SPLIT), *_NO_FOLDS]
     lists = {name: overrides for name, overrides in config["arms"].items() if overrides is not None}
     composed = _composed({GAN: gan.overrides, **{arm: [*classifier, *own] for arm, own in lists.items()}})
     made_of = composed.pop(GAN)
