@@ -19,12 +19,12 @@ class Generators(Callback):
         self._restored: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """States of torch (CPU and GPUs), numpy and Python."""
+        """States of torch (CPU, and the GPU that this process trains on), numpy and Python."""
         name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
         version, internal, gauss = random.getstate()
         return {
             "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
             "numpy": [
                 str(name),
                 torch.from_numpy(np.asarray(keys, dtype=np.int64)),
@@ -45,8 +45,8 @@ class Generators(Callback):
             return
         state, self._restored = self._restored, None
         torch.set_rng_state(state["torch"].cpu())
-        if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
+        if state["cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["cuda"][0].cpu())  # every process draws as the first one does
         name, keys, position, has_gauss, cached = state["numpy"]
         np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
         version, internal, gauss = state["python"]

@@ -42,6 +42,9 @@ class Trainer(pl.Trainer):
             precision = best_precision(str(options.get("accelerator", "auto")))
         precision = _SHORT.get(str(precision), precision)
         problems = [*_precision_problems(precision, str(options.get("accelerator", "auto")))]
+        clipping = options.get("gradient_clip_val")
+        if clipping is not None and not clipping >= 0:
+            problems.append(f"trainer.gradient_clip_val={clipping}: must not be below 0; 0 or null bounds nothing.")
         if compile and (problem := _compiler_problem()):
             problems.append(problem)
         if problems:
@@ -57,7 +60,7 @@ class Trainer(pl.Trainer):
         take_over = getattr(model, "take_over", None)
         if not model.automatic_optimization and callable(take_over):
             value, algorithm = self.gradient_clip_val, self.gradient_clip_algorithm
-            clip = None if value is None else partial(_clip, value=value, algorithm=str(algorithm or "norm"))
+            clip = None if not value else partial(_clip, value=value, algorithm=str(algorithm or "norm"))
             take_over(self.accumulate_grad_batches, clip)
             self.gradient_clip_val, self.accumulate_grad_batches = None, 1
         if isinstance(self.strategy, DDPStrategy) and getattr(model, "waits_with_parameters", False):
