@@ -9,6 +9,7 @@ import time
 
 import pandas as pd
 import pytest
+import torch
 
 from small_runs import SMALL
 
@@ -50,6 +51,17 @@ def test_train_then_evaluate_gives_the_same_numbers(vesalius, tmp_path):
     done = vesalius("train", f"resume={folder}")
     assert done.returncode == 2
     assert "nothing to resume" in done.stderr
+
+
+def test_a_run_that_ends_within_an_epoch_is_judged_at_its_last_step(vesalius, tmp_path):
+    done = vesalius("train", *SMALL, "data.batch_size=8", "trainer.max_steps=7", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert history["step"].iloc[-1] == 7
+    assert history["step"].iloc[0] < 7
+    assert history["val/auroc"].notna().all()
+    assert (tmp_path / "run" / "metrics.json").is_file()
+    assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 7
 
 
 def test_a_stopped_run_says_so_and_goes_on(vesalius, tmp_path):

@@ -18,6 +18,8 @@ from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.nets.residual import SmallResNet
 from vesalius.models.nets.residual_gan import ResidualCritic, ResidualGenerator
 from vesalius.models.schedules import Cosine, MultiStep
+from vesalius.models.synthesis_metrics import SynthesisMetrics
+from vesalius.runs.last_step import LastStep
 from vesalius.runs.trainer import Trainer
 
 NETS = {
@@ -178,9 +180,13 @@ def test_clipping_bounds_the_gradients_of_each(make_facts):
     for norms in steps.norms.values():
         assert norms == pytest.approx([bound] * len(norms), rel=1e-4)
     _, steps = fit(
-        make_model(facts), batches(facts), max_epochs=1, gradient_clip_val=0.0, gradient_clip_algorithm="value"
+        make_model(facts), batches(facts), max_epochs=1, gradient_clip_val=1e-9, gradient_clip_algorithm="value"
     )
-    assert max(max(norms) for norms in steps.norms.values()) == 0
+    assert 0 < max(max(norms) for norms in steps.norms.values()) < 1e-6
+    _, unbound = fit(make_model(facts), batches(facts), max_epochs=1, gradient_clip_val=0.0)
+    assert unbound.norms == free.norms
+    with pytest.raises(InputError, match="gradient_clip_val=-1"):
+        fit(make_model(facts), batches(facts), max_epochs=1, gradient_clip_val=-1)
 
 
 def test_the_classifier_learns_from_real_images_alone(make_facts):
@@ -397,3 +403,43 @@ def test_mirroring_and_noise_are_what_they_say():
     noise = DifferentiableAugment(0, noise=0.1)(images) - images
     assert float(noise.std()) == pytest.approx(0.1, rel=0.02)
     assert abs(float(noise.mean())) < 0.002
+
+
+def test_steps_of_the_critic_are_counted_over_epochs(make_facts, monkeypatch):
+    facts, seen = make_facts(), []
+    loss = GANLoss(kind="hinge", r1=1.0, r1_every=4)
+    penalty = GANLoss.penalty
+
+    def spied(self, critic, real, made, labels, step):
+        seen.append(step)
+        return penalty(self, critic, real, made, labels, step)
+
+    monkeypatch.setattr(GANLoss, "penalty", spied)
+    fit(make_model(facts, loss=loss), batches(facts, 5), max_epochs=2, accumulate_grad_batches=2)
+    assert sorted(set(seen)) == list(range(6))
+
+
+@pytest.mark.parametrize(("nets", "size"), [("dcgan", 8), ("article", 16)])
+def test_a_critic_that_normalises_over_the_batch_sees_real_images_by_themselves(make_facts, nets, size):
+    facts, seen = make_facts(size=16), []
+    model = make_model(facts, nets=nets)
+    model.critic.register_forward_pre_hook(lambda net, given: seen.append(len(given[0])))
+    fit(model, batches(facts, 1, size=8), max_epochs=1)
+    assert seen[0] == size
+
+
+def test_losses_are_means_over_the_steps_that_were_taken(make_facts):
+    facts = make_facts()
+    given, data = {"max_epochs": 1, "callbacks": [LastStep()]}, batches(facts, 6)
+    trainer, _ = fit(make_model(facts), data[:3], **given)
+    cut, _ = fit(make_model(facts), data, max_steps=3, validate=True, **given)
+    for name in ("train/loss", "train/critic_loss"):
+        assert cut.callback_metrics[name] == trainer.callback_metrics[name]
+    assert "val/frechet_distance" in cut.callback_metrics
+
+
+def test_a_generator_that_diverged_has_no_distance():
+    metrics = SynthesisMetrics(1)
+    images = torch.rand(8, 1, 16, 16)
+    metrics.update(images, torch.full_like(images, torch.nan))
+    assert metrics.compute()["frechet_distance"].isnan()

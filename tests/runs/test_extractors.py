@@ -12,7 +12,7 @@ from vesalius.config.facts import Facts
 from vesalius.evaluation.synthesis import frechet_distance
 from vesalius.models.synthesis_metrics import SynthesisMetrics
 from vesalius.runs.checkpoints import load_checkpoint, restore_model
-from vesalius.runs.extractors import check_extractor, load_extractor
+from vesalius.runs.extractors import check_unseen, load_extractor
 from vesalius.runs.folder import RunFolder
 
 pytestmark = pytest.mark.xdist_group("extractors")  # its runs are made once
@@ -84,11 +84,11 @@ def test_features_do_not_change_with_the_size_of_a_batch(classifier):
 
 def test_one_that_learned_from_images_it_would_judge_by_is_refused(classifier):
     split = pd.read_csv(classifier.path / "split.csv", dtype=str)
-    check_extractor(str(classifier.path), split)
+    check_unseen("evaluation.extractor", str(classifier.path), split)
     split.loc[split["split"] == "train", "split"] = "test"
     learned = (split["split"] == "test").sum() - (pd.read_csv(classifier.path / "split.csv")["split"] == "test").sum()
     with pytest.raises(InputError, match=rf"learned from {learned} of .*data.split_file="):
-        check_extractor(str(classifier.path), split)
+        check_unseen("evaluation.extractor", str(classifier.path), split)
 
 
 def test_what_has_no_features_is_refused(gan, classifier, tmp_path):

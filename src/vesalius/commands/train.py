@@ -29,11 +29,12 @@ from vesalius.models.family import FamilyModule
 from vesalius.models.gan import GAN
 from vesalius.runs.checkpoints import Passport, load_checkpoint, restore_model
 from vesalius.runs.evidence import check_evidence
-from vesalius.runs.extractors import check_extractor, load_extractor
+from vesalius.runs.extractors import check_unseen, load_extractor
 from vesalius.runs.folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
 from vesalius.runs.generators import Generators
 from vesalius.runs.history import EpochProgress, History
 from vesalius.runs.inference import inference_device
+from vesalius.runs.last_step import LastStep
 from vesalius.runs.privacy import private_paths
 from vesalius.runs.process import enter, log_to, rank
 from vesalius.runs.provenance import provenance
@@ -78,6 +79,7 @@ def _train(folder: RunFolder) -> None:
         callbacks=[
             ranks,
             Generators(),
+            LastStep(),
             History(),
             EpochProgress(),
             SampleGrids(),
@@ -97,11 +99,13 @@ def _train(folder: RunFolder) -> None:
     if (folder.path / SPLIT).exists():  # a run that is resumed goes on with its own patients
         data.keep_split(folder.path / SPLIT)
     data.setup()
-    check_extractor(config["evaluation"]["extractor"], data.table)
+    check_unseen("evaluation.extractor", config["evaluation"]["extractor"], data.table)
     if rank() == 0 and not rehearsal:
         real = data.real_store
         _look_over(folder, Audited(real.table, real, data.source, train_classes=data.train_classes))
     model: FamilyModule = build(config["model"], "model", facts=data.facts)
+    if isinstance(model, GAN):  # its images go into training sets, and say of whose split they are
+        check_unseen("init_from", config["init_from"], data.table)
     if isinstance(model, GAN) and config["evaluation"]["extractor"] is not None:
         extractor = load_extractor(config["evaluation"]["extractor"], data.facts, torch.device("cpu"))
         model.val_metrics.compare_in(extractor.embed, extractor.dim)

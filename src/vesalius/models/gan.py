@@ -118,7 +118,7 @@ class GAN(FamilyModule):
         self.accumulate = 1
         self.val_metrics = SynthesisMetrics(prepare.out_channels)
         self._window: list[tuple[Tensor, Tensor | None, int]] = []
-        self._sums = torch.zeros(3)
+        self._sums = torch.zeros(4)  # losses of generator and critic, and how many steps of each
 
     @property
     def logged(self) -> tuple[str, ...]:
@@ -167,6 +167,7 @@ class GAN(FamilyModule):
     def on_fit_start(self) -> None:
         """Forget an earlier fit."""
         self._window = []
+        self._sums = torch.zeros(4, device=self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Take a batch in; step where enough of them have come together."""
@@ -176,7 +177,8 @@ class GAN(FamilyModule):
         if len(self._window) < self.accumulate and not last:
             return
         step = batch_idx // self.accumulate
-        self._train_critic(step)
+        # Counted from the start of the run, as the critic's optimiser does.
+        self._train_critic(self.current_epoch * self._critic_steps + step)
         if self.classifier is not None:
             self._train_classifier(self.classifier)
         if (step + 1) % self.n_critic == 0 or last:
@@ -193,11 +195,16 @@ class GAN(FamilyModule):
             made = self.generator(self._noise(whole), labels)
             both = self._seen(torch.cat([real, made]))
             seen_real, seen_made = both.chunk(2)
-            loss = self.loss.critic(*self.critic(both, _twice(labels)).chunk(2))
+            if self.critic.normalizes_batches:  # what is real must not be told by the company that it is in
+                outputs = self.critic(seen_real, labels), self.critic(seen_made, labels)
+            else:
+                outputs = self.critic(both, _twice(labels)).chunk(2)
+            loss = self.loss.critic(*outputs)
             loss = loss + self.loss.penalty(self.critic, seen_real, seen_made, labels, step)
             loss = loss * self._share(len(real), whole)
             self.manual_backward(loss / len(self._window))
-            self._sums[1] += loss.detach().cpu() / len(self._window)
+            self._sums[1] += loss.detach() / len(self._window)
+        self._sums[3] += 1
         self.generator.requires_grad_(True)
         self._step_uncounted(1)
 
@@ -222,7 +229,7 @@ class GAN(FamilyModule):
                 loss = loss + self.classifier.weight * self.classifier(made, labels)
             loss = loss * self._share(len(real), whole)
             self.manual_backward(loss / len(self._window))
-            self._sums[0] += loss.detach().cpu() / len(self._window)
+            self._sums[0] += loss.detach() / len(self._window)
         self.critic.requires_grad_(True)
         optimizer.step()
         self._sums[2] += 1
@@ -306,12 +313,17 @@ class GAN(FamilyModule):
     def on_train_epoch_end(self) -> None:
         """Log the mean losses over the epoch's steps, and the generator's learning rate."""
         self._refuse_divergence()
-        batches = self.trainer.num_training_batches
-        critic_steps = max(1, -(-batches // self.accumulate))
-        self.log("train/loss", self._sums[0] / self._sums[2].clamp_min(1), sync_dist=True)
-        self.log("train/critic_loss", self._sums[1] / critic_steps, sync_dist=True)
+        losses = self._sums[:2] / self._sums[2:].clamp_min(1)
+        self.log("train/loss", losses[0], sync_dist=True)
+        self.log("train/critic_loss", losses[1], sync_dist=True)
         self.log("lr", self._lr)
-        self._sums = torch.zeros(3)
+        self._sums = torch.zeros_like(self._sums)
+
+    @property
+    def _critic_steps(self) -> int:
+        """Of an epoch; one where batches never end, since there is no second epoch then."""
+        batches = self.trainer.num_training_batches
+        return -(-int(batches) // self.accumulate) if math.isfinite(batches) else 1
 
     @property
     def _lr(self) -> float:

@@ -89,11 +89,12 @@ def load_extractor(named: str | None, facts: Facts, device: torch.device) -> Ext
     return Extractor(name, "features", extractor_hash(model, checkpoint["config"]["model"]), dim, embed, device)
 
 
-def check_extractor(named: str | None, table: pd.DataFrame) -> None:
-    """Refuse an extractor that has learned from images it is to judge by.
+def check_unseen(key: str, named: str | None, table: pd.DataFrame) -> None:
+    """Refuse a run that has learned from images that this one is judged by.
 
     Args:
-        named: as of `load_extractor`.
+        key: of the config, that names the run.
+        named: its folder; a file of weights, or None, has nothing to be asked.
         table: the sample table of the run that is judged, with its `split`.
 
     Raises:
@@ -106,8 +107,8 @@ def check_extractor(named: str | None, table: pd.DataFrame) -> None:
     judged = set(table.loc[table["split"].isin(["val", "test"]), "sample_id"].astype(str))
     if seen := len(learned & judged):
         raise InputError(
-            f"evaluation.extractor={named}: it has learned from {seen} of this run's validation or test images: give "
-            f"this run its split (data.split_file={named}/split.csv), or train another extractor."
+            f"{key}={named}: it has learned from {seen} of this run's validation or test images: give this run its "
+            f"split (data.split_file={named}/split.csv), or train another one."
         )
 
 
