@@ -128,7 +128,17 @@ LESIONS = ["data=lesions", "data.source.slices=2", "data.source.image_size=28", 
 ENCODER = ["~model.net.encoder", "+model.net.encoder={_target_: plain.Plain, _partial_: true}", "model.net.dropout=0"]
 FAMILIES = {
     "autoencoder": [*LESIONS, "model=article_autoencoder", "model.noise=0.5", "data/augment=standard"],
-    "gan": [*LESIONS, "model=article_gan", "data.channels=1", "model.n_critic=2", "trainer.accumulate_grad_batches=2"],
+    "gan": [
+        *LESIONS,
+        "model=article_gan",
+        "data.channels=1",
+        "model.n_critic=2",
+        "model.conditional=true",
+        "model.loss.gradient_penalty=10",
+        "+model.augment={_target_: vesalius.models.differentiable_augment.DifferentiableAugment, brightness: 0.3}",
+        "+model.augment.mirror=0.5",
+        "trainer.accumulate_grad_batches=2",
+    ],
     "lstm": ["data=perfusion", "model=lstm", "data.frames=6", "data.sampling=balanced", *ENCODER, *SMALL],
 }
 

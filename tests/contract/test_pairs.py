@@ -54,6 +54,8 @@ PAIRS = {
             "model.generator.width=8",
             "model.critic.width=8",
             "model.n_critic=2",
+            "model.loss.r1=1.0",
+            "model/schedule=cosine",
             "trainer.gradient_clip_val=1.0",
             "trainer.accumulate_grad_batches=2",
             "callbacks=default",
@@ -69,8 +71,12 @@ def overrides(request, data_overrides):
     return [f"data={data}", *data_overrides[data], *COMMON, *chosen]
 
 
+def checkpoint(folder, name="last"):
+    return torch.load(folder.checkpoints / f"{name}.ckpt", weights_only=True)
+
+
 def weights(folder, name="last"):
-    return torch.load(folder.checkpoints / f"{name}.ckpt", weights_only=True)["state_dict"]
+    return checkpoint(folder, name)["state_dict"]
 
 
 def equal(one, other):
@@ -107,6 +113,10 @@ def test_a_run_stopped_and_resumed_equals_one_that_was_not(overrides, run_traini
     assert folder.state["attempt"] == 2
     assert equal(weights(folder), weights(whole))
     assert equal(weights(folder, "best"), weights(whole, "best"))
+    for name in ("optimizer_states", "lr_schedulers"):
+        resumed, uninterrupted = checkpoint(folder)[name], checkpoint(whole)[name]
+        assert len(uninterrupted) == (3 if "model=gan" in overrides else 1)
+        torch.testing.assert_close(resumed, uninterrupted, rtol=0, atol=0)
     assert folder.metrics == whole.metrics
     histories = [pd.read_csv(run.path / "history.csv").drop(columns="seconds") for run in (folder, whole)]
     pd.testing.assert_frame_equal(*histories)

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import MixedPrecision
 from torch.utils.data import DataLoader
 
 from vesalius.config.errors import InputError, RunFailed
@@ -18,6 +19,7 @@ from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.nets.residual import SmallResNet
 from vesalius.models.nets.residual_gan import ResidualCritic, ResidualGenerator
 from vesalius.models.schedules import Cosine, MultiStep
+from vesalius.models.step_part import StepPart
 from vesalius.models.synthesis_metrics import SynthesisMetrics
 from vesalius.runs.last_step import LastStep
 from vesalius.runs.trainer import Trainer
@@ -95,7 +97,7 @@ def fit(model, data, validate=False, **options):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [16, 28, 32, 64, 256])
+@pytest.mark.parametrize("size", [16, 28, 32, 64, 128, 256])
 @pytest.mark.parametrize("nets", list(NETS))
 def test_every_pair_makes_every_size_told_of_classes_or_not(make_facts, nets, size, channels):
     for conditional in (True, False):
@@ -134,6 +136,27 @@ def test_every_pair_trains_with_every_loss_in_both_precisions(make_facts, nets, 
     assert set(model.logged) <= set(trainer.callback_metrics)
 
 
+@pytest.mark.parametrize("nets", list(NETS))
+def test_with_a_scaler_gradients_are_bounded_at_their_true_scale_and_an_overflow_changes_nothing(make_facts, nets):
+    """What a GPU does in 16 bits, with the scaler that the processor has."""
+    facts, bound = make_facts(size=16), 1e-3
+
+    def trained(scale):
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        given = {"precision": None, "plugins": [MixedPrecision("16-mixed", "cpu", scaler=scaler)]}
+        model = make_model(facts, nets=nets)
+        before = [value.clone() for value in model.generator.parameters()]
+        trainer, steps = fit(model, batches(facts, 3), max_epochs=1, gradient_clip_val=bound, **given)
+        assert trainer.global_step == steps.counts["generator"] == 3
+        return steps, [torch.equal(*pair) for pair in zip(before, model.generator.parameters(), strict=True)]
+
+    steps, same = trained(2.0**10)
+    for norms in steps.norms.values():
+        assert norms == pytest.approx([bound] * 3, rel=1e-2)
+    assert not all(same)
+    assert all(trained(2.0**126)[1])
+
+
 def test_max_steps_and_global_step_count_steps_of_the_generator(make_facts):
     facts = make_facts()
     for n_critic, accumulate in ((1, 1), (3, 1), (1, 2), (2, 2)):
@@ -161,12 +184,22 @@ def test_a_step_of_the_generator_comes_after_n_steps_of_the_critic(make_facts):
 
 def test_every_schedule_ends_where_its_optimiser_does(make_facts):
     facts = make_facts()
-    for options in ({"max_epochs": 2}, {"max_steps": 4, "max_epochs": -1}):
+    # Epochs of 7 batches end with a step of the generator that follows one of the critic alone.
+    cases = (
+        (6, {"max_epochs": 2}, (4, 12)),
+        (6, {"max_steps": 4, "max_epochs": -1}, (4, 12)),
+        (7, {"max_epochs": 2}, (6, 14)),
+        (7, {"max_steps": 6, "max_epochs": -1}, (6, 14)),
+        (7, {"max_steps": 5, "max_epochs": 9}, (5, 13)),
+        (7, {"max_steps": 5, "max_epochs": 1}, (3, 7)),
+    )
+    for count, options, (generator, critic) in cases:
         model = make_model(facts, n_critic=3, schedule=Cosine())
-        trainer, steps = fit(model, batches(facts, 6), **options)
-        assert steps.counts == {"generator": 4, "critic": 12, "classifier": 12}
+        trainer, steps = fit(model, batches(facts, count), **options)
+        assert steps.counts == {"generator": generator, "critic": critic, "classifier": critic}
         rates = [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers]
         assert rates == pytest.approx([0, 0, 0], abs=1e-9)
+        assert model.total_steps == generator
     model = make_model(facts, schedule=MultiStep([1], gamma=0.5))
     trainer, _ = fit(model, batches(facts, 6), max_epochs=2)
     assert [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers] == [5e-4] * 3
@@ -185,8 +218,22 @@ def test_clipping_bounds_the_gradients_of_each(make_facts):
     assert 0 < max(max(norms) for norms in steps.norms.values()) < 1e-6
     _, unbound = fit(make_model(facts), batches(facts), max_epochs=1, gradient_clip_val=0.0)
     assert unbound.norms == free.norms
+    for accumulate in (0, -2):
+        with pytest.raises(InputError, match=f"accumulate_grad_batches={accumulate}: "):
+            fit(make_model(facts), batches(facts), max_epochs=1, accumulate_grad_batches=accumulate)
     with pytest.raises(InputError, match="gradient_clip_val=-1"):
         fit(make_model(facts), batches(facts), max_epochs=1, gradient_clip_val=-1)
+
+
+def test_a_trainer_keeps_its_options_for_another_fit(make_facts):
+    facts = make_facts()
+    options = {"accelerator": "cpu", "precision": "32-true", "logger": False, "enable_checkpointing": False}
+    trainer = Trainer(**options, max_epochs=1, accumulate_grad_batches=2, gradient_clip_val=1e-3)
+    for _ in range(2):
+        model = make_model(facts)
+        trainer.fit(model, DataLoader(batches(facts), batch_size=None))
+        assert model.accumulate == 2
+        assert model.clip is not None
 
 
 def test_the_classifier_learns_from_real_images_alone(make_facts):
@@ -241,7 +288,7 @@ def test_accumulated_batches_are_one_large_batch(make_facts, monkeypatch):
     def weights(batches_, accumulate):
         used = {"critic": 0, "generator": 0}
 
-        def noise(self, size):
+        def noise(self, size, part):
             which = "generator" if all(not p.requires_grad for p in self.critic.parameters()) else "critic"
             start = used[which] % 16
             used[which] += size
@@ -318,14 +365,14 @@ def test_penalties_are_their_definitions(make_facts):
     gradients = torch.func.vmap(torch.func.grad(lambda image: critic(image[None], None).sum()))(real)
     squares = gradients.flatten(1).square().sum(1)
     r1 = GANLoss(r1=3.0, r1_every=4)
-    assert float(r1.penalty(critic, real, made, None, 8)) == pytest.approx(
+    assert float(r1.penalty(critic, real, made, None, 8, StepPart())) == pytest.approx(
         float(3.0 * 4 / 2 * squares.mean()), rel=1e-5
     )
-    assert float(r1.penalty(critic, real, made, None, 9)) == 0
+    assert float(r1.penalty(critic, real, made, None, 9, StepPart())) == 0
     # Between an image and itself there is nothing but that image.
     smooth = GANLoss(kind="wasserstein", gradient_penalty=10.0)
     expected = 10 * (squares.sqrt() - 1).square().mean()
-    assert float(smooth.penalty(critic, real, real, None, 0)) == pytest.approx(float(expected), rel=1e-5)
+    assert float(smooth.penalty(critic, real, real, None, 0, StepPart())) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_losses_are_their_definitions():
@@ -410,9 +457,9 @@ def test_steps_of_the_critic_are_counted_over_epochs(make_facts, monkeypatch):
     loss = GANLoss(kind="hinge", r1=1.0, r1_every=4)
     penalty = GANLoss.penalty
 
-    def spied(self, critic, real, made, labels, step):
+    def spied(self, critic, real, made, labels, step, part):
         seen.append(step)
-        return penalty(self, critic, real, made, labels, step)
+        return penalty(self, critic, real, made, labels, step, part)
 
     monkeypatch.setattr(GANLoss, "penalty", spied)
     fit(make_model(facts, loss=loss), batches(facts, 5), max_epochs=2, accumulate_grad_batches=2)

@@ -115,12 +115,12 @@ class Autoencoder(TrainedModule):
         original = self.preprocess.restore(prepared)
         if self.noise:
             std = self.preprocess.std.view(1, -1, 1, 1)
-            prepared = prepared + self.normal_like(prepared) * (self.noise / std)
+            prepared = prepared + self.step_part(len(prepared)).normal_like(prepared) * (self.noise / std)
         mean, spread = self.net.encode(prepared)
         if spread is None:
             return self.loss(self.net.decode(mean), original)  # type: ignore[no-any-return]
         mean, spread = mean.float(), spread.float().clamp(-20, 20)
-        latent = mean + self.normal_like(mean) * (spread / 2).exp()
+        latent = mean + self.step_part(len(mean)).normal_like(mean) * (spread / 2).exp()
         divergence = 0.5 * (mean.square() + spread.exp() - 1 - spread).sum(1).mean()
         pixels = original[0].numel()
         error: Tensor = self.loss(self.net.decode(latent), original)

@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 
 from vesalius.config.errors import InputError
 from vesalius.models.differentiable_augment import DifferentiableAugment
+from vesalius.models.step_part import StepPart
 
 
 class AuxiliaryClassifier(nn.Module):
@@ -46,7 +47,13 @@ class AuxiliaryClassifier(nn.Module):
         self.net = net(in_channels=in_channels, num_outputs=num_outputs)
         self.make_optimizer, self.augment, self.weight = optimizer, augment, weight
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The mean cross-entropy of images (B, C, H, W) in -1..1, changed at random, and their classes (B,)."""
-        seen = images if self.augment is None else self.augment(images)
+    def forward(self, images: Tensor, labels: Tensor, part: StepPart) -> Tensor:
+        """The mean cross-entropy of images (B, C, H, W) in -1..1, changed at random, and of their classes (B,).
+
+        Args:
+            images: a part of a step.
+            labels: of them.
+            part: which part.
+        """
+        seen = images if self.augment is None else self.augment(images, part)
         return F.cross_entropy(self.net(seen).float(), labels)

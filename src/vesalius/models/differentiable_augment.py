@@ -5,6 +5,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vesalius.config.errors import InputError
+from vesalius.models.step_part import StepPart
+
+_ALL = StepPart()
 
 
 class DifferentiableAugment:
@@ -47,44 +50,53 @@ class DifferentiableAugment:
         self.translation, self.brightness, self.contrast, self.cutout = translation, brightness, contrast, cutout
         self.mirror, self.noise = mirror, noise
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Change images (B, C, H, W) in -1..1."""
+    def __call__(self, images: Tensor, part: StepPart = _ALL) -> Tensor:
+        """Change images (B, C, H, W) in -1..1.
+
+        Args:
+            images: of a step.
+            part: which of the step's they are; several kinds may lie one behind the other.
+        """
         if self.mirror:
-            swapped = torch.rand(len(images), 1, 1, 1, device=images.device) < self.mirror
-            images = torch.where(swapped, images.flip(3), images)
+            images = torch.where(_uniform(images, part) < self.mirror, images.flip(3), images)
         if self.brightness:
-            images = images + self.brightness * _signed(images)
+            images = images + self.brightness * _signed(images, part)
         if self.contrast:
             mean = images.mean(dim=(1, 2, 3), keepdim=True)
-            images = mean + (images - mean) * (1 + self.contrast * _signed(images))
+            images = mean + (images - mean) * (1 + self.contrast * _signed(images, part))
         if self.translation:
-            images = _shifted(images, self.translation)
+            images = _shifted(images, self.translation, part)
         if self.cutout:
-            images = _with_hole(images, self.cutout)
-        return images + self.noise * torch.randn_like(images) if self.noise else images
+            images = _with_hole(images, self.cutout, part)
+        return images + self.noise * part.normal_like(images) if self.noise else images
 
 
-def _signed(images: Tensor) -> Tensor:
-    """A number in -1..1 for each image."""
-    return torch.rand(len(images), 1, 1, 1, device=images.device) * 2 - 1
+def _uniform(images: Tensor, part: StepPart) -> Tensor:
+    """A number in 0..1 for each image, (B, 1, 1, 1)."""
+    return part.of(len(images), lambda rows: torch.rand(rows, 1, 1, 1, device=images.device))
 
 
-def _shifted(images: Tensor, most: float) -> Tensor:
+def _signed(images: Tensor, part: StepPart) -> Tensor:
+    """A number in -1..1 for each image, (B, 1, 1, 1)."""
+    return _uniform(images, part) * 2 - 1
+
+
+def _shifted(images: Tensor, most: float, part: StepPart) -> Tensor:
     count, _, height, width = images.shape
     down, right = round(height * most), round(width * most)
     padded = F.pad(images, (right, right, down, down), value=-1.0)
-    top = torch.randint(0, 2 * down + 1, (count,), device=images.device)
-    left = torch.randint(0, 2 * right + 1, (count,), device=images.device)
+    top = part.of(count, lambda rows: torch.randint(0, 2 * down + 1, (rows,), device=images.device))
+    left = part.of(count, lambda rows: torch.randint(0, 2 * right + 1, (rows,), device=images.device))
     rows = top[:, None] + torch.arange(height, device=images.device)
     columns = left[:, None] + torch.arange(width, device=images.device)
     number = torch.arange(count, device=images.device)
     return padded.permute(0, 2, 3, 1)[number[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def _with_hole(images: Tensor, share: float) -> Tensor:
-    count, _, height, width = images.shape
-    middle_row = torch.rand(count, 1, 1, 1, device=images.device) * height
-    middle_column = torch.rand(count, 1, 1, 1, device=images.device) * width
+def _with_hole(images: Tensor, share: float, part: StepPart) -> Tensor:
+    _, _, height, width = images.shape
+    middle_row = _uniform(images, part) * height
+    middle_column = _uniform(images, part) * width
     rows = torch.arange(height, device=images.device).view(1, 1, -1, 1) + 0.5
     columns = torch.arange(width, device=images.device).view(1, 1, 1, -1) + 0.5
     inside = ((rows - middle_row).abs() < share * height / 2) & ((columns - middle_column).abs() < share * width / 2)

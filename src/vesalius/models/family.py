@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vesalius.config.errors import InputError, RunFailed
+from vesalius.models.step_part import StepPart
 
 Batch = dict[str, Tensor]
 
@@ -83,6 +84,11 @@ class FamilyModule(pl.LightningModule):
         return False
 
     @property
+    def total_steps(self) -> float:
+        """Optimiser steps of the whole training, as `global_step` counts them; infinite where nothing ends it."""
+        return float(self.trainer.estimated_stepping_batches)
+
+    @property
     def place(self) -> tuple[int, int]:
         """This device's rank, and how many devices share each step."""
         trainer = self._trainer
@@ -110,25 +116,11 @@ class FamilyModule(pl.LightningModule):
         weights, whole, total = self._sum_over_devices(sums).unbind()
         return loss * (weight * world / weights), total / weights, whole
 
-    def step_size(self, size: int) -> int:
-        """Samples of a step over all devices, of which `size` are here; every device must call it."""
-        if self.place[1] == 1:
-            return size
-        return int(self._sum_over_devices(torch.tensor(float(size), device=self.device)))
-
-    def normal_like(self, part: Tensor) -> Tensor:
-        """Normal numbers for a part of a step, (B, ...): those that one process would draw for these samples.
-
-        The devices' generators are in equal states, so each draws for the whole step and keeps its own.
-        """
+    def step_part(self, size: int) -> StepPart:
+        """Which samples of a step over all devices the `size` here are; every device must call it."""
         rank, world = self.place
-        if world == 1:
-            return torch.randn_like(part)
-        innermost = part.ndim == 4 and part.is_contiguous(memory_format=torch.channels_last)
-        memory_format = torch.channels_last if innermost and not part.is_contiguous() else torch.contiguous_format
-        shape = (self.step_size(len(part)), *part.shape[1:])
-        whole = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=memory_format)
-        return whole.normal_()[rank::world]
+        whole = size if world == 1 else int(self._sum_over_devices(torch.tensor(float(size), device=self.device)))
+        return StepPart(rank, world, whole)
 
     def _sum_over_devices(self, values: Tensor) -> Tensor:
         total = self.trainer.strategy.reduce(values, reduce_op="sum")

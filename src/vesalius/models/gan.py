@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -20,7 +21,11 @@ from vesalius.models.gan_loss import GANLoss
 from vesalius.models.nets.generative import Critic, Generator
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.schedules import build_schedule
+from vesalius.models.step_part import StepPart
 from vesalius.models.synthesis_metrics import NAMES, SynthesisMetrics
+
+# Looking at a loss on an accelerator waits for it; on the CPU every step is looked at.
+_STEPS_BETWEEN_LOOKS = 50
 
 
 class GAN(FamilyModule):
@@ -32,7 +37,8 @@ class GAN(FamilyModule):
     An optimiser step is one of the generator: `trainer.max_steps`, `global_step` and the generator's schedule count
     those. Each is preceded by `n_critic` steps of the critic, each on a batch of its own (the last of an epoch by as
     many as are left). With `trainer.accumulate_grad_batches=k` a step sees k batches, and `trainer.gradient_clip_val`
-    bounds the gradients of each net by itself.
+    bounds the gradients of each net by itself. With `precision=16` a step whose gradients overflow changes nothing, and
+    counts all the same, as it does in Lightning.
 
     Args:
         facts: what the data is like.
@@ -117,7 +123,7 @@ class GAN(FamilyModule):
         self.clip: Callable[[Optimizer], None] | None = None
         self.accumulate = 1
         self.val_metrics = SynthesisMetrics(prepare.out_channels)
-        self._window: list[tuple[Tensor, Tensor | None, int]] = []
+        self._window: list[tuple[Tensor, Tensor | None, StepPart]] = []
         self._sums = torch.zeros(4)  # losses of generator and critic, and how many steps of each
 
     @property
@@ -172,36 +178,39 @@ class GAN(FamilyModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Take a batch in; step where enough of them have come together."""
         real, labels = self._real(batch)
-        self._window.append((real, labels, self.step_size(len(real))))
+        self._window.append((real, labels, self.step_part(len(real))))
         last = batch_idx + 1 == self.trainer.num_training_batches
         if len(self._window) < self.accumulate and not last:
             return
         step = batch_idx // self.accumulate
         # Counted from the start of the run, as the critic's optimiser does.
-        self._train_critic(self.current_epoch * self._critic_steps + step)
+        if self.current_epoch:  # batches without end, which cannot be counted, have no second epoch
+            self._train_critic(self.current_epoch * int(self._steps_per_epoch[1]) + step)
+        else:
+            self._train_critic(step)
         if self.classifier is not None:
             self._train_classifier(self.classifier)
         if (step + 1) % self.n_critic == 0 or last:
             self._train_generator()
         self._window = []
-        if real.device.type == "cpu" or batch_idx % 50 == 0:
+        if real.device.type == "cpu" or step % _STEPS_BETWEEN_LOOKS == 0:
             self._refuse_divergence()
 
     def _train_critic(self, step: int) -> None:
         optimizer = self.optimizers()[1].optimizer  # type: ignore[index]
         optimizer.zero_grad(set_to_none=True)
         self.generator.requires_grad_(False)
-        for real, labels, whole in self._window:
-            made = self.generator(self._noise(whole), labels)
-            both = self._seen(torch.cat([real, made]))
+        for real, labels, part in self._window:
+            made = self.generator(self._noise(len(real), part), labels)
+            both = self._seen(torch.cat([real, made]), part)
             seen_real, seen_made = both.chunk(2)
             if self.critic.normalizes_batches:  # what is real must not be told by the company that it is in
                 outputs = self.critic(seen_real, labels), self.critic(seen_made, labels)
             else:
                 outputs = self.critic(both, _twice(labels)).chunk(2)
             loss = self.loss.critic(*outputs)
-            loss = loss + self.loss.penalty(self.critic, seen_real, seen_made, labels, step)
-            loss = loss * self._share(len(real), whole)
+            loss = loss + self.loss.penalty(self.critic, seen_real, seen_made, labels, step, part)
+            loss = loss * part.weight(len(real))
             self.manual_backward(loss / len(self._window))
             self._sums[1] += loss.detach() / len(self._window)
         self._sums[3] += 1
@@ -212,8 +221,8 @@ class GAN(FamilyModule):
         optimizer = self.optimizers()[2].optimizer  # type: ignore[index]
         optimizer.zero_grad(set_to_none=True)
         classifier.train().requires_grad_(True)
-        for real, labels, whole in self._window:
-            loss = classifier(real, labels) * self._share(len(real), whole)
+        for real, labels, part in self._window:
+            loss = classifier(real, labels, part) * part.weight(len(real))
             self.manual_backward(loss / len(self._window))
         classifier.eval().requires_grad_(False)  # made images leave no trace in it
         self._step_uncounted(2)
@@ -222,12 +231,12 @@ class GAN(FamilyModule):
         optimizer = self.optimizers()[0]  # type: ignore[index]
         optimizer.zero_grad(set_to_none=True)
         self.critic.requires_grad_(False)
-        for real, labels, whole in self._window:
-            made = self.generator(self._noise(whole), labels)
-            loss = self.loss.generator(self.critic(self._seen(made), labels))
+        for real, labels, part in self._window:
+            made = self.generator(self._noise(len(real), part), labels)
+            loss = self.loss.generator(self.critic(self._seen(made, part), labels))
             if self.classifier is not None:
-                loss = loss + self.classifier.weight * self.classifier(made, labels)
-            loss = loss * self._share(len(real), whole)
+                loss = loss + self.classifier.weight * self.classifier(made, labels, part)
+            loss = loss * part.weight(len(real))
             self.manual_backward(loss / len(self._window))
             self._sums[0] += loss.detach() / len(self._window)
         self.critic.requires_grad_(True)
@@ -272,35 +281,61 @@ class GAN(FamilyModule):
             self.check_clipping(optimizer, clips=self.clip is not None)
         if self.make_schedule is None:
             return optimizers
-        trainer = self.trainer
-        total = trainer.estimated_stepping_batches  # asked first: it loads the data that the next line counts
-        batches, epochs = trainer.num_training_batches, trainer.max_epochs
-        if math.isfinite(batches):
-            per_epoch = [-(-batches // (self.accumulate * each)) for each in (self.n_critic, 1)]
-            totals = [math.inf if epochs in (None, -1) else steps * (epochs or 0) for steps in per_epoch]
-        else:
-            per_epoch, totals = [batches, batches], [total, total * self.n_critic]
-        if trainer.max_steps > 0:
-            totals = [min(totals[0], trainer.max_steps), min(totals[1], trainer.max_steps * self.n_critic)]
         schedules = []
         for number, optimizer in enumerate(optimizers):
             of_critic = min(number, 1)  # the classifier steps as often
-            lengths = {"total_steps": totals[of_critic], "steps_per_epoch": per_epoch[of_critic]}
+            lengths = {"total_steps": self._totals[of_critic], "steps_per_epoch": self._steps_per_epoch[of_critic]}
             schedules.append(build_schedule(self.make_schedule, optimizer, **lengths))
         return optimizers, schedules
+
+    @property
+    def total_steps(self) -> float:
+        """The generator's."""
+        return self._totals[0]
+
+    @property
+    def _totals(self) -> tuple[float, float]:
+        """Steps of generator and critic in the whole training."""
+        trainer = self.trainer
+        trainer.fit_loop.setup_data()  # so that batches can be counted; nothing where that was done
+        per_epoch, epochs, most = self._steps_per_epoch, trainer.max_epochs, trainer.max_steps
+        steps = per_epoch[0] * (math.inf if epochs in (None, -1) else epochs or 0)
+        if steps < most or most <= 0:
+            return steps, per_epoch[1] * (math.inf if epochs in (None, -1) else epochs or 0)
+        whole, rest = divmod(most, per_epoch[0])  # the last step of an epoch may follow fewer of the critic
+        return most, (whole * per_epoch[1] if whole else 0) + rest * self.n_critic
+
+    @property
+    def _steps_per_epoch(self) -> tuple[float, float]:
+        """Of generator and critic."""
+        batches = self.trainer.num_training_batches
+        if not math.isfinite(batches):
+            return batches, batches
+        return -(-batches // (self.accumulate * self.n_critic)), -(-batches // self.accumulate)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Compare a batch with as many images made of the same noise in every epoch."""
         real, labels = self._real(batch)
-        generator = torch.Generator().manual_seed(batch_idx)
-        rank, world = self.place
-        noise = torch.randn(world * len(real), self.generator.latent_dim, generator=generator)[rank::world]
+        generator, dim = torch.Generator().manual_seed(batch_idx), self.generator.latent_dim
+        part = StepPart(*self.place, self.place[1] * len(real))  # no device waits for another that may be done
+        noise = part.of(len(real), lambda rows: torch.randn(rows, dim, generator=generator))
         made = self.average(noise.to(real.device), labels)
         self.val_metrics.update(*(self.preprocess.restore(images).clamp(0, 1) for images in (real, made)))
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Go on from equal nets."""
+        self._share_buffers()
+
     def on_validation_start(self) -> None:
-        """Stop before a checkpoint could be written after a loss that is none."""
+        """Stop before a checkpoint could be written after a loss that is none; compare images of one generator."""
         self._refuse_divergence()
+        self._share_buffers()
+
+    def _share_buffers(self) -> None:
+        """Let DDP hand on the first device's running statistics, which it leaves out where a module steps by itself."""
+        wrapped = self.trainer.strategy.model
+        if isinstance(wrapped, DistributedDataParallel):
+            wrapped.require_forward_param_sync = True
 
     def on_validation_epoch_end(self) -> None:
         """Log what the epoch's validation came to."""
@@ -320,12 +355,6 @@ class GAN(FamilyModule):
         self._sums = torch.zeros_like(self._sums)
 
     @property
-    def _critic_steps(self) -> int:
-        """Of an epoch; one where batches never end, since there is no second epoch then."""
-        batches = self.trainer.num_training_batches
-        return -(-int(batches) // self.accumulate) if math.isfinite(batches) else 1
-
-    @property
     def _lr(self) -> float:
         return float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
@@ -333,17 +362,12 @@ class GAN(FamilyModule):
         image = self.preprocess(batch["image"]).contiguous(memory_format=self.memory_format)
         return image, batch["target"] if self.conditional else None
 
-    def _noise(self, whole: int) -> Tensor:
-        """Noise for this device's part of a step of `whole` images, (B, latent_dim), as one process would draw it."""
-        rank, world = self.place
-        return torch.randn(whole, self.generator.latent_dim, device=self.device)[rank::world]
+    def _noise(self, size: int, part: StepPart) -> Tensor:
+        """Noise for this device's part of a step, (B, latent_dim)."""
+        return part.of(size, lambda rows: torch.randn(rows, self.generator.latent_dim, device=self.device))
 
-    def _share(self, size: int, whole: int) -> float:
-        """What a loss counts, where DDP averages over devices with parts of unequal sizes."""
-        return size * self.place[1] / whole
-
-    def _seen(self, images: Tensor) -> Tensor:
-        return images if self.augment is None else self.augment(images)
+    def _seen(self, images: Tensor, part: StepPart) -> Tensor:
+        return images if self.augment is None else self.augment(images, part)
 
     def _refuse_divergence(self) -> None:
         # A sum stays NaN or infinite, so that one look covers all steps since the epoch began.

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vesalius.config.errors import InputError
+from vesalius.models.step_part import StepPart
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ class GANLoss:
         """The generator's loss on how real the critic finds made images (B,)."""
         return F.softplus(-made).mean() if self.kind == "bce" else -made.mean()
 
-    def penalty(self, critic: nn.Module, real: Tensor, made: Tensor, labels: Tensor | None, step: int) -> Tensor:
+    def penalty(
+        self, critic: nn.Module, real: Tensor, made: Tensor, labels: Tensor | None, step: int, part: StepPart
+    ) -> Tensor:
         """What is added to the critic's loss at a step, in 32 bits.
 
         Args:
@@ -73,11 +76,12 @@ class GANLoss:
             made: as many.
             labels: (B,) of the real ones.
             step: the critic's.
+            part: which of the step's images these are.
         """
         total = real.new_zeros((), dtype=torch.float32)
         with torch.autocast(real.device.type, enabled=False):
             if self.gradient_penalty:
-                share = torch.rand(len(real), 1, 1, 1, device=real.device)
+                share = part.of(len(real), lambda rows: torch.rand(rows, 1, 1, 1, device=real.device))
                 between = torch.lerp(made.detach().float(), real.float(), share)
                 norm = _gradient(critic, between, labels).flatten(1).norm(dim=1)
                 total = total + self.gradient_penalty * (norm - 1).square().mean()

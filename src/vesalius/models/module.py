@@ -131,7 +131,7 @@ class TrainedModule(FamilyModule):
         self.check_clipping(optimizer, clips=bool(self.trainer.gradient_clip_val))
         if self.make_schedule is None:
             return optimizer
-        total = self.trainer.estimated_stepping_batches  # asked first: it loads the data that the next line counts
+        total = self.total_steps  # asked first: it loads the data that the next line counts
         per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         per_epoch = math.ceil(per_epoch) if math.isfinite(per_epoch) else per_epoch
         schedule = build_schedule(self.make_schedule, optimizer, total_steps=total, steps_per_epoch=per_epoch)

@@ -76,7 +76,7 @@ class EpochProgress(AfterEpoch):
             )
             self._progress = Progress(*columns, console=self._console, auto_refresh=False)
             self._progress.start()
-            total = trainer.estimated_stepping_batches
+            total = getattr(pl_module, "total_steps", trainer.estimated_stepping_batches)
             self._task = self._progress.add_task("training", total=total, completed=trainer.global_step)
 
     def on_train_batch_end(

@@ -45,6 +45,9 @@ class Trainer(pl.Trainer):
         clipping = options.get("gradient_clip_val")
         if clipping is not None and not clipping >= 0:
             problems.append(f"trainer.gradient_clip_val={clipping}: must not be below 0; 0 or null bounds nothing.")
+        accumulate = options.get("accumulate_grad_batches", 1)
+        if not accumulate >= 1:
+            problems.append(f"trainer.accumulate_grad_batches={accumulate}: a step takes 1 batch or more.")
         if compile and (problem := _compiler_problem()):
             problems.append(problem)
         if problems:
@@ -57,6 +60,7 @@ class Trainer(pl.Trainer):
 
     def fit(self, model: pl.LightningModule, *arguments: Any, **options: Any) -> None:
         """Train a model, as Lightning's `fit` does."""
+        given = self.gradient_clip_val, self.accumulate_grad_batches
         take_over = getattr(model, "take_over", None)
         if not model.automatic_optimization and callable(take_over):
             value, algorithm = self.gradient_clip_val, self.gradient_clip_algorithm
@@ -68,7 +72,10 @@ class Trainer(pl.Trainer):
         if self.compiles:
             for part in getattr(model, "compiled_parts", [model]):
                 part.compile()
-        super().fit(model, *arguments, **options)
+        try:
+            super().fit(model, *arguments, **options)
+        finally:
+            self.gradient_clip_val, self.accumulate_grad_batches = given
 
 
 def _signature() -> inspect.Signature:
