@@ -9,7 +9,7 @@ import pandas as pd
 
 from vesalius.config.facts import Task
 from vesalius.evaluation.curves import AnswerCounts, count_answers, reliability_table, roc_table
-from vesalius.evaluation.predictions import Decision, Predictions, read_predictions
+from vesalius.evaluation.predictions import Predictions, read_predictions
 from vesalius.evaluation.tables import format_metric, format_number
 from vesalius.evaluation.worst import worst_answers
 from vesalius.runs.report.charts import Chart, Series
@@ -59,8 +59,7 @@ def details_of(run: ReportRun, number: int) -> Details:
     classes = class_names(table)
     if task not in _WORST_TITLE:
         return Details()
-    decision: Decision = (results.get("decision") or {}).get("threshold", "argmax")
-    told: dict[str, Any] = {"task": cast(Task, task), "classes": classes, "decision": decision, "name": run.name}
+    told: dict[str, Any] = {"task": cast(Task, task), "classes": classes, "decision": run.decision, "name": run.name}
     worst: dict[str, Any] = {
         "worst": _worst(table, worst_answers(table, **told, most=_WORST)),
         "worst_title": _WORST_TITLE[task],

@@ -12,9 +12,10 @@ from markupsafe import Markup
 from vesalius.config.errors import InputError
 from vesalius.evaluation.tables import format_metric, format_number
 from vesalius.runs.report.charts import Chart, Series, draw, interval_bar
-from vesalius.runs.report.collect import Collected, ReportRun, differing
+from vesalius.runs.report.collect import Collected, ReportRun
 from vesalius.runs.report.content import Part
 from vesalius.runs.report.details import Details, details_of
+from vesalius.runs.report.experiments import differing
 from vesalius.runs.report.pictures import Budget, add_thumbnails, figures_of, read_asset
 from vesalius.runs.report.tables import columns_of, shows_arms, to_json
 
