@@ -176,8 +176,8 @@ def test_nothing_finished_and_nothing_there(tmp_path):
     write_report(tmp_path / "sweep", images=True, console=make_console())
     assert "No run is finished yet" in (tmp_path / "sweep/report.html").read_text()
     (tmp_path / "empty").mkdir()
-    for name, words in (("empty", "no training run"), ("nowhere", "no such folder")):
-        with pytest.raises(InputError, match=words):
+    for name in ("empty", "nowhere"):
+        with pytest.raises(InputError, match="no such folder, or no training run in it"):
             collect(tmp_path / name)
 
 

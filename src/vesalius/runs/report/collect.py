@@ -139,14 +139,15 @@ def check_reported(path: Path) -> None:
     Raises:
         InputError: for a folder that is not there, or without any run or sweep.
     """
-    if not path.is_dir():
-        raise InputError(f"run={path}: there is no such folder.")
+    # Hydra has made a folder of that name by now, if there was none.
     if not (path / SWEEP).is_file() and next(_run_folders(path, []), None) is None:
         raise InputError(_no_run(path))
 
 
 def _no_run(path: Path) -> str:
-    return f"run={path}: there is no training run in this folder or below it: name a run's folder or a sweep's."
+    return (
+        f"run={path}: there is no such folder, or no training run in it or below it: name a run's folder or a sweep's."
+    )
 
 
 def _run_folders(path: Path, notes: list[str]) -> Iterator[Path]:

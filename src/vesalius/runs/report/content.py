@@ -207,6 +207,7 @@ def row_of(run: ReportRun, part: Part) -> dict[str, Any]:
     """What the leaderboard says of a run; numbers as they stand in its `metrics.json`."""
     at = part.runs.index(run)
     baseline = best_baseline(run, part.metric)
+    arms: Mapping[str, Mapping[str, Metric]] = (run.results or {}).get("baselines", {})
     trainer: Mapping[str, Any] = run.config.get("trainer") or {}
     return {
         "run": run.name,
@@ -221,7 +222,7 @@ def row_of(run: ReportRun, part: Part) -> dict[str, Any]:
         "seconds": run.seconds,
         "test": (run.results or {}).get("test", {}),
         "baseline": None if baseline is None else {"name": baseline[0], **baseline[1]},
-        "baselines": (run.results or {}).get("baselines", {}),
+        "baselines": {name: entries[part.metric] for name, entries in arms.items() if part.metric in entries},
     }
 
 

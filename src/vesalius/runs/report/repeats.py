@@ -74,6 +74,8 @@ def arms_of(runs: Sequence[ReportRun]) -> list[Arm]:
 
 def _name(values: Mapping[str, str]) -> str:
     """`gru` where one word tells it all, else `model=gru lr=0.1`, without what was not set."""
+    if not values:
+        return "all runs"
     if len(values) == 1 and (word := next(iter(values.values())))[:1].isalpha():
         return word
     short = [key.rpartition(".")[2] for key in values]
