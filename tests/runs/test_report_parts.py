@@ -300,6 +300,7 @@ def test_every_number_stands_beside_its_interval_and_what_no_skill_reaches(tmp_p
 def test_markdown_shows_what_was_written(text):
     from markdown_it import MarkdownIt
 
+    assert plain(".705 [.609,.790] logistic_pca") == ".705 [.609,.790] logistic_pca"
     (told,) = re.findall(r"<p>(.*)</p>", MarkdownIt().enable("strikethrough").render(plain(text)))
     assert html.unescape(told) == text
     assert not re.findall("<[a-z]", told)

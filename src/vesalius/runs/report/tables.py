@@ -113,7 +113,8 @@ def _table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> list[str]:
 
 def plain(text: object) -> str:
     """One line of text that is no markup: a run's name may hold anything."""
-    told = re.sub(r"[\\`*_~|<>\[\]&#]", r"\\\g<0>", " ".join(str(text).split()))
+    # Brackets of an interval, and underscores within a name, mean nothing by themselves.
+    told = re.sub(r"[\\`*~|<>&#]|\](?=[(\[:])|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(str(text).split()))
     return told.replace("://", r"\://")  # GitHub makes links of addresses
 
 
