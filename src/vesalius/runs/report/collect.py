@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from vesalius.config.errors import InputError
 from vesalius.runs.folder import CONFIG, HISTORY, METRICS, OVERRIDES, PROVENANCE, STATE, RunFolder
@@ -22,9 +22,6 @@ from vesalius.runs.report.reading import (
     why,
 )
 from vesalius.runs.sweep_folder import SWEEP
-
-if TYPE_CHECKING:
-    from vesalius.evaluation.predictions import Decision
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ class ReportRun:
         return (max if mode == "max" else min)(known, key=lambda pair: pair[0]) if known else None
 
     @property
-    def decision(self) -> "Decision":
+    def decision(self) -> Literal["argmax"] | float:
         """How classes are decided: by argmax, or by a threshold."""
         threshold = ((self.results or {}).get("decision") or {}).get("threshold")
         return float(threshold) if isinstance(threshold, int | float) else "argmax"
