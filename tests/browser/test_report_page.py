@@ -1,8 +1,10 @@
 """The report in a real browser: it renders, sorts, filters and answers to the pointer, and asks the network nothing."""
 
+import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -61,8 +63,12 @@ def test_a_click_on_a_column_sorts_by_it_and_another_turns_it_round(page):
     assert values != sorted(values, reverse=True)
     head.click()
     assert [float(text.split()[0]) for text in _column(page, "auroc")] == sorted(values, reverse=True)
-    head.press("Enter")
+    button = head.get_by_role("button", name="auroc")
+    button.press("Enter")
     assert [float(text.split()[0]) for text in _column(page, "auroc")] == sorted(values)
+    button.press("Space")
+    assert [float(text.split()[0]) for text in _column(page, "auroc")] == sorted(values, reverse=True)
+    assert head.get_attribute("aria-sort") == "descending"
     page.locator("#board-0 thead th", has_text="model").click()
     assert _column(page, "model") == ["cnn"] * 3 + ["resnet18"] * 3 + ["vgg16"] * 3
 
@@ -109,6 +115,94 @@ def test_a_run_opens_and_its_cells_answer(page):
     cell.hover()
     assert page.locator("#tip").inner_text().startswith("true healthy, healthy: ")
     assert run.locator("img").evaluate("image => image.naturalWidth") == 80
+
+
+def test_tips_and_charts_answer_to_the_keyboard(page):
+    cell = page.locator("#arms-0 td[data-tip]").first
+    cell.focus()
+    assert page.locator("#tip").inner_text() == cell.get_attribute("data-tip")
+    chart = page.locator("svg[data-chart=curve-0-0]")
+    chart.focus()
+    known = page.evaluate("report.charts['curve-0-0'].series")
+    for key, series, point in (("ArrowRight", 0, 0), ("ArrowRight", 0, 1), ("ArrowDown", 1, 1), ("ArrowLeft", 1, 0)):
+        page.keyboard.press(key)
+        run, values = page.locator("#tip").inner_text().split("\n")
+        assert run == known[series]["name"]
+        assert values == f"epoch {known[series]['x'][point]}, val/auroc {known[series]['y'][point]}"
+    chart.blur()
+    assert page.locator("#tip").is_hidden()
+
+
+# Of all text that is shown: its contrast with what lies behind it, by the formula of WCAG 2.
+CONTRASTS = """() => {
+  const parse = (colour) => {
+    const numbers = colour.match(/[\\d.]+/g).map(Number), unit = colour.startsWith("color(") ? 1 : 255;
+    return { rgb: numbers.slice(0, 3).map((v) => v / unit), alpha: numbers[3] ?? 1 };
+  };
+  const light = (rgb) => rgb.map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const ground = parse(getComputedStyle(at).backgroundColor);
+      if (ground.alpha > 0) return ground.rgb;
+    }
+  };
+  return [...document.querySelectorAll("body *")]
+    .filter((one) => !one.closest("script, style, svg, #tip") && one.checkVisibility())
+    .filter((one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()))
+    .map((one) => {
+      const [a, b] = [parse(getComputedStyle(one).color).rgb, behind(one)].map(light).sort((x, y) => y - x);
+      return [(a + 0.05) / (b + 0.05), one.className, one.textContent.trim().slice(0, 20)];
+    });
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_read(browser, tmp_path, scheme):
+    sweep = write_sweep(tmp_path / "sweep", models={f"m{at}": 0.5 * at for at in range(9)}, seeds=1)
+    for name, state in enumerate(("failed", "interrupted", "pruned", "running")):
+        told = json.dumps({"state": state, "reason": "because"})
+        (sweep / str(name) / "state.json").write_text(told)
+    # A matrix with shares of every shade.
+    shares = [at / 20 for at in range(21)]
+    write_report(sweep, images=True, console=make_console())
+    opened = browser.new_page(color_scheme=scheme)
+    opened.goto((sweep / "report.html").as_uri())
+    opened.evaluate("for (const run of document.querySelectorAll('details')) run.open = true")
+    opened.evaluate(
+        """(shares) => {
+          const cells = [...document.querySelectorAll(".matrix td[data-tip]")];
+          shares.forEach((share, at) => cells[at % cells.length].after(
+            Object.assign(cells[at % cells.length].cloneNode(true), { style: `--share: ${share}` })));
+        }""",
+        shares,
+    )
+    found = opened.evaluate(CONTRASTS)
+    assert {"state done", "state failed", "state pruned", "state interrupted", "other"} <= {
+        kind for _, kind, _ in found
+    }
+    assert [one for one in found if one[0] < 4.5] == []
+    opened.close()
+
+
+def test_labels_of_an_axis_stand_apart(browser, tmp_path):
+    sweep = write_sweep(tmp_path / "sweep", models={"cnn": 0.8}, seeds=1)
+    history = pd.read_csv(sweep / "0/history.csv")
+    history["val/loss"] = np.linspace(0.002460, 0.002469, len(history))
+    history.to_csv(sweep / "0/history.csv", index=False)
+    write_report(sweep, images=True, console=make_console())
+    opened = browser.new_page()
+    opened.goto((sweep / "report.html").as_uri())
+    gaps = opened.evaluate(
+        """() => [...document.querySelectorAll("svg.chart")].map((svg) => {
+          const label = svg.querySelector(".label[transform]").getBoundingClientRect();
+          const ticks = [...svg.querySelectorAll(".tick[text-anchor=end]")];
+          return Math.min(...ticks.map((tick) => tick.getBoundingClientRect().left)) - label.right;
+        })"""
+    )
+    assert gaps
+    assert min(gaps) > 0
+    opened.close()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(800, "light"), (1400, "dark")])

@@ -1,5 +1,7 @@
 """`vesalius report` as a user starts it."""
 
+import json
+
 import pytest
 
 from report_maker import finish, write_sweep
@@ -32,10 +34,27 @@ def test_a_run_alone(vesalius, tmp_path):
 def test_a_folder_that_is_none_leaves_nothing_behind(vesalius, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other/notes.txt").write_text("no run")
-    for name in ("mispelt", "other"):
+    (tmp_path / "empty").mkdir()
+    none = "there is no such folder, or no training run in it or below it: name a run's folder or a sweep's."
+    file = "is a file, where a folder is needed: name a folder."
+    for name, words in (("mispelt", none), ("other", none), ("empty", none), ("other/notes.txt", file)):
         done = vesalius("report", f"run={name}")
         assert done.returncode == 2
-        assert "Traceback" not in done.stderr
-        assert name in done.stderr
+        (said,) = done.stderr.splitlines()
+        assert name in said
+        assert said.endswith(words)
     assert not (tmp_path / "mispelt").exists()
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["notes.txt"]
+
+
+def test_a_sweep_of_which_every_job_is_refused_or_waits(vesalius, tmp_path):
+    jobs = [
+        {"number": 0, "overrides": ["model=oops"], "state": "refused", "reason": "no such model"},
+        {"number": 1, "overrides": ["model=cnn"], "state": "waiting"},
+    ]
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep/sweep.json").write_text(json.dumps({"schema": 1, "verb": "train", "jobs": jobs}))
+    done = vesalius("report", "run=sweep")
+    assert done.returncode == 0, done.stderr
+    assert "No run is finished yet (1 refused, 1 waiting)" in done.stdout
+    assert "no such model" in done.stdout

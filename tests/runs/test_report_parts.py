@@ -1,24 +1,33 @@
 """Charts, details and pictures of the report by themselves."""
 
 import base64
+import html
 import io
 import json
 import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
+from sklearn.linear_model import LinearRegression
 
 from report_maker import finish, write_sweep
 from run_maker import predictions, write_run
 from vesalius.commands.report import write_report
 from vesalius.data.sources.lesions import Lesions
-from vesalius.evaluation.tables import make_console
+from vesalius.evaluation.tables import format_metric, format_number, make_console
 from vesalius.runs.report.charts import Chart, Series, draw, interval_bar, ticks
-from vesalius.runs.report.collect import collect
+from vesalius.runs.report.collect import Collected, collect
+from vesalius.runs.report.content import content_of, parts_of
 from vesalius.runs.report.details import details_of
+from vesalius.runs.report.importance import grid_importance
+from vesalius.runs.report.page import page_of
 from vesalius.runs.report.pictures import Budget, add_thumbnails, figures_of
+from vesalius.runs.report.tables import plain
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.93, 0.997), (-3, 1200), (1e-7, 3e-7), (0, 59)])
@@ -161,14 +170,36 @@ def test_images_are_left_out_where_the_data_are_others_or_gone(with_data):
     assert not any("image" in entry for entry in worst)
 
 
-def test_samples_with_text_burnt_in_are_not_shown(with_data):
+@pytest.mark.parametrize("audit", ['{"findings": [{"check": "text_in_pixels", "samples": ["p1_s0"]}]}', "[]", "{"])
+def test_where_text_was_found_no_pixels_are_shown_and_the_page_says_why(with_data, audit):
     (run,) = collect(with_data).runs
+    for folder, names in (("figures", ("test_images", "roc", "latent_map")), ("samples", ("0001",))):
+        (with_data / folder).mkdir()
+        for name in names:
+            Image.new("RGB", (50, 50)).save(with_data / folder / f"{name}.png")
+    assert {figure["title"] for figure in figures_of(run, Budget())} == {"test images", "latent map", "0001"}
+    (with_data / "audit.json").write_text(audit)
+    assert [figure["title"] for figure in figures_of(run, Budget())] == ["latent map"]
     worst = details_of(run, 0).worst
-    hidden = worst[0]["sample_id"]
-    found = [{"check": "text_in_pixels", "samples": [hidden]}]
-    (with_data / "audit.json").write_text(json.dumps({"findings": found}))
-    add_thumbnails(run, worst, Budget())
-    assert [entry["sample_id"] for entry in worst if "image" not in entry] == [hidden]
+    assert "text in pixels" in add_thumbnails(run, worst, Budget())
+    assert not any("image" in entry for entry in worst)
+    write_report(with_data, images=True, console=make_console())
+    page = (with_data / "report.html").read_text()
+    assert page.count("data:image/") == 1
+    assert "signs of text in pixels" in page
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_the_page_names_rows_and_no_samples(tmp_path, images):
+    table = predictions(0.5, 0)
+    table["sample_id"] = "Doe^Jane_" + table["sample_id"]
+    finish(write_run(tmp_path / "0", table), [], 0.8)
+    write_report(tmp_path, images=images, console=make_console())
+    page = (tmp_path / "report.html").read_text()
+    assert "Doe^Jane" not in page
+    rows = [int(row) for row in re.findall(r"<b>row (\d+)</b>", page)]
+    named = [entry["sample_id"] for entry in _details(tmp_path).worst]
+    assert table["sample_id"].iloc[rows].tolist() == named != []
 
 
 def test_pictures_are_made_small_and_stop_at_the_budget(tmp_path):
@@ -211,6 +242,79 @@ def test_a_study_shows_importance_and_its_trials(tmp_path):
     lines = {one["name"]: one for one in data["charts"]["study"]["series"]}
     assert lines["best so far"]["y"] == pd.Series(lines["done"]["y"]).cummax().tolist()
     assert lines["pruned"]["x"] == [5]
+
+
+def test_a_study_says_of_which_objective_its_importance_is_and_which_trials_none_beats(tmp_path):
+    path = write_sweep(tmp_path / "sweep", seeds=2)
+    told = json.loads((path / "sweep.json").read_text())
+    objectives = [{"name": "val/auroc", "mode": "max"}, {"name": "val/loss", "mode": "min"}]
+    told["study"] = {"objectives": objectives, "best": None, "front": [1, 3], "importance": {"lr": 0.3}}
+    (path / "sweep.json").write_text(json.dumps(told))
+    write_report(path, images=False, console=make_console())
+    page = (path / "report.html").read_text()
+    assert "variance of val/auroc between trials" in page
+    assert "which no other beats in all of val/auroc, val/loss: 1, 3." in page
+
+
+def test_a_full_grid_tells_the_share_of_each_key(tmp_path):
+    path = write_sweep(tmp_path / "sweep")
+    (part,) = parts_of(collect(path))
+    told = dict(grid_importance(part))
+    # An oracle: how much of the variance a linear model of the key's dummies explains.
+    reached = np.array([run.best[0] for run in part.runs])
+    for key, levels in (("model", part.keys["model"]), ("seed", [run.seed for run in part.runs])):
+        dummies = pd.get_dummies(pd.Series(levels).astype(str)).to_numpy(float)
+        assert told[key] == pytest.approx(LinearRegression().fit(dummies, reached).score(dummies, reached))
+    assert 0.99 < sum(told.values()) <= 1
+    write_report(path, images=False, console=make_console())
+    assert "between runs that a key explains alone" in (path / "report.html").read_text()
+    shutil.rmtree(path / "4")
+    (part,) = parts_of(collect(path))
+    assert grid_importance(part) == []
+    write_report(path, images=False, console=make_console())
+    assert "Importance is told of a full grid" in (path / "report.html").read_text()
+
+
+def test_every_number_stands_beside_its_interval_and_what_no_skill_reaches(tmp_path):
+    run = finish(write_run(tmp_path / "0", predictions(1, 0)), [], 0.8)
+    metrics = json.loads((run / "metrics.json").read_text())
+    entry = {"value": 0.7, "ci95": [0.6, 0.8], "n": 80, "groups": 40, "method": "m", "no_skill": 0.512}
+    arms = {"latent": {"auroc": entry}}
+    (run / "metrics.json").write_text(
+        json.dumps({**metrics, "probes": {"5%": arms}, "evidence": arms, "anomaly": arms})
+    )
+    console = Console(width=200, record=True, file=io.StringIO())
+    write_report(tmp_path, images=False, console=console)
+    assert (tmp_path / "report.html").read_text().count("(no skill .512)") == 3
+    row = next(line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("| 0 "))
+    test = metrics["test"]
+    assert f"(no skill {format_number(test['accuracy']['no_skill'])})" in row
+    said, cheap = console.export_text(), metrics["baselines"]["logistic_pca"]["auroc"]
+    assert f"logistic_pca {format_metric(cheap)}" in said
+    assert "no skill" in said
+
+
+@pytest.mark.parametrize(
+    "text", ["[x](javascript:alert)", "_u_ *v* `w` ~~x~~", "&lt;b&gt;", "<b>", "a|b\\", "![i](u) # h"]
+)
+def test_markdown_shows_what_was_written(text):
+    from markdown_it import MarkdownIt
+
+    assert plain(".705 [.609,.790] logistic_pca") == ".705 [.609,.790] logistic_pca"
+    (told,) = re.findall(r"<p>(.*)</p>", MarkdownIt().enable("strikethrough").render(plain(text)))
+    assert html.unescape(told) == text
+    assert not re.findall("<[a-z]", told)
+
+
+def test_very_many_long_runs_make_no_long_page(tmp_path):
+    (run,) = collect(finish(write_run(tmp_path / "one", predictions(1, 0)), [], 0.8)).runs
+    rng = np.random.default_rng(0)
+    history = [{"epoch": at, "val/auroc": rng.random(), "val/loss": rng.random()} for at in range(300)]
+    runs = [replace(run, name=str(at), history=history, overrides={"lr": str(at)}) for at in range(240)]
+    runs = [replace(run, config={**run.config, "lr": at}) for at, run in enumerate(runs)]
+    collected = Collected(tmp_path, runs, {}, [])
+    parts = parts_of(collected)
+    assert len(page_of(collected, parts, content_of(collected, parts), images=False)) < 3_000_000
 
 
 def test_of_very_many_runs_the_best_on_validation_are_told_in_detail(tmp_path):

@@ -205,8 +205,9 @@ def test_a_resumed_run_is_the_same_one_and_one_line_sends_all_of_it(tmp_path: Pa
             tracker.finalize("failed")
             time.sleep(1.1)  # W&B names folders by the second
     tracker.finish({}, {})
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "wandb sync" in line]
-    command = shlex.split(line.partition(": ")[2])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "wandb sync" in line]
+    failed, command = (shlex.split(line.partition(": ")[2]) for line in lines)
+    assert failed == command[:3]  # said of the attempt that failed too, which may be the last
     assert command[:2] == ["wandb", "sync"]
     logs = [leet.whole_log(Path(name)) for name in command[2:]]
     assert [leet.of_type(told, "run")[0]["run_id"] for told in logs] == [(folder / "wandb" / "id").read_text()] * 2

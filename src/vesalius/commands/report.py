@@ -58,22 +58,23 @@ def print_part(part: Mapping[str, Any], console: Console) -> None:
     """Print a leaderboard, and the verdicts on arms."""
     console.print(Text(part["headline"], style="bold"))
     keys, _ = columns_of(part)
-    table = _table("run", "state", *keys, part["monitor"]["name"], part["metric"], "best baseline", "s")
+    table = _table("run", "state", *keys, part["monitor"]["name"], part["metric"], "no skill", "best baseline", "s")
     for row in part["rows"]:
         entry, monitor, baseline = row["test"].get(part["metric"]), row["monitor"], row["baseline"]
         cells = [row["run"], row["state"], *(row["values"].get(key, row.get(key)) for key in keys)]
         cells += [f"{format_number(monitor['value'])} @ {monitor['epoch']}" if monitor else None]
         cells += [format_metric(entry) if entry else None]
-        cells += [f"{baseline['name']} {format_number(baseline['value'])}" if baseline else None]
+        cells += [format_number(entry["no_skill"]) if entry else None]
+        cells += [f"{baseline['name']} {format_metric(baseline)}" if baseline else None]
         cells += [None if row["seconds"] is None else f"{row['seconds']:.0f}"]
         table.add_row(*(Text("–" if cell is None else str(cell)) for cell in cells))
     console.print(table)
     if shows_arms(part):
-        arms = _table("arm", "runs", part["metric"], "difference")
+        arms = _table("arm", "runs", part["metric"], "no skill", "difference")
         for arm in part["arms"]:
             difference = format_metric(arm["difference"]) if "difference" in arm else "–"
-            told = format_metric(arm["test"]) if arm["test"] else "–"
-            arms.add_row(*map(Text, (arm["arm"] or "all runs", f"{len(arm['runs'])} of {arm['of']}", told, difference)))
+            told = [format_metric(arm["test"]), format_number(arm["test"]["no_skill"])] if arm["test"] else ["–", "–"]
+            arms.add_row(*map(Text, (arm["arm"], f"{len(arm['runs'])} of {arm['of']}", *told, difference)))
         console.print(arms)
     for arm in part["arms"]:
         if "verdict" in arm:

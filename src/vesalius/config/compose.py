@@ -144,6 +144,10 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task)()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         _raise_problems(verb, arguments, overrides, error)
+    except NotADirectoryError as error:  # Hydra makes the folder of the work before its path is looked at
+        raise InputError(
+            f"{Path(error.filename).parent} is a file, where a folder is needed: name a folder."
+        ) from error
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
     if refused:

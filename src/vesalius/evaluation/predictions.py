@@ -129,7 +129,7 @@ def read_predictions(
     *,
     task: Task,
     classes: Sequence[str],
-    decision: Decision = "argmax",
+    decision: Decision | NDArray[np.float64] = "argmax",
     name: str = "predictions",
 ) -> Predictions:
     """Check a predictions table and turn it into arrays.
@@ -139,14 +139,16 @@ def read_predictions(
         task: what the classes are to each other.
         classes: class names, in the order of the model's outputs.
         decision: `argmax` (for multilabel: above 0.5), or the probability of class 1 above which a binary
-            task (or of each label above which a multilabel task) says yes.
+            task (or of each label above which a multilabel task) says yes; (N,) of them where samples of several models
+            stand in one table, NaN for argmax.
         name: what to call the table in messages.
 
     Raises:
         InputError: see `check_predictions`; also for a threshold where there is nothing to apply it to.
     """
     check_predictions(table, task=task, classes=classes, name=name)
-    if decision != "argmax" and task not in ("binary", "multilabel"):
+    thresholds = np.broadcast_to(np.nan if isinstance(decision, str) else decision, len(table))
+    if not np.isnan(thresholds).all() and task not in ("binary", "multilabel"):
         raise InputError(f"decision={decision}: a {task} task is decided by argmax; set decision=argmax.")
     probabilities = table[[f"prob/{label}" for label in classes]].to_numpy(dtype=np.float64)
     truth = table[target_columns(task, classes)].to_numpy(dtype=np.int64)
@@ -158,17 +160,16 @@ def read_predictions(
         classes=tuple(classes),
         truth=truth.astype(np.bool_),
         probabilities=probabilities,
-        decided=_decide(probabilities, task, decision),
+        decided=_decide(probabilities, task, thresholds),
         groups=groups.astype(np.int64),
     )
 
 
-def _decide(probabilities: NDArray[np.float64], task: Task, decision: Decision) -> NDArray[np.bool_]:
-    """(N, K) classes named by the model."""
+def _decide(probabilities: NDArray[np.float64], task: Task, thresholds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N, K) classes named by the model, with (N,) thresholds, NaN for argmax."""
     if task == "multilabel":
-        return np.asarray(probabilities > (0.5 if decision == "argmax" else decision))
-    if decision == "argmax":
-        chosen = probabilities.argmax(axis=1)
-    else:
-        chosen = (probabilities[:, 1] > float(decision)).astype(np.int64)
+        return np.asarray(probabilities > np.nan_to_num(thresholds, nan=0.5)[:, None])
+    chosen = probabilities.argmax(axis=1)
+    if task == "binary":
+        chosen = np.where(np.isnan(thresholds), chosen, probabilities[:, 1] > thresholds)
     return np.asarray(chosen[:, None] == np.arange(probabilities.shape[1]))

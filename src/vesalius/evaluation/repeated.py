@@ -37,9 +37,10 @@ def repeated_metric(
     """Mean of a metric over repeats, with an interval over patients and repeats.
 
     Args:
-        tables: predictions of the same samples, one table a repeat, rows in any order.
+        tables: predictions of the same samples, one table a repeat, rows in any order; see `weighted_tables`.
         metric: name such as `auroc`, `recall/nodule`, `mae` or, of reconstructions, `psnr`.
-        task: what the classes are to each other, or `reconstruction`. Classes are decided by argmax.
+        task: what the classes are to each other, or `reconstruction`. Classes are decided by argmax, or by the tables'
+            column `threshold`.
         classes: names of the classes or quantities; none for reconstructions.
         seed: of the bootstrap.
 
@@ -162,15 +163,14 @@ def _margin(values: Floats, replicates: Floats, degrees: float) -> float:
 
 def _interval(judged: WeightedTables, value: float, half: float, replicates: Floats) -> Interval:
     """On the scale that keeps the metric's bounds; `half` is the margin on the metric's own."""
-    method = "cluster bootstrap"
-    if judged.scale == "logit":
+    method, scale = "cluster bootstrap", judged.scale
+    if scale.name == "logit":
         if half == 0 or not 0 < value < 1:  # repeats agree wholly, or nothing ever went wrong
             return bootstrap_interval(value, replicates, judged.degrees)
         return Interval(*logit_interval(value, half / t_quantile(judged.degrees), judged.degrees), method)
-    if judged.scale == "plain":
-        low = max(0.0, value - half) if np.isfinite(judged.upper) else value - half
-        return Interval(low, min(judged.upper, value + half), method)
-    positive = 1 - value if judged.scale == "log of 1 - value" else value
+    if scale.name == "plain":
+        return Interval(max(scale.low, value - half), min(scale.high, value + half), method)
+    positive = 1 - value if scale.name == "log of 1 - value" else value
     factor = float(np.exp(half / positive)) if positive > 0 else 1.0
     low, high = positive / factor, positive * factor
-    return Interval(*((1 - high, 1 - low) if judged.scale == "log of 1 - value" else (low, high)), method)
+    return Interval(*((1 - high, 1 - low) if scale.name == "log of 1 - value" else (low, high)), method)

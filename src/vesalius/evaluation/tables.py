@@ -185,6 +185,12 @@ def format_metric(metric: Mapping[str, Any]) -> str:
     return f"{format_number(metric['value'])} [{format_number(low)},{format_number(high)}]"
 
 
+def format_beside_no_skill(metric: Mapping[str, Any]) -> str:
+    """`.912 [.871, .953] (no skill .500)`, for where there is no column of no-skill values."""
+    told, floor = format_metric(metric), metric.get("no_skill")
+    return told if told == "–" or floor is None else f"{told} (no skill {format_number(floor)})"
+
+
 def format_number(value: float | None) -> str:
     """Four characters for most numbers, as journals print them: `.912`, `1.00`, `27.4`."""
     if value is None:

@@ -19,6 +19,7 @@ from vesalius.evaluation.metrics import why_undefined
 from vesalius.evaluation.no_skill import no_skill_values
 from vesalius.evaluation.predictions import read_predictions, target_columns
 from vesalius.evaluation.reconstruction import RECONSTRUCTION_METRICS
+from vesalius.evaluation.scales import Scale, scale_of
 from vesalius.evaluation.statistics import CALIBRATION, FAMILIES, per_group, weighted_metrics
 
 Floats = NDArray[np.float64]
@@ -40,7 +41,6 @@ class WeightedTables:
         scores: numbers that one table is computed from, which decide how many resamples can be paid.
         members: (N,) or more of them: samples of which there must be enough patients for the metric to vary little.
         scale: on which an interval of the metric is symmetric.
-        upper: the metric's largest value.
         no_skill: the metric's value without skill; None where the tables do not tell it.
         reason: why the metric, or its interval, is undefined; None where it is defined.
     """
@@ -49,8 +49,7 @@ class WeightedTables:
     groups: NDArray[np.int64]
     scores: int
     members: tuple[NDArray[np.bool_], ...]
-    scale: Literal["logit", "log", "log of 1 - value", "plain"]
-    upper: float = np.inf
+    scale: Scale
     no_skill: float | None = None
     reason: str | None = None
 
@@ -84,7 +83,8 @@ def weighted_tables(
     """Check tables of the same samples and prepare a metric of theirs.
 
     Args:
-        tables: predictions, rows in any order.
+        tables: predictions, rows in any order. A column `threshold` says above which probability of class 1, or of each
+            label, a sample's answer is yes; it is decided by argmax where there is none, or NaN in it.
         metric: name such as `auroc`, `recall/nodule`, `mae` or, of reconstructions, `psnr`.
         task: what the classes are to each other, or `reconstruction`.
         classes: names of the classes or quantities; of no use for reconstructions.
@@ -130,7 +130,9 @@ def _aligned(tables: Sequence[pd.DataFrame], truth: Sequence[str]) -> list[pd.Da
 def _classification(tables: Sequence[pd.DataFrame], metric: str, task: Task, classes: Sequence[str]) -> WeightedTables:
     family, _, label = metric.partition("/")
     read = [
-        read_predictions(table, task=task, classes=classes, name=f"predictions table {number}")
+        read_predictions(
+            table, task=task, classes=classes, decision=_decision(table), name=f"predictions table {number}"
+        )
         for number, table in enumerate(tables, 1)
     ]
     first = read[0]
@@ -144,11 +146,14 @@ def _classification(tables: Sequence[pd.DataFrame], metric: str, task: Task, cla
         groups=first.groups,
         scores=first.truth.size,
         members=(everyone,) if family in _WHOLE else tuple(first.truth[:, k] for k in columns),
-        scale="plain" if family in CALIBRATION else "logit",
-        upper=2.0 if family == "brier" and first.single_label else 1.0,
+        scale=scale_of(family, task),
         no_skill=no_skill_values(first)[metric],
         reason=reasons[0] if reasons else None,
     )
+
+
+def _decision(table: pd.DataFrame) -> Literal["argmax"] | Floats:
+    return table["threshold"].to_numpy(np.float64) if "threshold" in table else "argmax"
 
 
 def _regression(tables: Sequence[pd.DataFrame], family: str, name: str, names: Sequence[str]) -> WeightedTables:
@@ -167,9 +172,8 @@ def _regression(tables: Sequence[pd.DataFrame], family: str, name: str, names: S
         reason = "all samples have the same target: nothing to explain"
     if int(groups.max()) + 1 < regression.FEWEST[family]:
         reason = f"fewer than {regression.FEWEST[family]} patients: no interval over patients"
-    scale: Literal["log", "log of 1 - value"] = "log of 1 - value" if family == "r2" else "log"
     everyone = (np.ones(len(groups), dtype=np.bool_),)
-    return WeightedTables(under, groups, truth.size, everyone, scale, reason=reason)
+    return WeightedTables(under, groups, truth.size, everyone, scale_of(family, "regression"), reason=reason)
 
 
 def _reconstruction(tables: Sequence[pd.DataFrame], metric: str) -> WeightedTables:
@@ -187,6 +191,6 @@ def _reconstruction(tables: Sequence[pd.DataFrame], metric: str) -> WeightedTabl
         groups=groups.astype(np.int64),
         scores=len(groups),
         members=(np.ones(len(groups), dtype=np.bool_),),
-        scale="plain",
+        scale=scale_of(metric, "reconstruction"),
         reason="one patient only: no interval over patients" if count < 2 else None,
     )

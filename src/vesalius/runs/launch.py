@@ -15,6 +15,7 @@ from vesalius.config.errors import InputError
 from vesalius.runs.folder import CONFIG, METRICS, RunFolder
 from vesalius.runs.job_pool import child_environment
 from vesalius.runs.meeting import ranks_of
+from vesalius.runs.report.collect import check_reported
 from vesalius.runs.sweep_folder import SWEEP
 
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -75,8 +76,8 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
     Raises:
         InputError: where the folder is taken, or what is to be resumed cannot be.
     """
-    if "run" in config and not (verb == "report" and next(Path(config["run"]).rglob(CONFIG), None)):
-        RunFolder(config["run"])  # before anything is made in a folder that was only misspelt
+    if "run" in config:  # before anything is made in a folder that was only misspelt
+        (check_reported if verb == "report" else RunFolder)(Path(config["run"]))
     resume = config.get("resume")
     if resume is None or (resume == "auto" and not (path / CONFIG).exists()):
         return RunFolder.create(path, {**config, **({"resume": None} if "resume" in config else {})}, overrides)

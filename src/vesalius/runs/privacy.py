@@ -1,14 +1,21 @@
 """What a run writes for others to read names no folder of the user's, since folders are often called after patients.
 
+Nor does it show images with text in them, which may be a name.
+
 `config.yaml` and `overrides.yaml` alone keep whole paths: without them a run could be neither resumed nor judged again.
 """
 
+import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from vesalius.config.compose import PATH_KEYS
+
+#: Figures without any pixel of a patient's image.
+WITHOUT_PIXELS = frozenset({"confusion_matrix", "roc", "calibration", "scatter", "history", "evidence", "latent_map"})
 
 _ABSOLUTE = re.compile(r"~|[\\/]|\.{1,2}[\\/]|[A-Za-z]:[\\/]|file:/")
 _SEPARATOR = re.compile(r"[\\/]+")
@@ -75,6 +82,24 @@ def text_without_paths(text: str, known: Sequence[str] = ()) -> str:
         text = re.sub(re.escape(path) + r"""[^'",;:\n]*""", "<path>", text)
     text = _QUOTED.sub(lambda match: match[1] + _hidden(match[0][1:-1]) + match[1], text)
     return _BARE.sub(lambda match: _hidden(match[0]), text)
+
+
+def text_was_found(folder: Path) -> bool:
+    """Whether a run's audit saw signs of text drawn into pixels, which may be a name, or cannot be read to say so.
+
+    An audit names some of the samples alone, so none of them may be shown.
+
+    Args:
+        folder: of the run.
+    """
+    path = folder / "audit.json"
+    if not path.is_file():
+        return False
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return any(finding["check"] == "text_in_pixels" for finding in told.get("findings", []))
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return True
 
 
 class PathlessFormatter(logging.Formatter):

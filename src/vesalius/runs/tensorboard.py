@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from vesalius.config.errors import InputError
-from vesalius.runs.privacy import without_paths
-from vesalius.runs.tracker import WITHOUT_PIXELS, Answers, Told, Tracker, flat_metrics, never_stops, text_was_found
+from vesalius.runs.privacy import WITHOUT_PIXELS, text_was_found, without_paths
+from vesalius.runs.tracker import Answers, Told, Tracker, flat_metrics, never_stops
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

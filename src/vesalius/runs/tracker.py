@@ -1,7 +1,6 @@
 """What the trackers have in common: what they are told of a run, and that they never stop one."""
 
 import functools
-import json
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 logger = logging.getLogger("vesalius")
-
-#: Figures without any pixel of a patient's image.
-WITHOUT_PIXELS = frozenset({"confusion_matrix", "roc", "calibration", "scatter", "history", "evidence", "latent_map"})
 
 Told = Mapping[str, Any]
 _Call = TypeVar("_Call", bound=Callable[..., None])
@@ -152,13 +148,6 @@ def never_stops(method: _Call) -> _Call:
             logger.warning("%s is off for the rest of this run: %s", self.label, error)
 
     return guarded  # type: ignore[return-value]
-
-
-def text_was_found(folder: Path) -> bool:
-    """Whether the run's audit saw signs of text drawn into pixels, which may be a name: such images stay here."""
-    path = folder / "audit.json"
-    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return any(finding["check"] == "text_in_pixels" for finding in told.get("findings", []))
 
 
 def flat_metrics(metrics: Told) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import wandb
 from vesalius.evaluation.tables import make_console
 from vesalius.runs import wandb_media
 from vesalius.runs.folder import HISTORY, prune_reason
-from vesalius.runs.privacy import without_paths
+from vesalius.runs.privacy import text_was_found, without_paths
 from vesalius.runs.sweep_folder import SWEEP
 from vesalius.runs.tracker import (
     Answers,
@@ -26,7 +26,6 @@ from vesalius.runs.tracker import (
     model_name,
     never_stops,
     source_name,
-    text_was_found,
 )
 from vesalius.runs.wandb_artifacts import artifacts
 from vesalius.runs.wandb_server import Mode, choose_mode
@@ -153,10 +152,6 @@ class WandbTracker(Tracker):
             self._add(metrics, figures, answers)
         finally:
             self._close(0)
-            line = sync_line(self._folder)
-            if line:
-                logger.info("W&B kept this run here; send it with: %s", line)
-                make_console().print(f"To send it to W&B: {line}", soft_wrap=True, highlight=False, markup=False)
 
     def _add(self, metrics: Told, figures: "Mapping[str, Figure]", answers: Answers | None) -> None:
         run = self._run
@@ -183,11 +178,17 @@ class WandbTracker(Tracker):
             self._close(1 if prune_reason(self._folder) is None else 0)
 
     def _close(self, exit_code: int) -> None:
+        """End the run, however it went, and say how to send what the server does not have."""
         run, self._run = self._run, None
         try:
             run.finish(exit_code=exit_code)
         except TimeoutError:
             (Path(run.settings.sync_dir) / _UNSENT).touch()
+        finally:
+            line = sync_line(self._folder)
+            if line:
+                logger.info("W&B kept this run here; send it with: %s", line)
+                make_console().print(f"To send it to W&B: {line}", soft_wrap=True, highlight=False, markup=False)
 
 
 def sync_line(folder: Path) -> str | None:

@@ -19,7 +19,8 @@ from vesalius.evaluation.canvas import displayable
 from vesalius.evaluation.curves import confusion_table, precision_recall_table, roc_table
 from vesalius.evaluation.predictions import Decision, read_predictions
 from vesalius.evaluation.worst import worst_answers
-from vesalius.runs.tracker import WITHOUT_PIXELS, Answers
+from vesalius.runs.privacy import WITHOUT_PIXELS
+from vesalius.runs.tracker import Answers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

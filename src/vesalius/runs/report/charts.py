@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 _COLOURS, _DASHES = 7, 4
+_DIGIT = 7.0  # width of a digit of a tick's label
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,10 @@ def draw(chart: Chart, *, width: int = 440, height: int = 270) -> Markup:
     """
     if chart.square:
         width = height = 360
-    left, right, top, bottom = 62.0, width - 14.0, 12.0, height - 42.0
     x0, x1 = chart.x_range or _range([x for one in chart.series for x in one.x], pad=0.0)
     y0, y1 = chart.y_range or _robust([y for one in chart.series for y in one.y])
+    labels = max(len(_number(value)) for value in ticks(y0, y1))
+    left, right, top, bottom = max(62.0, 30.0 + _DIGIT * labels), width - 14.0, 12.0, height - 42.0
     scale = _Scale(x0, x1, y0, y1, left, right, top, bottom)
     clip = f"clip-{chart.name}"
     inside = [_line(one, at, chart.groups.index(one.group or one.name), scale) for at, one in enumerate(chart.series)]
@@ -129,6 +131,7 @@ def draw(chart: Chart, *, width: int = 440, height: int = 270) -> Markup:
         Markup("").join(parts),
         class_="chart",
         role="img",
+        tabindex=0,
         data_chart=chart.name,
         data_frame=frame,
         viewBox=f"0 0 {width} {height}",

@@ -1,25 +1,27 @@
 """What a report is made from: every training run at or below a folder, finished or not."""
 
-import csv
-import json
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, Literal
 
 from vesalius.config.errors import InputError
-from vesalius.runs.folder import CONFIG, HISTORY, OVERRIDES, PROVENANCE, RunFolder
-from vesalius.runs.privacy import overrides_without_paths, private_paths, text_without_paths, without_paths
-from vesalius.runs.sweep_folder import SWEEP, SweepFolder
-
-#: What repeats of one experiment differ in.
-REPEATS = ("seed", "data.seed", "data.fold")
-# What runs may differ in without being another experiment.
-_NOT_TOLD = ("name", "resume", "logger", "hydra")
+from vesalius.runs.folder import CONFIG, HISTORY, METRICS, OVERRIDES, PROVENANCE, STATE, RunFolder
+from vesalius.runs.privacy import private_paths, text_without_paths
+from vesalius.runs.report.reading import (
+    DAMAGE,
+    by_key,
+    read_config,
+    read_history,
+    read_or,
+    read_overrides,
+    read_provenance,
+    read_results,
+    read_state,
+    read_sweep,
+    why,
+)
+from vesalius.runs.sweep_folder import SWEEP
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,13 @@ class ReportRun:
         name: path of its folder below the reported one, or the folder's own name.
         folder: where it lies; None for a job of a sweep that has no folder yet, or never gets one.
         config: frozen, of a job without a folder empty.
-        overrides: as typed, by key.
-        state: waiting, running, done, failed, interrupted, pruned or refused.
+        overrides: as typed, by key; may name folders of the user's.
+        state: waiting, running, done, failed, interrupted, pruned or refused; unknown where it cannot be read.
         reason: why it ended otherwise than by being done; names no path.
         seconds: of its last attempt; None before that has ended.
+        results: `metrics.json` of a run that is done; None of any other.
+        history: a mapping an epoch.
+        provenance: empty where there is none.
     """
 
     name: str
@@ -43,30 +48,9 @@ class ReportRun:
     state: str
     reason: str | None = None
     seconds: float | None = None
-
-    @cached_property
-    def results(self) -> dict[str, Any] | None:
-        """`metrics.json` of a run that is done; None of any other."""
-        if self.folder is None or self.state != "done":
-            return None
-        try:
-            told = self.folder.metrics
-        except (InputError, ValueError, OSError):
-            return None
-        return told if told.get("test") and told.get("task") else None
-
-    @cached_property
-    def history(self) -> list[dict[str, float]]:
-        """A mapping an epoch: what `history.csv` holds as finite numbers."""
-        if self.folder is None or not (self.folder.path / HISTORY).is_file():
-            return []
-        with (self.folder.path / HISTORY).open(encoding="utf-8", newline="") as file:
-            return [_numbers(row) for row in csv.DictReader(file)]
-
-    @cached_property
-    def provenance(self) -> dict[str, Any]:
-        """`provenance.json`; empty where there is none."""
-        return _json(self.folder.path / PROVENANCE) if self.folder else {}
+    results: dict[str, Any] | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
     def monitor(self) -> tuple[str, str]:
@@ -79,15 +63,16 @@ class ReportRun:
         """The best value of the monitored metric so far, and its epoch."""
         told = (self.results or {}).get("monitor") or {}
         if told.get("best") is not None:
-            return float(told["best"]), int(told.get("epoch", -1))
+            return float(told["best"]), int(-1 if told.get("epoch") is None else told["epoch"])
         name, mode = self.monitor
         known = [(row[name], int(row.get("epoch", at))) for at, row in enumerate(self.history) if name in row]
         return (max if mode == "max" else min)(known, key=lambda pair: pair[0]) if known else None
 
     @property
-    def leaves(self) -> dict[str, Any]:
-        """Every single value of the config by its dotted key, paths shortened."""
-        return dict(_leaves(without_paths(self.config)))
+    def decision(self) -> Literal["argmax"] | float:
+        """How classes are decided: by argmax, or by a threshold."""
+        threshold = ((self.results or {}).get("decision") or {}).get("threshold")
+        return float(threshold) if isinstance(threshold, int | float) else "argmax"
 
     @property
     def seed(self) -> int | None:
@@ -95,6 +80,11 @@ class ReportRun:
         typed = self.overrides.get("seed", "")
         seed: int | None = self.config.get("seed", int(typed) if typed.isdigit() else None)
         return seed
+
+    @property
+    def data_seed(self) -> int | None:
+        """Seed of the split."""
+        return (self.config.get("data") or {}).get("seed")
 
     @property
     def fold(self) -> int | None:
@@ -128,69 +118,58 @@ def collect(path: Path) -> Collected:
     Raises:
         InputError: for a folder that is not there or holds no training run.
     """
-    if not path.is_dir():
-        raise InputError(f"run={path}: there is no such folder.")
+    check_reported(path)
     notes: list[str] = []
-    runs = [run for inside in _run_folders(path) if (run := _run(inside, path, notes)) is not None]
-    sweep: Mapping[str, Any] = {}
-    if (path / SWEEP).is_file():
-        folder = SweepFolder(path)
-        sweep = folder.told
-        runs = [*runs, *_jobs_without_folder(folder)]
-        runs.sort(key=lambda run: _order(Path(run.name).parts))
+    runs = [run for inside in _run_folders(path, notes) if (run := _run(inside, path, notes)) is not None]
+    nothing: dict[str, Any] = {}
+    sweep = read_or(read_sweep, path / SWEEP, nothing, "The sweep", notes)
+    runs += _jobs_without_folder(path, sweep)
+    runs.sort(key=lambda run: _order(Path(run.name).parts))
     if not runs:
-        raise InputError(
-            f"run={path}: there is no training run in this folder or below it: name a run's folder or a sweep's."
-        )
-    notes += [f"{run.name} is done, but its metrics.json cannot be read." for run in runs if _unread(run)]
+        raise InputError([_no_run(path), *notes])
     return Collected(path, runs, sweep, notes)
 
 
-def varying(runs: list[ReportRun]) -> dict[str, list[str]]:
-    """What sets runs apart beside their seeds and folds: by key, the value of each run, `–` where it was not set.
+def check_reported(path: Path) -> None:
+    """Refuse a folder of which nothing can be told, before anything is written into it.
 
-    Keys are those of the overrides, as typed; where these do not differ, those of the configs. Of keys that tell the
-    same runs apart, the first alone.
+    Raises:
+        InputError: for a folder that is not there, or without any run or sweep.
     """
-    typed = {key: None for run in runs for key in run.overrides if _tells(key)}
-    found = {key: [run.overrides.get(key, "–") for run in runs] for key in typed}
-    found = {key: values for key, values in found.items() if len(set(values)) > 1}
-    if not found and len(runs) > 1:
-        found = {key: values for key, values in differing(runs).items() if _tells(key)}
-    by_partition: dict[tuple[int, ...], str] = {}
-    for key, values in found.items():
-        by_partition.setdefault(tuple(values.index(value) for value in values), key)
-    return {key: found[key] for key in by_partition.values()}
+    # Hydra has made a folder of that name by now, if there was none.
+    if not (path / SWEEP).is_file() and next(_run_folders(path, []), None) is None:
+        raise InputError(_no_run(path))
 
 
-def differing(runs: list[ReportRun]) -> dict[str, list[str]]:
-    """Values of every key in which the frozen configs differ, as JSON; a key that follows the seed is left out."""
-    leaves = [run.leaves for run in runs]
-    told = {}
-    for key in dict.fromkeys(key for one in leaves for key in one):
-        values = [json.dumps(one[key]) if key in one else "–" for one in leaves]
-        follows = key != "seed" and all(value == json.dumps(run.seed) for value, run in zip(values, runs, strict=True))
-        if len(set(values)) > 1 and not follows:
-            told[key] = values
-    return told
+def _no_run(path: Path) -> str:
+    return (
+        f"run={path}: there is no such folder, or no training run in it or below it: name a run's folder or a sweep's."
+    )
 
 
-def _tells(key: str) -> bool:
-    return key not in REPEATS and key.split(".")[0] not in _NOT_TOLD
+def _run_folders(path: Path, notes: list[str]) -> Iterator[Path]:
+    """Folders with a config at or below `path`; nothing inside one, such as an evaluation, is looked at.
 
+    A link to what is met under its own name too, such as `latest`, is no run of its own.
+    """
+    seen: set[Path] = set()
 
-def _unread(run: ReportRun) -> bool:
-    return run.state == "done" and run.results is None and run.folder is not None
+    def walk(folder: Path) -> Iterator[Path]:
+        if folder.resolve() in seen:
+            return
+        seen.add(folder.resolve())
+        try:
+            if (folder / CONFIG).is_file():
+                yield folder
+                return
+            children = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
+        except OSError as error:
+            notes.append(f"{folder.name} is left out: {why(error)}")
+            return
+        for child in sorted(children, key=lambda child: (child.is_symlink(), *_order((child.name,)))):
+            yield from walk(child)
 
-
-def _run_folders(path: Path) -> Iterator[Path]:
-    """Folders with a config at or below `path`; nothing inside one, such as an evaluation, is looked at."""
-    if (path / CONFIG).is_file():
-        yield path
-        return
-    children = [child for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")]
-    for child in sorted(children, key=lambda child: _order((child.name,))):
-        yield from _run_folders(child)
+    return walk(path)
 
 
 def _order(parts: tuple[str, ...]) -> list[tuple[bool, str]]:
@@ -201,64 +180,39 @@ def _order(parts: tuple[str, ...]) -> list[tuple[bool, str]]:
 def _run(path: Path, top: Path, notes: list[str]) -> ReportRun | None:
     """The run in a folder; None for the folder of another verb."""
     name = path.resolve().name if path == top else path.relative_to(top).as_posix()
-    folder = RunFolder(path)
     try:
-        config, state = folder.config, folder.state
-    except (ValueError, yaml.YAMLError) as error:
-        notes.append(f"{name} is left out: {' '.join(str(error).split())[:200]}")
+        config = read_config(path / CONFIG)
+    except DAMAGE as error:
+        notes.append(f"{name} is left out: {CONFIG} cannot be read: {why(error)}")
         return None
-    if not isinstance(config, dict) or "model" not in config or "monitor" not in config:
+    if config is None:
         return None
-    told, reason = state.get("state", "waiting"), state.get("reason")
-    if told == "running" and not folder.alive:
-        told, reason = "interrupted", "killed"
-    reason = text_without_paths(str(reason), private_paths(config)) if reason else None
-    return ReportRun(name, folder, config, _by_key(_overrides(path)), told, reason, state.get("seconds"))
+    folder, damaged = RunFolder(path), len(notes)
+    waiting: dict[str, Any] = {"state": "waiting"}
+    told = read_or(read_state, path / STATE, waiting, name, notes)
+    state, reason = "unknown" if len(notes) > damaged else told["state"], told.get("reason")
+    if state == "running" and not folder.alive:
+        state, reason = "interrupted", "killed"
+    results = read_or(read_results, path / METRICS, None, name, notes) if state == "done" else None
+    if state == "done" and not (path / METRICS).is_file():
+        notes.append(f"{name} is done, but has no {METRICS}.")
+    return ReportRun(
+        name,
+        folder,
+        config,
+        read_or(read_overrides, path / OVERRIDES, {}, name, notes),
+        state,
+        text_without_paths(str(reason), private_paths(config)) if reason else None,
+        told.get("seconds"),
+        results,
+        read_or(read_history, path / HISTORY, [], name, notes),
+        read_or(read_provenance, path / PROVENANCE, {}, name, notes),
+    )
 
 
-def _jobs_without_folder(sweep: SweepFolder) -> Iterator[ReportRun]:
-    for job in sweep.jobs:
-        if job.run is None:
-            reason = text_without_paths(job.reason) if job.reason else None
-            yield ReportRun(str(job.number), None, {}, _by_key(list(job.overrides)), job.state, reason)
-
-
-def _overrides(path: Path) -> list[str]:
-    try:
-        loaded = yaml.safe_load((path / OVERRIDES).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return []
-    return [str(entry) for entry in loaded] if isinstance(loaded, list) else []
-
-
-def _by_key(overrides: list[str]) -> dict[str, str]:
-    pairs = [entry.partition("=") for entry in overrides_without_paths(overrides)]
-    return {key.lstrip("+~"): value if equals else "" for key, equals, value in pairs}
-
-
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in node.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _numbers(row: Mapping[str, str | None]) -> dict[str, float]:
-    told = {}
-    for name, text in row.items():
-        try:
-            number = float(text or "nan")
-        except (TypeError, ValueError):
-            continue
-        if math.isfinite(number):
-            told[name] = number
-    return told
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
+def _jobs_without_folder(path: Path, sweep: Mapping[str, Any]) -> Iterator[ReportRun]:
+    for job in sweep.get("jobs", []):
+        if not (path / str(job["number"]) / CONFIG).is_file():
+            reason = text_without_paths(str(job["reason"])) if job.get("reason") else None
+            state = str(job.get("state", "waiting"))
+            yield ReportRun(str(job["number"]), None, {}, by_key(job.get("overrides") or []), state, reason)

@@ -1,5 +1,6 @@
 """The content of a report: every number that the page and the tables show, computed once."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,8 +8,18 @@ from typing import Any
 from vesalius.config.errors import InputError
 from vesalius.evaluation.repeated import ERRORS, verdict
 from vesalius.evaluation.tables import format_metric, format_number
-from vesalius.runs.report.collect import Collected, ReportRun, varying
-from vesalius.runs.report.repeats import Arm, Metric, arm_difference, arm_metric, arms_of, validation_mean
+from vesalius.runs.report.collect import Collected, ReportRun
+from vesalius.runs.report.experiments import varying
+from vesalius.runs.report.repeats import (
+    Arm,
+    Metric,
+    Repeat,
+    arm_difference,
+    arm_metric,
+    arms_of,
+    by_repeat,
+    validation_mean,
+)
 
 SCHEMA = 1
 #: Of these, less is better.
@@ -31,8 +42,8 @@ class Part:
         mode: of the monitor, `min` or `max`.
         runs: at any stage.
         keys: what sets them apart: by key, a value a run.
-        arms: the same runs, repeats together.
-        summaries: an entry an arm, best on validation first.
+        arms: the same runs, repeats together; those that can be ranked stand first, best on validation first.
+        summaries: an entry an arm that can be ranked, in the same order.
         headline: one sentence on the best of them.
         notes: what could not be judged, and why.
     """
@@ -59,8 +70,7 @@ class Part:
         """The finished run that is best on validation, of the best arm."""
         if not self.summaries:
             return None
-        arm = next(arm for arm in self.arms if arm.name == self.summaries[0]["arm"])
-        told = [run for run in arm.finished if run.best is not None]
+        told = [run for run in self.arms[0].finished if run.best is not None]
         return _sorted(told, self.mode)[0] if told else None
 
 
@@ -81,9 +91,8 @@ def parts_of(collected: Collected) -> list[Part]:
     for (task, monitor), runs in by_task.items():
         runs.sort(key=lambda run: order[id(run)])
         finished = [run for run in runs if run.results is not None]
-        keys = varying(runs)
         mode = next((run.monitor[1] for run in [*finished, *runs] if run.config), "max")
-        part = Part(task, _main_metric(finished, monitor), monitor, mode, runs, keys, arms_of(runs, keys))
+        part = Part(task, _main_metric(finished, monitor), monitor, mode, runs, varying(runs), arms_of(runs))
         _summarise(part)
         part.headline = _headline(part)
         parts.append(part)
@@ -106,28 +115,40 @@ def _sorted(runs: Sequence[ReportRun], mode: str) -> list[ReportRun]:
 def _summarise(part: Part) -> None:
     """What each arm reaches, and how it differs from the one that is best on validation."""
     sign = -1 if part.mode == "max" else 1
-    told = [(arm, mean) for arm in part.arms if (mean := validation_mean(arm)) is not None]
-    told.sort(key=lambda pair: sign * pair[1])
-    for at, (arm, mean) in enumerate(told):
-        entry: dict[str, Any] = {"arm": arm.name, "values": dict(arm.values), "validation": mean}
+    repeats = _ranking_repeats(part)
+    means = {id(arm): mean for arm in part.arms if (mean := validation_mean(arm, repeats)) is not None}
+    part.arms.sort(key=lambda arm: sign * means.get(id(arm), sign * math.inf))
+    for at, arm in enumerate(part.arms[: len(means)]):
+        entry: dict[str, Any] = {"arm": arm.name, "values": dict(arm.values), "validation": means[id(arm)]}
         entry |= {"runs": [run.name for run in arm.finished], "of": len(arm.runs)}
         try:
             entry["test"] = arm_metric(arm, part.metric, part.task)
             if 0 < at < _MOST_ARMS:
-                entry |= _compared(arm, told[0][0], part)
+                difference = arm_difference(arm, part.arms[0], part.metric, part.task)
+                said = verdict(difference, arm.name, part.arms[0].name, part.metric)
+                entry |= {"difference": difference, "verdict": said}
         except InputError as error:
             part.notes.append(f"{arm.name}: {error}")
             entry.setdefault("test", None)
         part.summaries.append(entry)
-    if len(told) > _MOST_ARMS:
+    if len(means) > _MOST_ARMS:
         part.notes.append(f"Differences are told of the {_MOST_ARMS} arms that are best on validation.")
 
 
-def _compared(arm: Arm, best: Arm, part: Part) -> dict[str, Any]:
-    difference = arm_difference(arm, best, part.metric, part.task)
-    if difference is None:
-        return {"verdict": f"{arm.name} and {best.name} cannot be paired: they share no test patients and seeds."}
-    return {"difference": difference, "verdict": verdict(difference, arm.name, best.name, part.metric)}
+def _ranking_repeats(part: Part) -> set[Repeat]:
+    """The repeats that arms are ranked by: those that all of them have finished, else all, with a note.
+
+    One fold is harder than another: a mean over some folds says little beside one over all of them.
+    """
+    done = [repeats for arm in part.arms if (repeats := set(by_repeat(arm.finished)))]
+    every, shared = set().union(*done), set.intersection(*done) if done else set()
+    if len(shared) == len(every):
+        return every
+    if not shared:
+        part.notes.append("The arms have no seed and fold in common: their order may be that of their splits.")
+        return every
+    part.notes.append(f"Arms are ranked by the {len(shared)} of {len(every)} seeds and folds that all have finished.")
+    return shared
 
 
 def best_baseline(run: ReportRun, metric: str) -> tuple[str, Metric] | None:
@@ -149,7 +170,10 @@ def _headline(part: Part) -> str:
     """Who is best on validation, and what that comes to on the test patients."""
     states = _states(part.runs)
     if not part.summaries:
-        return f"No run is finished yet ({states})."
+        if any(run.results is not None for run in part.runs):
+            return f"No finished run has a value of {part.monitor}, by which runs are ranked ({states})."
+        done = any(run.state == "done" for run in part.runs)
+        return f"{'No finished run can be read' if done else 'No run is finished yet'} ({states})."
     best, run = part.summaries[0], part.best
     assert run is not None
     entry = best["test"] or (run.results or {})["test"][part.metric]
@@ -183,6 +207,7 @@ def row_of(run: ReportRun, part: Part) -> dict[str, Any]:
     """What the leaderboard says of a run; numbers as they stand in its `metrics.json`."""
     at = part.runs.index(run)
     baseline = best_baseline(run, part.metric)
+    arms: Mapping[str, Mapping[str, Metric]] = (run.results or {}).get("baselines", {})
     trainer: Mapping[str, Any] = run.config.get("trainer") or {}
     return {
         "run": run.name,
@@ -197,7 +222,7 @@ def row_of(run: ReportRun, part: Part) -> dict[str, Any]:
         "seconds": run.seconds,
         "test": (run.results or {}).get("test", {}),
         "baseline": None if baseline is None else {"name": baseline[0], **baseline[1]},
-        "baselines": (run.results or {}).get("baselines", {}),
+        "baselines": {name: entries[part.metric] for name, entries in arms.items() if part.metric in entries},
     }
 
 

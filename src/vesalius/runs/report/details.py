@@ -9,7 +9,7 @@ import pandas as pd
 
 from vesalius.config.facts import Task
 from vesalius.evaluation.curves import AnswerCounts, count_answers, reliability_table, roc_table
-from vesalius.evaluation.predictions import Decision, Predictions, read_predictions
+from vesalius.evaluation.predictions import Predictions, read_predictions
 from vesalius.evaluation.tables import format_metric, format_number
 from vesalius.evaluation.worst import worst_answers
 from vesalius.runs.report.charts import Chart, Series
@@ -32,7 +32,8 @@ class Details:
     Attributes:
         charts: ROC and calibration of classes, scatter of quantities.
         matrix: of classes; None of anything else.
-        worst: the worst answers, worst first: `sample_id` and what to say of it.
+        worst: the worst answers, worst first: `row`, its place in `predictions/test.csv` from 0, and what to say of it.
+            `sample_id` finds the image; the page shows none, as ids are often made of names.
         worst_title: what makes them the worst.
         classes: names of the classes or quantities.
     """
@@ -59,8 +60,7 @@ def details_of(run: ReportRun, number: int) -> Details:
     classes = class_names(table)
     if task not in _WORST_TITLE:
         return Details()
-    decision: Decision = (results.get("decision") or {}).get("threshold", "argmax")
-    told: dict[str, Any] = {"task": cast(Task, task), "classes": classes, "decision": decision, "name": run.name}
+    told: dict[str, Any] = {"task": cast(Task, task), "classes": classes, "decision": run.decision, "name": run.name}
     worst: dict[str, Any] = {
         "worst": _worst(table, worst_answers(table, **told, most=_WORST)),
         "worst_title": _WORST_TITLE[task],
@@ -110,7 +110,7 @@ def _scatters(table: pd.DataFrame, names: Sequence[str], number: int) -> list[Ch
         true, said = (table[f"{kind}/{name}"].to_numpy(np.float64)[keep] for kind in ("target", "pred"))
         low, high = float(min(true.min(), said.min())), float(max(true.max(), said.max()))
         low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
-        points = Series(name, true.tolist(), said.tolist(), points=True, notes=table["sample_id"].iloc[keep].tolist())
+        points = Series(name, true.tolist(), said.tolist(), points=True, notes=[f"row {row}" for row in keep])
         unit: Any = {"x_range": (low, high), "y_range": (low, high), "square": True, "diagonal": True}
         charts.append(Chart(f"scatter-{number}-{at}", name, "true", "predicted", [points], **unit))
     return charts
@@ -120,7 +120,7 @@ def _worst(table: pd.DataFrame, worst: pd.DataFrame) -> list[dict[str, str]]:
     """What `worst_answers` tells, in words."""
     told = []
     for at, row in zip(worst.index, worst.to_dict("records"), strict=True):
-        entry = {"sample_id": str(table["sample_id"].iloc[at])}
+        entry = {"sample_id": str(table["sample_id"].iloc[at]), "row": str(at)}
         if "probability" in row:
             entry |= {"true": row["true"], "said": row["predicted"], "how": f"truth: {row['probability']:.2g} of 1"}
         elif "psnr" in row:

@@ -15,9 +15,12 @@ function showTip(text, x, y) {
 for (const table of document.querySelectorAll("table.board")) {
   for (const head of table.tHead.rows[0].cells) {
     if ("fixed" in head.dataset) continue;
-    head.tabIndex = 0;
-    head.addEventListener("click", () => sortBy(table, head));
-    head.addEventListener("keydown", (event) => { if (event.key === "Enter") sortBy(table, head); });
+    const button = document.createElement("button"); // answers to Enter and Space by itself
+    button.type = "button";
+    button.className = "sort";
+    button.append(...head.childNodes);
+    button.addEventListener("click", () => sortBy(table, head));
+    head.append(button);
   }
 }
 
@@ -53,7 +56,8 @@ for (const input of document.querySelectorAll("[data-filter]")) {
   });
 }
 
-// Whatever carries a text of its own.
+// Whatever carries a text of its own, under the pointer or reached by Tab.
+for (const element of document.querySelectorAll("[data-tip]")) element.tabIndex = 0;
 function tipped(event) {
   return event.target instanceof Element ? event.target.closest("[data-tip]") : null;
 }
@@ -68,37 +72,61 @@ document.addEventListener("focusin", (event) => {
 });
 document.addEventListener("focusout", () => { tip.hidden = true; });
 
-// Charts: the nearest point of what is shown.
+// Charts: the nearest point of what is shown, or the one that the arrow keys have come to.
 for (const svg of document.querySelectorAll("svg.chart")) {
   const chart = report.charts[svg.dataset.chart], cursor = svg.querySelector(".cursor");
   const [x0, x1, y0, y1, left, right, top, bottom] = svg.dataset.frame.split(" ").map(Number);
   const lines = [...svg.querySelectorAll(".series")];
-  svg.addEventListener("pointermove", (event) => {
-    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-    let best = null;
-    for (const line of lines) {
-      if (line.classList.contains("off")) continue;
-      const series = chart.series[line.dataset.series];
-      series.x.forEach((x, i) => {
-        const y = series.y[i];
-        if (x === null || y === null) return;
-        const px = left + (x - x0) / (x1 - x0) * (right - left), py = bottom - (y - y0) / (y1 - y0) * (bottom - top);
-        const far = Math.hypot(px - at.x, py - at.y);
-        if (py > top - 8 && py < bottom + 8 && (!best || far < best.far)) best = { far, px, py, x, y, i, series, line };
-      });
-    }
-    svg.classList.toggle("some", Boolean(best));
-    for (const line of lines) line.classList.toggle("on", best?.line === line);
-    if (!best) return;
-    cursor.setAttribute("cx", best.px);
-    cursor.setAttribute("cy", best.py);
-    const note = best.series.notes[best.i];
-    showTip(`${best.series.name}\n${chart.x} ${best.x}, ${chart.y} ${best.y}${note ? "\n" + note : ""}`, event.clientX, event.clientY);
-  });
-  svg.addEventListener("pointerleave", () => {
+  let at = null;
+
+  function pointsOf(line) {
+    const series = chart.series[line.dataset.series], points = [];
+    series.x.forEach((x, i) => {
+      const y = series.y[i];
+      if (x === null || y === null) return;
+      const px = left + (x - x0) / (x1 - x0) * (right - left), py = bottom - (y - y0) / (y1 - y0) * (bottom - top);
+      if (py > top - 8 && py < bottom + 8) points.push({ px, py, x, y, note: series.notes[i], name: series.name, line });
+    });
+    return points;
+  }
+  const shown = () => lines.filter((line) => !line.classList.contains("off"));
+
+  function show(point, clientX, clientY) {
+    at = point;
+    svg.classList.toggle("some", Boolean(point));
+    for (const line of lines) line.classList.toggle("on", point?.line === line);
+    if (!point) return;
+    cursor.setAttribute("cx", point.px);
+    cursor.setAttribute("cy", point.py);
+    const { name, x, y, note } = point;
+    showTip(`${name}\n${chart.x} ${x}, ${chart.y} ${y}${note ? "\n" + note : ""}`, clientX, clientY);
+  }
+  function nearest(points, x, y) {
+    const far = (point) => Math.hypot(point.px - x, point.py - y);
+    return points.reduce((best, point) => (best && far(best) <= far(point) ? best : point), null);
+  }
+  function leave() {
     tip.hidden = true;
     svg.classList.remove("some");
     cursor.setAttribute("cx", -20);
+  }
+  svg.addEventListener("pointermove", (event) => {
+    const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+    show(nearest(shown().flatMap(pointsOf), x, y), event.clientX, event.clientY);
+  });
+  svg.addEventListener("pointerleave", leave);
+  svg.addEventListener("blur", leave);
+  // Left and right along a line, up and down from one to the next.
+  svg.addEventListener("keydown", (event) => {
+    const along = { ArrowLeft: -1, ArrowRight: 1 }[event.key] ?? 0, over = { ArrowUp: -1, ArrowDown: 1 }[event.key] ?? 0;
+    const known = shown().filter((line) => pointsOf(line).length);
+    if (!(along || over) || !known.length) return;
+    event.preventDefault();
+    const line = known[(Math.max(0, known.indexOf(at?.line)) + (at ? over : 0) + known.length) % known.length];
+    const points = pointsOf(line), here = nearest(points, at?.px ?? left, at?.py ?? bottom);
+    const point = points[Math.min(points.length - 1, Math.max(0, points.indexOf(here) + (at ? along : 0)))];
+    const place = new DOMPoint(point.px, point.py).matrixTransform(svg.getScreenCTM());
+    show(point, place.x, place.y);
   });
 }
 

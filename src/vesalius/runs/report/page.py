@@ -10,18 +10,22 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from vesalius.config.errors import InputError
-from vesalius.evaluation.tables import format_metric, format_number
+from vesalius.evaluation.tables import format_beside_no_skill, format_metric, format_number
+from vesalius.runs.privacy import text_was_found
 from vesalius.runs.report.charts import Chart, Series, draw, interval_bar
-from vesalius.runs.report.collect import Collected, ReportRun, differing
+from vesalius.runs.report.collect import Collected, ReportRun
 from vesalius.runs.report.content import Part
 from vesalius.runs.report.details import Details, details_of
-from vesalius.runs.report.pictures import Budget, add_thumbnails, figures_of, read_asset
+from vesalius.runs.report.experiments import differing
+from vesalius.runs.report.importance import grid_importance, grid_keys
+from vesalius.runs.report.pictures import HIDDEN, Budget, add_thumbnails, figures_of, read_asset
 from vesalius.runs.report.tables import columns_of, shows_arms, to_json
 
 logger = logging.getLogger("vesalius")
 
 _DIFF_RUNS, _DIFF_KEYS, _DETAILED = 16, 80, 24
-_EPOCHS = 300
+_NO_GRID = "Importance is told of a full grid: every combination of values, finished equally often."
+_EPOCHS, _POINTS = 300, 6_000  # of a run, and of all runs of a chart
 
 
 def page_of(collected: Collected, parts: Sequence[Part], content: Mapping[str, Any], *, images: bool = True) -> str:
@@ -45,12 +49,12 @@ def page_of(collected: Collected, parts: Sequence[Part], content: Mapping[str, A
         for at, (part, told) in enumerate(zip(parts, content["parts"], strict=True))
     ]
     environment = Environment(autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(read_asset))
-    environment.filters |= {"metric": format_metric, "number": format_number}
+    environment.filters |= {"metric": format_metric, "beside_no_skill": format_beside_no_skill, "number": format_number}
     environment.globals |= {"drawn": drawn, "interval_bar": interval_bar}
     body = environment.get_template("page.html.j2").render(
         content=content,
         sections=sections,
-        study=_study(collected),
+        study=_study(collected, parts),
         diff=_diff(collected.runs),
         origin=_origin(collected.runs),
         refused=budget.refused,
@@ -90,18 +94,21 @@ def _curves(part: Part, number: int) -> list[Chart]:
     of_run = {id(run): arm.name for arm in part.arms for run in arm.runs if len(part.arms) > 1}
     columns = dict.fromkeys(name for run in part.runs for row in run.history for name in row)
     wanted = dict.fromkeys([part.monitor, "val/loss", "train/loss"])
+    told = [run for run in part.runs if run.history]
+    most = min(_EPOCHS, max(2, _POINTS // max(1, len(told))))
     charts = []
     for at, name in enumerate(name for name in wanted if name in columns):
-        series = [_curve(run, name, of_run.get(id(run)), best=name == part.monitor) for run in part.runs if run.history]
+        series = [_curve(run, name, of_run.get(id(run)), most, best=name == part.monitor) for run in told]
         series = [one for one in series if one.x]
         marked = "ring: best epoch" if name == part.monitor else ""
         charts.append(Chart(f"curve-{number}-{at}", name, "epoch", name, series, marked=marked))
     return charts
 
 
-def _curve(run: ReportRun, name: str, group: str | None, *, best: bool) -> Series:
+def _curve(run: ReportRun, name: str, group: str | None, most: int, *, best: bool) -> Series:
+    """At most so many points of a run's history, and the best and last epoch."""
     known = [(row.get("epoch", float(at)), row[name]) for at, row in enumerate(run.history) if name in row]
-    step = max(1, -(-len(known) // _EPOCHS))
+    step = max(1, -(-len(known) // most))
     at_best = run.best[1] if best and run.best else None
     kept = [pair for at, pair in enumerate(known) if at % step == 0 or at == len(known) - 1 or pair[0] == at_best]
     x, y = [pair[0] for pair in kept], [pair[1] for pair in kept]
@@ -122,7 +129,8 @@ def _runs(part: Part, number: int, budget: Budget, images: bool) -> list[dict[st
             logger.warning("%s: %s", run.name, error)
             part.notes.append(f"{run.name}: {error}")
             details = Details()
-        why = add_thumbnails(run, details.worst, budget) if images and run is best else None
+        hidden = HIDDEN if run.folder and text_was_found(run.folder.path) else None
+        why = (add_thumbnails(run, details.worst, budget) if run is best else hidden) if images else None
         figures = figures_of(run, budget) if images else []
         told.append({"at": at, "run": run, "details": details, "figures": figures, "why": why, **_tables(run)})
         told[-1]["series"] = "Sequence" in str(run.config["model"].get("_target_"))
@@ -155,13 +163,43 @@ def _entries(title: str, arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
     return {"title": title, "columns": names, "rows": arms}
 
 
-def _study(collected: Collected) -> dict[str, Any] | None:
-    """Which keys mattered to a sampler's study, and how its trials went on."""
+def _study(collected: Collected, parts: Sequence[Part]) -> dict[str, Any] | None:
+    """Which keys mattered, to a sampler's study or in a grid, and how trials went on."""
     study = collected.sweep.get("study")
     if not study:
+        return _grid(parts, swept=bool(collected.sweep))
+    ranked = sorted(study["importance"].items(), key=lambda pair: -pair[1])
+    of = study["objectives"][0] if study["objectives"] else "the objective"
+    return {
+        "title": "Study",
+        "best": study.get("best"),
+        "front": study["front"],
+        "objectives": study["objectives"],
+        "importance": ranked,
+        "importance_of": f"share of the variance of {of} between trials",
+        "why": None if ranked else "Importance takes at least four finished trials that are not all equally good.",
+        "chart": _trials(collected.runs),
+    }
+
+
+def _grid(parts: Sequence[Part], *, swept: bool) -> dict[str, Any] | None:
+    """Importance of the keys of a sweep without a sampler; None where but one thing varies, or several tasks do."""
+    (part, *others) = parts
+    if others or len(grid_keys(part)) < 2:
         return None
-    ranked = sorted((study.get("importance") or {}).items(), key=lambda pair: -pair[1])
-    return {"best": study.get("best"), "importance": ranked, "chart": _trials(collected.runs)}
+    told = grid_importance(part)
+    if not (told or swept):
+        return None
+    return {
+        "title": "Which keys matter",
+        "best": None,
+        "front": [],
+        "objectives": [],
+        "importance": told,
+        "importance_of": f"share of the variance of the best {part.monitor} between runs that a key explains alone",
+        "why": None if told else _NO_GRID,
+        "chart": None,
+    }
 
 
 def _trials(runs: Sequence[ReportRun]) -> Chart | None:

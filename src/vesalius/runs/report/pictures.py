@@ -2,8 +2,7 @@
 
 import base64
 import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,14 @@ from PIL import Image
 
 from vesalius.config.build import build
 from vesalius.config.errors import VesaliusError
+from vesalius.runs.privacy import WITHOUT_PIXELS, text_was_found
 from vesalius.runs.report.collect import ReportRun
 
 if TYPE_CHECKING:
     from vesalius.data.sources.base import Source
 
+#: Why there are no images of a run whose audit found text in them.
+HIDDEN = "No images are shown: the run's audit found signs of text in pixels, which may be a name, or cannot be read."
 # Drawn on the page itself, from the numbers.
 _DRAWN = ("history", "roc", "calibration", "confusion_matrix", "scatter")
 _GRIDS = 4
@@ -47,11 +49,17 @@ class Budget:
 
 
 def figures_of(run: ReportRun, budget: Budget) -> list[dict[str, str]]:
-    """`title` and `uri` of each figure that the page does not draw itself, and of a few sample grids of a generator."""
+    """`title` and `uri` of each figure that the page does not draw itself, and of a few sample grids of a generator.
+
+    Where the run's audit found text in pixels, those without pixels alone: made images may repeat real ones.
+    """
     assert run.folder is not None
+    hidden = text_was_found(run.folder.path)
     paths = [path for path in sorted(run.folder.figures.glob("*.png")) if path.stem not in _DRAWN]
     grids = sorted((run.folder.path / "samples").glob("*.png"))
-    if grids:
+    if hidden:
+        paths = [path for path in paths if path.stem in WITHOUT_PIXELS]
+    elif grids:
         paths += [grids[at] for at in np.unique(np.linspace(0, len(grids) - 1, _GRIDS).astype(int))]
     told = []
     for path in paths:
@@ -76,16 +84,17 @@ def add_thumbnails(run: ReportRun, worst: Sequence[dict[str, str]], budget: Budg
     Returns:
         Why there are no images, in a sentence; None where there are.
     """
-    hidden = _with_text(run)
-    wanted = [entry for entry in worst if entry["sample_id"] not in hidden]
-    if not wanted:
+    assert run.folder is not None
+    if text_was_found(run.folder.path):
+        return HIDDEN
+    if not worst:
         return None
     try:
         source: Source = build(run.config["data"]["source"], "data.source")
         table = source.samples().set_index("sample_id", drop=False)
         if source.fingerprint() != run.provenance.get("data"):
             return "The data are no longer those that the run was judged on: no images are shown."
-        for entry in wanted:
+        for entry in worst:
             if entry["sample_id"] in table.index:
                 row = {str(name): value for name, value in table.loc[entry["sample_id"]].items()}
                 uri = _thumbnail(source.load(row))
@@ -95,17 +104,6 @@ def add_thumbnails(run: ReportRun, worst: Sequence[dict[str, str]], budget: Budg
         # What was missing may name a patient's folder: the page is passed on more easily than the data.
         return "The data of the run cannot be read here: no images are shown."
     return None
-
-
-def _with_text(run: ReportRun) -> set[str]:
-    """Samples with burnt-in text, as far as an audit named any: it may be a name."""
-    assert run.folder is not None
-    try:
-        told = json.loads((run.folder.path / "audit.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return set()
-    findings: list[Mapping[str, Any]] = told.get("findings", [])
-    return {str(name) for found in findings if found["check"] == "text_in_pixels" for name in found.get("samples", [])}
 
 
 def _thumbnail(image: NDArray[Any]) -> str:

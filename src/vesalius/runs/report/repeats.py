@@ -5,9 +5,11 @@ not seen it. Seeds that were judged on the same patients are repeats (`vesalius.
 has a split of its own, patients overlap between repeats in no tidy way; the interval then takes the mean margin of the
 single repeats, as if all shared their patients, and adds that of a t interval over the repeats, less the variance that
 their patients explain: rather too wide than too narrow.
+
+Each run decides as its own metrics do: by argmax, or by the threshold that was tuned on its validation patients.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +20,19 @@ from numpy.typing import NDArray
 from vesalius.config.errors import InputError
 from vesalius.evaluation.intervals import t_quantile
 from vesalius.evaluation.repeated import repeated_difference, repeated_metric
+from vesalius.evaluation.scales import Scale, scale_of
 from vesalius.runs.report.collect import ReportRun
+from vesalius.runs.report.experiments import experiments_of, varying
+from vesalius.runs.report.reading import why
 
 Metric = dict[str, Any]
 _ANSWERS = ("prob/", "pred/")
 #: Metrics of these tasks can be computed anew from predictions tables.
 _FROM_TABLES = ("binary", "multiclass", "multilabel", "regression", "reconstruction")
 _NORMAL = 1.96  # half the width of a 95 % interval, in standard errors
-_OWN_SPLITS = "each repeat has its own test patients"
+_OWN_SPLITS = "; each repeat has its own test patients"
+
+Repeat = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -48,32 +55,37 @@ class Arm:
         return [run for run in self.runs if run.results is not None]
 
 
-def arms_of(runs: Sequence[ReportRun], keys: Mapping[str, Sequence[str]]) -> list[Arm]:
-    """Group runs by what varies, in the order in which the arms appear.
+def arms_of(runs: Sequence[ReportRun]) -> list[Arm]:
+    """Group runs by experiment, in the order in which these appear.
 
     Args:
         runs: of one report.
-        keys: `collect.varying` of these runs.
     """
-    by_values: dict[tuple[str, ...], list[ReportRun]] = {}
-    for at, run in enumerate(runs):
-        by_values.setdefault(tuple(values[at] for values in keys.values()), []).append(run)
+    members: dict[int, list[int]] = {}
+    for at, number in enumerate(experiments_of(runs)):
+        members.setdefault(number, []).append(at)
+    keys = varying(runs)
+    of_arm = [{key: values[places[0]] for key, values in keys.items()} for places in members.values()]
     return [
-        Arm(_name(dict(zip(keys, values, strict=True))), dict(zip(keys, values, strict=True)), members)
-        for values, members in by_values.items()
+        Arm(_name(values), values, [runs[at] for at in places])
+        for values, places in zip(of_arm, members.values(), strict=True)
     ]
 
 
 def _name(values: Mapping[str, str]) -> str:
     """`gru` where one word tells it all, else `model=gru lr=0.1`, without what was not set."""
+    if not values:
+        return "all runs"
     if len(values) == 1 and (word := next(iter(values.values())))[:1].isalpha():
         return word
-    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items() if value != "–") or "as it is"
+    short = [key.rpartition(".")[2] for key in values]
+    told = {key: last if short.count(last) == 1 else key for key, last in zip(values, short, strict=True)}
+    return " ".join(f"{told[key]}={value}" for key, value in values.items() if value != "–") or "as it is"
 
 
-def validation_mean(arm: Arm) -> float | None:
-    """Mean of the monitored metric of the best checkpoints; None before a run is finished."""
-    values = [run.best[0] for run in arm.finished if run.best is not None]
+def validation_mean(arm: Arm, repeats: Collection[Repeat]) -> float | None:
+    """Mean of the monitored metric of the best checkpoints of these repeats; None where none is finished."""
+    values = [run.best[0] for key, run in by_repeat(arm.finished).items() if key in repeats and run.best is not None]
     return float(np.mean(values)) if values else None
 
 
@@ -89,9 +101,8 @@ def arm_metric(arm: Arm, metric: str, task: str) -> Metric | None:
     entries = [(run.results or {})["test"][metric] for run in runs]
     if len(runs) == 1:
         return dict(entries[0])
-    judged = _judge(runs, metric, task)
     floors = [entry["no_skill"] for entry in entries]
-    told: Metric = judged if judged is not None else combined(entries)
+    told = _judge(runs, metric, task) or combined(entries, scale_of(metric, task))
     if told.get("no_skill") is None and None not in floors:
         told["no_skill"] = float(np.mean(floors))
     return told
@@ -105,36 +116,43 @@ def _judge(runs: Sequence[ReportRun], metric: str, task: str) -> Metric | None:
     kind: dict[str, Any] = {"metric": metric, "task": task, "classes": _classes(repeats)}
     if _same_samples(repeats):
         return repeated_metric(repeats, **kind)
-    return combined([repeated_metric([table], **kind) for table in repeats])
+    return combined([repeated_metric([table], **kind) for table in repeats], scale_of(metric, task), _OWN_SPLITS)
 
 
-def arm_difference(first: Arm, second: Arm, metric: str, task: str) -> Metric | None:
-    """First minus second over the repeats that both have; None where they have none, or cannot be paired.
+def arm_difference(first: Arm, second: Arm, metric: str, task: str) -> Metric:
+    """First minus second over the repeats that both have; a reason in place of the value where they have no pairs.
 
     Raises:
         InputError: for predictions tables that are not what the run wrote.
     """
     if task not in _FROM_TABLES:
-        return None
-    ours, theirs = _by_repeat(first.finished), _by_repeat(second.finished)
+        return _unpaired(f"runs of the task {task} keep no table of answers that could be paired")
+    ours, theirs = by_repeat(first.finished), by_repeat(second.finished)
     shared = [key for key in ours if key in theirs]
     if not shared:
-        return None
+        return _unpaired("they have no seed and fold in common")
     tables = [list(_pooled([arm[key] for key in shared]).values()) for arm in (ours, theirs)]
     kind: dict[str, Any] = {"metric": metric, "task": task, "classes": _classes([*tables[0], *tables[1]])}
     if len(tables[0]) != len(tables[1]) or not all(map(_same_samples, zip(*tables, strict=True))):
-        return None
+        return _unpaired("they were not tested on the same patients")
     if _same_samples(tables[0]):
         return repeated_difference(*tables, **kind)
-    return combined([repeated_difference([a], [b], **kind) for a, b in zip(*tables, strict=True)], bounded=False)
+    differences = [repeated_difference([a], [b], **kind) for a, b in zip(*tables, strict=True)]
+    return combined(differences, Scale("plain"), _OWN_SPLITS)
 
 
-def combined(entries: Sequence[Metric], *, bounded: bool = True) -> Metric:
+def _unpaired(reason: str) -> Metric:
+    nothing: Metric = {"value": None, "ci95": None, "n": 0, "groups": 0, "method": "none"}
+    return nothing | {"no_skill": 0.0, "reason": reason}
+
+
+def combined(entries: Sequence[Metric], scale: Scale, patients: str = "") -> Metric:
     """The mean of entries of `metrics.json` that cannot be judged together, with an interval that is wide enough.
 
     Args:
         entries: one a repeat.
-        bounded: take intervals on the logit scale where all numbers lie between 0 and 1; not for differences.
+        scale: on which intervals of the metric are symmetric; plain where a number lies at a bound of it.
+        patients: what is known of the repeats' test patients, for `method`.
     """
     told = [entry for entry in entries if entry["value"] is not None and entry["ci95"] is not None]
     outline: Metric = {"value": None, "ci95": None, "n": max(entry["n"] for entry in entries), "method": "none"}
@@ -146,17 +164,16 @@ def combined(entries: Sequence[Metric], *, bounded: bool = True) -> Metric:
         reasons = {str(entry.get("reason", "not computed")) for entry in entries if entry["value"] is None}
         return outline | {"reason": "; ".join(sorted(reasons))}
     numbers = np.array([[entry["value"], *entry["ci95"]] for entry in told], dtype=np.float64)
-    mean = float(numbers[:, 0].mean())
-    logit = bounded and bool(((numbers > 0) & (numbers < 1)).all())
-    scaled, middle = (np.log(numbers / (1 - numbers)), np.log(mean / (1 - mean))) if logit else (numbers, mean)
+    mean = numbers[:, 0].mean()
+    if not np.isfinite(scale.there(numbers)).all():
+        scale = Scale("plain", scale.low, scale.high)
+    scaled, middle = scale.there(numbers), scale.there(mean)
     of_repeats = _of_repeats(scaled)
     low = middle - np.hypot(middle - scaled[:, 1].mean(), of_repeats)
     high = middle + np.hypot(scaled[:, 2].mean() - middle, of_repeats)
-    low, high = (1 / (1 + np.exp(-low)), 1 / (1 + np.exp(-high))) if logit else (low, high)
-    if bounded and ((numbers >= 0) & (numbers <= 1)).all():
-        low, high = max(0.0, low), min(1.0, high)
-    method = f"mean margin and t interval, {len(told)} repeats; {_OWN_SPLITS}"
-    return outline | {"value": mean, "ci95": [float(low), float(high)], "method": method}
+    ends = scale.back(np.array([low, high])).tolist()
+    method = f"mean margin and t interval, {len(told)} repeats{patients}"
+    return outline | {"value": float(mean), "ci95": ends, "method": method}
 
 
 def _of_repeats(scaled: NDArray[np.float64]) -> float:
@@ -169,33 +186,33 @@ def _of_repeats(scaled: NDArray[np.float64]) -> float:
     return float(t_quantile(count - 1) * np.sqrt(between / count))
 
 
-def _by_repeat(runs: Sequence[ReportRun]) -> dict[tuple[Any, ...], ReportRun]:
+def by_repeat(runs: Sequence[ReportRun]) -> dict[Repeat, ReportRun]:
     """Runs by what pairs them: seed, seed of the data, fold, and a count of those that are equal even so."""
-    told: dict[tuple[Any, ...], ReportRun] = {}
+    told: dict[Repeat, ReportRun] = {}
     for run in runs:
-        key = (run.seed, (run.config.get("data") or {}).get("seed"), run.fold)
+        key = (run.seed, run.data_seed, run.fold)
         told[(*key, sum(known[:-1] == key for known in told))] = run
     return told
 
 
-def _pooled(runs: Sequence[ReportRun]) -> dict[Any, pd.DataFrame]:
-    """One predictions table a repeat: folds of a seed together where they share no sample."""
-    by_seed: dict[Any, list[ReportRun]] = {}
+def _pooled(runs: Sequence[ReportRun]) -> dict[Repeat, pd.DataFrame]:
+    """One predictions table a repeat: folds of a seed and a seed of the data together where they share no sample."""
+    by_seed: dict[Repeat, list[ReportRun]] = {}
     for run in runs:
-        by_seed.setdefault(run.seed, []).append(run)
-    pooled: dict[Any, pd.DataFrame] = {}
-    for seed, members in by_seed.items():
+        by_seed.setdefault((run.seed, run.data_seed), []).append(run)
+    pooled: dict[Repeat, pd.DataFrame] = {}
+    for seeds, members in by_seed.items():
         tables = [test_table(run) for run in members]
         whole = pd.concat(tables, ignore_index=True)
         if len(members) > 1 and not whole["sample_id"].duplicated().any():
-            pooled[seed] = whole
+            pooled[seeds] = whole
         else:
-            pooled |= {(seed, at): table for at, table in enumerate(tables)}
+            pooled |= {(*seeds, at): table for at, table in enumerate(tables)}
     return pooled
 
 
 def test_table(run: ReportRun) -> pd.DataFrame:
-    """Predictions of the test split, ids as they were written.
+    """Predictions of the test split, ids as they were written; with a column `threshold` where the run has one.
 
     Raises:
         InputError: where the table is gone or is not one.
@@ -203,9 +220,12 @@ def test_table(run: ReportRun) -> pd.DataFrame:
     assert run.folder is not None
     path = run.folder.predictions / "test.csv"
     try:
-        return pd.read_csv(path, dtype={"sample_id": str, "group_id": str}, keep_default_na=False)
+        table = pd.read_csv(path, dtype={"sample_id": str, "group_id": str}, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"predictions/test.csv of {run.name} cannot be read: {error}") from error
+        raise InputError(f"predictions/test.csv of {run.name} cannot be read: {why(error)}") from error
+    if not {"sample_id", "group_id"} <= set(table.columns):
+        raise InputError(f"predictions/test.csv of {run.name} names no samples and patients.")
+    return table if run.decision == "argmax" else table.assign(threshold=run.decision)
 
 
 def class_names(table: pd.DataFrame) -> list[str]:

@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vesalius.evaluation.tables import format_metric, format_number
+from vesalius.evaluation.tables import format_beside_no_skill, format_metric, format_number
 
 _SHOWN = 4
 
@@ -29,9 +30,8 @@ def _flat(row: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
     told |= {part["monitor"]["name"]: monitor["value"], "best_epoch": monitor["epoch"]}
     for name, entry in row["test"].items():
         told |= _metric(f"test/{name}", entry)
-    for arm, entries in row["baselines"].items():
-        if part["metric"] in entries:
-            told |= _metric(f"baseline/{arm}/{part['metric']}", entries[part["metric"]])
+    for arm, entry in row["baselines"].items():
+        told |= _metric(f"baseline/{arm}/{part['metric']}", entry)
     return {name: "" if value is None else value for name, value in told.items()}
 
 
@@ -43,14 +43,14 @@ def _metric(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_markdown(content: Mapping[str, Any]) -> str:
     """Headline, leaderboard, arms and their differences, as tables of GitHub's Markdown."""
-    lines = [f"# {_plain(content['name'])}", ""]
+    lines = [f"# {plain(content['name'])}", ""]
     for part in content["parts"]:
-        lines += [_plain(part["headline"]), "", *leaderboard(part), ""]
+        lines += [plain(part["headline"]), "", *leaderboard(part), ""]
         if shows_arms(part):
             lines += [*_arms(part), ""]
-        lines += [f"- {_plain(entry['verdict'])}" for entry in part["arms"] if "verdict" in entry]
-        lines += [f"- {_plain(note)}" for note in part["notes"]]
-    lines += [f"- {_plain(note)}" for note in content["notes"]]
+        lines += [f"- {plain(entry['verdict'])}" for entry in part["arms"] if "verdict" in entry]
+        lines += [f"- {plain(note)}" for note in part["notes"]]
+    lines += [f"- {plain(note)}" for note in content["notes"]]
     lines += ["", "Brackets: 95 % interval over patients, and over runs where several are told together."]
     return "\n".join(lines) + "\n"
 
@@ -79,7 +79,8 @@ def leaderboard(part: Mapping[str, Any]) -> list[str]:
         monitor, main = row["monitor"], row["test"].get(part["metric"])
         cells = [row["run"], row["state"], *(row["values"].get(key, row.get(key)) for key in keys)]
         cells += [f"{format_number(monitor['value'])} @ {monitor['epoch']}" if monitor else "–"]
-        cells += [format_metric(row["test"][name]) if name in row["test"] else "–" for name in metrics]
+        cells += [format_metric(main) if main else "–"]
+        cells += [format_beside_no_skill(row["test"][name]) if name in row["test"] else "–" for name in metrics[1:]]
         baseline = row["baseline"]
         cells += [format_number(main["no_skill"]) if main else "–"]
         cells += [f"{baseline['name']} {format_metric(baseline)}" if baseline else "–", _seconds(row["seconds"])]
@@ -95,24 +96,26 @@ def _arms(part: Mapping[str, Any]) -> list[str]:
             f"{len(arm['runs'])} of {arm['of']}",
             format_number(arm["validation"]),
             format_metric(arm["test"]) if arm["test"] else "–",
+            format_number(arm["test"]["no_skill"]) if arm["test"] else "–",
             format_metric(arm["difference"]) if "difference" in arm else "–",
         ]
         for arm in part["arms"]
     ]
-    return _table(["arm", "runs", f"mean {part['monitor']['name']}", f"test {metric}", "minus the first"], rows)
+    return _table(
+        ["arm", "runs", f"mean {part['monitor']['name']}", f"test {metric}", "no skill", "minus the first"], rows
+    )
 
 
 def _table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> list[str]:
     lines = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(_plain('–' if cell is None else cell) for cell in line)} |" for line in lines]
+    return [f"| {' | '.join(plain('–' if cell is None else cell) for cell in line)} |" for line in lines]
 
 
-def _plain(text: object) -> str:
+def plain(text: object) -> str:
     """One line of text that is no markup: a run's name may hold anything."""
-    told = " ".join(str(text).split()).replace("\\", "\\\\")
-    for sign in "|<>*`":
-        told = told.replace(sign, f"\\{sign}")
-    return told
+    # Brackets of an interval, and underscores within a name, mean nothing by themselves.
+    told = re.sub(r"[\\`*~|<>&#]|\](?=[(\[:])|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(str(text).split()))
+    return told.replace("://", r"\://")  # GitHub makes links of addresses
 
 
 def _seconds(value: float | None) -> str:
