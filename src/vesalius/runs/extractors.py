@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.models.nets.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from vesalius.models.nets.random_features import RandomFeatures
 from vesalius.runs.checkpoints import load_checkpoint, restore_model
 from vesalius.runs.embedding import extractor_hash
@@ -150,13 +149,12 @@ def _inception(path: Path, device: torch.device) -> Extractor:
         ) from error
     net.fc = nn.Identity()
     net = net.eval()
-    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
 
     def embed(images: Tensor) -> Tensor:
         images = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
         side = (_INCEPTION_SIDE, _INCEPTION_SIDE)
         images = F.interpolate(images, size=side, mode="bilinear", antialias=True, align_corners=False)
-        features: Tensor = net.to(images.device)((images - mean.to(images)) / std.to(images))
+        features: Tensor = net.to(images.device)(images * 2 - 1)  # its weights are not of ImageNet's normalisation
         return features
 
     return Extractor("inception", "pool3", extractor_hash(net, {}), 2048, embed, device)
