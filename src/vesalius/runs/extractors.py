@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from vesalius.config.facts import Facts
 from vesalius.models.nets.random_features import RandomFeatures
 from vesalius.runs.checkpoints import load_checkpoint, restore_model
 from vesalius.runs.embedding import extractor_hash
-from vesalius.runs.folder import SPLIT, RunFolder
+from vesalius.runs.folder import RunFolder
 
 _INCEPTION_SIDE = 299
 _BATCH = 256
@@ -86,29 +85,6 @@ def load_extractor(named: str | None, facts: Facts, device: torch.device) -> Ext
     dim = embed(torch.zeros(1, own.channels, *own.image_size)).shape[1]
     name = "/".join(folder.path.resolve().parts[-2:])
     return Extractor(name, "features", extractor_hash(model, checkpoint["config"]["model"]), dim, embed, device)
-
-
-def check_unseen(key: str, named: str | None, table: pd.DataFrame) -> None:
-    """Refuse a run that has learned from images that this one is judged by.
-
-    Args:
-        key: of the config, that names the run.
-        named: its folder; a file of weights, or None, has nothing to be asked.
-        table: the sample table of the run that is judged, with its `split`.
-
-    Raises:
-        InputError: where validation or test images of this run are among its training images.
-    """
-    if named is None or Path(named).is_file():
-        return
-    split = pd.read_csv(RunFolder(named).path / SPLIT, dtype=str)
-    learned = set(split.loc[split["split"] == "train", "sample_id"])
-    judged = set(table.loc[table["split"].isin(["val", "test"]), "sample_id"].astype(str))
-    if seen := len(learned & judged):
-        raise InputError(
-            f"{key}={named}: it has learned from {seen} of this run's validation or test images: give this run its "
-            f"split (data.split_file={named}/split.csv), or train another one."
-        )
 
 
 def _random(facts: Facts, device: torch.device) -> Extractor:
