@@ -24,6 +24,11 @@ from vesalius.runs.launch import launch
 
 SCHEMA = 1
 
+_ONE_GENERATOR = (
+    "Intervals count test patients and seeds of the classifiers; of generators there is one, and one set of images: "
+    "they do not say what another training of it would be worth."
+)
+
 
 def do(plan: Plan) -> list[str]:
     """Do whatever is not done yet.
@@ -184,7 +189,8 @@ def told_of(plan: Plan, *, metric: str) -> dict[str, Any]:
     generator = _run(plan.gan)
     scores = {key: generator.results.get(key) for key in ("test", "extractor")}
     outline = {"schema": SCHEMA, "metric": metric, "seeds": [run.seed for run in arms[REAL]]}
-    return outline | told | {"generator": {"run": generator.name, **scores}, "ratios": plan.ratios, "notes": left_out}
+    made_by = {"generator": {"run": generator.name, **scores}, "ratios": plan.ratios}
+    return outline | told | made_by | {"notes": [_ONE_GENERATOR, *left_out]}
 
 
 def _check_steps(arms: Mapping[str, Sequence[Run]]) -> None:
