@@ -78,6 +78,10 @@ def test_beside_made_images_stand_what_they_are_compared_in_and_whether_they_are
     assert "p = .250; not flagged: no sign of copies" in " ".join(printed(harmless).split())
 
 
+def test_an_autoencoder_is_its_own_extractor_and_needs_no_line() -> None:
+    assert "In features" not in printed({"test": {"mse": entry(0.1)}, "extractor": "ab12"})
+
+
 def test_what_could_not_be_tested_of_made_images_says_why() -> None:
     unknown = {"value": None, "p_value": None, "ci95": None, "reason": "one patient"}
     text = printed({**MADE, **{key: {**MADE[key], **unknown} for key in ("two_sample", "memorisation")}})

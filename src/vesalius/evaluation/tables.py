@@ -78,7 +78,8 @@ def print_metrics(metrics: Mapping[str, Any], console: Console, split: str = "te
     lower = [name for name in LOWER_IS_BETTER if name in model]
     said = f" {' and '.join(lower)}: lower is better." if lower else ""
     lines = [f"Brackets: 95 % interval, which counts patients.{said}", *_reasons(model)]
-    if extractor := metrics.get("extractor"):
+    extractor = metrics.get("extractor")
+    if isinstance(extractor, Mapping):  # of an autoencoder it is the hash of its own encoder
         where = (
             f"{extractor['name']}, {extractor['layer']}, {extractor['dim']} dimensions (weights {extractor['hash']})"
         )
