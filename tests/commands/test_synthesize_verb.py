@@ -20,6 +20,7 @@ from vesalius.runs.synthesizing import dealt, integers, places
 LESIONS = ["data.source.patients=32", "data.source.slices=2", "data.source.image_size=28"]
 SMALL = ["trainer=cpu", "logger=none", "data/augment=none"]
 NETS = ["model.generator.width=4", "model.critic.width=4"]
+EXTRACTOR = {"name": "random", "layer": "all", "hash": "seed 0", "dim": 9}
 CLASSES = ["healthy", "nodule", "cyst", "spiculated"]
 
 
@@ -42,8 +43,10 @@ def run_of(folder, cache_dir, *overrides):
     torch.save({**contents, "provenance": {}}, run.best)
     write_split(data.split, run.path / "split.csv")
     entry = {"value": 1.5, "ci95": [1.0, 2.0], "n": 8, "groups": 4, "method": "none", "no_skill": None}
-    told = {"schema": 1, "task": "synthesis", "test": {"frechet_distance": entry}, "extractor": {"name": "random"}}
-    write_json(run.path / "metrics.json", told)
+    told = {"schema": 1, "task": "synthesis", "test": {"frechet_distance": entry}, "extractor": EXTRACTOR}
+    copied = {"value": 0.6, "p_value": 0.2, "flagged": False, "no_skill": 0.5, "n": 8, "made": 8, "train": 40}
+    judged = {"two_sample": {**entry, "made": 8, "no_skill": 0.5}, "memorisation": {**copied, "groups": 4}}
+    write_json(run.path / "metrics.json", told | judged)
     return run
 
 
@@ -94,7 +97,11 @@ def test_a_user_gets_a_folder_with_its_manifest_and_what_to_type_next(vesalius, 
     split = pd.read_csv(gan.path / "split.csv")
     assert "unused" in set(split["split"])
     expected = {"kind": "vesalius synthetic images", "schema": 1, "seed": 3, "n": 40, "classes": CLASSES}
-    expected |= {"split": split_hash(split), "extractor": {"name": "random"}, "scores": gan.metrics["test"]}
+    expected |= {"split": split_hash(split), "extractor": EXTRACTOR, "scores": gan.metrics["test"]}
+    for key in ("two_sample", "memorisation"):
+        expected |= {key: gan.metrics[key]}
+    for words in ("In features of random, all, 9 dimensions", "made or real, by a linear", "no sign of copies"):
+        assert words in " ".join(done.stdout.split())
     expected |= {"image": {"channels": 1, "height": 28, "width": 28, "value_max": 255.0}}
     expected |= {"run": "/".join(gan.path.parts[-2:])}
     assert expected.items() <= manifest.items()

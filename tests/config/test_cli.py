@@ -41,6 +41,8 @@ def test_both_mistakes_are_named_with_their_cure(vesalius, tmp_path):
         (["foo["], "is not an override"),
         (["model.optimizer.lr.x=3"], "Did you mean 'model.optimizer.lr'?"),
         (["data=medmnist"], "data.source.name has no value"),
+        (["experiment=synthetic_gain"], "Did you mean 'vesalius gain study=synthetic_gain'?"),
+        (["model=lesions_cnn"], "Did you mean 'vesalius train experiment=lesions_cnn'?"),
         (["-m", "trainer=cpu,gup"], "Did you mean 'gpu'?"),
         (["-m", "seed=1,b"], "could not be converted to Integer"),
         (["seed=-1"], "must lie between 0"),

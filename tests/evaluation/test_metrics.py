@@ -11,7 +11,7 @@ import pytest
 from sklearn import metrics as sk
 
 from vesalius.config.errors import InputError
-from vesalius.evaluation.metrics import classification_metrics
+from vesalius.evaluation.metrics import classification_metrics, metric_names
 from vesalius.evaluation.predictions import check_predictions
 
 TASKS = [("binary", 2), ("multiclass", 5), ("ordinal", 3), ("multilabel", 4)]
@@ -52,6 +52,12 @@ def arrays(table: pd.DataFrame, task: str, count: int) -> tuple[np.ndarray, np.n
     probabilities = table[[f"prob/c{k}" for k in range(count)]].to_numpy()
     columns = [f"target/c{k}" for k in range(count)] if task == "multilabel" else "target"
     return table[columns].to_numpy(), probabilities
+
+
+@pytest.mark.parametrize(("task", "count"), TASKS[:3])
+def test_which_metrics_there_will_be_is_known_before_there_are_predictions(task: str, count: int) -> None:
+    told = classification_metrics(predictions(task, count), task=task, classes=names(count))
+    assert sorted(metric_names(names(count))) == sorted(told)
 
 
 def single_label_oracle(y: np.ndarray, prob: np.ndarray, task: str) -> dict[str, float]:

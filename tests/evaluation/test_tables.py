@@ -58,6 +58,38 @@ def test_what_is_absent_says_why() -> None:
     assert "auroc: no sample of class cyst." in text
 
 
+MADE = {
+    "test": {name: entry(0.7, made=156) for name in ("frechet_distance", "kid", "density")},
+    "extractor": {"name": "cnn/9", "layer": "features", "hash": "ab12", "dim": 64},
+    "two_sample": entry(0.8, made=78),
+    "memorisation": {"value": 0.74, "p_value": 0.0004, "flagged": True, "no_skill": 0.5}
+    | {"n": 156, "made": 156, "train": 700, "groups": 120, "method": ""},
+}
+
+
+def test_beside_made_images_stand_what_they_are_compared_in_and_whether_they_are_copies() -> None:
+    text = " ".join(printed(MADE).split())
+    assert "In features of cnn/9, features, 64 dimensions (weights ab12)." in text
+    assert "frechet_distance and kid: lower is better" in text
+    assert "auroc .800 [.750,.850] (no skill .500); 78 made and 156 real images of 120 patients" in text
+    assert ".740 (no copying .500), p < .001; flagged: training images were copied; 156 made" in text
+    assert "real images of 120 patients, 700 of training" in text
+    harmless = {**MADE, "memorisation": {**MADE["memorisation"], "flagged": False, "p_value": 0.25}}
+    assert "p = .250; not flagged: no sign of copies" in " ".join(printed(harmless).split())
+
+
+def test_an_autoencoder_is_its_own_extractor_and_needs_no_line() -> None:
+    assert "In features" not in printed({"test": {"mse": entry(0.1)}, "extractor": "ab12"})
+
+
+def test_what_could_not_be_tested_of_made_images_says_why() -> None:
+    unknown = {"value": None, "p_value": None, "ci95": None, "reason": "one patient"}
+    text = printed({**MADE, **{key: {**MADE[key], **unknown} for key in ("two_sample", "memorisation")}})
+    assert text.count("– (one patient); ") == 2
+    assert "flagged" not in text
+    assert "made or real" not in printed({**MADE, "val": MADE["test"]}, "val")
+
+
 def test_names_with_brackets_are_not_markup() -> None:
     assert "recall/[bold]x" in printed({"test": {"recall/[bold]x": entry(0.9), "accuracy": entry(0.9)}})
 

@@ -10,10 +10,13 @@ import torch
 from run_maker import predictions, write_run
 from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError, RunFailed
+from vesalius.data.sources.lesions import Lesions
+from vesalius.data.sources.medmnist import MedMNIST
 from vesalius.evaluation.comparison import paired_difference
 from vesalius.runs import gain
 from vesalius.runs.arms import Run
 from vesalius.runs.folder import Interrupted, RunFolder, write_json
+from vesalius.runs.gain_checks import check_labels
 from vesalius.runs.gain_plan import Job, Plan, override, planned
 
 SMALL = [
@@ -24,6 +27,7 @@ SMALL = [
 ]
 FEW = [f"arms.{name}=null" for name in ("oversampled", "synthetic_half", "synthetic_2", "synthetic_only")]
 SEEDS = (0, 1, 2)
+EARLY_STOPPING = "+callbacks.patience={_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/auroc}"
 
 
 def plan_of(folder, *overrides):
@@ -102,11 +106,49 @@ def test_every_problem_is_told_with_its_cure(tmp_path):
             ],
             ["set model.conditional=true", "data.source differs", "same as arms.real", "leave data.synthetic out"],
         ),
+        (
+            [
+                *FEW,
+                f'cnn=["data.steps_per_epoch=7","{EARLY_STOPPING}"]',
+                'arms.augmented=["trainer.limit_train_batches=1","+trainer.max_time={minutes: 1}"]',
+            ],
+            [
+                "arms.real: callbacks.patience would end arms",
+                "arms.augmented: trainer.max_time, callbacks.patience would end arms",
+                "trainer.limit_train_batches (1, None in real)",
+            ],
+        ),
+        (
+            [
+                *FEW,
+                'gan=["model=gan","data.fractions=[0.6,0.2,0.2]","data.shuffle_labels=true"]',
+                'arms.augmented=["data.split_file=other.csv","data.fold=1"]',
+                'arms.real=["data/augment=none","data.synthetic=here","data.train_fraction=1"]',
+                'arms.synthetic_1=["data/augment=none","data.synthetic_ratio=-1"]',
+            ],
+            [
+                "data.fractions differs from that of real, augmented, synthetic_1",
+                "data.train_fraction differs from that of real, and",
+                "data.shuffle_labels=true (gan)",
+                "arms.augmented: leave data.split_file, data.fold out",
+                "arms.real: leave data.synthetic out",
+                "arms.synthetic_1: data.synthetic_ratio=-1: must be a number above 0",
+            ],
+        ),
+        ([*FEW, "metric=recall/nodul"], ["metric=recall/nodul: there is no", "Did you mean 'recall/nodule'"]),
     ],
 )
 def test_a_loop_that_would_not_be_fair_is_refused(tmp_path, given, words):
     said = problems(tmp_path, *given)
     assert [one for one in words if one not in said] == []
+
+
+def test_only_metrics_of_data_with_one_class_each_are_asked_for():
+    check_labels(Lesions(), "specificity/cyst")
+    with pytest.raises(InputError, match="metric=accuracy/nodule: there is no such metric"):
+        check_labels(Lesions(), "accuracy/nodule")
+    with pytest.raises(InputError, match="the samples are multilabel"):
+        check_labels(MedMNIST("chestmnist"), "auroc")
 
 
 @pytest.mark.parametrize("value", ["plain", "/a b/c=d,e", "it's", "[x]", "a: b"])
@@ -251,6 +293,19 @@ def test_without_classical_augmentation_the_real_images_are_what_counts(tmp_path
     told = gain.judge(arms_of(tmp_path, real=(1.0, 0.6), one=(1.0, 0.8)), ["one"], metric="auroc", seed=0)
     assert list(told["comparisons"]) == ["real"]
     assert "No evidence of a gain: auroc of one minus that of real" in told["verdict"]
+
+
+def test_arms_that_a_callback_ended_at_other_steps_are_not_judged(tmp_path):
+    arms = {}
+    for name, steps in {"real": [2, 4], "one": [2, 4, 6]}.items():
+        jobs = [Job(f"{name}, seed {seed}", tmp_path / name / str(seed), []) for seed in SEEDS]
+        for job, seed in zip(jobs, SEEDS, strict=True):
+            write_run(job.path, predictions(1.0, seed), seed=seed)
+            (job.path / "history.csv").write_text("\n".join(["step", *map(str, steps if seed else [2, 4]), ""]))
+        arms[name] = jobs
+    plan = Plan(Job("generator", tmp_path / "gan", []), tmp_path / "synthetic", {"one": 1.0}, arms, 0, 0)
+    with pytest.raises(RunFailed, match=r"real/0 4, real/1 4, real/2 4, one/0 4, one/1 6, one/2 6\."):
+        gain.told_of(plan, metric="auroc")
 
 
 def test_of_errors_the_lowest_on_validation_is_picked(tmp_path):

@@ -87,7 +87,8 @@ def _write(
 
 def _say(folder: Path, manifest: dict[str, Any]) -> None:
     console = make_console()
-    print_metrics({"test": manifest["scores"]}, console)
+    judged = {key: manifest[key] for key in ("extractor", "two_sample", "memorisation")}
+    print_metrics({"test": manifest["scores"], **judged}, console)
     counts = ", ".join(f"{count} {name}" for name, count in manifest["counts"].items())
     lines = [
         f"Written to: {folder}",

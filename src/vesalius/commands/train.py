@@ -29,7 +29,7 @@ from vesalius.models.family import FamilyModule
 from vesalius.models.gan import GAN
 from vesalius.runs.checkpoints import Passport, load_checkpoint, restore_model
 from vesalius.runs.evidence import check_evidence
-from vesalius.runs.extractors import check_unseen, load_extractor
+from vesalius.runs.extractors import load_extractor
 from vesalius.runs.folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
 from vesalius.runs.generators import Generators
 from vesalius.runs.history import EpochProgress, History
@@ -44,6 +44,7 @@ from vesalius.runs.results import draw, judge_unrepeated, results_of, save_figur
 from vesalius.runs.sample_grids import SampleGrids
 from vesalius.runs.slurm import check_slurm
 from vesalius.runs.tracker import TrackEpochs, answers_of, trackers_of
+from vesalius.runs.unseen import check_unseen
 
 logger = logging.getLogger("vesalius")
 
@@ -99,13 +100,13 @@ def _train(folder: RunFolder) -> None:
     if (folder.path / SPLIT).exists():  # a run that is resumed goes on with its own patients
         data.keep_split(folder.path / SPLIT)
     data.setup()
-    check_unseen("evaluation.extractor", config["evaluation"]["extractor"], data.table)
+    named = {"init_from": config["init_from"], "evaluation.extractor": config["evaluation"]["extractor"]}
+    for key, run in named.items():
+        check_unseen(key, run, data.table, config["data"]["source"]["_target_"])
     if rank() == 0 and not rehearsal:
         real = data.real_store
         _look_over(folder, Audited(real.table, real, data.source, train_classes=data.train_classes))
     model: FamilyModule = build(config["model"], "model", facts=data.facts)
-    if isinstance(model, GAN):  # its images go into training sets, and say of whose split they are
-        check_unseen("init_from", config["init_from"], data.table)
     if isinstance(model, GAN) and config["evaluation"]["extractor"] is not None:
         extractor = load_extractor(config["evaluation"]["extractor"], data.facts, torch.device("cpu"))
         model.val_metrics.compare_in(extractor.embed, extractor.dim)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -74,7 +75,7 @@ def _problems(verb: str, overrides: list[str], searchpath: list[str], folders: l
     groups = [override for override in parsed if any((folder / override.key_or_group).is_dir() for folder in folders)]
     good_groups: list[str] = list(searchpath)
     for override in groups:
-        bad = list(_bad_options(folders, override))
+        bad = list(_bad_options(verb, folders, override))
         yield from bad
         choice = next(iter(_values(override)), None)
         if not bad and isinstance(choice, str):
@@ -103,11 +104,22 @@ def _group(override: Override) -> str:
     return override.key_or_group if override.package is None else f"{override.key_or_group}@{override.package}"
 
 
-def _bad_options(folders: list[Path], override: Override) -> Iterator[str]:
+def _bad_options(verb: str, folders: list[Path], override: Override) -> Iterator[str]:
     options = [path.stem for folder in folders for path in (folder / override.key_or_group).glob("*.yaml")]
     for value in _values(override):
         if isinstance(value, str) and value != "null" and value not in options:
-            yield f"{override.key_or_group}={value}: there is no such option.{did_you_mean(value, options)}"
+            hint = _elsewhere(verb, folders, value) or did_you_mean(value, options)
+            yield f"{override.key_or_group}={value}: there is no such option.{hint}"
+
+
+def _elsewhere(verb: str, folders: list[Path], value: str) -> str:
+    """Where an option of this name is, if another group of this verb, or of any, has one."""
+    for primary in sorted(folders[0].glob("*.yaml"), key=lambda path: (path.stem != verb, path.stem)):
+        defaults = yaml.safe_load(primary.read_text(encoding="utf-8"))["defaults"]
+        for group in (name for entry in defaults if isinstance(entry, dict) for name in entry):
+            if any((folder / group / f"{value}.yaml").is_file() for folder in folders):
+                return f" Did you mean 'vesalius {primary.stem} {group}={value}'?"
+    return ""
 
 
 def _values(override: Override) -> list[Any]:

@@ -30,7 +30,7 @@ class GaussianSampler:
 
     @classmethod
     def fit(cls, images: Floats, labels: NDArray[np.int64] | None, count: int, *, seed: int = 0) -> "GaussianSampler":
-        """Fit to training images (N, C, H, W) in 0..1 of classes (N,), None where there are none.
+        """Fit to training images (N, C, H, W) in 0..1 of classes (N,), each with an image; None where there are none.
 
         Covariances of classes are shrunk after Ledoit and Wolf (2004), so that a class of few images has one too.
         """
@@ -49,7 +49,7 @@ class GaussianSampler:
             own = codes[labels == label]
             covariance = ledoit_wolf(own)[0] if len(own) > 1 else np.zeros((codes.shape[1],) * 2)
             values, vectors = np.linalg.eigh(covariance)
-            means.append(own.mean(axis=0) if len(own) else np.zeros(codes.shape[1]))
+            means.append(own.mean(axis=0))
             roots.append(vectors * np.sqrt(values.clip(0)))
         return cls(components, np.stack(means), np.stack(roots))
 
@@ -80,7 +80,7 @@ def best_gaussian_sampler(
 
     Args:
         images: of training, (N, C, H, W) in 0..1.
-        labels: (N,) classes; None where there are none.
+        labels: (N,) classes, each with an image; None where there are none.
         score: on validation data; the lower the better.
         counts: numbers of components to try, as far as N and pixels allow.
         seed: of the principal components.

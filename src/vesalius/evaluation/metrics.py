@@ -65,6 +65,12 @@ def classification_metrics(
     }
 
 
+def metric_names(classes: Sequence[str]) -> list[str]:
+    """What `classification_metrics` gives where each sample has one class of these."""
+    alone = [name for name in (*RANKING, *COUNTING) if name not in ("accuracy", "balanced_accuracy")]
+    return [*ORDER, *(f"{name}/{label}" for name in alone for label in classes)]
+
+
 def _ordered(names: Sequence[str] | dict[str, Floats]) -> list[str]:
     """Overall metrics first, then per class, each as a person reads them."""
     return sorted(names, key=lambda name: ("/" in name, ORDER.index(name.split("/")[0])))

@@ -21,7 +21,7 @@ BASELINE_COLUMNS = 3
 #: What that table shows of each arm, as far as there is such a metric.
 ARM_METRICS = ("auroc", "auroc_difference", "accuracy", "mae", "mae_difference", "rmse", "r2")
 
-LOWER_IS_BETTER = ("ece", "brier", "mse")
+LOWER_IS_BETTER = ("ece", "brier", "mse", "mae", "rmse", "frechet_distance", "kid")
 
 #: Arms of the evidence that are never narrowed to some classes.
 ALL_CLASSES = ("without_duplicates",)
@@ -73,10 +73,47 @@ def print_metrics(metrics: Mapping[str, Any], console: Console, split: str = "te
         _print_probes(metrics.get("probes") or {}, console)
         if metrics.get("anomaly"):
             console.print(_entries_table("anomaly score", metrics["anomaly"]))
+        for line in _of_made_images(metrics):
+            console.print(Text(line))
     lower = [name for name in LOWER_IS_BETTER if name in model]
     said = f" {' and '.join(lower)}: lower is better." if lower else ""
-    for line in [f"Brackets: 95 % interval, which counts patients.{said}", *_reasons(model)]:
+    lines = [f"Brackets: 95 % interval, which counts patients.{said}", *_reasons(model)]
+    extractor = metrics.get("extractor")
+    if isinstance(extractor, Mapping):  # of an autoencoder it is the hash of its own encoder
+        where = (
+            f"{extractor['name']}, {extractor['layer']}, {extractor['dim']} dimensions (weights {extractor['hash']})"
+        )
+        lines.insert(0, f"In features of {where}.")
+    for line in lines:
         console.print(Text(line, style="dim"))
+
+
+def _of_made_images(metrics: Mapping[str, Any]) -> list[str]:
+    """Whether made images are told from real ones, and whether any were copied, a line each."""
+    lines = []
+    if told := metrics.get("two_sample"):
+        found = f"auroc {format_metric(told)} (no skill {format_number(told['no_skill'])})"
+        lines.append(f"made or real, by a linear classifier: {_or_reason(told, found)}; {_counts(told)}")
+    if told := metrics.get("memorisation"):
+        found = (
+            f"{format_number(told['value'])} (no copying {format_number(told['no_skill'])}), p {_p(told['p_value'])}"
+        )
+        word = "flagged: training images were copied" if told["flagged"] else "not flagged: no sign of copies"
+        lines.append(f"made images nearer to training than real ones: {_or_reason(told, f'{found}; {word}')}")
+        lines[-1] += f"; {_counts(told)}, {told['train']} of training"
+    return lines
+
+
+def _or_reason(told: Mapping[str, Any], found: str) -> str:
+    return found if told["value"] is not None else f"– ({told.get('reason', 'not computed')})"
+
+
+def _counts(told: Mapping[str, Any]) -> str:
+    return f"{told['made']} made and {told['n']} real images of {told['groups']} patients"
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "< .001" if value < 0.001 else f"= {format_number(value)}"
 
 
 def _print_probes(probes: Mapping[str, Mapping[str, Metrics]], console: Console) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
@@ -15,11 +14,10 @@ from torch.nn import functional as F
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.models.nets.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from vesalius.models.nets.random_features import RandomFeatures
 from vesalius.runs.checkpoints import load_checkpoint, restore_model
 from vesalius.runs.embedding import extractor_hash
-from vesalius.runs.folder import SPLIT, RunFolder
+from vesalius.runs.folder import RunFolder
 
 _INCEPTION_SIDE = 299
 _BATCH = 256
@@ -89,29 +87,6 @@ def load_extractor(named: str | None, facts: Facts, device: torch.device) -> Ext
     return Extractor(name, "features", extractor_hash(model, checkpoint["config"]["model"]), dim, embed, device)
 
 
-def check_unseen(key: str, named: str | None, table: pd.DataFrame) -> None:
-    """Refuse a run that has learned from images that this one is judged by.
-
-    Args:
-        key: of the config, that names the run.
-        named: its folder; a file of weights, or None, has nothing to be asked.
-        table: the sample table of the run that is judged, with its `split`.
-
-    Raises:
-        InputError: where validation or test images of this run are among its training images.
-    """
-    if named is None or Path(named).is_file():
-        return
-    split = pd.read_csv(RunFolder(named).path / SPLIT, dtype=str)
-    learned = set(split.loc[split["split"] == "train", "sample_id"])
-    judged = set(table.loc[table["split"].isin(["val", "test"]), "sample_id"].astype(str))
-    if seen := len(learned & judged):
-        raise InputError(
-            f"{key}={named}: it has learned from {seen} of this run's validation or test images: give this run its "
-            f"split (data.split_file={named}/split.csv), or train another one."
-        )
-
-
 def _random(facts: Facts, device: torch.device) -> Extractor:
     net = RandomFeatures(facts.channels)
     layer = "mean and spread of each layer"
@@ -150,13 +125,12 @@ def _inception(path: Path, device: torch.device) -> Extractor:
         ) from error
     net.fc = nn.Identity()
     net = net.eval()
-    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
 
     def embed(images: Tensor) -> Tensor:
         images = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
         side = (_INCEPTION_SIDE, _INCEPTION_SIDE)
         images = F.interpolate(images, size=side, mode="bilinear", antialias=True, align_corners=False)
-        features: Tensor = net.to(images.device)((images - mean.to(images)) / std.to(images))
+        features: Tensor = net.to(images.device)(images * 2 - 1)  # its weights are not of ImageNet's normalisation
         return features
 
     return Extractor("inception", "pool3", extractor_hash(net, {}), 2048, embed, device)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError, RunFailed, VesaliusError, say_problems
@@ -17,11 +18,16 @@ from vesalius.evaluation.tables import format_number
 from vesalius.runs.arms import Run
 from vesalius.runs.checkpoints import load_checkpoint
 from vesalius.runs.comparison import compare
-from vesalius.runs.folder import Interrupted, RunFolder
+from vesalius.runs.folder import HISTORY, Interrupted, RunFolder
 from vesalius.runs.gain_plan import AUGMENTED, REAL, Job, Plan, override
 from vesalius.runs.launch import launch
 
 SCHEMA = 1
+
+_ONE_GENERATOR = (
+    "Intervals count test patients and seeds of the classifiers; of generators there is one, and one set of images: "
+    "they do not say what another training of it would be worth."
+)
 
 
 def do(plan: Plan) -> list[str]:
@@ -173,13 +179,30 @@ def told_of(plan: Plan, *, metric: str) -> dict[str, Any]:
     """What `gain.json` holds: `judge` of all that was finished, and what the images are from.
 
     Raises:
-        RunFailed: where too little was finished to compare anything.
+        RunFailed: where too little was finished to compare anything, or arms have not learned by equal steps.
     """
     arms, left_out = finished(plan)
     if REAL not in arms or len(arms) < 2 or not arms[REAL]:
         raise RunFailed(["Too few runs were finished to compare anything.", *left_out])
+    _check_steps(arms)
     told = judge(arms, list(plan.ratios), metric=metric, seed=plan.seed)
     generator = _run(plan.gan)
     scores = {key: generator.results.get(key) for key in ("test", "extractor")}
     outline = {"schema": SCHEMA, "metric": metric, "seeds": [run.seed for run in arms[REAL]]}
-    return outline | told | {"generator": {"run": generator.name, **scores}, "ratios": plan.ratios, "notes": left_out}
+    made_by = {"generator": {"run": generator.name, **scores}, "ratios": plan.ratios}
+    return outline | told | made_by | {"notes": [_ONE_GENERATOR, *left_out]}
+
+
+def _check_steps(arms: Mapping[str, Sequence[Run]]) -> None:
+    """What ended a training early is not always to be seen in its config: a callback may be anybody's."""
+    steps = {run.name: _steps(run) for runs in arms.values() for run in runs}
+    if len(set(steps.values())) > 1:
+        told = ", ".join(f"{name} {count}" for name, count in steps.items())
+        raise RunFailed(
+            f"The arms have not learned by equally many steps, so that they cannot be compared: {told}. Find what ends "
+            "some of them early, such as a callback, take it out of cnn and arms, and start anew."
+        )
+
+
+def _steps(run: Run) -> int:
+    return int(pd.read_csv(run.folder.path / HISTORY)["step"].iloc[-1])

@@ -1,18 +1,19 @@
 """What `vesalius gain` is going to train: a generator, and classifiers with and without its images, on one split."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vesalius.config.build import build
 from vesalius.config.compose import Plain, load_config
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
-from vesalius.config.targets import check_config, locate
+from vesalius.config.targets import check_config
 from vesalius.evaluation.metrics import ORDER
 from vesalius.runs.folder import CONFIG, SPLIT, RunFolder
+from vesalius.runs.gain_checks import check_fair, check_labels
 
 #: What arms are held against: nothing done, and what is done without a generator.
 REAL, AUGMENTED = "real", "augmented"
@@ -20,14 +21,6 @@ REAL, AUGMENTED = "real", "augmented"
 GAN, SYNTHETIC = "gan", "synthetic"
 # Folds that the generator has were dealt with its split file.
 _NO_FOLDS = ("data.folds=null", "data.fold=null")
-# Arms that differ in one of these learn by unequal numbers of steps, or from unequal numbers of images.
-_STEPS = (
-    "data.steps_per_epoch",
-    "data.batch_size",
-    "trainer.max_epochs",
-    "trainer.max_steps",
-    "trainer.accumulate_grad_batches",
-)
 
 
 @dataclass(frozen=True)
@@ -93,14 +86,14 @@ def planned(config: Mapping[str, Any], folder: Path) -> Plan:
     root = [] if config["root"] is None else [override("data.source.root", config["root"])]
     shared = [*config["both"], *root]
     gan = Job("generator", folder / GAN, [*shared, *config["gan"], *_identity(config, GAN, config["seed"])])
-    classifier = [*shared, *config["cnn"], override("data.split_file", folder / GAN / SPLIT), *_NO_FOLDS]
+    split = str(folder / GAN / SPLIT)
+    classifier = [*shared, *config["cnn"], override("data.split_file", split), *_NO_FOLDS]
     lists = {name: overrides for name, overrides in config["arms"].items() if overrides is not None}
     composed = _composed({GAN: gan.overrides, **{arm: [*classifier, *own] for arm, own in lists.items()}})
     made_of = composed.pop(GAN)
     learning = {name: lists[name] for name in composed if _sets_ratio(lists[name])}
-    problems = [*_gan_problems(made_of, composed), *_arm_problems(composed, learning)]
-    if problems:
-        raise InputError(problems)
+    check_fair(made_of, composed, list(learning), split)
+    check_labels(build(made_of["data"]["source"], "data.source"), config["metric"])
     images = [override("data.synthetic", folder / SYNTHETIC)]
     arms = {
         name: [
@@ -178,45 +171,3 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
     family = config["metric"].partition("/")[0]
     if family not in ORDER:
         yield f"metric={config['metric']}: there is no such metric.{did_you_mean(family, ORDER)}"
-
-
-def _gan_problems(gan: Plain, arms: Mapping[str, Plain]) -> Iterator[str]:
-    model = locate(gan["model"]["_target_"])
-    if getattr(model, "answers", None) != "samples":
-        yield f"gan: {model.__name__} makes no images: choose model=gan, or an experiment with one."
-    elif gan["model"].get("conditional") is False:
-        yield "gan: its images would have no class, and the arms learn classes: set model.conditional=true."
-    others = [name for name, config in arms.items() if config["data"]["source"] != gan["data"]["source"]]
-    if others:
-        yield (
-            f"gan: its data.source differs from that of {', '.join(others)}, which images of other data are of no use "
-            "to: say in both=[...] what the data are."
-        )
-
-
-def _arm_problems(arms: Mapping[str, Plain], learning: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    steps = {name: {key: _value(config, key) for key in _STEPS} for name, config in arms.items()}
-    first, *_ = steps
-    if any(told["data.steps_per_epoch"] is None for told in steps.values()):
-        yield (
-            "cnn: data.steps_per_epoch is not set, so that an arm with more images would learn by more steps: set it, "
-            "such as 'cnn=[\"data.steps_per_epoch=20\"]'."
-        )
-    for name, told in steps.items():
-        pairs = {key: (told[key], steps[first][key]) for key in _STEPS}
-        unequal = [f"{key} ({own}, {other} in {first})" for key, (own, other) in pairs.items() if own != other]
-        if unequal:
-            yield f"arms.{name}: all must learn by equal steps, and it differs in {', '.join(unequal)}: set it in cnn."
-    seen: dict[str, str] = {}
-    for name, config in arms.items():
-        same = seen.setdefault(json.dumps([{**config, "name": None}, name in learning], sort_keys=True), name)
-        if same != name:
-            yield f"arms.{name}: it is the same as arms.{same}: change one, or take it out with arms.{name}=null."
-    for name in learning:
-        if arms[name]["data"].get("synthetic") is not None:
-            yield f"arms.{name}: leave data.synthetic out: the images are those that are made here."
-
-
-def _value(config: Mapping[str, Any], key: str) -> Any:
-    group, _, name = key.partition(".")
-    return config[group].get(name)

@@ -48,6 +48,7 @@ _SEEDS: dict[Split, int] = {"train": 2**31, "val": 2**31 + 1, "test": 2**31 + 2}
 _BATCH = 256
 _TOO_FEW = "a class has fewer training than test images, and distances of fewer images cannot be compared"
 _SHOWN = 8
+_FEW = 128  # images of a class, of which none are left out to save time
 _AUGMENT = Augment({"rotation": Rotation(5), "zoom": Zoom(0.05), "translation": Translation(0.05)})
 
 
@@ -137,10 +138,10 @@ class SynthesisResults(Results):
 
     def labels(self, split: Split) -> Tensor:
         """The class of each real image, (N,) int64; zeros where the generator is not told of any."""
-        rows = self.data.rows(split)
-        if not self.model.classes:
-            return torch.zeros(len(rows), dtype=torch.int64)
-        return self.data.targets[rows]
+        return self._classes_of(self.data.rows(split))
+
+    def _classes_of(self, rows: Tensor) -> Tensor:
+        return self.data.targets[rows] if self.model.classes else torch.zeros(len(rows), dtype=torch.int64)
 
     def real(self, split: Split) -> Floats:
         """Features (N, F) of the real images of a split."""
@@ -220,7 +221,7 @@ class SynthesisResults(Results):
     def _training_like(self, labels: Tensor) -> Tensor | None:
         """Rows of as many training images as there are labels, of the same classes, none twice; None where too few."""
         rows, generator = self.data.rows("train"), np.random.default_rng(self.config["seed"])
-        own = self.data.targets[rows] if self.model.classes else torch.zeros(len(rows), dtype=torch.int64)
+        own = self._classes_of(rows)
         chosen = torch.empty(len(labels), dtype=torch.int64)
         for label in torch.unique(labels):
             place, pool = labels == label, rows[own == label].numpy()
@@ -232,13 +233,20 @@ class SynthesisResults(Results):
     @cached_property
     def gaussian(self) -> GaussianSampler:
         """Normal draws in the space of principal components, of as many as do best on validation."""
-        rows = self.data.even_rows("train", MAX_TRAIN)
-        labels = self.data.targets[rows].numpy() if self.model.classes else None
+        rows = self._fitted_rows()
+        labels = self._classes_of(rows).numpy() if self.model.classes else None
 
         def score(sampler: GaussianSampler) -> float:
             return distances(self.real("val"), self._drawn(sampler, "val"))["frechet_distance"]
 
         return best_gaussian_sampler(self._images(rows).numpy(), labels, score, seed=self.config["seed"])
+
+    def _fitted_rows(self) -> Tensor:
+        """About `MAX_TRAIN` rows of training, evenly spread over each class, so that rare ones keep their images."""
+        rows = self.data.rows("train")
+        own, step = self._classes_of(rows), -(-len(rows) // MAX_TRAIN)
+        of_each = [rows[own == label] for label in torch.unique(own)]
+        return torch.cat([part[:: max(1, min(step, len(part) // _FEW))] for part in of_each]).sort().values
 
     def _drawn(self, sampler: GaussianSampler, split: Split) -> Floats:
         images = sampler.sample(self.labels(split).numpy(), np.random.default_rng(_SEEDS[split]))

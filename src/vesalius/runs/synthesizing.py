@@ -167,6 +167,8 @@ def write_manifest(
         "image": dict(image),
         "extractor": metrics.get("extractor"),
         "scores": metrics["test"],
+        "two_sample": metrics.get("two_sample"),
+        "memorisation": metrics.get("memorisation"),
     }
     write_json(folder / MANIFEST, manifest)
     return manifest
