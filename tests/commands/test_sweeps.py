@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from small_runs import SMALL
+from vesalius.config.errors import InputError
+from vesalius.runs.job_stream import JobStream
 from vesalius.runs.sweep_folder import SweepFolder
 
 pytestmark = pytest.mark.xdist_group("sweeps")  # its runs are made once
@@ -127,6 +129,64 @@ def test_a_folder_that_holds_a_sweep_is_not_taken_twice(mixed):
     assert done.returncode == 2
     assert "resume=here" in done.stderr
     assert (folder / "sweep.json").read_bytes() == before
+
+
+def test_what_lies_in_the_users_folder_stays(tmp_path):
+    """Folders named as those of jobs would be, and a run of the user's own where the first job would lie."""
+    mine = tmp_path / "mine" / "0"
+    mine.mkdir(parents=True)
+    (mine / "precious.png").write_text("kept")
+    single = sweep(tmp_path, "seed=7", "trainer.max_epochs=1", "hydra.run.dir=run/0")
+    assert single.returncode == 0, single.stderr
+    for folder in ("mine", "run"):
+        done = sweep(tmp_path, "-m", "seed=0,1", "trainer.max_epochs=1", f"hydra.sweep.dir={folder}")
+        assert done.returncode == 2
+        assert "choose another folder" in done.stderr
+        assert [path.name for path in (tmp_path / folder).iterdir() if path.name != "log"] == ["0"]
+    assert (mine / "precious.png").read_text() == "kept"
+
+
+def test_a_folder_that_came_while_the_sweep_stood_still_is_not_taken(tmp_path):
+    """Neither deleted nor gone on with: only folders that are listed in `sweep.json` are the sweep's own."""
+    sweep(tmp_path, "-m", "seed=0,1", "trainer.max_epochs=1", "hydra.sweep.dir=here")
+    told = json.loads((tmp_path / "here" / "sweep.json").read_text())
+    listed = [job for job in told["jobs"] if job["number"] == 0]
+    (tmp_path / "here" / "sweep.json").write_text(json.dumps(told | {"jobs": listed}))
+    (tmp_path / "here" / "1" / "mine").touch()
+    stream = JobStream(SweepFolder(tmp_path / "here"), "train", None, None, None)
+    with pytest.raises(InputError, match="was not made by this sweep"):
+        stream._folder(1, ["seed=1"])
+    assert (tmp_path / "here" / "1" / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-m", "seed=range(0,0)", "hydra.sweep.dir=here"], "has no job"),
+        (["-m", "seed=0,1", "hydra.sweep.dir=afile"], "hydra.sweep.dir=afile: no folder can be made there"),
+        (["-m", "seed=0,1", f"name={'x' * 300}"], "no folder can be made there"),
+        (["-m", "seed=0,1", "hydra.launcher.n_jobs=0", "hydra.sweep.dir=here"], "hydra.launcher.n_jobs=0"),
+        (["-m", "model=cnn,autoencoder", "model.net.dropout=0.1", "hydra.sweep.dir=here"], "dropout"),
+    ],
+)
+def test_a_sweep_that_cannot_begin_is_refused_and_leaves_nothing(tmp_path, arguments, said):
+    (tmp_path / "afile").touch()
+    done = sweep(tmp_path, *arguments)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert said in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["afile"]
+
+
+def test_a_trial_that_cannot_be_composed_fails_and_the_others_go_on(tmp_path):
+    pytest.importorskip("optuna", reason="pip install 'vesalius[sweep]'")
+    space = ["model=cnn,autoencoder", "model.net.dropout=0.1", "hydra.sweeper.sampler=grid"]
+    arguments = ["-m", "hydra/sweeper=vesalius_optuna", *space, "trainer.max_epochs=1", "hydra.sweep.dir=here"]
+    for again in (arguments, ["-m", "resume=here"]):
+        done = sweep(tmp_path, *again)
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+        assert states(tmp_path / "here") == {0: "done", 1: "refused"}
+        assert "model.net.dropout" in done.stderr
+        assert "Best trial 0 of 2" in done.stdout
 
 
 def test_resume_keeps_what_is_done_and_runs_the_rest_again(tmp_path):

@@ -67,7 +67,7 @@ def freeze(config: DictConfig, choices: Mapping[str, Any]) -> Plain:
     try:
         frozen = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     except OmegaConfBaseException as error:
-        raise InputError(_one_line(error)) from error
+        raise InputError(one_line(error)) from error
     assert isinstance(frozen, dict)
     plain: Plain = {str(key): value for key, value in frozen.items()}
     if "name" in plain:
@@ -130,7 +130,7 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
                 raise InputError(f"vesalius {verb} -m needs hydra/launcher=vesalius.")
             return (begin if sweep else work)(frozen, list(settings.overrides.task), folder)
         except InputError as error:
-            _remove_if_empty(folder)
+            remove_if_empty(folder)
             if sweep:
                 raise
             refused.extend(error.problems)  # handed over below: Hydra would print a line of its own first
@@ -148,6 +148,11 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
         del os.environ["HYDRA_FULL_ERROR"]
     if refused:
         raise InputError(refused)
+    return sweep_dir()
+
+
+def sweep_dir() -> Path | None:
+    """The folder of the sweep that Hydra was asked for last; None where it was asked for none."""
     swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     return Path(HydraConfig.get().sweep.dir) if swept else None
 
@@ -184,18 +189,19 @@ def _check_root(verb: str, arguments: list[str], config: DictConfig) -> None:
         _raise_problems(verb, arguments, [f"+{key}=null" for key in unknown])
 
 
-def _remove_if_empty(folder: Path) -> None:
+def remove_if_empty(folder: Path) -> None:
     """A refused job leaves nothing behind; Hydra has made its folder, and those around it, before anyone is asked."""
     for one in (folder, *folder.parents):
-        if not one.is_dir() or any(one.iterdir()) or one == Path.cwd():
-            return
-        one.rmdir()
+        if os.path.isdir(one):  # `Path` has no answer to a name that is too long
+            if any(one.iterdir()) or one.resolve() == Path.cwd():
+                return
+            one.rmdir()
 
 
 def _raise_problems(verb: str, arguments: list[str], overrides: list[str], error: Exception | None = None) -> None:
     problems = find_problems(verb, conf_dir(), _config_dir(arguments), overrides)
     if problems or error:
-        raise InputError(problems or _one_line(error)) from error
+        raise InputError(problems or one_line(error)) from error
 
 
 def split_arguments(arguments: Sequence[str]) -> list[str]:
@@ -220,7 +226,8 @@ def _config_dir(arguments: list[str]) -> str | None:
     return None
 
 
-def _one_line(error: BaseException | None) -> str:
+def one_line(error: BaseException | None) -> str:
+    """What an error says, and what caused it."""
     parts: list[str] = []
     while error is not None:
         text = " ".join(str(error).split())

@@ -62,7 +62,7 @@ class JobStream:
         """
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            with self.sweep.hold(), self.board:
+            with self.board:
                 self._run(jobs, done, tick)
         finally:
             for number, handler in before.items():
@@ -128,6 +128,7 @@ class JobStream:
     def _folder(self, number: int, overrides: list[str]) -> tuple[RunFolder, bool]:
         """The run folder of a job, and whether there is something to go on with: only in a sweep that is resumed."""
         path = self.sweep.path / str(number)
+        self._claim(number, overrides)
         if (path / CONFIG).is_file():
             folder = RunFolder(path)
             self._wait_for_orphan(folder)
@@ -136,6 +137,14 @@ class JobStream:
         if path.exists():
             shutil.rmtree(path)  # of a job that has failed, or that was killed while its folder was made
         return self.prepare(number, overrides), False
+
+    def _claim(self, number: int, overrides: list[str]) -> None:
+        """List a job before its folder is made, so that what lies there and is not listed is known to be somebody's."""
+        if self.sweep.lists(number):
+            return
+        if (self.sweep.path / str(number)).exists():
+            raise InputError(f"{self.sweep.path / str(number)} was not made by this sweep: move it elsewhere.")
+        self.sweep.write_job(number, overrides, state="waiting")
 
     def _wait_for_orphan(self, folder: RunFolder) -> None:
         """The jobs of a sweep that was killed save what there is, which takes a moment."""

@@ -3,7 +3,6 @@
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -73,21 +72,20 @@ def run_study(
     if problems or samplers is None or aims is None:
         raise InputError(problems)
     name = study_name or (path.resolve().name if storage else "study")
-    with SweepFolder(path).hold() if (path / SWEEP).is_file() else nullcontext():
-        if storage is None and (path / JOURNAL).is_file():
-            reopen_failed(path, path / JOURNAL, name)
-        study = SweepStudy(
-            path,
-            space=space,
-            samplers=samplers,
-            pruner=giving_up,
-            objectives=aims,
-            storage=open_journal(path / JOURNAL) if storage is None else open_storage(storage),
-            name=name,
-            shared=storage is not None,
-            n_trials=min(n_trials or samplers.size or TRIALS, samplers.size or sys.maxsize),
-            timeout=timeout,
-        )
+    if storage is None and (path / JOURNAL).is_file():
+        reopen_failed(path, path / JOURNAL, name)
+    study = SweepStudy(
+        path,
+        space=space,
+        samplers=samplers,
+        pruner=giving_up,
+        objectives=aims,
+        storage=open_journal(path / JOURNAL) if storage is None else open_storage(storage),
+        name=name,
+        shared=storage is not None,
+        n_trials=min(n_trials or samplers.size or TRIALS, samplers.size or sys.maxsize),
+        timeout=timeout,
+    )
     if (path / SWEEP).is_file():
         folder = SweepFolder(path)
     else:
