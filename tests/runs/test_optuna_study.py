@@ -16,10 +16,12 @@ import yaml
 
 from fake_jobs import FakeLauncher, numbers_of
 from vesalius.config.errors import InputError
+from vesalius.runs.job_stream import end_of_sweep
 from vesalius.runs.search_space import search_space
 from vesalius.runs.study_journal import JOURNAL, open_journal
 from vesalius.runs.study_parts import Samplers, make_pruner
 from vesalius.runs.study_sweep import run_study
+from vesalius.runs.sweep_folder import SweepFolder
 
 SPACE = ["x=interval(-2, 2)", "y=int(interval(0, 4))"]
 CONFIG = SimpleNamespace(monitor=SimpleNamespace(name="val/auroc", mode="max"), trainer={"max_epochs": 10})
@@ -255,10 +257,23 @@ def test_several_objectives_are_read_from_validation_metrics(tmp_path):
         sweep(tmp_path / "pruned", objectives=objectives, pruner="median")
 
 
-def test_an_objective_that_no_run_has_fails_every_trial(tmp_path):
-    trials = sweep(tmp_path, objectives=[{"name": "val/kappa", "mode": "max"}], n_trials=2)
+def test_an_objective_that_no_run_has_fails_every_trial(tmp_path, capsys):
+    trials = sweep(tmp_path, objectives=[{"name": "aurok", "mode": "max"}], n_trials=2)
     assert {trial.state.name for trial in trials} == {"FAIL"}
     assert told(tmp_path)["best"] is None
+    for job in range(2):
+        SweepFolder(tmp_path).write_job(job, [], state="done")
+    assert end_of_sweep(tmp_path) == 1  # though all runs were done
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all("no finite value of val/aurok. Did you mean 'val/auroc'?" in line for line in said)
+
+
+def test_a_metric_is_not_searched_for_its_worst_value(tmp_path):
+    for name, mode in (("auroc", "min"), ("val/loss", "max"), ("recall/cyst", "min"), ("ece", "max")):
+        with pytest.raises(InputError, match=f"{name} is best at its"):
+            sweep(tmp_path / "never", objectives=[{"name": name, "mode": mode}])
+    sweep(tmp_path / "mine", objectives=[{"name": "radiance", "mode": "min"}], n_trials=1)  # nobody here knows better
 
 
 def test_a_grid_runs_each_point_once_in_its_order(tmp_path):
@@ -307,6 +322,15 @@ def test_every_bad_option_is_named_at_once(tmp_path):
     for part in ("Did you mean 'tpe'", "n_startup_trials", "test data must not choose", "n_trials=0"):
         assert part in said
     assert not (tmp_path / "never").exists()
+
+
+def test_what_is_no_choice_at_all_is_refused(tmp_path):
+    for sampler in (None, [1], {"seed": 3}):
+        with pytest.raises(InputError, match=r"hydra\.sweeper\.sampler=.*: name one of tpe, random, grid"):
+            sweep(tmp_path / "never", sampler=sampler)
+    with pytest.raises(InputError, match=r"hydra\.sweeper\.seed=-1: at least 0"):
+        sweep(tmp_path / "never", seed=-1)
+    assert isinstance(make_pruner(None), optuna.pruners.NopPruner)
 
 
 def test_what_is_no_sampler_or_cannot_be_resumed_is_refused():

@@ -118,8 +118,10 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
         _raise_problems(verb, arguments, overrides)
 
     refused: list[str] = []
+    begun: list[DictConfig] = []
 
     def task(config: DictConfig) -> Any:
+        begun.append(config)
         settings = HydraConfig.get()
         folder = Path(settings.runtime.output_dir)
         sweep = settings.mode == RunMode.MULTIRUN
@@ -143,7 +145,14 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task)()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if begun and not isinstance(error, HydraException | OmegaConfBaseException):
+            raise  # of the work, and no mistake in the config
         _raise_problems(verb, arguments, overrides, error)
+    except OSError as error:
+        if begun:
+            raise
+        reason = f"{error.filename} cannot be made ({error.strerror})"
+        raise InputError(f"{reason}: choose another folder with hydra.run.dir.") from error
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
     if refused:

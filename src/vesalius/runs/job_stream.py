@@ -194,14 +194,18 @@ def end_of_sweep(path: Path) -> int:
         path: the sweep's folder.
 
     Returns:
-        The exit code: 1 where there are such.
+        The exit code: 1 where there are such, or a search could not count one that was.
     """
     sweep = SweepFolder(path)
+    uncounted = sweep.told.get("study", {}).get("failed", {})
     left = [job for job in sweep.jobs if job.state not in FINISHED]
     for job in left:
         sys.stderr.write(f"Error: {job_line(job, job.path)}\n")
+    worthless = [job for job in sweep.jobs if job.state in FINISHED and str(job.number) in uncounted]
+    for job in worthless:
+        sys.stderr.write(f"Error: trial {job.number} does not count: {uncounted[str(job.number)]}\n")
     if sweep.told["verb"] == "train" and len(left) < len(sweep.jobs):
         sys.stdout.write(f"All runs on one page: vesalius report run={path}\n")
     if (path / "wandb").is_dir():
         sys.stdout.write(f"All runs to W&B: wandb sync {path / 'wandb'}\n")
-    return int(bool(left))
+    return int(bool(left or worthless))

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from optuna.pruners import NopPruner
 
+from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError
 from vesalius.runs.folder import RunFolder
 from vesalius.runs.optuna_study import Objective, SweepStudy
@@ -35,7 +36,7 @@ def run_study(
     params: Mapping[str, str],
     n_trials: int | None,
     sampler: Choice,
-    pruner: Choice,
+    pruner: Choice | None,
     objectives: Sequence[Mapping[str, str]] | None,
     storage: str | None,
     study_name: str | None,
@@ -128,6 +129,8 @@ def _objectives(chosen: Sequence[Mapping[str, str]] | None, monitor: Any) -> lis
             raise InputError(bad)
         if str(one["name"]).startswith("test"):
             raise InputError(f"hydra.sweeper.objectives: {one['name']}: test data must not choose: name one of val/.")
+        if one["mode"] != (mode_of(str(one["name"])) or one["mode"]):
+            raise InputError(f"hydra.sweeper.objectives: {one['name']} is best at its {mode_of(str(one['name']))}.")
     return [Objective(str(one["name"]), str(one["mode"])) for one in chosen]
 
 

@@ -148,7 +148,7 @@ class SweepFolder:
         return next((entry.get("cluster") for entry in self.told["jobs"] if entry["number"] == number), None)
 
     def write_study(self, told: Mapping[str, Any]) -> None:
-        """Say how the study of a sampler stands: `objectives`, `best`, `front`, `importance`."""
+        """Say how the study of a sampler stands: `objectives`, `best`, `front`, `importance`, `failed`."""
         write_json(self.path / SWEEP, self.told | {"study": dict(told)})
 
     def _job(self, entry: Mapping[str, Any]) -> SweepJob:
