@@ -142,7 +142,7 @@ def test_what_lies_in_the_users_folder_stays(tmp_path):
         done = sweep(tmp_path, "-m", "seed=0,1", "trainer.max_epochs=1", f"hydra.sweep.dir={folder}")
         assert done.returncode == 2
         assert "choose another folder" in done.stderr
-        assert [path.name for path in (tmp_path / folder).iterdir() if path.name != "log"] == ["0"]
+        assert {path.name for path in (tmp_path / folder).iterdir()} - {"log", "worked"} == {"0"}
     assert (mine / "precious.png").read_text() == "kept"
 
 

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from vesalius.config.errors import InputError
-from vesalius.runs.folder import CONFIG, RunFolder
+from vesalius.runs.folder import CONFIG, PATIENCE, RunFolder
 from vesalius.runs.job_pool import Ended, Pool
 from vesalius.runs.launch import objective_of, settle, work_command
 from vesalius.runs.sweep_folder import FINISHED, SweepFolder, SweepJob
@@ -25,7 +25,6 @@ Prepare = Callable[[int, list[str]], RunFolder]
 
 _PAUSE = 0.05  # seconds between two looks at the processes
 _TICK = 0.5  # seconds between two looks at what they have written
-_ORPHANS = 120.0  # seconds that the jobs of a killed sweep get to save what there is
 
 
 @dataclass
@@ -131,7 +130,8 @@ class JobStream:
         self._claim(number, overrides)
         if (path / CONFIG).is_file():
             folder = RunFolder(path)
-            self._wait_for_orphan(folder)
+            if self.sweep.cluster_name(number) is None:  # a scheduler's job is no orphan
+                self._wait_for_orphan(folder)
             if folder.state.get("state") != "failed":
                 return folder, bool(folder.state)
         if path.exists():
@@ -148,10 +148,12 @@ class JobStream:
 
     def _wait_for_orphan(self, folder: RunFolder) -> None:
         """The jobs of a sweep that was killed save what there is, which takes a moment."""
-        deadline = time.monotonic() + _ORPHANS
+        deadline = time.monotonic() + PATIENCE
         while folder.alive:
             if time.monotonic() > deadline or self._asked:
-                raise InputError(f"{folder.path} is still being worked on by process {folder.state['pid']}: stop it.")
+                raise InputError(
+                    f"{folder.path} is still being worked on by process {folder.state.get('pid')}: stop it."
+                )
             time.sleep(_PAUSE)
 
     def _end(self, ended: Ended, done: Done) -> None:

@@ -86,7 +86,9 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
     if not any(path.iterdir()):
         path.rmdir()
     if folder.alive:
-        raise InputError(f"{folder.path} is being worked on by process {folder.state['pid']}: wait for it, or stop it.")
+        raise InputError(
+            f"{folder.path} is being worked on by process {folder.state.get('pid')}: wait for it, or stop it."
+        )
     if resume == "auto":
         before, now = folder.config, {**config, "resume": None}
         changed = [key for key in now if now[key] != before.get(key)]
