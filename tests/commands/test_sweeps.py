@@ -236,18 +236,23 @@ def test_a_stopped_sweep_lets_its_jobs_save_and_goes_on(tmp_path, asked):
         assert attempts == [2, 2, 1]
 
 
-def test_a_second_ctrl_c_kills(tmp_path):
-    arguments = ["-m", "seed=0,1", "trainer.max_epochs=1", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=here"]
-    folder = tmp_path / "here"
+@pytest.mark.parametrize(
+    "arguments",
+    [["-m", "seed=0,1", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=here"], ["seed=0", "hydra.run.dir=here/0"]],
+    ids=["sweep", "run"],
+)
+def test_a_second_ctrl_c_kills(tmp_path, arguments):
+    folder, jobs = tmp_path / "here", 2 if "-m" in arguments else 1
     env = {**os.environ, "FAKE_PAUSE": "600", "FAKE_DEAF": "1"}
     process = subprocess.Popen(command(*arguments), cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: (folder / "log").exists() and len(log_of(folder)) == 2)
+    wait_until(lambda: (folder / "worked").exists() and (folder / "worked").read_text().count("in") == jobs)
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.7)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 130
-    assert states(folder) == {0: "interrupted", 1: "interrupted"}
+    ended = [json.loads((folder / str(number) / "state.json").read_text()) for number in range(jobs)]
+    assert [(state["state"], state["reason"]) for state in ended] == [("interrupted", "killed")] * jobs
 
 
 def test_a_killed_sweep_leaves_no_job_behind_and_can_be_resumed_at_once(tmp_path):

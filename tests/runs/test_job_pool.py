@@ -33,6 +33,13 @@ def gone(pid):
     return not status.exists() or "State:\tZ" in status.read_text()
 
 
+def wait_until_gone(pid):
+    deadline = time.monotonic() + 5
+    while not gone(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_slots_share_the_cores(monkeypatch):
     monkeypatch.setattr("vesalius.runs.job_pool._cores", lambda: 16)
     assert make_slots(3, environ={}) == [{"OMP_NUM_THREADS": "5"}] * 3
@@ -108,10 +115,26 @@ def test_nothing_that_a_killed_job_started_lives_on(tmp_path, how):
         pool.stop(signal.SIGKILL)
     (ended,) = wait_for(pool)
     assert ended.code == -signal.SIGKILL
-    deadline = time.monotonic() + 5
-    while not gone(rank):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until_gone(rank)
+
+
+@pytest.mark.parametrize("code", [0, 130])
+def test_a_slot_is_free_when_the_last_rank_has_ended_and_no_rank_is_waited_for_for_ever(tmp_path, monkeypatch, code):
+    monkeypatch.setattr("vesalius.runs.job_pool._RANKS", 3.0)
+    pool = JobPool([{}, {}, {}], consoles=False)
+    for number, sleep in enumerate((1, 60)):
+        pool.start(number, sh(f"sleep {sleep} & echo $! > {tmp_path / str(number)}; exit {code}"), tmp_path)
+    began = time.monotonic()
+    pool.start(2, sh("exit 0"), tmp_path)
+    assert [ended.number for ended in wait_for(pool)] == [2]  # it does not wait for the others
+    assert len(pool._free) == 1
+    (soon,) = wait_for(pool)
+    assert (soon.number, soon.code) == (0, code)
+    assert gone(int((tmp_path / "0").read_text()))
+    (late,) = wait_for(pool)
+    assert (late.number, late.code) == (1, code)
+    assert 3 <= time.monotonic() - began < 10
+    wait_until_gone(int((tmp_path / "1").read_text()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells a process that its parent has died")

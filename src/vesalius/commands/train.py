@@ -40,6 +40,7 @@ from vesalius.runs.privacy import private_paths
 from vesalius.runs.process import enter, log_to, rank
 from vesalius.runs.provenance import provenance
 from vesalius.runs.pruning import PruneOnRequest
+from vesalius.runs.rank_failure import named_rank
 from vesalius.runs.ranks import EqualRanks
 from vesalius.runs.results import draw, judge_unrepeated, results_of, save_figures, write_skipped, write_tables
 from vesalius.runs.sample_grids import SampleGrids
@@ -57,7 +58,7 @@ def train(path: Path) -> None:
         check_config(folder.config)
         check_slurm(folder.config)
         if rank() == 0:
-            with folder.attempt():
+            with folder.attempt(), named_rank(folder.path / "logs"):
                 _train(folder)
         else:
             _train(folder)

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from vesalius.runs.process import PARENT
 
 #: Lines of a job's console that are kept to say why it failed.
 LAST_LINES = 15
+_RANKS = 5.0  # seconds that the ranks of a job have after its first process
 _NOT_INHERITED = ("HYDRA_FULL_ERROR",)
 
 
@@ -87,10 +89,8 @@ class JobPool:
         found = []
         for number, child in list(self._running.items()):
             code = child.process.poll()
-            if code is None:
+            if code is None or child.has_ranks_left():
                 continue
-            if code < 0:  # it could not take its ranks with it
-                _signal_group(child.process.pid, signal.SIGKILL)
             del self._running[number]
             self._free.append(child.slot)
             found.append(Ended(number, code, child.last_lines()))
@@ -107,11 +107,25 @@ class JobPool:
             _signal_group(child.process.pid, signal.SIGKILL)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Child:
     process: "subprocess.Popen[bytes]"
     slot: Mapping[str, str]
     console: IO[bytes] | None
+    ended: float | None = None  # when it was first seen that the process has
+
+    def has_ranks_left(self) -> bool:
+        """Whether something that an ended process has started still runs; at last it is killed.
+
+        It has its slot's GPUs as long, and writes to the run folder. A process that was killed could not take its ranks
+        with it.
+        """
+        self.ended = self.ended or time.monotonic()
+        patience = _RANKS if self.process.returncode >= 0 else 0.0
+        if time.monotonic() - self.ended >= patience:
+            _signal_group(self.process.pid, signal.SIGKILL)
+            return False
+        return _group_runs(self.process.pid)
 
     def last_lines(self) -> list[str]:
         """Read from the open file: the folder of a run that was refused is gone by now."""
@@ -136,6 +150,24 @@ def child_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 def _signal_group(leader: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, number)
+
+
+def _group_runs(leader: int) -> bool:
+    """Whether a job's group has a process that runs; ended ones stay in the table until their new parent asks."""
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    table = [_state_and_group(path) for path in Path("/proc").glob("[0-9]*/stat")]
+    return not table or any(group == leader and state != "Z" for state, group in table)
+
+
+def _state_and_group(stat: Path) -> tuple[str, int]:
+    try:
+        state, _, group = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
+    except (OSError, ValueError):  # it has ended meanwhile
+        return "Z", 0
+    return state, int(group)
 
 
 def make_slots(
