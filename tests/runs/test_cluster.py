@@ -181,6 +181,8 @@ def test_a_job_of_another_start_is_still_in_the_queue(slurm):
         ({"SLURM_NTASKS": "1"}, {"trainer": {"devices": "auto", "accelerator": "cpu"}}),
         ({"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "CUDA_VISIBLE_DEVICES": "0,1"}, {"trainer": {"devices": -1}}),
         ({"SLURM_NTASKS": "3", "SLURM_STEP_ID": "0"}, {"trainer": {"devices": [0, 1, 5]}}),
+        ({"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}, {"trainer": {"devices": "0,5"}}),
+        ({"SLURM_NTASKS": "1", "SLURM_STEP_ID": "0"}, {"trainer": {"devices": "5,"}}),
         ({"SLURM_NTASKS": "9", "SLURM_JOB_NAME": "bash"}, DDP),
     ],
 )
@@ -195,6 +197,21 @@ def test_tasks_that_do_not_fit_are_refused_with_both_cures():
     (problem,) = caught.value.problems
     assert "#SBATCH --nodes=2 --ntasks-per-node=4" in problem
     assert "trainer.devices=2 trainer.num_nodes=3" in problem
+
+
+@pytest.mark.parametrize(("tasks", "nodes"), [(5, 2), (1, 2)])
+def test_tasks_that_nodes_cannot_share_evenly_have_one_cure(tasks, nodes):
+    environ = {"SLURM_NTASKS": str(tasks), "SLURM_NNODES": str(nodes), "SLURM_STEP_ID": "0"}
+    with pytest.raises(InputError) as caught:
+        check_slurm(DDP, environ)
+    (problem,) = caught.value.problems
+    assert "#SBATCH --nodes=2 --ntasks-per-node=4" in problem
+    assert "or set" not in problem
+
+
+def test_devices_that_are_no_number_are_named():
+    with pytest.raises(InputError, match=r"trainer\.devices=two: "):
+        check_slurm({"trainer": {"devices": "two"}}, {"SLURM_NTASKS": "2"})
 
 
 def test_one_process_for_many_tasks_is_refused():

@@ -43,6 +43,7 @@ def wait_until_gone(pid):
 def test_slots_share_the_cores(monkeypatch):
     monkeypatch.setattr("vesalius.runs.job_pool._cores", lambda: 16)
     assert make_slots(3, environ={}) == [{"OMP_NUM_THREADS": "5"}] * 3
+    assert make_slots(3, ranks=2, environ={}) == [{"OMP_NUM_THREADS": "2"}] * 3
     assert make_slots(40, environ={})[0] == {"OMP_NUM_THREADS": "1"}
     assert make_slots(1, environ={}) == [{}]  # as a run alone
     assert make_slots(4, environ={"OMP_NUM_THREADS": "2"}) == [{}] * 4
@@ -62,6 +63,8 @@ def test_too_few_gpus_are_refused_with_what_fits():
         make_slots(2, gpus_per_job=2, environ=environ)
     with pytest.raises(InputError, match="gpus_per_job=0"):
         make_slots(1, gpus_per_job=4, environ=environ)
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "2,-1,1"}) == ["2"]  # CUDA reads no further
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "0,0,1"}) == ["0", "1"]
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": "-1"}) == visible_gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
 
 

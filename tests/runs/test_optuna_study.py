@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import statistics
+import sys
 import time
 from types import SimpleNamespace
 
@@ -344,6 +345,34 @@ def test_what_is_no_sampler_or_cannot_be_resumed_is_refused():
             Samplers({"_target_": target}, space, 0, parallel=False)
     with pytest.raises(InputError, match="_target_"):
         make_pruner({"n_startup_trials": 3})
+
+
+def test_a_package_that_a_sampler_lacks_is_named_before_the_first_trial(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cmaes", None)
+    with pytest.raises(InputError, match="CmaEsSampler needs another package: pip install cmaes"):
+        sweep(tmp_path / "never", sampler={"_target_": "optuna.samplers.CmaEsSampler"})
+    assert not (tmp_path / "never").exists()
+
+
+def test_failed_trials_of_a_database_stay_failed_and_say_so(tmp_path, capsys):
+    def unlucky(numbers):
+        raise ValueError("bad luck")
+
+    url, path = f"sqlite:///{tmp_path / 'mine.sqlite'}", tmp_path / "here"
+    for _ in range(2):
+        sweep(path, launcher=FakeLauncher(path, unlucky), storage=url, n_trials=2)
+    assert endings(path / "0") == ["failed"]
+    assert "Trials 0, 1 failed and stay so" in capsys.readouterr().err
+
+
+def test_a_run_that_never_had_a_number_fails_and_is_not_pruned(tmp_path):
+    def curve(numbers):
+        return [math.nan] * 10 if numbers["x"] == 4 else rising(numbers)
+
+    launcher = FakeLauncher(tmp_path, curve)
+    trials = sweep(tmp_path, ["x=range(0, 5)"], launcher=launcher, pruner="median", sampler="grid", n_trials=None)
+    assert trials[4].state.name == "FAIL"
+    assert len(trials[4].intermediate_values) == 10
 
 
 def test_a_database_of_ones_own_keeps_studies_apart(tmp_path):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +118,23 @@ def test_how_jobs_are_run_may_change_on_resume(sweep):
     assert "hydra.sweeper.n_trials=9" in resumed_arguments(
         "train", ["-m", f"resume={sweep.path}", "hydra.sweeper.n_trials=9"]
     )
+
+
+def test_a_sweep_goes_on_where_its_relative_paths_are(tmp_path, monkeypatch):
+    begun, elsewhere = tmp_path / "begun", tmp_path / "elsewhere"
+    for place in (begun, elsewhere):
+        place.mkdir()
+        monkeypatch.chdir(place)
+        if place == begun:
+            SweepFolder.create(Path("here"), verb="train", arguments=ARGUMENTS, axes={}, sweeper="basic")
+            assert f"hydra.sweep.dir='{Path('here')}'" in resumed_arguments("train", ["-m", "resume=here"])
+    told = resumed_arguments("train", ["-m", "resume=../begun/here"])
+    assert Path.cwd() == begun
+    assert f"hydra.sweep.dir='{begun / 'here'}'" in told
+    begun.rename(tmp_path / "moved")  # with all that is in it
+    monkeypatch.chdir(tmp_path / "moved")
+    assert "hydra.sweep.dir='here'" in resumed_arguments("train", ["-m", "resume=here"])
+    assert Path.cwd() == tmp_path / "moved"
 
 
 def test_other_arguments_are_refused_by_name(sweep):

@@ -146,9 +146,11 @@ class VesaliusLauncher(Launcher):
 
     def _check_options(self) -> None:
         from vesalius.runs.job_pool import make_slots
+        from vesalius.runs.slurm import processes_of
 
         if self.options["cluster"] is None:
-            self._slots = make_slots(*(self.options[key] for key in ("n_jobs", "gpus_per_job", "threads")))
+            ranks, _ = processes_of(self.config, self.options["gpus_per_job"])
+            self._slots = make_slots(*(self.options[key] for key in ("n_jobs", "gpus_per_job", "threads")), ranks=ranks)
             return
         from vesalius.runs.cluster import check_options
 

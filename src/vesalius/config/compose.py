@@ -128,6 +128,8 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
         try:
             _check_root(verb, arguments, config)
             frozen = freeze(config, settings.runtime.choices)
+            if not sweep and settings.runtime.choices.get("sweep") is not None:
+                raise InputError(f"sweep={settings.runtime.choices['sweep']} is a search of many runs: add -m.")
             if sweep and settings.runtime.choices.get("hydra/launcher") != "vesalius":
                 raise InputError(f"vesalius {verb} -m needs hydra/launcher=vesalius.")
             return (begin if sweep else work)(frozen, list(settings.overrides.task), folder)

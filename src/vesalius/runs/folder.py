@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -93,7 +94,8 @@ class RunFolder:
             InputError: where the folder already holds a run, or anything else.
         """
         if (path / CONFIG).exists():
-            raise InputError(f"{path} already holds a run: continue it with resume={path}, or choose another folder.")
+            resume = shlex.quote(f"resume={path}")
+            raise InputError(f"{path} already holds a run: continue it with {resume}, or choose another folder.")
         if path.is_dir() and any(path.iterdir()):
             raise InputError(f"{path} is not empty, and a run must not mix with other files: choose another folder.")
         path.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Slots of this machine in which the jobs of a sweep run, each a process of its own. Torch-free."""
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -171,7 +172,12 @@ def _state_and_group(stat: Path) -> tuple[str, int]:
 
 
 def make_slots(
-    n_jobs: int, gpus_per_job: int = 0, threads: int | None = None, environ: Mapping[str, str] = os.environ
+    n_jobs: int,
+    gpus_per_job: int = 0,
+    threads: int | None = None,
+    *,
+    ranks: int = 1,
+    environ: Mapping[str, str] = os.environ,
 ) -> list[dict[str, str]]:
     """What each slot's processes may use.
 
@@ -179,6 +185,7 @@ def make_slots(
         n_jobs: how many jobs run at once.
         gpus_per_job: GPUs of a slot; 0: all jobs see those that this process sees.
         threads: of a process of a job; None: the cores are divided, unless `OMP_NUM_THREADS` says otherwise.
+        ranks: processes of a job.
         environ: of this process.
 
     Returns:
@@ -192,7 +199,7 @@ def make_slots(
         raise InputError(problems)
     slots: list[dict[str, str]] = [{} for _ in range(n_jobs)]
     if threads is None and n_jobs > 1 and "OMP_NUM_THREADS" not in environ:
-        threads = max(1, _cores() // n_jobs)
+        threads = max(1, _cores() // (n_jobs * ranks))
     if threads is not None:
         slots = [{"OMP_NUM_THREADS": str(threads)} for _ in slots]
     if gpus_per_job:
@@ -214,7 +221,7 @@ def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Names of the NVIDIA GPUs that a process started now would see, as `CUDA_VISIBLE_DEVICES` has them."""
     if "CUDA_VISIBLE_DEVICES" in environ:
         named = [name.strip() for name in environ["CUDA_VISIBLE_DEVICES"].split(",")]
-        return [name for name in named if name and name != "-1"]
+        return list(dict.fromkeys(itertools.takewhile(lambda name: name not in ("", "-1"), named)))
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]

@@ -1,6 +1,7 @@
 """The jobs of a sweep, one after another into the free slots, until all have ended or somebody stops it. Torch-free."""
 
 import math
+import shlex
 import shutil
 import signal
 import sys
@@ -67,7 +68,8 @@ class JobStream:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self._stopped_by is not None:
-            sys.stderr.write(f"The sweep was stopped. Go on with: vesalius {self.verb} -m resume={self.sweep.path}\n")
+            resume = shlex.quote(f"resume={self.sweep.path}")
+            sys.stderr.write(f"The sweep was stopped. Go on with: vesalius {self.verb} -m {resume}\n")
             raise SystemExit(128 + self._stopped_by)
 
     def _run(self, jobs: Jobs, done: Done, tick: Tick | None) -> None:
@@ -207,7 +209,7 @@ def end_of_sweep(path: Path) -> int:
     for job in worthless:
         sys.stderr.write(f"Error: trial {job.number} does not count: {uncounted[str(job.number)]}\n")
     if sweep.told["verb"] == "train" and len(left) < len(sweep.jobs):
-        sys.stdout.write(f"All runs on one page: vesalius report run={path}\n")
+        sys.stdout.write(f"All runs on one page: vesalius report {shlex.quote(f'run={path}')}\n")
     if (path / "wandb").is_dir():
         sys.stdout.write(f"All runs to W&B: wandb sync {path / 'wandb'}\n")
     return int(bool(left or worthless))

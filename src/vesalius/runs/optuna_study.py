@@ -135,11 +135,15 @@ class SweepStudy:
         for number, path in running.items():
             trial = self._running[number]
             epoch = self._report(trial, path)
-            if epoch is None or number in self._given_up or epoch + 1 >= _max_epochs(path) or not trial.should_prune():
+            if epoch is None or number in self._given_up or epoch + 1 >= _max_epochs(path):
+                continue
+            values = self.trials[number].intermediate_values
+            # One that has never had a number is not worse than others: it fails, if it does not find one.
+            if all(map(math.isnan, values.values())) or not trial.should_prune():
                 continue
             self._given_up.add(number)
             pruner = type(self.study.pruner).__name__.removesuffix("Pruner").lower()
-            value = self.trials[number].intermediate_values[epoch]
+            value = values[epoch]
             said = f"{pruner} pruner: {self.objectives[0].column} {value:.4g} after {epoch + 1} epochs"
             request_pruning(path, said)
 
@@ -216,7 +220,6 @@ def _metrics(job: SweepJob) -> dict[str, Any]:
 def _open(
     path: Path, storage: BaseStorage, name: str, pruner: BasePruner, objectives: Sequence[Objective], *, shared: bool
 ) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     directions = [
         StudyDirection.MAXIMIZE if objective.mode == "max" else StudyDirection.MINIMIZE for objective in objectives
     ]

@@ -69,6 +69,19 @@ class Samplers:
         self._seed, self._parallel = seed, parallel
         self._points = space.grid() if chosen == "grid" else None
         self(0)  # its own refusals come now
+        if self._target is not None:
+            self._rehearse(space)
+
+    def _rehearse(self, space: SearchSpace) -> None:
+        """Draw twice from nothing: Optuna imports what a sampler needs only when it is first asked, after a trial."""
+        study = optuna.create_study()
+        try:
+            for number in range(2):
+                study.sampler = self(number)
+                study.tell(study.ask(space.distributions), float(number))
+        except ImportError as error:
+            need = f": pip install {error.name}" if error.name else f": {error}"
+            raise InputError(f"hydra.sweeper.sampler._target_: {self.name} needs another package{need}") from error
 
     @property
     def size(self) -> int | None:

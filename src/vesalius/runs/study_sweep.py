@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 from optuna.pruners import NopPruner
+from optuna.trial import TrialState
 
 from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError
@@ -62,6 +63,7 @@ def run_study(
         InputError: with everything that is wrong, before anything is run.
     """
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = search_space([argument for argument in arguments if not argument.startswith("resume=")], params)
     example = compose(space.overrides(space.example))  # before anything is run: Hydra says what it cannot compose
     problems: list[str] = []
@@ -87,6 +89,11 @@ def run_study(
         n_trials=min(n_trials or samplers.size or TRIALS, samplers.size or sys.maxsize),
         timeout=timeout,
     )
+    lost = [str(trial.number) for trial in study.trials if trial.state is TrialState.FAIL]
+    if lost and storage is not None:
+        sys.stderr.write(
+            f"Trials {', '.join(lost)} failed and stay so: only the sweep's own journal can reopen them.\n"
+        )
     if (path / SWEEP).is_file():
         folder = SweepFolder(path)
     else:

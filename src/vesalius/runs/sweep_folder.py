@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,7 @@ class SweepFolder:
         """
         path.mkdir(parents=True, exist_ok=True)
         outline = {"schema": SCHEMA, "verb": verb, "arguments": list(arguments), "sweeper": sweeper}
+        outline["directory"] = str(Path.cwd())  # what relative paths among the arguments mean
         write_json(path / SWEEP, {**outline, "axes": {key: list(values) for key, values in axes.items()}, "jobs": []})
         return cls(path)
 
@@ -194,7 +196,9 @@ def take_folder(path: Path, *, resume: bool) -> IO[str]:
 
 def _check_vacant(path: Path) -> None:
     if (path / SWEEP).is_file():
-        raise InputError(f"{path} already holds a sweep: go on with it by resume={path}, or choose another folder.")
+        raise InputError(
+            f"{path} already holds a sweep: go on with it by {shlex.quote(f'resume={path}')}, or choose another folder."
+        )
     if any(inside.name not in _BEFORE for inside in path.iterdir()):
         raise InputError(f"{path} is not empty, and a sweep must not mix with other files: choose another folder.")
 
