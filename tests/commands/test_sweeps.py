@@ -318,6 +318,22 @@ def test_ranks_of_every_job_have_equal_configs_also_when_the_sweep_draws(vesaliu
     assert len(hashes) == 3
 
 
+@pytest.mark.proof
+def test_ctrl_c_of_a_sweep_of_two_ranks_a_job_leaves_no_process(tmp_path):
+    small = [one for one in SMALL if not one.startswith("trainer=")]
+    arguments = ["-m", *small, "seed=0,1", "trainer=ddp_cpu", "trainer.max_epochs=1000", "hydra.sweep.dir=here"]
+    process = subprocess.Popen([sys.executable, "-m", "vesalius.cli", "train", *arguments], cwd=tmp_path)
+    run = tmp_path / "here" / "0"
+    wait_until(lambda: (run / "history.csv").exists(), seconds=120)
+    rank_0 = json.loads((run / "state.json").read_text())["pid"]
+    ranks = [int(path.name) for path in Path("/proc").glob("[0-9]*") if os.getpgid(int(path.name)) == rank_0]
+    assert len(ranks) >= 2
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert not any(lives(pid) for pid in ranks)
+    assert states(tmp_path / "here") == {0: "interrupted", 1: "waiting"}
+
+
 @pytest.mark.benchmark
 def test_a_sweep_costs_little_more_than_its_jobs(vesalius, tmp_path):
     """At most 2.5 s a job over the wall time of the jobs' own processes."""

@@ -97,7 +97,7 @@ def test_only_what_a_sweep_that_never_began_has_made_is_withdrawn(sweep, tmp_pat
     assert (sweep.path / "multirun.yaml").exists()
 
 
-@pytest.mark.parametrize("spoiled", ["", '{"verb": "tr', "\xff"])
+@pytest.mark.parametrize("spoiled", ["", '{"verb": "tr', "\xff", "{}", "[]"])
 def test_a_spoiled_sweep_is_refused(sweep, spoiled):
     (sweep.path / "sweep.json").write_text(spoiled, encoding="latin-1")
     with pytest.raises(InputError, match="cannot be read"):

@@ -89,10 +89,13 @@ class SweepFolder:
         Raises:
             InputError: where something has spoiled it.
         """
+        loaded: dict[str, Any]
         try:
-            loaded: dict[str, Any] = json.loads((self.path / SWEEP).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{self.path / SWEEP} cannot be read: begin the sweep anew in another folder.") from error
+            loaded = json.loads((self.path / SWEEP).read_text(encoding="utf-8"))
+        except ValueError:
+            loaded = {}
+        if not isinstance(loaded, dict) or not {"verb", "arguments", "jobs"} <= loaded.keys():
+            raise InputError(f"{self.path / SWEEP} cannot be read: begin the sweep anew in another folder.")
         return loaded
 
     @property
