@@ -12,8 +12,6 @@ import pytest
 import yaml
 
 from small_runs import SMALL
-from vesalius.config.errors import InputError
-from vesalius.runs.job_stream import JobStream
 from vesalius.runs.sweep_folder import SweepFolder
 
 pytestmark = pytest.mark.xdist_group("sweeps")  # its runs are made once
@@ -147,16 +145,20 @@ def test_what_lies_in_the_users_folder_stays(tmp_path):
 
 
 def test_a_folder_that_came_while_the_sweep_stood_still_is_not_taken(tmp_path):
-    """Neither deleted nor gone on with: only folders that are listed in `sweep.json` are the sweep's own."""
-    sweep(tmp_path, "-m", "seed=0,1", "trainer.max_epochs=1", "hydra.sweep.dir=here")
-    told = json.loads((tmp_path / "here" / "sweep.json").read_text())
-    listed = [job for job in told["jobs"] if job["number"] == 0]
-    (tmp_path / "here" / "sweep.json").write_text(json.dumps(told | {"jobs": listed}))
+    """Neither deleted nor gone on with, however often it is tried: what `sweep.json` does not list is not its own."""
+    pytest.importorskip("optuna", reason="pip install 'vesalius[sweep]'")
+    arguments = ["-m", "hydra/sweeper=vesalius_optuna", "seed=range(0,9)", "hydra.sweeper.n_trials=1"]
+    assert sweep(tmp_path, *arguments, "trainer.max_epochs=1", "hydra.sweep.dir=here").returncode == 0
+    (tmp_path / "here" / "1").mkdir()
     (tmp_path / "here" / "1" / "mine").touch()
-    stream = JobStream(SweepFolder(tmp_path / "here"), "train", None, None, None)
-    with pytest.raises(InputError, match="was not made by this sweep"):
-        stream._folder(1, ["seed=1"])
-    assert (tmp_path / "here" / "1" / "mine").exists()
+    for _ in range(2):
+        done = sweep(tmp_path, "-m", "resume=here", "hydra.sweeper.n_trials=2")
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+        assert "here/1 was not made by this sweep: move it" in done.stderr
+        assert (tmp_path / "here" / "1" / "mine").exists()
+    (tmp_path / "here" / "1").rename(tmp_path / "elsewhere")
+    assert sweep(tmp_path, "-m", "resume=here", "hydra.sweeper.n_trials=2").returncode == 0
+    assert states(tmp_path / "here") == {0: "done", 1: "done"}
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,12 @@ def test_a_value_missing_in_a_verb_is_named(vesalius):
     assert "run has no value" in done.stderr
 
 
+def test_a_sweep_whose_folder_has_no_name_is_refused(vesalius):
+    done = vesalius("evaluate", "-m", "run=a,b")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "hydra.sweep.dir" in done.stderr
+
+
 def test_an_unknown_verb_gets_the_nearest_one(vesalius):
     done = vesalius("trian")
     assert done.returncode == 2

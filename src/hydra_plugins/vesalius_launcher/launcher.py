@@ -149,7 +149,8 @@ class VesaliusLauncher(Launcher):
         from vesalius.runs.slurm import processes_of
 
         if self.options["cluster"] is None:
-            ranks, _ = processes_of(self.config, self.options["gpus_per_job"])
+            trainer = plain_options({"trainer": self.config.get("trainer")})
+            ranks, _ = processes_of(trainer, self.options["gpus_per_job"])
             self._slots = make_slots(*(self.options[key] for key in ("n_jobs", "gpus_per_job", "threads")), ranks=ranks)
             return
         from vesalius.runs.cluster import check_options

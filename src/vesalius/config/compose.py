@@ -1,5 +1,6 @@
 """Compose a verb's config with Hydra and freeze it. Torch-free: this is all that runs before work starts."""
 
+import contextlib
 import os
 import secrets
 import sys
@@ -163,9 +164,11 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
 
 
 def sweep_dir() -> Path | None:
-    """The folder of the sweep that Hydra was asked for last; None where it was asked for none."""
+    """The folder of the sweep that Hydra was asked for last; None where it was asked for none, or its name fails."""
     swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    return Path(HydraConfig.get().sweep.dir) if swept else None
+    with contextlib.suppress(OmegaConfBaseException):
+        return Path(HydraConfig.get().sweep.dir) if swept else None
+    return None
 
 
 def load_config(verb: str, overrides: list[str], config_dir: str | None = None) -> Plain:

@@ -78,7 +78,7 @@ class ClusterTask:
     def _is_orphan(self) -> bool:
         try:
             os.kill(self.sweep or os.getpid(), 0)
-        except ProcessLookupError:
+        except OSError:  # there is none, or it is somebody else's by now
             return True
         return False
 

@@ -113,6 +113,7 @@ class JobStream:
 
     def _start(self, number: int, overrides: list[str], done: Done) -> None:
         path = self.sweep.path / str(number)
+        self._claim(number, overrides)
         try:
             folder, goes_on = self._folder(number, overrides)
         except InputError as error:
@@ -129,7 +130,6 @@ class JobStream:
     def _folder(self, number: int, overrides: list[str]) -> tuple[RunFolder, bool]:
         """The run folder of a job, and whether there is something to go on with: only in a sweep that is resumed."""
         path = self.sweep.path / str(number)
-        self._claim(number, overrides)
         if (path / CONFIG).is_file():
             folder = RunFolder(path)
             if self.sweep.cluster_name(number) is None:  # a scheduler's job is no orphan
@@ -145,7 +145,7 @@ class JobStream:
         if self.sweep.lists(number):
             return
         if (self.sweep.path / str(number)).exists():
-            raise InputError(f"{self.sweep.path / str(number)} was not made by this sweep: move it elsewhere.")
+            raise InputError(f"{self.sweep.path / str(number)} was not made by this sweep: move it, and go on.")
         self.sweep.write_job(number, overrides, state="waiting")
 
     def _wait_for_orphan(self, folder: RunFolder) -> None:
