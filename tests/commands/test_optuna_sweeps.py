@@ -130,7 +130,7 @@ def test_a_real_sweep_killed_five_times_ends_whole(vesalius, tmp_path):
         more = [*arguments, f"hydra.sweep.dir={folder}"] if attempt == 0 else ["-m", f"resume={folder}"]
         process = subprocess.Popen([*command, *more], cwd=tmp_path)
         wait_for(lambda: (folder / "sweep.json").exists(), process)
-        time.sleep(draw.uniform(1, 15))
+        time.sleep(draw.uniform(1, 30))
         assert process.poll() is None
         jobs = children_of(process.pid)
         process.kill()
