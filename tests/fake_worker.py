@@ -3,6 +3,7 @@
 `seed=13` fails, `seed=14` refuses its config, `seed=15` kills itself; with `FAKE_DEAF` none can be asked to stop.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -28,12 +29,24 @@ def work(path):
     try:
         with folder.attempt():
             print(f"threads {os.environ.get('OMP_NUM_THREADS')} gpus {os.environ.get('CUDA_VISIBLE_DEVICES')}")
-            epochs(path, config)
+            with at_work(path):
+                epochs(path, config)
     except InputError:
         folder.discard()
         raise
     finally:
         note(path, "end")
+
+
+@contextlib.contextmanager
+def at_work(path):
+    """Write down when this process works on the run; one that is killed does not get to say that it ends."""
+    with (path.parent / "worked").open("a") as log:
+        print("in", file=log, flush=True)
+        try:
+            yield
+        finally:
+            print("out", file=log, flush=True)
 
 
 def meet(path):

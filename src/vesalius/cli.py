@@ -81,10 +81,11 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
         from vesalius.config.diagnose import did_you_mean
 
         raise InputError(f"vesalius {verb}: there is no such verb.{did_you_mean(verb, VERBS)}")
-    from vesalius.config.compose import run_hydra
+    from vesalius.config.compose import run_hydra, sweep_dir
     from vesalius.runs.job_stream import end_of_sweep
     from vesalius.runs.launch import begin_run, launch
     from vesalius.runs.meeting import ranks_of
+    from vesalius.runs.sweep_folder import withdraw
     from vesalius.runs.sweep_resume import is_sweep, resumed_arguments
 
     if is_sweep(arguments) and ranks_of(os.environ) is not None:
@@ -94,7 +95,12 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     def work(config: dict[str, Any], overrides: list[str], folder: Path) -> None:
         codes.append(launch(verb, config, overrides, folder)[0])
 
-    sweep = run_hydra(verb, resumed_arguments(verb, arguments), work, partial(begin_run, verb))
+    try:
+        sweep = run_hydra(verb, resumed_arguments(verb, arguments), work, partial(begin_run, verb))
+    except InputError:
+        if (refused := sweep_dir()) is not None:
+            withdraw(refused)
+        raise
     if sweep is not None:
         return end_of_sweep(sweep)
     return codes[0] if codes else 0

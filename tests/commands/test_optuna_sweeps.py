@@ -118,19 +118,28 @@ def test_a_start_without_a_sweep_does_not_pay_for_optuna():
 
 @pytest.mark.proof
 def test_a_real_sweep_killed_five_times_ends_whole(vesalius, tmp_path):
-    """Twelve trials, two at a time; SIGKILL of the sweep and all it started at random moments, then resumed."""
+    """Twelve trials, two at a time; five times SIGKILL at a random moment, then resumed.
+
+    Every other time of all it has started too, so that no job can save what it has.
+    """
     arguments = [*OPTUNA, LR, *SMALL, "trainer.max_epochs=20", "hydra.sweeper.n_trials=12", "hydra.launcher.n_jobs=2"]
     command = [sys.executable, "-m", "vesalius.cli", "train"]
     folder, draw = tmp_path / "here", random.Random()
-    seen = {}
+    seen, done_before = {}, {}
     for attempt in range(5):
         more = [*arguments, f"hydra.sweep.dir={folder}"] if attempt == 0 else ["-m", f"resume={folder}"]
-        process = subprocess.Popen([*command, *more], cwd=tmp_path, start_new_session=True)
+        process = subprocess.Popen([*command, *more], cwd=tmp_path)
         wait_for(lambda: (folder / "sweep.json").exists(), process)
-        time.sleep(draw.uniform(1, 15))
+        time.sleep(draw.uniform(1, 30))
         assert process.poll() is None
-        os.killpg(process.pid, signal.SIGKILL)
+        jobs = children_of(process.pid)
+        process.kill()
+        for job in jobs if attempt % 2 else ():
+            os.killpg(job, signal.SIGKILL)  # each is a session of its own, with its ranks
         process.wait()
+        for state in folder.glob("*/state.json"):
+            if json.loads(state.read_text())["state"] == "done":
+                done_before.setdefault(state, state.read_bytes())
         for trial in trials_of(folder):
             assert seen.setdefault(trial.number, trial.params).items() <= trial.params.items()
         print(f"kill {attempt + 1}: {[trial.state.name for trial in trials_of(folder)]}")
@@ -139,6 +148,7 @@ def test_a_real_sweep_killed_five_times_ends_whole(vesalius, tmp_path):
     trials = trials_of(folder)
     assert [trial.number for trial in trials] == list(range(12))
     assert len({json.dumps(trial.params) for trial in trials}) == 12
+    assert {state: state.read_bytes() for state in done_before} == done_before  # none was run again
     assert sorted(int(path.parent.name) for path in folder.glob("*/config.yaml")) == list(range(12))
     for trial in trials:
         run = folder / str(trial.number)
@@ -148,7 +158,13 @@ def test_a_real_sweep_killed_five_times_ends_whole(vesalius, tmp_path):
         assert lr == trial.params["model.optimizer.lr"]
         with (run / "history.csv").open() as file:
             assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(20))
+        assert 1 <= json.loads((run / "state.json").read_text())["attempt"] <= 6
     print(done.stdout[-600:])
+
+
+def children_of(pid):
+    found = subprocess.run(["ps", "--ppid", str(pid), "-o", "pid="], capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
 
 
 def wait_for(ready, process, seconds=60):

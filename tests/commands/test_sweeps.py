@@ -129,6 +129,68 @@ def test_a_folder_that_holds_a_sweep_is_not_taken_twice(mixed):
     assert (folder / "sweep.json").read_bytes() == before
 
 
+def test_what_lies_in_the_users_folder_stays(tmp_path):
+    """Folders named as those of jobs would be, and a run of the user's own where the first job would lie."""
+    mine = tmp_path / "mine" / "0"
+    mine.mkdir(parents=True)
+    (mine / "precious.png").write_text("kept")
+    single = sweep(tmp_path, "seed=7", "trainer.max_epochs=1", "hydra.run.dir=run/0")
+    assert single.returncode == 0, single.stderr
+    for folder in ("mine", "run"):
+        done = sweep(tmp_path, "-m", "seed=0,1", "trainer.max_epochs=1", f"hydra.sweep.dir={folder}")
+        assert done.returncode == 2
+        assert "choose another folder" in done.stderr
+        assert {path.name for path in (tmp_path / folder).iterdir()} - {"log", "worked"} == {"0"}
+    assert (mine / "precious.png").read_text() == "kept"
+
+
+def test_a_folder_that_came_while_the_sweep_stood_still_is_not_taken(tmp_path):
+    """Neither deleted nor gone on with, however often it is tried: what `sweep.json` does not list is not its own."""
+    pytest.importorskip("optuna", reason="pip install 'vesalius[sweep]'")
+    arguments = ["-m", "hydra/sweeper=vesalius_optuna", "seed=range(0,9)", "hydra.sweeper.n_trials=1"]
+    assert sweep(tmp_path, *arguments, "trainer.max_epochs=1", "hydra.sweep.dir=here").returncode == 0
+    (tmp_path / "here" / "1").mkdir()
+    (tmp_path / "here" / "1" / "mine").touch()
+    for _ in range(2):
+        done = sweep(tmp_path, "-m", "resume=here", "hydra.sweeper.n_trials=2")
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+        assert "here/1 was not made by this sweep: move it" in done.stderr
+        assert (tmp_path / "here" / "1" / "mine").exists()
+    (tmp_path / "here" / "1").rename(tmp_path / "elsewhere")
+    assert sweep(tmp_path, "-m", "resume=here", "hydra.sweeper.n_trials=2").returncode == 0
+    assert states(tmp_path / "here") == {0: "done", 1: "done"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-m", "seed=range(0,0)", "hydra.sweep.dir=here"], "has no job"),
+        (["-m", "seed=0,1", "hydra.sweep.dir=afile"], "hydra.sweep.dir=afile: no folder can be made there"),
+        (["-m", "seed=0,1", f"name={'x' * 300}"], "no folder can be made there"),
+        (["-m", "seed=0,1", "hydra.launcher.n_jobs=0", "hydra.sweep.dir=here"], "hydra.launcher.n_jobs=0"),
+        (["-m", "model=cnn,autoencoder", "model.net.dropout=0.1", "hydra.sweep.dir=here"], "dropout"),
+    ],
+)
+def test_a_sweep_that_cannot_begin_is_refused_and_leaves_nothing(tmp_path, arguments, said):
+    (tmp_path / "afile").touch()
+    done = sweep(tmp_path, *arguments)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert said in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["afile"]
+
+
+def test_a_trial_that_cannot_be_composed_fails_and_the_others_go_on(tmp_path):
+    pytest.importorskip("optuna", reason="pip install 'vesalius[sweep]'")
+    space = ["model=cnn,autoencoder", "model.net.dropout=0.1", "hydra.sweeper.sampler=grid"]
+    arguments = ["-m", "hydra/sweeper=vesalius_optuna", *space, "trainer.max_epochs=1", "hydra.sweep.dir=here"]
+    for again in (arguments, ["-m", "resume=here"]):
+        done = sweep(tmp_path, *again)
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+        assert states(tmp_path / "here") == {0: "done", 1: "refused"}
+        assert "model.net.dropout" in done.stderr
+        assert "Best trial 0 of 2" in done.stdout
+
+
 def test_resume_keeps_what_is_done_and_runs_the_rest_again(tmp_path):
     first = sweep(tmp_path, "-m", "seed=shuffle(0,13,1,2)", "trainer.max_epochs=1", "hydra.sweep.dir=here")
     assert first.returncode == 1
@@ -176,18 +238,23 @@ def test_a_stopped_sweep_lets_its_jobs_save_and_goes_on(tmp_path, asked):
         assert attempts == [2, 2, 1]
 
 
-def test_a_second_ctrl_c_kills(tmp_path):
-    arguments = ["-m", "seed=0,1", "trainer.max_epochs=1", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=here"]
-    folder = tmp_path / "here"
+@pytest.mark.parametrize(
+    "arguments",
+    [["-m", "seed=0,1", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=here"], ["seed=0", "hydra.run.dir=here/0"]],
+    ids=["sweep", "run"],
+)
+def test_a_second_ctrl_c_kills(tmp_path, arguments):
+    folder, jobs = tmp_path / "here", 2 if "-m" in arguments else 1
     env = {**os.environ, "FAKE_PAUSE": "600", "FAKE_DEAF": "1"}
     process = subprocess.Popen(command(*arguments), cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: (folder / "log").exists() and len(log_of(folder)) == 2)
+    wait_until(lambda: (folder / "worked").exists() and (folder / "worked").read_text().count("in") == jobs)
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.7)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 130
-    assert states(folder) == {0: "interrupted", 1: "interrupted"}
+    ended = [json.loads((folder / str(number) / "state.json").read_text()) for number in range(jobs)]
+    assert [(state["state"], state["reason"]) for state in ended] == [("interrupted", "killed")] * jobs
 
 
 def test_a_killed_sweep_leaves_no_job_behind_and_can_be_resumed_at_once(tmp_path):
@@ -251,6 +318,22 @@ def test_ranks_of_every_job_have_equal_configs_also_when_the_sweep_draws(vesaliu
             hashes.add(own[0])
             assert len(list(job.path.glob("wandb/offline-run-*"))) == 1
     assert len(hashes) == 3
+
+
+@pytest.mark.proof
+def test_ctrl_c_of_a_sweep_of_two_ranks_a_job_leaves_no_process(tmp_path):
+    small = [one for one in SMALL if not one.startswith("trainer=")]
+    arguments = ["-m", *small, "seed=0,1", "trainer=ddp_cpu", "trainer.max_epochs=1000", "hydra.sweep.dir=here"]
+    process = subprocess.Popen([sys.executable, "-m", "vesalius.cli", "train", *arguments], cwd=tmp_path)
+    run = tmp_path / "here" / "0"
+    wait_until(lambda: (run / "history.csv").exists(), seconds=120)
+    rank_0 = json.loads((run / "state.json").read_text())["pid"]
+    ranks = [int(path.name) for path in Path("/proc").glob("[0-9]*") if os.getpgid(int(path.name)) == rank_0]
+    assert len(ranks) >= 2
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert not any(lives(pid) for pid in ranks)
+    assert states(tmp_path / "here") == {0: "interrupted", 1: "waiting"}
 
 
 @pytest.mark.benchmark

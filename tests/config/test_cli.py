@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from vesalius.config.compose import run_hydra
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,6 +50,12 @@ def test_both_mistakes_are_named_with_their_cure(vesalius, tmp_path):
         (["seed=-1"], "must lie between 0"),
         (["+foo=1", "--cfg", "job"], "'foo' is not a part of the config"),
         (["--config-dir", "nowhere"], "there is no such folder"),
+        (["sweep=lesions_cnn_lr"], "add -m"),
+        (["name=a${nosuch}"], "name: Interpolation key 'nosuch' not found"),
+        (["-m", "seed=0,1", "name=a${nosuch}"], "name: Interpolation key 'nosuch' not found"),
+        ([f"name={'x' * 300}"], "File name too long"),
+        (["hydra.run.dir=/dev/null"], "/dev/null cannot be made"),
+        (["hydra.run.dir=/dev/null/run"], "/dev/null/run cannot be made"),
     ],
 )
 def test_a_mistake_is_refused_with_its_cure(vesalius, tmp_path, arguments, said):
@@ -56,6 +64,17 @@ def test_a_mistake_is_refused_with_its_cure(vesalius, tmp_path, arguments, said)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("runs/*/*/*/config.yaml"))
+
+
+def test_a_bug_in_the_work_is_not_taken_for_a_mistake_in_the_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+
+    def work(*_):
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        run_hydra("train", [], work, work)
 
 
 def test_a_typo_in_the_users_own_yaml_is_refused(vesalius, tmp_path):
@@ -92,6 +111,12 @@ def test_a_value_missing_in_a_verb_is_named(vesalius):
     done = vesalius("evaluate")
     assert done.returncode == 2
     assert "run has no value" in done.stderr
+
+
+def test_a_sweep_whose_folder_has_no_name_is_refused(vesalius):
+    done = vesalius("evaluate", "-m", "run=a,b")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "hydra.sweep.dir" in done.stderr
 
 
 def test_an_unknown_verb_gets_the_nearest_one(vesalius):

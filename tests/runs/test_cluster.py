@@ -138,6 +138,32 @@ def test_a_job_that_is_out_of_time_saves_and_goes_on(tmp_path, monkeypatch):
     assert epochs == [str(epoch) for epoch in range(25)]
 
 
+@pytest.mark.parametrize("moment", ["before its worker begins", "while it works"])
+def test_a_killed_rehearsal_takes_its_jobs_with_it_and_none_is_trained_twice_at_once(tmp_path, moment):
+    options = ["hydra.launcher.cluster=local", "hydra.launcher.n_jobs=1"]
+    arguments = ["-m", "seed=0", "trainer=cpu", "trainer.max_epochs=25", "hydra.sweep.dir=here", *options]
+    command = [sys.executable, str(TESTS / "fake_sweep.py"), "train"]
+    env, run = {**os.environ, "FAKE_PAUSE": "0.1"}, tmp_path / "here" / "0"
+    sweep = subprocess.Popen([*command, *arguments], cwd=tmp_path, env=env)
+    deadline = time.monotonic() + 60
+    begun = tmp_path / "here" / ".submitit" if moment.startswith("before") else run / "history.csv"
+    while not begun.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    sweep.kill()
+    sweep.wait()
+    again = [*command, "-m", "resume=here", *options]
+    done = subprocess.run(again, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    epochs = [line.split(",")[0] for line in (run / "history.csv").read_text().splitlines()[1:]]
+    assert epochs == [str(epoch) for epoch in range(25)]
+    at_work = 0
+    for line in (tmp_path / "here" / "worked").read_text().split():
+        at_work += {"in": 1, "out": -1}[line]
+        assert at_work in (0, 1)
+    assert at_work == 0
+
+
 def test_a_job_of_another_start_is_still_in_the_queue(slurm):
     (slurm / "queue_7_1").touch()
     assert is_queued("7_1")
@@ -155,6 +181,8 @@ def test_a_job_of_another_start_is_still_in_the_queue(slurm):
         ({"SLURM_NTASKS": "1"}, {"trainer": {"devices": "auto", "accelerator": "cpu"}}),
         ({"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "CUDA_VISIBLE_DEVICES": "0,1"}, {"trainer": {"devices": -1}}),
         ({"SLURM_NTASKS": "3", "SLURM_STEP_ID": "0"}, {"trainer": {"devices": [0, 1, 5]}}),
+        ({"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}, {"trainer": {"devices": "0,5"}}),
+        ({"SLURM_NTASKS": "1", "SLURM_STEP_ID": "0"}, {"trainer": {"devices": "5,"}}),
         ({"SLURM_NTASKS": "9", "SLURM_JOB_NAME": "bash"}, DDP),
     ],
 )
@@ -169,6 +197,21 @@ def test_tasks_that_do_not_fit_are_refused_with_both_cures():
     (problem,) = caught.value.problems
     assert "#SBATCH --nodes=2 --ntasks-per-node=4" in problem
     assert "trainer.devices=2 trainer.num_nodes=3" in problem
+
+
+@pytest.mark.parametrize(("tasks", "nodes"), [(5, 2), (1, 2)])
+def test_tasks_that_nodes_cannot_share_evenly_have_one_cure(tasks, nodes):
+    environ = {"SLURM_NTASKS": str(tasks), "SLURM_NNODES": str(nodes), "SLURM_STEP_ID": "0"}
+    with pytest.raises(InputError) as caught:
+        check_slurm(DDP, environ)
+    (problem,) = caught.value.problems
+    assert "#SBATCH --nodes=2 --ntasks-per-node=4" in problem
+    assert "or set" not in problem
+
+
+def test_devices_that_are_no_number_are_named():
+    with pytest.raises(InputError, match=r"trainer\.devices=two: "):
+        check_slurm({"trainer": {"devices": "two"}}, {"SLURM_NTASKS": "2"})
 
 
 def test_one_process_for_many_tasks_is_refused():

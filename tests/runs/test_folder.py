@@ -2,11 +2,12 @@
 
 import contextlib
 import json
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 
-from vesalius.config.errors import InputError
+from vesalius.config.errors import InputError, RunFailed
 from vesalius.runs.folder import Interrupted, RunFolder, write_json
 
 
@@ -72,11 +73,30 @@ def test_a_discarded_folder_is_gone(folder):
 def test_a_run_that_is_being_worked_on_is_told_from_one_that_was_killed(folder):
     assert not folder.alive
     with folder.attempt():
-        command = Path("/proc/self/cmdline")
-        assert folder.alive == (not command.exists() or b"vesalius" in command.read_bytes())
-        write_json(folder.path / "state.json", {**folder.state, "pid": 2**22 - 1})
-        assert not folder.alive
+        assert folder.alive
     assert not folder.alive
+    code = (
+        "import os; from vesalius.runs.folder import RunFolder\n"
+        f"with RunFolder({str(folder.path)!r}).attempt(): print('begun', flush=True); input()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "begun\n"
+    assert folder.alive
+    other.kill()
+    other.wait()
+    assert folder.state["state"] == "running"
+    assert not folder.alive
+
+
+def test_one_process_at_a_time_works_on_a_run(folder, monkeypatch):
+    with folder.attempt():
+        before = folder.state
+        monkeypatch.setattr("vesalius.runs.folder.PATIENCE", 0.1)
+        with pytest.raises(RunFailed, match="another process"), folder.attempt():
+            pass
+        assert folder.state == before  # the one that works tells how it stands
+    with folder.attempt():
+        assert folder.state["attempt"] == 2
 
 
 def test_json_refuses_nan_and_leaves_the_old_file(tmp_path):

@@ -33,9 +33,17 @@ def gone(pid):
     return not status.exists() or "State:\tZ" in status.read_text()
 
 
+def wait_until_gone(pid):
+    deadline = time.monotonic() + 5
+    while not gone(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_slots_share_the_cores(monkeypatch):
     monkeypatch.setattr("vesalius.runs.job_pool._cores", lambda: 16)
     assert make_slots(3, environ={}) == [{"OMP_NUM_THREADS": "5"}] * 3
+    assert make_slots(3, ranks=2, environ={}) == [{"OMP_NUM_THREADS": "2"}] * 3
     assert make_slots(40, environ={})[0] == {"OMP_NUM_THREADS": "1"}
     assert make_slots(1, environ={}) == [{}]  # as a run alone
     assert make_slots(4, environ={"OMP_NUM_THREADS": "2"}) == [{}] * 4
@@ -55,6 +63,8 @@ def test_too_few_gpus_are_refused_with_what_fits():
         make_slots(2, gpus_per_job=2, environ=environ)
     with pytest.raises(InputError, match="gpus_per_job=0"):
         make_slots(1, gpus_per_job=4, environ=environ)
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "2,-1,1"}) == ["2"]  # CUDA reads no further
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "0,0,1"}) == ["0", "1"]
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": "-1"}) == visible_gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
 
 
@@ -108,10 +118,26 @@ def test_nothing_that_a_killed_job_started_lives_on(tmp_path, how):
         pool.stop(signal.SIGKILL)
     (ended,) = wait_for(pool)
     assert ended.code == -signal.SIGKILL
-    deadline = time.monotonic() + 5
-    while not gone(rank):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until_gone(rank)
+
+
+@pytest.mark.parametrize("code", [0, 130])
+def test_a_slot_is_free_when_the_last_rank_has_ended_and_no_rank_is_waited_for_for_ever(tmp_path, monkeypatch, code):
+    monkeypatch.setattr("vesalius.runs.job_pool._RANKS", 3.0)
+    pool = JobPool([{}, {}, {}], consoles=False)
+    for number, sleep in enumerate((1, 60)):
+        pool.start(number, sh(f"sleep {sleep} & echo $! > {tmp_path / str(number)}; exit {code}"), tmp_path)
+    began = time.monotonic()
+    pool.start(2, sh("exit 0"), tmp_path)
+    assert [ended.number for ended in wait_for(pool)] == [2]  # it does not wait for the others
+    assert len(pool._free) == 1
+    (soon,) = wait_for(pool)
+    assert (soon.number, soon.code) == (0, code)
+    assert gone(int((tmp_path / "0").read_text()))
+    (late,) = wait_for(pool)
+    assert (late.number, late.code) == (1, code)
+    assert 3 <= time.monotonic() - began < 10
+    wait_until_gone(int((tmp_path / "1").read_text()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells a process that its parent has died")

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import statistics
+import sys
 import time
 from types import SimpleNamespace
 
@@ -16,10 +17,12 @@ import yaml
 
 from fake_jobs import FakeLauncher, numbers_of
 from vesalius.config.errors import InputError
+from vesalius.runs.job_stream import end_of_sweep
 from vesalius.runs.search_space import search_space
 from vesalius.runs.study_journal import JOURNAL, open_journal
 from vesalius.runs.study_parts import Samplers, make_pruner
 from vesalius.runs.study_sweep import run_study
+from vesalius.runs.sweep_folder import SweepFolder
 
 SPACE = ["x=interval(-2, 2)", "y=int(interval(0, 4))"]
 CONFIG = SimpleNamespace(monitor=SimpleNamespace(name="val/auroc", mode="max"), trainer={"max_epochs": 10})
@@ -255,10 +258,23 @@ def test_several_objectives_are_read_from_validation_metrics(tmp_path):
         sweep(tmp_path / "pruned", objectives=objectives, pruner="median")
 
 
-def test_an_objective_that_no_run_has_fails_every_trial(tmp_path):
-    trials = sweep(tmp_path, objectives=[{"name": "val/kappa", "mode": "max"}], n_trials=2)
+def test_an_objective_that_no_run_has_fails_every_trial(tmp_path, capsys):
+    trials = sweep(tmp_path, objectives=[{"name": "aurok", "mode": "max"}], n_trials=2)
     assert {trial.state.name for trial in trials} == {"FAIL"}
     assert told(tmp_path)["best"] is None
+    for job in range(2):
+        SweepFolder(tmp_path).write_job(job, [], state="done")
+    assert end_of_sweep(tmp_path) == 1  # though all runs were done
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all("no finite value of val/aurok. Did you mean 'val/auroc'?" in line for line in said)
+
+
+def test_a_metric_is_not_searched_for_its_worst_value(tmp_path):
+    for name, mode in (("auroc", "min"), ("val/loss", "max"), ("recall/cyst", "min"), ("ece", "max")):
+        with pytest.raises(InputError, match=f"{name} is best at its"):
+            sweep(tmp_path / "never", objectives=[{"name": name, "mode": mode}])
+    sweep(tmp_path / "mine", objectives=[{"name": "radiance", "mode": "min"}], n_trials=1)  # nobody here knows better
 
 
 def test_a_grid_runs_each_point_once_in_its_order(tmp_path):
@@ -309,6 +325,15 @@ def test_every_bad_option_is_named_at_once(tmp_path):
     assert not (tmp_path / "never").exists()
 
 
+def test_what_is_no_choice_at_all_is_refused(tmp_path):
+    for sampler in (None, [1], {"seed": 3}):
+        with pytest.raises(InputError, match=r"hydra\.sweeper\.sampler=.*: name one of tpe, random, grid"):
+            sweep(tmp_path / "never", sampler=sampler)
+    with pytest.raises(InputError, match=r"hydra\.sweeper\.seed=-1: at least 0"):
+        sweep(tmp_path / "never", seed=-1)
+    assert isinstance(make_pruner(None), optuna.pruners.NopPruner)
+
+
 def test_what_is_no_sampler_or_cannot_be_resumed_is_refused():
     space = search_space(SPACE, {})
     for target, said in (
@@ -320,6 +345,34 @@ def test_what_is_no_sampler_or_cannot_be_resumed_is_refused():
             Samplers({"_target_": target}, space, 0, parallel=False)
     with pytest.raises(InputError, match="_target_"):
         make_pruner({"n_startup_trials": 3})
+
+
+def test_a_package_that_a_sampler_lacks_is_named_before_the_first_trial(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cmaes", None)
+    with pytest.raises(InputError, match="CmaEsSampler needs another package: pip install cmaes"):
+        sweep(tmp_path / "never", sampler={"_target_": "optuna.samplers.CmaEsSampler"})
+    assert not (tmp_path / "never").exists()
+
+
+def test_failed_trials_of_a_database_stay_failed_and_say_so(tmp_path, capsys):
+    def unlucky(numbers):
+        raise ValueError("bad luck")
+
+    url, path = f"sqlite:///{tmp_path / 'mine.sqlite'}", tmp_path / "here"
+    for _ in range(2):
+        sweep(path, launcher=FakeLauncher(path, unlucky), storage=url, n_trials=2)
+    assert endings(path / "0") == ["failed"]
+    assert "Trials 0, 1 failed and stay so" in capsys.readouterr().err
+
+
+def test_a_run_that_never_had_a_number_fails_and_is_not_pruned(tmp_path):
+    def curve(numbers):
+        return [math.nan] * 10 if numbers["x"] == 4 else rising(numbers)
+
+    launcher = FakeLauncher(tmp_path, curve)
+    trials = sweep(tmp_path, ["x=range(0, 5)"], launcher=launcher, pruner="median", sampler="grid", n_trials=None)
+    assert trials[4].state.name == "FAIL"
+    assert len(trials[4].intermediate_values) == 10
 
 
 def test_a_database_of_ones_own_keeps_studies_apart(tmp_path):

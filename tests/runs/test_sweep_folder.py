@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from run_maker import predictions, write_run
 from vesalius.config.errors import InputError
-from vesalius.runs.sweep_folder import SweepFolder, axes_of
+from vesalius.runs.sweep_folder import SweepFolder, axes_of, take_folder, withdraw
 from vesalius.runs.sweep_resume import flags_of, resumed_arguments
 
 ARGUMENTS = ["hydra.launcher.n_jobs=2", "seed=0,1", "trainer.max_epochs=2"]
@@ -60,17 +61,47 @@ def test_the_run_folder_knows_best_how_a_job_stands(sweep):
 
 def test_one_process_holds_a_sweep_and_its_death_lets_go(sweep):
     code = (
-        "import sys, time; from vesalius.runs.sweep_folder import SweepFolder\n"
-        f"with SweepFolder({str(sweep.path)!r}).hold(): print('held', flush=True); time.sleep(60)"
+        "import time; from pathlib import Path; from vesalius.runs.sweep_folder import take_folder\n"
+        f"lock = take_folder(Path({str(sweep.path)!r}), resume=True); print('held', flush=True); time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "held\n"
-    with pytest.raises(InputError, match="another process"), sweep.hold():
-        pass
+    with pytest.raises(InputError, match="another process"):
+        take_folder(sweep.path, resume=True)
     other.kill()
     other.wait()
-    with sweep.hold():
-        pass
+    take_folder(sweep.path, resume=True).close()
+
+
+def test_a_new_sweep_takes_no_folder_that_holds_something(sweep, tmp_path):
+    with pytest.raises(InputError, match=f"resume={sweep.path}"):
+        take_folder(sweep.path, resume=False)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "0").touch()
+    with pytest.raises(InputError, match="choose another folder"):
+        take_folder(tmp_path / "mine", resume=False)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["0"]
+    for path in (tmp_path / "mine" / "0", tmp_path / "mine" / "0" / "below", tmp_path / ("x" * 300)):
+        with pytest.raises(InputError, match="no folder can be made"):
+            take_folder(path, resume=False)
+
+
+def test_only_what_a_sweep_that_never_began_has_made_is_withdrawn(sweep, tmp_path):
+    refused = tmp_path / "a" / "b"
+    take_folder(refused, resume=False).close()
+    (refused / "multirun.yaml").touch()
+    withdraw(refused)
+    assert not (tmp_path / "a").exists()
+    (sweep.path / "multirun.yaml").touch()
+    withdraw(sweep.path)
+    assert (sweep.path / "multirun.yaml").exists()
+
+
+@pytest.mark.parametrize("spoiled", ["", '{"verb": "tr', "\xff", "{}", "[]"])
+def test_a_spoiled_sweep_is_refused(sweep, spoiled):
+    (sweep.path / "sweep.json").write_text(spoiled, encoding="latin-1")
+    with pytest.raises(InputError, match="cannot be read"):
+        resumed_arguments("train", ["-m", f"resume={sweep.path}"])
 
 
 def test_resume_without_arguments_takes_those_of_the_sweep(sweep):
@@ -87,6 +118,23 @@ def test_how_jobs_are_run_may_change_on_resume(sweep):
     assert "hydra.sweeper.n_trials=9" in resumed_arguments(
         "train", ["-m", f"resume={sweep.path}", "hydra.sweeper.n_trials=9"]
     )
+
+
+def test_a_sweep_goes_on_where_its_relative_paths_are(tmp_path, monkeypatch):
+    begun, elsewhere = tmp_path / "begun", tmp_path / "elsewhere"
+    for place in (begun, elsewhere):
+        place.mkdir()
+        monkeypatch.chdir(place)
+        if place == begun:
+            SweepFolder.create(Path("here"), verb="train", arguments=ARGUMENTS, axes={}, sweeper="basic")
+            assert f"hydra.sweep.dir='{Path('here')}'" in resumed_arguments("train", ["-m", "resume=here"])
+    told = resumed_arguments("train", ["-m", "resume=../begun/here"])
+    assert Path.cwd() == begun
+    assert f"hydra.sweep.dir='{begun / 'here'}'" in told
+    begun.rename(tmp_path / "moved")  # with all that is in it
+    monkeypatch.chdir(tmp_path / "moved")
+    assert "hydra.sweep.dir='here'" in resumed_arguments("train", ["-m", "resume=here"])
+    assert Path.cwd() == tmp_path / "moved"
 
 
 def test_other_arguments_are_refused_by_name(sweep):

@@ -10,14 +10,16 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
-from vesalius.config.compose import plain_options
+from vesalius.config.compose import one_line, plain_options
 from vesalius.config.errors import InputError
 from vesalius.runs.folder import RunFolder
-from vesalius.runs.sweep_folder import SWEEP, SweepFolder, SweepJob
+from vesalius.runs.sweep_folder import SWEEP, SweepFolder, SweepJob, take_folder
 
 Jobs = Iterator[tuple[int, list[str]]]
 
@@ -81,16 +83,13 @@ class VesaliusLauncher(Launcher):
         """Take what the sweep needs.
 
         Raises:
-            InputError: where the folder holds another sweep, or an option cannot be.
+            InputError: where the folder is not free, or an option cannot be.
         """
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
         HydraConfig.instance().set_config(config)  # for the command line, which asks where the sweep was
         self.path = Path(config.hydra.sweep.dir)
-        if (self.path / SWEEP).is_file() and not self.options["resume"]:
-            raise InputError(
-                f"{self.path} already holds a sweep: go on with it by resume={self.path}, or choose another folder."
-            )
         self._check_options()
+        self._lock = take_folder(self.path, resume=self.options["resume"])  # before anything in it is read
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run jobs that are all known.
@@ -101,7 +100,12 @@ class VesaliusLauncher(Launcher):
 
         Returns:
             What Hydra wants of each; its `return_value` is the monitored metric of the best checkpoint, or NaN.
+
+        Raises:
+            InputError: where there is none.
         """
+        if not job_overrides:
+            raise InputError("The sweep has no job: give each key at least one value.")
         if not (self.path / SWEEP).is_file():
             settings = [text for text in self.config.hydra.overrides.hydra if not text.startswith(_OWN)]
             arguments = [*settings, *self.config.hydra.overrides.task]
@@ -142,9 +146,12 @@ class VesaliusLauncher(Launcher):
 
     def _check_options(self) -> None:
         from vesalius.runs.job_pool import make_slots
+        from vesalius.runs.slurm import processes_of
 
         if self.options["cluster"] is None:
-            self._slots = make_slots(*(self.options[key] for key in ("n_jobs", "gpus_per_job", "threads")))
+            trainer = plain_options({"trainer": self.config.get("trainer")})
+            ranks, _ = processes_of(trainer, self.options["gpus_per_job"])
+            self._slots = make_slots(*(self.options[key] for key in ("n_jobs", "gpus_per_job", "threads")), ranks=ranks)
             return
         from vesalius.runs.cluster import check_options
 
@@ -185,7 +192,10 @@ class VesaliusLauncher(Launcher):
         Raises:
             InputError: where the config cannot be.
         """
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        try:
+            config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise InputError(one_line(error)) from error
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         outcome = run_job(

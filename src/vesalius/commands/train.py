@@ -15,6 +15,7 @@ import yaml
 
 from vesalius.config.build import build, build_named
 from vesalius.config.diagnose import did_you_mean
+from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.config.targets import check_config
 from vesalius.data.audit.audit import look_over
@@ -39,6 +40,7 @@ from vesalius.runs.privacy import private_paths
 from vesalius.runs.process import enter, log_to, rank
 from vesalius.runs.provenance import provenance
 from vesalius.runs.pruning import PruneOnRequest
+from vesalius.runs.rank_failure import named_rank
 from vesalius.runs.ranks import EqualRanks
 from vesalius.runs.results import draw, judge_unrepeated, results_of, save_figures, write_skipped, write_tables
 from vesalius.runs.sample_grids import SampleGrids
@@ -57,7 +59,7 @@ def train(path: Path) -> None:
         check_config(folder.config)
         check_slurm(folder.config)
         if rank() == 0:
-            with folder.attempt():
+            with folder.attempt(), named_rank(folder.path / "logs"):
                 _train(folder)
         else:
             _train(folder)
@@ -161,9 +163,9 @@ def _check_monitor(monitor: dict[str, str], model: FamilyModule) -> None:
         return
     if name not in known:
         raise InputError(f"monitor.name={name}: there is no such metric of this task.{did_you_mean(name, known)}")
-    falls = name.endswith(("loss", "mae", "mse", "distance"))
-    better, mode = ("lower", "min") if falls else ("higher", "max")
-    if monitor["mode"] != mode:
+    mode = mode_of(name)
+    if mode is not None and monitor["mode"] != mode:
+        better = "lower" if mode == "min" else "higher"
         raise InputError(
             f"monitor.mode={monitor['mode']}: {name} is better the {better} it is: set monitor.mode={mode}."
         )

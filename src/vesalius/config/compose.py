@@ -1,5 +1,6 @@
 """Compose a verb's config with Hydra and freeze it. Torch-free: this is all that runs before work starts."""
 
+import contextlib
 import os
 import secrets
 import sys
@@ -67,7 +68,7 @@ def freeze(config: DictConfig, choices: Mapping[str, Any]) -> Plain:
     try:
         frozen = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     except OmegaConfBaseException as error:
-        raise InputError(_one_line(error)) from error
+        raise InputError(one_line(error)) from error
     assert isinstance(frozen, dict)
     plain: Plain = {str(key): value for key, value in frozen.items()}
     if "name" in plain:
@@ -118,19 +119,23 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
         _raise_problems(verb, arguments, overrides)
 
     refused: list[str] = []
+    begun: list[DictConfig] = []
 
     def task(config: DictConfig) -> Any:
+        begun.append(config)
         settings = HydraConfig.get()
         folder = Path(settings.runtime.output_dir)
         sweep = settings.mode == RunMode.MULTIRUN
         try:
             _check_root(verb, arguments, config)
             frozen = freeze(config, settings.runtime.choices)
+            if not sweep and settings.runtime.choices.get("sweep") is not None:
+                raise InputError(f"sweep={settings.runtime.choices['sweep']} is a search of many runs: add -m.")
             if sweep and settings.runtime.choices.get("hydra/launcher") != "vesalius":
                 raise InputError(f"vesalius {verb} -m needs hydra/launcher=vesalius.")
             return (begin if sweep else work)(frozen, list(settings.overrides.task), folder)
         except InputError as error:
-            _remove_if_empty(folder)
+            remove_if_empty(folder)
             if sweep:
                 raise
             refused.extend(error.problems)  # handed over below: Hydra would print a line of its own first
@@ -143,17 +148,30 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task)()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if begun and not isinstance(error, HydraException | OmegaConfBaseException):
+            raise  # of the work, and no mistake in the config
         _raise_problems(verb, arguments, overrides, error)
-    except NotADirectoryError as error:  # Hydra makes the folder of the work before its path is looked at
-        raise InputError(
-            f"{Path(error.filename).parent} is a file, where a folder is needed: name a folder."
-        ) from error
+    except OSError as error:  # Hydra makes the folder of the work before its path is looked at
+        if begun:
+            raise
+        if isinstance(error, NotADirectoryError):
+            place = Path(error.filename).parent
+            raise InputError(f"{place} is a file, where a folder is needed: name a folder.") from error
+        reason = f"{error.filename} cannot be made ({error.strerror})"
+        raise InputError(f"{reason}: choose another folder with hydra.run.dir.") from error
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
     if refused:
         raise InputError(refused)
+    return sweep_dir()
+
+
+def sweep_dir() -> Path | None:
+    """The folder of the sweep that Hydra was asked for last; None where it was asked for none, or its name fails."""
     swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    return Path(HydraConfig.get().sweep.dir) if swept else None
+    with contextlib.suppress(OmegaConfBaseException):
+        return Path(HydraConfig.get().sweep.dir) if swept else None
+    return None
 
 
 def load_config(verb: str, overrides: list[str], config_dir: str | None = None) -> Plain:
@@ -188,18 +206,19 @@ def _check_root(verb: str, arguments: list[str], config: DictConfig) -> None:
         _raise_problems(verb, arguments, [f"+{key}=null" for key in unknown])
 
 
-def _remove_if_empty(folder: Path) -> None:
+def remove_if_empty(folder: Path) -> None:
     """A refused job leaves nothing behind; Hydra has made its folder, and those around it, before anyone is asked."""
     for one in (folder, *folder.parents):
-        if not one.is_dir() or any(one.iterdir()) or one == Path.cwd():
-            return
-        one.rmdir()
+        if os.path.isdir(one):  # `Path` has no answer to a name that is too long
+            if any(one.iterdir()) or one.resolve() == Path.cwd():
+                return
+            one.rmdir()
 
 
 def _raise_problems(verb: str, arguments: list[str], overrides: list[str], error: Exception | None = None) -> None:
     problems = find_problems(verb, conf_dir(), _config_dir(arguments), overrides)
     if problems or error:
-        raise InputError(problems or _one_line(error)) from error
+        raise InputError(problems or one_line(error)) from error
 
 
 def split_arguments(arguments: Sequence[str]) -> list[str]:
@@ -224,7 +243,8 @@ def _config_dir(arguments: list[str]) -> str | None:
     return None
 
 
-def _one_line(error: BaseException | None) -> str:
+def one_line(error: BaseException | None) -> str:
+    """What an error says, and what caused it."""
     parts: list[str] = []
     while error is not None:
         text = " ".join(str(error).split())

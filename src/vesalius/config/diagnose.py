@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from vesalius.config.schema import root_keys
 
@@ -31,11 +31,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def missing_values(config: DictConfig) -> list[str]:
-    """A sentence for every `???` that nobody filled in."""
-    return [
-        f"{key} has no value: give it on the command line as {key}=VALUE."
-        for key in sorted(OmegaConf.missing_keys(config))
-    ]
+    """A sentence for every `???` that nobody filled in, or for a `${...}` that names nothing."""
+    try:
+        missing = sorted(OmegaConf.missing_keys(config))
+    except InterpolationResolutionError as error:
+        return [f"{error.full_key}: {str(error).splitlines()[0]}: write a key of the config between the braces."]
+    return [f"{key} has no value: give it on the command line as {key}=VALUE." for key in missing]
 
 
 def find_problems(verb: str, conf: Path, config_dir: str | None, overrides: list[str]) -> list[str]:

@@ -22,6 +22,8 @@ from vesalius.runs.sweep_folder import SweepFolder
 WORKSHOP = ".submitit"
 #: Seconds between two questions to the scheduler, which serves others too.
 _ASK = 20.0
+#: Seconds between two looks of a rehearsed job at whether its sweep lives.
+_LOOK = 0.5
 _LOST = 143  # the exit code of a job that has left no result: cancelled, or its machine is gone
 
 
@@ -31,10 +33,11 @@ class ClusterTask:
     Args:
         command: of the job.
         console: file for what rank 0 prints.
+        sweep: a process on this machine, with which the job ends; None: the job outlives the sweep.
     """
 
-    def __init__(self, command: Sequence[str], console: Path) -> None:
-        self.command, self.console = list(command), console
+    def __init__(self, command: Sequence[str], console: Path, sweep: int | None = None) -> None:
+        self.command, self.console, self.sweep = list(command), console, sweep
 
     def __call__(self) -> tuple[int, list[str]]:
         """Do the work.
@@ -42,6 +45,8 @@ class ClusterTask:
         Returns:
             The exit code as `subprocess` has it, and the last lines of the console.
         """
+        if self._is_orphan():
+            return _LOST, []
         console: IO[bytes] | None = None
         if _rank() == 0:
             self.console.parent.mkdir(exist_ok=True)
@@ -60,8 +65,22 @@ class ClusterTask:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, pass_on)
-        code = self._child.wait()
+        code = self._wait()
         return code, [] if console is None else read_last_lines(console)
+
+    def _wait(self) -> int:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._child.wait(timeout=_LOOK)
+            if self._is_orphan():
+                self._child.terminate()
+
+    def _is_orphan(self) -> bool:
+        try:
+            os.kill(self.sweep or os.getpid(), 0)
+        except OSError:  # there is none, or it is somebody else's by now
+            return True
+        return False
 
     def checkpoint(self) -> Any:
         """Called by submitit when time is up or the job must give way: save, and go on when it is queued again."""
@@ -70,7 +89,7 @@ class ClusterTask:
         self._child.send_signal(signal.SIGTERM)
         # This runs in a signal handler, amid the `wait` above, which holds a lock: ask the system itself.
         os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
-        return DelayedSubmission(ClusterTask(self.command, self.console))
+        return DelayedSubmission(ClusterTask(self.command, self.console, self.sweep))
 
 
 @dataclass
@@ -118,7 +137,8 @@ class ClusterPool:
             job = self._executor.job_class(folder=self._executor.folder, job_id=name, tasks=tasks)
             self._jobs[number] = _Submitted(job, None, time.monotonic())
             return
-        self._new.append((number, ClusterTask(command, folder.resolve() / "logs" / "console.log")))
+        task = ClusterTask(command, folder.resolve() / "logs" / "console.log", os.getpid() if self._local else None)
+        self._new.append((number, task))
 
     def ended(self) -> list[Ended]:
         """Those that have ended since this was asked last."""

@@ -1,17 +1,19 @@
 """The run folder: where everything of one run lies, and in which state the run is."""
 
+import fcntl
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
-from vesalius.config.errors import InputError
+from vesalius.config.errors import InputError, RunFailed
 from vesalius.runs.privacy import private_paths, text_without_paths
 
 CONFIG, STATE, METRICS, SPLIT, HISTORY = (
@@ -23,6 +25,8 @@ CONFIG, STATE, METRICS, SPLIT, HISTORY = (
 )
 OVERRIDES, PROVENANCE = "overrides.yaml", "provenance.json"
 PRUNE = "prune"  # asks the run to stop, and holds the reason
+#: Seconds that a process which was told to end gets to save what there is, before it is in the way.
+PATIENCE = 120.0
 
 
 class Interrupted(BaseException):
@@ -90,7 +94,8 @@ class RunFolder:
             InputError: where the folder already holds a run, or anything else.
         """
         if (path / CONFIG).exists():
-            raise InputError(f"{path} already holds a run: continue it with resume={path}, or choose another folder.")
+            resume = shlex.quote(f"resume={path}")
+            raise InputError(f"{path} already holds a run: continue it with {resume}, or choose another folder.")
         if path.is_dir() and any(path.iterdir()):
             raise InputError(f"{path} is not empty, and a run must not mix with other files: choose another folder.")
         path.mkdir(parents=True, exist_ok=True)
@@ -129,16 +134,24 @@ class RunFolder:
 
     @property
     def alive(self) -> bool:
-        """Whether the process that `state.json` names still runs, on this machine."""
-        pid = self.state.get("pid") if self.state.get("state") == "running" else None
-        if pid is None:
-            return False
-        try:
-            os.kill(pid, 0)
-        except OSError:
-            return False
-        command = Path(f"/proc/{pid}/cmdline")
-        return not command.exists() or b"vesalius" in command.read_bytes()
+        """Whether a process works on the run: it holds the config locked, and no process outlives its locks."""
+        with (self.path / CONFIG).open() as file:
+            return not _locks(file, fcntl.LOCK_SH)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from working on the run meanwhile, on all machines whose file system tells of locks.
+
+        Raises:
+            RunFailed: where another one does, and does not end.
+        """
+        deadline = time.monotonic() + PATIENCE
+        with (self.path / CONFIG).open("r+") as file:
+            while not _locks(file, fcntl.LOCK_EX):
+                if time.monotonic() > deadline:
+                    raise RunFailed(f"{self.path} is being worked on by another process: wait for it, or stop it.")
+                time.sleep(0.05)
+            yield
 
     def end(self, state: str, reason: str | None) -> None:
         """Say how a process ended that could not say so itself."""
@@ -146,7 +159,16 @@ class RunFolder:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Keep `state.json` true while the work inside runs, however it ends."""
+        """Keep `state.json` true while the work inside runs, however it ends; one process at a time.
+
+        Raises:
+            RunFailed: where another process works on the run, and does not end.
+        """
+        with self._alone(), self._told():
+            yield
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         (self.path / PRUNE).unlink(missing_ok=True)  # of an earlier attempt
         started = time.time()
         state: dict[str, Any] = {"attempt": self.state.get("attempt", 0) + 1, "started": _timestamp(started)}
@@ -167,6 +189,17 @@ class RunFolder:
         finally:
             state |= {"ended": _timestamp(time.time()), "seconds": round(time.time() - started, 3)}
             write_json(self.path / STATE, {"state": ending, **state, "reason": reason})
+
+
+def _locks(file: IO[str], kind: int) -> bool:
+    """Whether a lock could be had; also where the file system has none."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def latest_run(parent: Path) -> RunFolder:

@@ -1,10 +1,12 @@
 """Slots of this machine in which the jobs of a sweep run, each a process of its own. Torch-free."""
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from vesalius.runs.process import PARENT
 
 #: Lines of a job's console that are kept to say why it failed.
 LAST_LINES = 15
+_RANKS = 5.0  # seconds that the ranks of a job have after its first process
 _NOT_INHERITED = ("HYDRA_FULL_ERROR",)
 
 
@@ -87,10 +90,8 @@ class JobPool:
         found = []
         for number, child in list(self._running.items()):
             code = child.process.poll()
-            if code is None:
+            if code is None or child.has_ranks_left():
                 continue
-            if code < 0:  # it could not take its ranks with it
-                _signal_group(child.process.pid, signal.SIGKILL)
             del self._running[number]
             self._free.append(child.slot)
             found.append(Ended(number, code, child.last_lines()))
@@ -107,11 +108,25 @@ class JobPool:
             _signal_group(child.process.pid, signal.SIGKILL)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Child:
     process: "subprocess.Popen[bytes]"
     slot: Mapping[str, str]
     console: IO[bytes] | None
+    ended: float | None = None  # when it was first seen that the process has
+
+    def has_ranks_left(self) -> bool:
+        """Whether something that an ended process has started still runs; at last it is killed.
+
+        It has its slot's GPUs as long, and writes to the run folder. A process that was killed could not take its ranks
+        with it.
+        """
+        self.ended = self.ended or time.monotonic()
+        patience = _RANKS if self.process.returncode >= 0 else 0.0
+        if time.monotonic() - self.ended >= patience:
+            _signal_group(self.process.pid, signal.SIGKILL)
+            return False
+        return _group_runs(self.process.pid)
 
     def last_lines(self) -> list[str]:
         """Read from the open file: the folder of a run that was refused is gone by now."""
@@ -138,8 +153,31 @@ def _signal_group(leader: int, number: int) -> None:
         os.killpg(leader, number)
 
 
+def _group_runs(leader: int) -> bool:
+    """Whether a job's group has a process that runs; ended ones stay in the table until their new parent asks."""
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    table = [_state_and_group(path) for path in Path("/proc").glob("[0-9]*/stat")]
+    return not table or any(group == leader and state != "Z" for state, group in table)
+
+
+def _state_and_group(stat: Path) -> tuple[str, int]:
+    try:
+        state, _, group = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
+    except (OSError, ValueError):  # it has ended meanwhile
+        return "Z", 0
+    return state, int(group)
+
+
 def make_slots(
-    n_jobs: int, gpus_per_job: int = 0, threads: int | None = None, environ: Mapping[str, str] = os.environ
+    n_jobs: int,
+    gpus_per_job: int = 0,
+    threads: int | None = None,
+    *,
+    ranks: int = 1,
+    environ: Mapping[str, str] = os.environ,
 ) -> list[dict[str, str]]:
     """What each slot's processes may use.
 
@@ -147,6 +185,7 @@ def make_slots(
         n_jobs: how many jobs run at once.
         gpus_per_job: GPUs of a slot; 0: all jobs see those that this process sees.
         threads: of a process of a job; None: the cores are divided, unless `OMP_NUM_THREADS` says otherwise.
+        ranks: processes of a job.
         environ: of this process.
 
     Returns:
@@ -160,7 +199,7 @@ def make_slots(
         raise InputError(problems)
     slots: list[dict[str, str]] = [{} for _ in range(n_jobs)]
     if threads is None and n_jobs > 1 and "OMP_NUM_THREADS" not in environ:
-        threads = max(1, _cores() // n_jobs)
+        threads = max(1, _cores() // (n_jobs * ranks))
     if threads is not None:
         slots = [{"OMP_NUM_THREADS": str(threads)} for _ in slots]
     if gpus_per_job:
@@ -182,7 +221,7 @@ def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Names of the NVIDIA GPUs that a process started now would see, as `CUDA_VISIBLE_DEVICES` has them."""
     if "CUDA_VISIBLE_DEVICES" in environ:
         named = [name.strip() for name in environ["CUDA_VISIBLE_DEVICES"].split(",")]
-        return [name for name in named if name and name != "-1"]
+        return list(dict.fromkeys(itertools.takewhile(lambda name: name not in ("", "-1"), named)))
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]

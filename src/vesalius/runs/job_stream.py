@@ -1,6 +1,7 @@
 """The jobs of a sweep, one after another into the free slots, until all have ended or somebody stops it. Torch-free."""
 
 import math
+import shlex
 import shutil
 import signal
 import sys
@@ -12,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from vesalius.config.errors import InputError
-from vesalius.runs.folder import CONFIG, RunFolder
+from vesalius.runs.folder import CONFIG, PATIENCE, RunFolder
 from vesalius.runs.job_pool import Ended, Pool
 from vesalius.runs.launch import objective_of, settle, work_command
 from vesalius.runs.sweep_folder import FINISHED, SweepFolder, SweepJob
@@ -25,7 +26,6 @@ Prepare = Callable[[int, list[str]], RunFolder]
 
 _PAUSE = 0.05  # seconds between two looks at the processes
 _TICK = 0.5  # seconds between two looks at what they have written
-_ORPHANS = 120.0  # seconds that the jobs of a killed sweep get to save what there is
 
 
 @dataclass
@@ -62,13 +62,14 @@ class JobStream:
         """
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            with self.sweep.hold(), self.board:
+            with self.board:
                 self._run(jobs, done, tick)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self._stopped_by is not None:
-            sys.stderr.write(f"The sweep was stopped. Go on with: vesalius {self.verb} -m resume={self.sweep.path}\n")
+            resume = shlex.quote(f"resume={self.sweep.path}")
+            sys.stderr.write(f"The sweep was stopped. Go on with: vesalius {self.verb} -m {resume}\n")
             raise SystemExit(128 + self._stopped_by)
 
     def _run(self, jobs: Jobs, done: Done, tick: Tick | None) -> None:
@@ -112,6 +113,7 @@ class JobStream:
 
     def _start(self, number: int, overrides: list[str], done: Done) -> None:
         path = self.sweep.path / str(number)
+        self._claim(number, overrides)
         try:
             folder, goes_on = self._folder(number, overrides)
         except InputError as error:
@@ -130,19 +132,30 @@ class JobStream:
         path = self.sweep.path / str(number)
         if (path / CONFIG).is_file():
             folder = RunFolder(path)
-            self._wait_for_orphan(folder)
+            if self.sweep.cluster_name(number) is None:  # a scheduler's job is no orphan
+                self._wait_for_orphan(folder)
             if folder.state.get("state") != "failed":
                 return folder, bool(folder.state)
         if path.exists():
             shutil.rmtree(path)  # of a job that has failed, or that was killed while its folder was made
         return self.prepare(number, overrides), False
 
+    def _claim(self, number: int, overrides: list[str]) -> None:
+        """List a job before its folder is made, so that what lies there and is not listed is known to be somebody's."""
+        if self.sweep.lists(number):
+            return
+        if (self.sweep.path / str(number)).exists():
+            raise InputError(f"{self.sweep.path / str(number)} was not made by this sweep: move it, and go on.")
+        self.sweep.write_job(number, overrides, state="waiting")
+
     def _wait_for_orphan(self, folder: RunFolder) -> None:
         """The jobs of a sweep that was killed save what there is, which takes a moment."""
-        deadline = time.monotonic() + _ORPHANS
+        deadline = time.monotonic() + PATIENCE
         while folder.alive:
             if time.monotonic() > deadline or self._asked:
-                raise InputError(f"{folder.path} is still being worked on by process {folder.state['pid']}: stop it.")
+                raise InputError(
+                    f"{folder.path} is still being worked on by process {folder.state.get('pid')}: stop it."
+                )
             time.sleep(_PAUSE)
 
     def _end(self, ended: Ended, done: Done) -> None:
@@ -185,14 +198,18 @@ def end_of_sweep(path: Path) -> int:
         path: the sweep's folder.
 
     Returns:
-        The exit code: 1 where there are such.
+        The exit code: 1 where there are such, or a search could not count one that was.
     """
     sweep = SweepFolder(path)
+    uncounted = sweep.told.get("study", {}).get("failed", {})
     left = [job for job in sweep.jobs if job.state not in FINISHED]
     for job in left:
         sys.stderr.write(f"Error: {job_line(job, job.path)}\n")
+    worthless = [job for job in sweep.jobs if job.state in FINISHED and str(job.number) in uncounted]
+    for job in worthless:
+        sys.stderr.write(f"Error: trial {job.number} does not count: {uncounted[str(job.number)]}\n")
     if sweep.told["verb"] == "train" and len(left) < len(sweep.jobs):
-        sys.stdout.write(f"All runs on one page: vesalius report run={path}\n")
+        sys.stdout.write(f"All runs on one page: vesalius report {shlex.quote(f'run={path}')}\n")
     if (path / "wandb").is_dir():
         sys.stdout.write(f"All runs to W&B: wandb sync {path / 'wandb'}\n")
-    return int(bool(left))
+    return int(bool(left or worthless))

@@ -87,7 +87,9 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
     if not any(path.iterdir()):
         path.rmdir()
     if folder.alive:
-        raise InputError(f"{folder.path} is being worked on by process {folder.state['pid']}: wait for it, or stop it.")
+        raise InputError(
+            f"{folder.path} is being worked on by process {folder.state.get('pid')}: wait for it, or stop it."
+        )
     if resume == "auto":
         before, now = folder.config, {**config, "resume": None}
         changed = [key for key in now if now[key] != before.get(key)]
@@ -128,11 +130,13 @@ def settle(folder: RunFolder, code: int) -> int:
 
 
 def _work(verb: str, folder: RunFolder) -> int:
-    """Run the command in a process of its own and pass signals on to it."""
+    """Run the command in a process of its own and pass signals on to it; a second one kills it, as in a sweep."""
     child = subprocess.Popen(work_command(verb, folder.path), env=child_environment())
+    asked: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        child.send_signal(number)
+        asked.append(number)
+        child.send_signal(number if len(asked) == 1 else signal.SIGKILL)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -141,6 +145,9 @@ def _work(verb: str, folder: RunFolder) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     code = settle(folder, ended)
+    if ended == -signal.SIGKILL and len(asked) > 1:
+        folder.end("interrupted", "killed")
+        raise SystemExit(128 + asked[0])
     if ended == -signal.SIGKILL:
         sys.stderr.write(f"Error: {folder.path} was killed by SIGKILL: was there not enough memory?\n")
     if code in _EXIT_CODES.values():

@@ -15,6 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
 from vesalius.runs.folder import CONFIG, HISTORY, METRICS, RunFolder
 from vesalius.runs.prune_request import request_pruning
@@ -134,11 +135,15 @@ class SweepStudy:
         for number, path in running.items():
             trial = self._running[number]
             epoch = self._report(trial, path)
-            if epoch is None or number in self._given_up or epoch + 1 >= _max_epochs(path) or not trial.should_prune():
+            if epoch is None or number in self._given_up or epoch + 1 >= _max_epochs(path):
+                continue
+            values = self.trials[number].intermediate_values
+            # One that has never had a number is not worse than others: it fails, if it does not find one.
+            if all(map(math.isnan, values.values())) or not trial.should_prune():
                 continue
             self._given_up.add(number)
             pruner = type(self.study.pruner).__name__.removesuffix("Pruner").lower()
-            value = self.trials[number].intermediate_values[epoch]
+            value = values[epoch]
             said = f"{pruner} pruner: {self.objectives[0].column} {value:.4g} after {epoch + 1} epochs"
             request_pruning(path, said)
 
@@ -151,8 +156,7 @@ class SweepStudy:
         values = self._values(job)
         state, reason = _STATES.get(job.state, TrialState.FAIL), job.reason
         if state is TrialState.COMPLETE and values is None:
-            names = ", ".join(objective.name for objective in self.objectives)
-            state, reason = TrialState.FAIL, f"no finite value of {names}"
+            state, reason = TrialState.FAIL, self._missing(job)
         if reason is not None:
             trial.set_user_attr("reason", reason)
         self.study.tell(trial, values if state is TrialState.COMPLETE else None, state)
@@ -193,19 +197,29 @@ class SweepStudy:
 
     def _values(self, job: SweepJob) -> list[float] | None:
         """One value an objective, or None where one is missing."""
-        file = job.path / METRICS
-        metrics = RunFolder(job.path).metrics if job.state == "done" and file.is_file() else {}
+        metrics = _metrics(job)
         values = [objective.value(metrics) for objective in self.objectives]
         return None if None in values else [value for value in values if value is not None]
+
+    def _missing(self, job: SweepJob) -> str:
+        """What a finished run has no number of, and what it may have been meant for."""
+        metrics = _metrics(job)
+        known = [str(metrics.get("monitor", {}).get("name")), *(f"val/{name}" for name in metrics.get("val", {}))]
+        columns = [objective.column for objective in self.objectives if objective.value(metrics) is None]
+        hints = [did_you_mean(column, known) for column in columns if column not in known]
+        return f"no finite value of {', '.join(columns)}.{''.join(hints)}"
 
     def _has_run(self, number: int) -> bool:
         return (self.path / str(number) / CONFIG).is_file()
 
 
+def _metrics(job: SweepJob) -> dict[str, Any]:
+    return RunFolder(job.path).metrics if job.state == "done" and (job.path / METRICS).is_file() else {}
+
+
 def _open(
     path: Path, storage: BaseStorage, name: str, pruner: BasePruner, objectives: Sequence[Objective], *, shared: bool
 ) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     directions = [
         StudyDirection.MAXIMIZE if objective.mode == "max" else StudyDirection.MINIMIZE for objective in objectives
     ]

@@ -16,10 +16,10 @@ def request_pruning(path: Path, reason: str) -> None:
         reason: written to the run's `state.json` when it has stopped.
     """
     write_atomically(path / PRUNE, reason)
-    pid = RunFolder(path).state.get("pid")
-    if pid is not None and RunFolder(path).alive and _works_on(pid, path):
+    state = RunFolder(path).state
+    if state.get("state") == "running" and _works_on(state["pid"], path):
         with contextlib.suppress(ProcessLookupError):  # it may have ended meanwhile
-            os.kill(pid, signal.SIGTERM)
+            os.kill(state["pid"], signal.SIGTERM)
 
 
 def _works_on(pid: int, path: Path) -> bool:

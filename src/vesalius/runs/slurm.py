@@ -52,7 +52,7 @@ def check_slurm(config: Mapping[str, Any], environ: Mapping[str, str] = os.envir
     if "SLURM_NTASKS" not in environ or environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
         return
     tasks, nodes = int(environ["SLURM_NTASKS"]), int(environ.get("SLURM_NNODES", "1"))
-    devices, machines = _processes(config, len(visible_gpus(environ)))
+    devices, machines = processes_of(config, len(visible_gpus(environ)))
     if tasks != devices * machines:
         ask = f"#SBATCH --nodes={machines} --ntasks-per-node={devices}"
         raise InputError(_mismatch(tasks, nodes, devices, machines, f"ask SLURM for them with `{ask}`"))
@@ -74,26 +74,35 @@ def check_request(config: Mapping[str, Any], options: Mapping[str, Any]) -> None
     """
     nodes = options["nodes"]
     tasks = nodes * options["tasks_per_node"]
-    devices, machines = _processes(config, options["gpus_per_node"] or 0)
+    devices, machines = processes_of(config, options["gpus_per_node"] or 0)
     if tasks != devices * machines:
         ask = f"hydra.launcher.nodes={machines} hydra.launcher.tasks_per_node={devices}"
         raise InputError(_mismatch(tasks, nodes, devices, machines, f"set {ask}"))
 
 
 def _mismatch(tasks: int, nodes: int, devices: int, machines: int, cure: str) -> str:
-    fit = f"trainer.devices={tasks // nodes} trainer.num_nodes={nodes}"
+    even = tasks % nodes == 0  # as the trainer spreads its processes
+    fit = f", or set trainer.devices={tasks // nodes} trainer.num_nodes={nodes}" if even else ""
     return (
         f"SLURM is to start {tasks} processes, and trainer.devices={devices} x trainer.num_nodes={machines} needs "
-        f"{devices * machines}: {cure}, or set {fit}."
+        f"{devices * machines}: {cure}{fit}."
     )
 
 
-def _processes(config: Mapping[str, Any], gpus: int) -> tuple[int, int]:
-    """Processes on each machine, and machines, that the trainer needs; `gpus`: how many each machine has."""
+def processes_of(config: Mapping[str, Any], gpus: int) -> tuple[int, int]:
+    """Processes on each machine, and machines, that the trainer needs; `gpus`: how many each machine has.
+
+    Raises:
+        InputError: for devices that are neither a number nor a list of them.
+    """
     trainer = config.get("trainer") or {}
     devices: Any = trainer.get("devices", "auto")
     if str(devices) in ("auto", "-1"):
         devices = max(1, gpus) if trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda") else 1
     elif isinstance(devices, list):
         devices = len(devices)
+    elif "," in str(devices):  # as Lightning reads it, `2,` is one device, named 2
+        devices = len([name for name in str(devices).split(",") if name.strip()])
+    elif not str(devices).isdecimal():
+        raise InputError(f"trainer.devices={devices}: give a number, a list of devices, or auto.")
     return int(devices), int(trainer.get("num_nodes") or 1)

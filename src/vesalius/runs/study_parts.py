@@ -62,11 +62,26 @@ class Samplers:
     """
 
     def __init__(self, chosen: Choice, space: SearchSpace, seed: int, *, parallel: bool) -> None:
-        self.name = chosen if isinstance(chosen, str) else str(chosen.get("_target_", "")).rpartition(".")[2]
+        if seed < 0:
+            raise InputError(f"hydra.sweeper.seed={seed}: at least 0.")
+        self._target = _checked(chosen, "sampler", SAMPLERS, BaseSampler)
+        self.name = str(chosen if self._target is None else self._target["_target_"]).rpartition(".")[2]
         self._seed, self._parallel = seed, parallel
         self._points = space.grid() if chosen == "grid" else None
-        self._target = _checked(chosen, "sampler", SAMPLERS, BaseSampler)
         self(0)  # its own refusals come now
+        if self._target is not None:
+            self._rehearse(space)
+
+    def _rehearse(self, space: SearchSpace) -> None:
+        """Draw twice from nothing: Optuna imports what a sampler needs only when it is first asked, after a trial."""
+        study = optuna.create_study()
+        try:
+            for number in range(2):
+                study.sampler = self(number)
+                study.tell(study.ask(space.distributions), float(number))
+        except ImportError as error:
+            need = f": pip install {error.name}" if error.name else f": {error}"
+            raise InputError(f"hydra.sweeper.sampler._target_: {self.name} needs another package{need}") from error
 
     @property
     def size(self) -> int | None:
@@ -93,18 +108,18 @@ class Samplers:
         return sampler
 
 
-def make_pruner(chosen: Choice, epochs: int | None = None) -> BasePruner:
+def make_pruner(chosen: Choice | None, epochs: int | None = None) -> BasePruner:
     """The pruner of this name, with settings for a dozen of trials.
 
     Args:
-        chosen: `none`, `median`, `successive_halving`, `hyperband`, or a `_target_` with its arguments.
+        chosen: `none` or None, `median`, `successive_halving`, `hyperband`, or a `_target_` with its arguments.
         epochs: of a whole run. In the first quarter of them a learning rate still rises and metrics are noise, so the
             median pruner waits for its end; the others begin after a ninth, and go on with one run of three.
 
     Raises:
         InputError: where there is no such pruner.
     """
-    target = _checked(chosen, "pruner", PRUNERS, BasePruner)
+    target = _checked("none" if chosen is None else chosen, "pruner", PRUNERS, BasePruner)
     if target is not None:
         pruner: BasePruner = _built(target, "pruner")
         return pruner
@@ -140,8 +155,8 @@ def _checked(chosen: Choice, key: str, known: Sequence[str], kind: type) -> dict
         if chosen not in known:
             raise InputError(f"{where}={chosen}: there is no such {key}.{did_you_mean(chosen, known)}")
         return None
-    if "_target_" not in chosen:
-        raise InputError(f"{where} needs a _target_, such as optuna.{key}s.{kind.__name__.removeprefix('Base')}.")
+    if not isinstance(chosen, Mapping) or "_target_" not in chosen:
+        raise InputError(f"{where}={chosen}: name one of {', '.join(known)}, or give the _target_ of one of Optuna's.")
     problems = list(target_problems(chosen, where))
     if problems:
         raise InputError(problems)

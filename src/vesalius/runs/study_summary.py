@@ -29,6 +29,10 @@ def told_of(sweep: SweepStudy, importance: Mapping[str, float]) -> dict[str, Any
         "best": best[0] if single and best else None,
         "front": None if single else best,
         "importance": dict(importance),
+        "failed": {
+            str(trial.number): trial.user_attrs.get("reason")
+            for trial in sweep.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        },
     }
 
 

@@ -3,13 +3,14 @@
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.pruners import NopPruner
+from optuna.trial import TrialState
 
+from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError
 from vesalius.runs.folder import RunFolder
 from vesalius.runs.optuna_study import Objective, SweepStudy
@@ -36,7 +37,7 @@ def run_study(
     params: Mapping[str, str],
     n_trials: int | None,
     sampler: Choice,
-    pruner: Choice,
+    pruner: Choice | None,
     objectives: Sequence[Mapping[str, str]] | None,
     storage: str | None,
     study_name: str | None,
@@ -62,6 +63,7 @@ def run_study(
         InputError: with everything that is wrong, before anything is run.
     """
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = search_space([argument for argument in arguments if not argument.startswith("resume=")], params)
     example = compose(space.overrides(space.example))  # before anything is run: Hydra says what it cannot compose
     problems: list[str] = []
@@ -73,20 +75,24 @@ def run_study(
     if problems or samplers is None or aims is None:
         raise InputError(problems)
     name = study_name or (path.resolve().name if storage else "study")
-    with SweepFolder(path).hold() if (path / SWEEP).is_file() else nullcontext():
-        if storage is None and (path / JOURNAL).is_file():
-            reopen_failed(path, path / JOURNAL, name)
-        study = SweepStudy(
-            path,
-            space=space,
-            samplers=samplers,
-            pruner=giving_up,
-            objectives=aims,
-            storage=open_journal(path / JOURNAL) if storage is None else open_storage(storage),
-            name=name,
-            shared=storage is not None,
-            n_trials=min(n_trials or samplers.size or TRIALS, samplers.size or sys.maxsize),
-            timeout=timeout,
+    if storage is None and (path / JOURNAL).is_file():
+        reopen_failed(path, path / JOURNAL, name)
+    study = SweepStudy(
+        path,
+        space=space,
+        samplers=samplers,
+        pruner=giving_up,
+        objectives=aims,
+        storage=open_journal(path / JOURNAL) if storage is None else open_storage(storage),
+        name=name,
+        shared=storage is not None,
+        n_trials=min(n_trials or samplers.size or TRIALS, samplers.size or sys.maxsize),
+        timeout=timeout,
+    )
+    lost = [str(trial.number) for trial in study.trials if trial.state is TrialState.FAIL]
+    if lost and storage is not None:
+        sys.stderr.write(
+            f"Trials {', '.join(lost)} failed and stay so: only the sweep's own journal can reopen them.\n"
         )
     if (path / SWEEP).is_file():
         folder = SweepFolder(path)
@@ -130,6 +136,8 @@ def _objectives(chosen: Sequence[Mapping[str, str]] | None, monitor: Any) -> lis
             raise InputError(bad)
         if str(one["name"]).startswith("test"):
             raise InputError(f"hydra.sweeper.objectives: {one['name']}: test data must not choose: name one of val/.")
+        if one["mode"] != (mode_of(str(one["name"])) or one["mode"]):
+            raise InputError(f"hydra.sweeper.objectives: {one['name']} is best at its {mode_of(str(one['name']))}.")
     return [Objective(str(one["name"]), str(one["mode"])) for one in chosen]
 
 

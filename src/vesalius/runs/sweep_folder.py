@@ -1,13 +1,15 @@
 """The sweep folder: what a multirun was asked for, its jobs, and how far each has come."""
 
-import contextlib
 import fcntl
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from vesalius.config.compose import remove_if_empty
 from vesalius.config.errors import InputError
 from vesalius.runs.folder import CONFIG, RunFolder, write_json
 
@@ -16,6 +18,8 @@ SCHEMA = 1
 LOCK = ".lock"
 #: States in which a job is not run again.
 FINISHED = ("done", "pruned")
+#: What lies in a sweep's folder before its `sweep.json` does: Hydra's own file, the lock, the study of a search.
+_BEFORE = {"multirun.yaml", LOCK, "study"}
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,24 @@ class SweepFolder:
         """
         path.mkdir(parents=True, exist_ok=True)
         outline = {"schema": SCHEMA, "verb": verb, "arguments": list(arguments), "sweeper": sweeper}
+        outline["directory"] = str(Path.cwd())  # what relative paths among the arguments mean
         write_json(path / SWEEP, {**outline, "axes": {key: list(values) for key, values in axes.items()}, "jobs": []})
         return cls(path)
 
     @property
     def told(self) -> dict[str, Any]:
-        """`sweep.json` as it stands."""
-        loaded: dict[str, Any] = json.loads((self.path / SWEEP).read_text(encoding="utf-8"))
+        """`sweep.json` as it stands.
+
+        Raises:
+            InputError: where something has spoiled it.
+        """
+        loaded: dict[str, Any]
+        try:
+            loaded = json.loads((self.path / SWEEP).read_text(encoding="utf-8"))
+        except ValueError:
+            loaded = {}
+        if not isinstance(loaded, dict) or not {"verb", "arguments", "jobs"} <= loaded.keys():
+            raise InputError(f"{self.path / SWEEP} cannot be read: begin the sweep anew in another folder.")
         return loaded
 
     @property
@@ -109,19 +124,9 @@ class SweepFolder:
         """Remember flags of the command line, such as `--config-dir`, for a resume."""
         write_json(self.path / SWEEP, self.told | {"flags": list(flags)})
 
-    @contextlib.contextmanager
-    def hold(self) -> Iterator[None]:
-        """Keep other processes from working on this sweep; ends with this process, however that ends.
-
-        Raises:
-            InputError: where another one does.
-        """
-        with (self.path / LOCK).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise InputError(f"{self.path} is being worked on by another process: wait, or stop it.") from error
-            yield
+    def lists(self, number: int) -> bool:
+        """Whether this sweep has such a job, so that the folder of that number is its own."""
+        return any(entry["number"] == number for entry in self.told["jobs"])
 
     def write_job(self, number: int, overrides: Sequence[str], **told: Any) -> None:
         """Add a job, or say anew how it stands.
@@ -148,7 +153,7 @@ class SweepFolder:
         return next((entry.get("cluster") for entry in self.told["jobs"] if entry["number"] == number), None)
 
     def write_study(self, told: Mapping[str, Any]) -> None:
-        """Say how the study of a sampler stands: `objectives`, `best`, `front`, `importance`."""
+        """Say how the study of a sampler stands: `objectives`, `best`, `front`, `importance`, `failed`."""
         write_json(self.path / SWEEP, self.told | {"study": dict(told)})
 
     def _job(self, entry: Mapping[str, Any]) -> SweepJob:
@@ -162,6 +167,52 @@ class SweepFolder:
             if state == "running" and not folder.alive and "cluster" not in entry:
                 state, reason = "interrupted", "killed"
         return SweepJob(entry["number"], tuple(entry["overrides"]), path, state, entry.get("objective"), reason)
+
+
+def take_folder(path: Path, *, resume: bool) -> IO[str]:
+    """Make a sweep's folder, or find that of a sweep which goes on, for this process alone.
+
+    Args:
+        path: of the folder.
+        resume: whether a sweep goes on; a new one takes no folder that holds something.
+
+    Returns:
+        The lock. It ends when it is closed, and with this process, however that ends.
+
+    Raises:
+        InputError: where the folder cannot be made, is not free, or another process works on it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            _check_vacant(path)
+        lock = (path / LOCK).open("w")
+    except OSError as error:
+        raise InputError(f"hydra.sweep.dir={path}: no folder can be made there ({error.strerror}).") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise InputError(f"{path} is being worked on by another process: wait, or stop it.") from error
+    return lock
+
+
+def _check_vacant(path: Path) -> None:
+    if (path / SWEEP).is_file():
+        raise InputError(
+            f"{path} already holds a sweep: go on with it by {shlex.quote(f'resume={path}')}, or choose another folder."
+        )
+    if any(inside.name not in _BEFORE for inside in path.iterdir()):
+        raise InputError(f"{path} is not empty, and a sweep must not mix with other files: choose another folder.")
+
+
+def withdraw(path: Path) -> None:
+    """Take away what lies in the folder of a sweep that was refused before it began, and of nothing else."""
+    inside = {*os.listdir(path)} if os.path.isdir(path) else set()
+    if inside <= {"multirun.yaml", LOCK}:
+        for name in inside:
+            (path / name).unlink()
+        remove_if_empty(path)
 
 
 def axes_of(jobs: Sequence[Sequence[str]]) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """`vesalius VERB -m resume=DIR`: with which arguments a sweep goes on. Torch-free."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,9 @@ def flags_of(arguments: Sequence[str]) -> list[str]:
 
 
 def resumed_arguments(verb: str, arguments: Sequence[str]) -> list[str]:
-    """Turn `resume=DIR` of a sweep into what Hydra is to be told.
+    """Turn `resume=DIR` of a sweep into what Hydra is to be told, in the directory where the sweep was begun.
+
+    This process goes there, unless there is no such directory here: the paths that were typed are relative to it.
 
     Args:
         verb: of the command line.
@@ -58,6 +61,10 @@ def resumed_arguments(verb: str, arguments: Sequence[str]) -> list[str]:
     keys = {text.partition("=")[0] for text in changed}
     kept = [text for text in told["arguments"] if text.partition("=")[0] not in keys]
     flags = flags_of(arguments) or told.get("flags", [])
+    begun = Path(told.get("directory", "."))
+    if begun.is_dir() and begun.resolve() != Path.cwd():
+        path = path.resolve()
+        os.chdir(begun)
     place = f"hydra.sweep.dir='{str(path).replace(chr(39), chr(92) + chr(39))}'"
     return ["-m", *flags, *kept, *changed, place, "hydra.launcher.resume=true"]
 
