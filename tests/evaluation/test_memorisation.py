@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vesalius.evaluation.memorisation import LEVEL, memorisation
+from vesalius.evaluation.memorisation import LEVEL, _training_share, memorisation
 
 DIM = 12
 
@@ -14,44 +14,68 @@ def cohort(patients, seed, images=3):
     return own[groups] + 0.5 * generator.standard_normal((len(groups), DIM)), groups
 
 
+def judged(train_cohort, held_out_cohort, made, made_groups=None):
+    (train, train_groups), (held_out, groups) = train_cohort, held_out_cohort
+    return memorisation(train, train_groups + 1_000, held_out, groups, made, made_groups)
+
+
 def test_a_generator_that_copies_is_flagged_and_its_sources_are_found():
-    train, _ = cohort(100, 0)
-    held_out, groups = cohort(40, 1)
-    chosen = np.random.default_rng(2).integers(0, len(train), 120)
-    made = train[chosen] + 0.02 * np.random.default_rng(3).standard_normal((120, DIM))
-    found = memorisation(train, held_out, groups, made)
+    train = cohort(100, 0)
+    chosen = np.random.default_rng(2).integers(0, 300, 120)
+    made = train[0][chosen] + 0.02 * np.random.default_rng(3).standard_normal((120, DIM))
+    found = judged(train, cohort(40, 1), made)
     assert found.told["flagged"]
     assert found.told["p_value"] < LEVEL
     assert found.told["value"] > 0.95
+    assert found.told["training_nearest"]["value"] == 1
     assert (found.nearest == chosen).all()
-    assert np.allclose(found.apart, np.linalg.norm(made - train[chosen], axis=1))
+    assert np.allclose(found.apart, np.linalg.norm(made - train[0][chosen], axis=1))
 
 
-def test_some_copies_among_new_images_are_flagged():
-    train, _ = cohort(100, 0)
-    held_out, groups = cohort(60, 1)
-    new, _ = cohort(40, 2)
-    made = np.concatenate([new[:120], train[:60]])
-    assert memorisation(train, held_out, groups, made).told["flagged"]
+@pytest.mark.parametrize(("copies", "scale"), [(60, 1.0), (36, 1.3), (24, 1.0)])
+def test_some_copies_among_new_images_are_flagged_also_where_those_are_far_from_all(copies, scale):
+    train = cohort(100, 0)
+    new, _ = cohort(80, 2)
+    made = np.concatenate([scale * new[copies:240], train[0][:copies]])
+    assert judged(train, cohort(100, 1), made).told["flagged"]
 
 
 def test_held_out_real_images_and_worse_ones_are_not():
-    train, _ = cohort(100, 0)
-    held_out, groups = cohort(40, 1)
+    train, held_out = cohort(100, 0), cohort(40, 1)
     others, _ = cohort(40, 2)
-    found = memorisation(train, held_out, groups, others)
+    found = judged(train, held_out, others)
     assert not found.told["flagged"]
     assert abs(found.told["value"] - 0.5) < 0.15
-    assert not memorisation(train, held_out, groups, 3 * others).told["flagged"]
+    assert not judged(train, held_out, 3 * others).told["flagged"]
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.6, 0.8])
+def test_images_near_to_everything_are_no_copies(scale):
+    """As blurred ones are."""
+    told = judged(cohort(100, 0), cohort(100, 1), scale * cohort(100, 2)[0]).told
+    assert told["p_value"] < LEVEL
+    assert not told["flagged"]
+
+
+def test_a_share_of_training_patients_has_the_error_of_who_was_drawn_to_be_one():
+    generator = np.random.default_rng(0)
+    owners = generator.choice(30, 200, p=generator.dirichlet(np.ones(30)))
+    shares = []
+    for _ in range(20_000):
+        shares.append(np.isin(owners, generator.permutation(30)[:18]).mean())
+    learned = np.isin(owners, np.arange(18))
+    found = _training_share(learned, owners, (18, 12))
+    assert found["no_skill"] == pytest.approx(np.mean(shares), abs=0.005)
+    assert found["p_value"] == pytest.approx(np.mean(np.array(shares) >= learned.mean()), abs=0.05)
 
 
 def test_the_statistic_is_that_of_mann_and_whitney():
     from scipy.stats import mannwhitneyu
 
-    train, _ = cohort(50, 0)
-    held_out, _ = cohort(40, 1, images=1)
+    train, train_groups = cohort(50, 0)
+    held_out, groups = cohort(40, 1, images=1)
     made, _ = cohort(30, 2, images=1)
-    found = memorisation(train, held_out, np.arange(40), 0.8 * made).told
+    found = judged((train, train_groups), (held_out, groups), 0.8 * made).told
     near = [np.linalg.norm(part[:, None] - train[None], axis=2).min(1) for part in (held_out, 0.8 * made)]
     oracle = mannwhitneyu(near[0], near[1], alternative="greater")
     assert found["value"] == pytest.approx(oracle.statistic / (40 * 30))
@@ -59,28 +83,26 @@ def test_the_statistic_is_that_of_mann_and_whitney():
 
 
 def test_alike_images_of_another_cohort_count_by_patient():
-    train, _ = cohort(100, 0)
-    held_out, groups = cohort(40, 1)
+    train, held_out = cohort(100, 0), cohort(40, 1)
     others, other_groups = cohort(8, 2, images=30)
-    by_patient = memorisation(train, held_out, groups, others, other_groups).told
-    by_image = memorisation(train, held_out, groups, others).told
+    by_patient = judged(train, held_out, others, other_groups).told
+    by_image = judged(train, held_out, others).told
     assert by_patient["value"] == by_image["value"]
     assert abs(by_patient["p_value"] - 0.5) < abs(by_image["p_value"] - 0.5)
 
 
 def test_features_that_are_no_numbers_are_said():
-    train, _ = cohort(10, 0)
-    held_out, groups = cohort(10, 1)
-    broken = train.copy()
+    train = cohort(10, 0)
+    broken = train[0].copy()
     broken[0, 0] = np.nan
-    told = memorisation(train, held_out, groups, broken).told
+    told = judged(train, cohort(10, 1), broken).told
     assert (told["value"], told["flagged"]) == (None, False)
     assert "no numbers" in told["reason"]
 
 
 def test_one_patient_tells_nothing():
-    train, _ = cohort(10, 0)
-    told = memorisation(train, train[:5], np.zeros(5), train[:5]).told
+    train = cohort(10, 0)
+    told = judged(train, (train[0][:5], np.zeros(5)), train[0][:5]).told
     assert told["value"] is None
     assert "one patient" in told["reason"]
     assert not told["flagged"]
@@ -90,11 +112,17 @@ def test_one_patient_tells_nothing():
 @pytest.mark.parametrize("images", [1, 3])
 def test_false_alarms_are_as_rare_as_the_level_says(images):
     """Another cohort of patients, or images that each stand alone, given as made ones."""
-    rounds, alarms = 1_000, 0
+    rounds, alarms = 1_000, {"nearer": 0, "training_nearest": 0, "closest": 0, "flagged": 0}
     for number in range(rounds):
-        train, _ = cohort(60, 3 * number)
-        held_out, groups = cohort(40, 3 * number + 1)
         made, made_groups = cohort(120 // images, 3 * number + 2, images=images)
-        alarms += memorisation(train, held_out, groups, made, made_groups).told["p_value"] < 0.05
-    print(f"false alarms at .05, {images} made images of a patient: {alarms / rounds:.3f}")
-    assert 0.03 < alarms / rounds < 0.07
+        told = judged(cohort(60, 3 * number), cohort(40, 3 * number + 1), made, made_groups).told
+        found = {name: told[name]["p_value"] for name in ("training_nearest", "closest")} | {"nearer": told["p_value"]}
+        for name, p_value in found.items():
+            alarms[name] += p_value < 0.05
+        alarms["flagged"] += told["flagged"]
+    rates = {name: count / rounds for name, count in alarms.items()}
+    print(f"false alarms at .05, {images} made images of a patient, and flagged: {rates}")
+    assert 0.03 < rates["nearer"] < 0.07
+    assert rates["training_nearest"] < 0.07
+    assert rates["closest"] < 0.07
+    assert rates["flagged"] < 2 * LEVEL

@@ -95,13 +95,23 @@ def _of_made_images(metrics: Mapping[str, Any]) -> list[str]:
         found = f"auroc {format_metric(told)} (no skill {format_number(told['no_skill'])})"
         lines.append(f"made or real, by a linear classifier: {_or_reason(told, found)}; {_counts(told)}")
     if told := metrics.get("memorisation"):
-        found = (
-            f"{format_number(told['value'])} (no copying {format_number(told['no_skill'])}), p {_p(told['p_value'])}"
-        )
+        parts = [_beside(told, "no copying")]
+        parts += [f"{words} {_beside(told[key], 'chance')}" for key, words in _NEAREST.items() if key in told]
         word = "flagged: training images were copied" if told["flagged"] else "not flagged: no sign of copies"
-        lines.append(f"made images nearer to training than real ones: {_or_reason(told, f'{found}; {word}')}")
+        lines.append(f"made images nearer to training than real ones: {_or_reason(told, '; '.join([*parts, word]))}")
         lines[-1] += f"; {_counts(told)}, {told['train']} of training"
     return lines
+
+
+_NEAREST = {
+    "training_nearest": "nearest to a training image and not to a held-out one",
+    "closest": "of the closest tenth",
+}
+
+
+def _beside(told: Mapping[str, Any], what: str) -> str:
+    no_skill = format_number(told["no_skill"])
+    return f"{format_number(told['value'])} ({what} {no_skill}), p {_p(told['p_value'])}"
 
 
 def _or_reason(told: Mapping[str, Any], found: str) -> str:

@@ -255,9 +255,10 @@ class SynthesisResults(Results):
     @cached_property
     def copies(self) -> Memorisation:
         """Distances to training images, in the features of the extractor."""
-        parts = torch.split(self.data.rows("train"), MAX_TRAIN)  # all: a copy of any of them is a copy
+        rows, held_out = self.data.rows("train"), self._groups(self.data.rows("test"))
+        parts = torch.split(rows, MAX_TRAIN)  # all: a copy of any of them is a copy
         train = np.concatenate([self.extractor(self._images(part)) for part in parts])
-        return memorisation(train, self.real("test"), self._groups(self.data.rows("test")), self.made("test"))
+        return memorisation(train, self._groups(rows), self.real("test"), held_out, self.made("test"))
 
     def _pairs(self) -> "Figure":
         """The made images that lie nearest to training images, beside those."""
