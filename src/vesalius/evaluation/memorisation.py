@@ -2,7 +2,7 @@
 
 That alone proves nothing: blurred images lie near to everything, and so do normal draws that hold no image at all.
 Copies are nearer to training images than to held-out ones. Were a generator told nothing of who is in which split, the
-patient whose image is nearest to a made one, of all patients, would be a training patient as often as any patient is; so
+patient whose image is nearest to a made one, of all, would be a training patient as often as any patient is; so
 too among the images nearest to any, which is where some copies among many images are found.
 """
 
