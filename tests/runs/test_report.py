@@ -191,9 +191,19 @@ def test_runs_of_several_tasks_stand_in_tables_of_their_own(tmp_path):
     }
     told = {"schema": 1, "task": "synthesis", "test": {"frechet_distance": entry}, "val": {}, "baselines": arms}
     told["monitor"] = {"name": "val/frechet_distance", "mode": "min", "best": 0.1, "epoch": 3}
+    told["extractor"] = {"name": "cnn/9", "layer": "features", "dim": 64, "hash": "ab12"}
+    told["two_sample"] = {**entry, "value": 0.7, "ci95": [0.6, 0.8], "no_skill": 0.5, "made": 80}
+    told["memorisation"] = {**told["two_sample"], "p_value": 0.0001, "flagged": True, "train": 300}
     (run / "metrics.json").write_text(json.dumps(told))
     write_report(tmp_path, images=True, console=make_console())
-    data = page_data((tmp_path / "report.html").read_text())
+    text = (tmp_path / "report.html").read_text()
+    for words in (
+        "In features of cnn/9, features, 64 dimensions",
+        "made or real, by a linear",
+        "training images were copied",
+    ):
+        assert words in text
+    data = page_data(text)
     by_task = {part["task"]: part for part in data["parts"]}
     assert set(by_task) == {"binary", "synthesis"}
     baseline = by_task["synthesis"]["rows"][0]["baseline"]

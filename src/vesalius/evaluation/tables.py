@@ -73,22 +73,27 @@ def print_metrics(metrics: Mapping[str, Any], console: Console, split: str = "te
         _print_probes(metrics.get("probes") or {}, console)
         if metrics.get("anomaly"):
             console.print(_entries_table("anomaly score", metrics["anomaly"]))
-        for line in _of_made_images(metrics):
+        for line in told_of_made_images(metrics):
             console.print(Text(line))
+    if where := features_of(metrics):
+        console.print(Text(where, style="dim"))
     lower = [name for name in LOWER_IS_BETTER if name in model]
     said = f" {' and '.join(lower)}: lower is better." if lower else ""
     lines = [f"Brackets: 95 % interval, which counts patients.{said}", *_reasons(model)]
-    extractor = metrics.get("extractor")
-    if isinstance(extractor, Mapping):  # of an autoencoder it is the hash of its own encoder
-        where = (
-            f"{extractor['name']}, {extractor['layer']}, {extractor['dim']} dimensions (weights {extractor['hash']})"
-        )
-        lines.insert(0, f"In features of {where}.")
     for line in lines:
         console.print(Text(line, style="dim"))
 
 
-def _of_made_images(metrics: Mapping[str, Any]) -> list[str]:
+def features_of(metrics: Mapping[str, Any]) -> str | None:
+    """In which features images were compared, as a sentence; None where none were."""
+    extractor = metrics.get("extractor")
+    if not isinstance(extractor, Mapping):  # of an autoencoder it is the hash of its own encoder
+        return None
+    where = f"{extractor['name']}, {extractor['layer']}, {extractor['dim']} dimensions (weights {extractor['hash']})"
+    return f"In features of {where}."
+
+
+def told_of_made_images(metrics: Mapping[str, Any]) -> list[str]:
     """Whether made images are told from real ones, and whether any were copied, a line each."""
     lines = []
     if told := metrics.get("two_sample"):

@@ -10,7 +10,13 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from vesalius.config.errors import InputError
-from vesalius.evaluation.tables import format_beside_no_skill, format_metric, format_number
+from vesalius.evaluation.tables import (
+    features_of,
+    format_beside_no_skill,
+    format_metric,
+    format_number,
+    told_of_made_images,
+)
 from vesalius.runs.privacy import text_was_found
 from vesalius.runs.report.charts import Chart, Series, draw, interval_bar
 from vesalius.runs.report.collect import Collected, ReportRun
@@ -155,6 +161,7 @@ def _tables(run: ReportRun) -> dict[str, Any]:
         "test": test,
         "baselines": results.get("baselines") or {},
         "more": more,
+        "said": [*filter(None, [features_of(results)]), *told_of_made_images(results)],
     }
 
 
