@@ -55,7 +55,7 @@ def test_both_mistakes_are_named_with_their_cure(vesalius, tmp_path):
         (["-m", "seed=0,1", "name=a${nosuch}"], "name: Interpolation key 'nosuch' not found"),
         ([f"name={'x' * 300}"], "File name too long"),
         (["hydra.run.dir=/dev/null"], "/dev/null cannot be made"),
-        (["hydra.run.dir=/dev/null/run"], "/dev/null/run cannot be made"),
+        (["hydra.run.dir=/dev/null/run"], "/dev/null is a file, where a folder is needed"),
     ],
 )
 def test_a_mistake_is_refused_with_its_cure(vesalius, tmp_path, arguments, said):
