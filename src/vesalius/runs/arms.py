@@ -179,7 +179,7 @@ def _unpaired(arms: Mapping[str, list[Run]]) -> Iterator[str]:
 
 def differing(runs: Sequence[Run], by: str | None = None) -> list[str]:
     """Keys whose values differ among runs, beside `by` and what follows from the seed or only names a run."""
-    leaves = [dict(_items(run.config)) for run in runs]
+    leaves = [dict(items_of(run.config)) for run in runs]
     keys = dict.fromkeys(key for one in leaves for key in one)
     told = []
     for key in keys:
@@ -206,17 +206,17 @@ def _value(config: Mapping[str, Any], key: str) -> Any:
     return node
 
 
-def _items(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def items_of(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every single value and the dotted key it stands under."""
     for name, value in node.items():
         if isinstance(value, Mapping) and value:
-            yield from _items(value, f"{prefix}{name}.")
+            yield from items_of(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
 
 def _leaves(config: Mapping[str, Any]) -> list[str]:
-    return [key for key, _ in _items(config)]
+    return [key for key, _ in items_of(config)]
 
 
 def _names(values: Sequence[Any], by: str) -> dict[str, str]:

@@ -5,10 +5,11 @@ between, and shortened paths of two folders may look alike. What was typed and s
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from vesalius.runs.arms import items_of
 from vesalius.runs.privacy import overrides_without_paths, without_paths
 from vesalius.runs.report.collect import ReportRun
 
@@ -67,7 +68,7 @@ def differing(runs: Sequence[ReportRun]) -> dict[str, list[str]]:
 
     Whole paths are compared and short ones are told; two of which the same is left are numbered.
     """
-    leaves, follows = [dict(_leaves(run.config)) for run in runs], _following_seed(runs)
+    leaves, follows = [dict(items_of(run.config)) for run in runs], _following_seed(runs)
     told = {}
     for key in dict.fromkeys(key for one in leaves for key in one):
         values = [_json(one[key]) if key in one else None for one in leaves]
@@ -105,7 +106,7 @@ def _partition(values: Iterable[Any]) -> tuple[int, ...]:
 
 
 def _frozen(run: ReportRun, follows: set[str]) -> str:
-    told = {key: "seed" if key in follows else value for key, value in _leaves(run.config) if _tells(key)}
+    told = {key: "seed" if key in follows else value for key, value in items_of(run.config) if _tells(key)}
     return _json(told)
 
 
@@ -115,7 +116,7 @@ def _typed(run: ReportRun) -> str:
 
 def _following_seed(runs: Sequence[ReportRun]) -> set[str]:
     """Keys that are the seed under another name in every run that has them; what was typed is meant as it is."""
-    leaves = [(run, dict(_leaves(run.config))) for run in runs if run.config]
+    leaves = [(run, dict(items_of(run.config))) for run in runs if run.config]
     typed = {key for run in runs for key in run.overrides}
     keys = {key for _, one in leaves for key in one} - typed - {"seed"}
     return {
@@ -125,15 +126,6 @@ def _following_seed(runs: Sequence[ReportRun]) -> set[str]:
 
 def _tells(key: str) -> bool:
     return key not in REPEATS and key.split(".")[0] not in _NOT_TOLD
-
-
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every single value of a config by its dotted key."""
-    for name, value in node.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _json(value: Any) -> str:
