@@ -1,5 +1,6 @@
 """What a training run asks of every model family."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -85,8 +86,9 @@ class FamilyModule(pl.LightningModule):
 
     @property
     def total_steps(self) -> float:
-        """Optimiser steps of the whole training, as `global_step` counts them; infinite where nothing ends it."""
-        return float(self.trainer.estimated_stepping_batches)
+        """Optimiser steps of the whole training, as `global_step` counts them; infinite where it cannot be known."""
+        steps = float(self.trainer.estimated_stepping_batches)
+        return math.inf if steps < 0 else steps  # Lightning's -1, of batches that cannot be counted
 
     @property
     def place(self) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from vesalius.models.auxiliary_classifier import AuxiliaryClassifier
 from vesalius.models.differentiable_augment import DifferentiableAugment
 from vesalius.models.family import Batch, FamilyModule
 from vesalius.models.gan_loss import GANLoss
+from vesalius.models.gan_steps import GANSteps
 from vesalius.models.nets.generative import Critic, Generator
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.schedules import build_schedule
@@ -37,8 +38,8 @@ class GAN(FamilyModule):
     An optimiser step is one of the generator: `trainer.max_steps`, `global_step` and the generator's schedule count
     those. Each is preceded by `n_critic` steps of the critic, each on a batch of its own (the last of an epoch by as
     many as are left). With `trainer.accumulate_grad_batches=k` a step sees k batches, and `trainer.gradient_clip_val`
-    bounds the gradients of each net by itself. With `precision=16` a step whose gradients overflow changes nothing, and
-    counts all the same, as it does in Lightning.
+    bounds the gradients of each net by itself. With `precision=16` a step whose gradients overflow changes no weight,
+    and counts all the same, as it does in Lightning.
 
     Args:
         facts: what the data is like.
@@ -183,11 +184,9 @@ class GAN(FamilyModule):
         if len(self._window) < self.accumulate and not last:
             return
         step = batch_idx // self.accumulate
-        # Counted from the start of the run, as the critic's optimiser does.
-        if self.current_epoch:  # batches without end, which cannot be counted, have no second epoch
-            self._train_critic(self.current_epoch * int(self._steps_per_epoch[1]) + step)
-        else:
-            self._train_critic(step)
+        # Counted from the start of the run, as the critic's optimiser does, where batches can be counted.
+        per_epoch = self._steps.per_epoch[1]
+        self._train_critic(step + (self.current_epoch * int(per_epoch) if math.isfinite(per_epoch) else 0))
         if self.classifier is not None:
             self._train_classifier(self.classifier)
         if (step + 1) % self.n_critic == 0 or last:
@@ -282,9 +281,10 @@ class GAN(FamilyModule):
         if self.make_schedule is None:
             return optimizers
         schedules = []
+        totals, per_epoch = self._totals, self._steps.per_epoch  # in this order: the first loads what the second counts
         for number, optimizer in enumerate(optimizers):
             of_critic = min(number, 1)  # the classifier steps as often
-            lengths = {"total_steps": self._totals[of_critic], "steps_per_epoch": self._steps_per_epoch[of_critic]}
+            lengths = {"total_steps": totals[of_critic], "steps_per_epoch": per_epoch[of_critic]}
             schedules.append(build_schedule(self.make_schedule, optimizer, **lengths))
         return optimizers, schedules
 
@@ -295,23 +295,12 @@ class GAN(FamilyModule):
 
     @property
     def _totals(self) -> tuple[float, float]:
-        """Steps of generator and critic in the whole training."""
-        trainer = self.trainer
-        trainer.fit_loop.setup_data()  # so that batches can be counted; nothing where that was done
-        per_epoch, epochs, most = self._steps_per_epoch, trainer.max_epochs, trainer.max_steps
-        steps = per_epoch[0] * (math.inf if epochs in (None, -1) else epochs or 0)
-        if steps < most or most <= 0:
-            return steps, per_epoch[1] * (math.inf if epochs in (None, -1) else epochs or 0)
-        whole, rest = divmod(most, per_epoch[0])  # the last step of an epoch may follow fewer of the critic
-        return most, (whole * per_epoch[1] if whole else 0) + rest * self.n_critic
+        self.trainer.fit_loop.setup_data()  # so that batches can be counted; nothing where that was done
+        return self._steps.whole(self.trainer.max_epochs, self.trainer.max_steps)
 
     @property
-    def _steps_per_epoch(self) -> tuple[float, float]:
-        """Of generator and critic."""
-        batches = self.trainer.num_training_batches
-        if not math.isfinite(batches):
-            return batches, batches
-        return -(-batches // (self.accumulate * self.n_critic)), -(-batches // self.accumulate)
+    def _steps(self) -> GANSteps:
+        return GANSteps(self.trainer.num_training_batches, self.accumulate, self.n_critic)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Compare a batch with as many images made of the same noise in every epoch."""

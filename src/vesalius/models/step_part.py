@@ -17,7 +17,7 @@ class StepPart:
     Attributes:
         rank: of this device.
         world: how many devices share the step.
-        whole: samples of the step over all devices; only asked for where there are several.
+        whole: samples of the step over all devices; `of` asks for it only where there are several.
     """
 
     rank: int = 0
