@@ -14,9 +14,9 @@ def cohort(patients, seed, images=3):
     return own[groups] + 0.5 * generator.standard_normal((len(groups), DIM)), groups
 
 
-def judged(train_cohort, held_out_cohort, made, made_groups=None):
+def judged(train_cohort, held_out_cohort, made, made_groups=None, control=None):
     (train, train_groups), (held_out, groups) = train_cohort, held_out_cohort
-    return memorisation(train, train_groups + 1_000, held_out, groups, made, made_groups)
+    return memorisation(train, train_groups + 1_000, held_out, groups, made, made_groups, control)
 
 
 def test_a_generator_that_copies_is_flagged_and_its_sources_are_found():
@@ -65,8 +65,47 @@ def test_a_share_of_training_patients_has_the_error_of_who_was_drawn_to_be_one()
         shares.append(np.isin(owners, generator.permutation(30)[:18]).mean())
     learned = np.isin(owners, np.arange(18))
     found = _training_share(learned, owners, (18, 12))
-    assert found["no_skill"] == pytest.approx(np.mean(shares), abs=0.005)
-    assert found["p_value"] == pytest.approx(np.mean(np.array(shares) >= learned.mean()), abs=0.05)
+    assert found.chance == pytest.approx(np.mean(shares), abs=0.005)
+    assert found.error == pytest.approx(np.std(shares), rel=0.02)
+    assert found.told()["p_value"] == pytest.approx(np.mean(np.array(shares) >= learned.mean()), abs=0.05)
+
+
+def test_features_that_know_the_training_images_are_no_copying_where_a_control_shows_it():
+    """Such as those of a net that learned from them: they lie closer together, and so nearer to anything."""
+    train, groups = cohort(300, 0)
+    held_out, control, (others, _) = (cohort(200, seed) for seed in (1, 2, 3))
+    known = 0.8 * train, groups
+    assert judged(known, held_out, others).told["flagged"]
+    told = judged(known, held_out, others, control=control).told
+    assert not told["flagged"]
+    assert told["closest"]["no_skill"] > 300 / 500
+    copies = np.concatenate([others[:300], known[0][:300]])
+    assert judged(known, held_out, copies, control=control).told["flagged"]
+    unknown = judged((train, groups), held_out, others, control=control).told
+    assert unknown == judged((train, groups), held_out, others).told
+
+
+def test_intervals_hold_the_value_and_are_of_the_number_of_patients():
+    from scipy.stats import binomtest
+
+    train = cohort(100, 0)
+    few, many = (judged(train, cohort(count, 1), cohort(80, 2)[0]).told for count in (10, 80))
+    for told in (few, few["training_nearest"], few["closest"], many):
+        low, high = told["ci95"]
+        assert 0 <= low < told["value"] < high <= 1
+    assert np.ptp(many["ci95"]) < np.ptp(few["ci95"])
+    copied = judged(train, cohort(40, 1), train[0]).told
+    assert copied["value"] == 1
+    oracle = binomtest(40, 40).proportion_ci(0.95)
+    assert copied["ci95"] == pytest.approx([oracle.low, oracle.high])
+
+
+def test_patients_who_are_all_nearest_to_equally_many_images_leave_no_error():
+    pair = np.array([[0.0], [10.0]]), np.array([0, 1])
+    told = judged(pair, (pair[0] + 100, pair[1]), np.array([[0.5], [10.5], [100.5], [110.5]])).told
+    found = told["training_nearest"]
+    assert (found["value"], found["p_value"]) == (0.5, 1.0)
+    assert found["ci95"] == pytest.approx([0.068, 0.932], abs=1e-3)
 
 
 def test_the_statistic_is_that_of_mann_and_whitney():

@@ -62,7 +62,9 @@ MADE = {
     "test": {name: entry(0.7, made=156) for name in ("frechet_distance", "kid", "density")},
     "extractor": {"name": "cnn/9", "layer": "features", "hash": "ab12", "dim": 64},
     "two_sample": entry(0.8, made=78),
-    "memorisation": {"value": 0.74, "p_value": 0.0004, "flagged": True, "no_skill": 0.5}
+    "memorisation": {"value": 0.74, "ci95": [0.7, 0.78], "p_value": 0.0004, "flagged": True, "no_skill": 0.5}
+    | {"training_nearest": {"value": 0.9, "ci95": [0.85, 0.95], "p_value": 0.002, "no_skill": 0.82}}
+    | {"closest": {"value": 0.95, "ci95": [0.8, 1.0], "p_value": 0.02, "no_skill": 0.82}}
     | {"n": 156, "made": 156, "train": 700, "groups": 120, "method": ""},
 }
 
@@ -72,10 +74,12 @@ def test_beside_made_images_stand_what_they_are_compared_in_and_whether_they_are
     assert "In features of cnn/9, features, 64 dimensions (weights ab12)." in text
     assert "frechet_distance and kid: lower is better" in text
     assert "auroc .800 [.750,.850] (no skill .500); 78 made and 156 real images of 120 patients" in text
-    assert ".740 (no copying .500), p < .001; flagged: training images were copied; 156 made" in text
+    assert ".740 [.700,.780] (no copying .500), p < .001; nearest to a training image" in text
+    assert "and not to a held-out one .900 [.850,.950] (no copying .820), p = .0020; of the closest tenth .950" in text
+    assert "flagged: nearer to training images than chance makes them; 156 made" in text
     assert "real images of 120 patients, 700 of training" in text
     harmless = {**MADE, "memorisation": {**MADE["memorisation"], "flagged": False, "p_value": 0.25}}
-    assert "p = .250; not flagged: no sign of copies" in " ".join(printed(harmless).split())
+    assert "; not flagged;" in " ".join(printed(harmless).split())
 
 
 def test_an_autoencoder_is_its_own_extractor_and_needs_no_line() -> None:

@@ -6,6 +6,7 @@ patient whose image is nearest to a made one, of all, would be a training patien
 too among the images nearest to any, which is where some copies among many images are found.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,12 @@ Floats = NDArray[np.float64]
 
 Flags = NDArray[np.bool_]
 
-#: Below this probability of chance, images count as copied.
+#: Where chance alone makes made images lie so near with a probability below this, in either of two ways, they are
+#: flagged.
 LEVEL = 0.01
 #: The share of made images among which some copies are looked for.
 CLOSEST = 0.1
+_UNLIKE_CHANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,11 @@ class Memorisation:
 
     Attributes:
         told: `value`, the probability that a made image lies nearer to its nearest training image than a held-out one
-            does to its own (ties count half; .5 is what no copying gives); `p_value` that chance alone makes it so
-            large; `n`, `made`, `train`, `groups` and `method`; `training_nearest`, the share of made images to which a
-            training image is nearer than any held-out one, and `closest`, the same of the tenth that is nearest to any,
-            each with its own `p_value`. `flagged` where both of the first two p-values, or the last, are below `LEVEL`.
+            does to its own (ties count half; .5 is what no copying gives); `ci95` of it; `p_value` that chance alone
+            makes it so large; `n`, `made`, `train`, `groups` and `method`; `training_nearest`, the share of made images
+            to which a training image is nearer than any held-out one, and `closest`, the same of the tenth that is
+            nearest to any, each with its own `ci95`, `p_value` and `no_skill`. `flagged` where both of the first two
+            p-values, or the last, are below `LEVEL`.
         nearest: (M,) for each made image, the place of the nearest training image.
         apart: (M,) and how far it is.
     """
@@ -48,6 +52,7 @@ def memorisation(
     groups: NDArray[Any],
     made: Floats,
     made_groups: NDArray[Any] | None = None,
+    control: tuple[Floats, NDArray[Any]] | None = None,
 ) -> Memorisation:
     """Compare distances to the nearest training image, and ask whose image is the nearest.
 
@@ -56,11 +61,14 @@ def memorisation(
     that of the excess over a half, one-sided, by Student's t with a degree of freedom less than there are patients.
 
     For `training_nearest` and `closest` the training patients are taken for a random sample of all: mean and variance
-    of how many made images are nearest to them are those of sampling without replacement, the tail a binomial one.
+    of how many made images are nearest to them are those of sampling without replacement, the tail a binomial one. They
+    are no such sample where the features were learned from them, or where a split is by site. Real images that nothing
+    was learned from tell: where they would be flagged themselves, at 5 %, their shares are what those of made images
+    are compared with instead, and the errors of both count.
 
-    False alarms at 5 %, 1,000 simulated sets of 40 patients with 3 images (`pytest -m proof -s
-    tests/evaluation/test_memorisation.py`): 4.2 % where made images stand alone, 6.1 % where they are those of 40 other
-    patients.
+    False alarms, 1,000 simulated sets of 40 patients with 3 images (`pytest -m proof -s
+    tests/evaluation/test_memorisation.py`), where made images stand alone and where they are those of 40 other
+    patients: of `value` at 5 %, 4.2 and 6.1 %; flagged, .2 and 0 %.
 
     Args:
         train: (N, F) features or pixels of training images.
@@ -70,6 +78,8 @@ def memorisation(
         made: (M, F).
         made_groups: (M,) patients of "made" images that are real ones, such as another cohort; None where each was made
             on its own.
+        control: (C, F) and (C,) of real images of other patients than the held-out ones, not learned from either, and
+            their patients; None where training patients are known to be a random sample, to the features too.
 
     Returns:
         Its `told` has a null value and a reason where there are fewer than two held-out patients or made images, or
@@ -82,8 +92,8 @@ def memorisation(
     counts = {"n": len(held_out), "made": len(made), "train": len(train), "groups": len(np.unique(groups))}
     made_groups = np.arange(len(made)) if made_groups is None else made_groups
     if reason := _refusal(apart, usual, counts["groups"], len(np.unique(made_groups))):
-        unknown = {"value": None, "p_value": None, "flagged": False, **counts, "no_skill": 0.5, "method": "none"}
-        return Memorisation({**unknown, "reason": reason}, nearest, apart)
+        unknown = {"value": None, "ci95": None, "p_value": None, "flagged": False, "no_skill": 0.5, "method": "none"}
+        return Memorisation({**unknown, **counts, "reason": reason}, nearest, apart)
     # Of each held-out image the share of made ones that lie nearer, and of each made one the share that it undercuts.
     by_held_out = _share_below(apart, usual)
     by_made = 1 - _share_below(usual, apart)
@@ -91,47 +101,106 @@ def memorisation(
     error = float(np.sqrt(_mean_variance(by_held_out, groups) + _mean_variance(by_made, made_groups)))
     excess = value - 0.5
     p_value = float(t.sf(excess / error, counts["groups"] - 1)) if error > 0 else float(excess <= 0)
-    beside, beside_apart = _nearest(made, held_out)
-    learned = apart < beside_apart
-    owners = np.where(learned, train_groups[nearest].astype(str), groups[beside].astype(str))
-    patients = len(np.unique(train_groups)), counts["groups"]
-    everyone = _training_share(learned, owners, patients)
-    first = np.argsort(np.minimum(apart, beside_apart), kind="stable")[: max(1, round(CLOSEST * len(made)))]
-    closest = _training_share(learned[first], owners[first], patients)
+    pools = (train, train_groups), (held_out, groups)
+    usually: list[_TrainingShare | None] = [None, None]
+    if control is not None and _are_suspect(
+        memorisation(train, train_groups, *pools[1], *control).told, _UNLIKE_CHANCE
+    ):
+        usually = [*_training_shares(control[0], *pools)]
+    shares = zip(_training_shares(made, *pools), usually, strict=True)
+    everyone, closest = (share.told(of_control) for share, of_control in shares)
     told = {
         "value": value,
+        "ci95": _interval(value, value * (1 - value) / error**2 if error > 0 else counts["groups"]),
         "p_value": p_value,
-        "flagged": max(p_value, everyone["p_value"]) < LEVEL or closest["p_value"] < LEVEL,
         **counts,
         "no_skill": 0.5,
         "method": "Mann-Whitney, cluster-robust over patients, one-sided",
         "training_nearest": everyone,
         "closest": closest,
     }
-    return Memorisation(told, nearest, apart)
+    return Memorisation({**told, "flagged": _are_suspect(told, LEVEL)}, nearest, apart)
 
 
-def _training_share(learned: Flags, owners: NDArray[Any], patients: tuple[int, int]) -> dict[str, Any]:
-    """How many made images are nearest to training patients, and how likely chance alone makes it so many.
+def _are_suspect(told: Mapping[str, Any], level: float) -> bool:
+    if told["value"] is None:
+        return False
+    both = max(told["p_value"], told["training_nearest"]["p_value"])
+    return bool(both < level or told["closest"]["p_value"] < level)
+
+
+@dataclass(frozen=True)
+class _TrainingShare:
+    """How many of some images are nearest to training patients.
+
+    Attributes:
+        value: share of the images.
+        chance: share that chance gives, of all ways to choose the training patients.
+        error: standard deviation of the share over these.
+        count: of the images.
+    """
+
+    value: float
+    chance: float
+    error: float
+    count: int
+
+    def told(self, control: "_TrainingShare | None" = None) -> dict[str, Any]:
+        """With the probability that chance makes it so large, or what makes it large for the control too."""
+        usual, error = self.chance, self.error
+        if control is not None and control.value > usual:
+            usual, error = control.value, float(np.hypot(error, control.error))
+        independent = self.chance * (1 - self.chance) / self.error**2 if self.error > 0 else self.count
+        ci95, p_value = _interval(self.value, independent), self.tail(usual, error)
+        return {"value": self.value, "ci95": ci95, "p_value": p_value, "n": self.count, "no_skill": usual}
+
+    def tail(self, usual: float, error: float) -> float:
+        """Probability of a share so large where it is usually another, by a binomial distribution of as much error."""
+        from scipy.special import betainc
+
+        spread = usual * (1 - usual)
+        if error == 0 or spread == 0:
+            return float(self.value <= usual)
+        independent = spread / error**2
+        above = self.value * independent
+        return float(betainc(above, independent - above + 1, usual)) if above > 0 else 1.0
+
+
+def _training_shares(
+    images: Floats, train: tuple[Floats, NDArray[Any]], held_out: tuple[Floats, NDArray[Any]]
+) -> list[_TrainingShare]:
+    """Of all images (M, F), and of those that are nearest to any; each pool is features and their patients."""
+    (nearest, apart), (beside, beside_apart) = (_nearest(images, pool) for pool, _ in (train, held_out))
+    learned = apart < beside_apart
+    owners = np.where(learned, train[1][nearest].astype(str), held_out[1][beside].astype(str))
+    patients = len(np.unique(train[1])), len(np.unique(held_out[1]))
+    first = np.argsort(np.minimum(apart, beside_apart), kind="stable")[: max(1, round(CLOSEST * len(images)))]
+    return [_training_share(learned[some], owners[some], patients) for some in (slice(None), first)]
+
+
+def _training_share(learned: Flags, owners: NDArray[Any], patients: tuple[int, int]) -> _TrainingShare:
+    """How many images are nearest to training patients.
 
     Args:
         learned: (M,) whether the nearest real image is a training image.
         owners: (M,) its patient.
         patients: how many there are to learn from, and held out.
     """
-    from scipy.special import betainc
-
-    everyone, share = sum(patients), patients[0] / sum(patients)
+    everyone = sum(patients)
     counts = np.unique(owners, return_counts=True)[1]
     mean = len(learned) / everyone
     spread = float((counts**2).sum() - everyone * mean**2) / (everyone - 1)
-    error = float(np.sqrt(patients[0] * patients[1] / everyone * spread)) / len(learned)
-    value = float(learned.mean())
-    # The tail of a binomial distribution of as many independent images as give this error.
-    independent = share * (1 - share) / error**2
-    above = value * independent
-    p_value = float(betainc(above, independent - above + 1, share)) if above > 0 else 1.0
-    return {"value": value, "p_value": p_value, "n": len(learned), "no_skill": share}
+    error = float(np.sqrt(max(0.0, patients[0] * patients[1] / everyone * spread))) / len(learned)
+    return _TrainingShare(float(learned.mean()), patients[0] / everyone, error, len(learned))
+
+
+def _interval(value: float, independent: float) -> list[float]:
+    """Of a share of as many independent images (Clopper and Pearson 1934)."""
+    from scipy.special import betaincinv
+
+    above, below = value * independent, (1 - value) * independent
+    low = float(betaincinv(above, below + 1, 0.025)) if above > 0 else 0.0
+    return [low, float(betaincinv(above + 1, below, 0.975)) if below > 0 else 1.0]
 
 
 def _mean_variance(values: Floats, groups: NDArray[Any]) -> float:

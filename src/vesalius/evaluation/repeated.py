@@ -20,15 +20,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError
 from vesalius.evaluation.intervals import Interval, bootstrap_error, bootstrap_interval, logit_interval, t_quantile
 from vesalius.evaluation.tables import format_number
 from vesalius.evaluation.weighted_tables import Floats, Judged, WeightedTables, weighted_tables
 
 Metric = dict[str, Any]
-
-#: Of these, less is better.
-ERRORS = ("ece", "brier", "mae", "rmse", "mse")
 
 
 def repeated_metric(
@@ -120,7 +118,7 @@ def verdict(difference: Metric, first: str, second: str, metric: str) -> str:
     if low <= 0 <= high:
         return f"No evidence of a gain: {metric} of {first} minus that of {second} is {_numbers(value, low, high)}."
     more, by = ("higher", (value, low, high)) if value > 0 else ("lower", (-value, -high, -low))
-    if (value > 0) != (metric.partition("/")[0] in ERRORS):
+    if (value > 0) != (mode_of(metric) == "min"):
         return f"{first} reaches a {more} {metric} than {second} by {_numbers(*by)}."
     return f"{first} is worse than {second}: its {metric} is {more} by {_numbers(*by)}."
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from vesalius.config.errors import InputError
 from vesalius.evaluation.intervals import t_quantile, wilson
 from vesalius.evaluation.metrics import Metric
+from vesalius.evaluation.scales import scale_of
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -42,7 +43,6 @@ _METHODS = {
     "frechet_distance": "group jackknife, {draws} blocks; not corrected for n",
     "kid": "group jackknife, {draws} blocks",
 }
-_SHARES = ("manifold_precision", "manifold_recall", "coverage")
 
 
 @dataclass(frozen=True)
@@ -250,11 +250,12 @@ def _half_sample_errors(
 
 
 def _interval(name: str, value: float, error: float, draws: int) -> list[float]:
-    if name in _SHARES and error == 0 and value in (0, 1):  # nothing ever went wrong, which so few cannot rule out
+    scale = scale_of(name, "synthesis")
+    if scale.name == "logit" and error == 0 and value in (0, 1):  # nothing ever went wrong, as far as so few tell
         return list(wilson(value, draws))
     half = error * t_quantile(draws - 1)
     low, high = value - half, value + half
-    return [low if name == "kid" else max(low, 0.0), min(high, 1.0) if name in _SHARES else high]
+    return [max(low, scale.low), min(high, scale.high)]
 
 
 def _reach(apart: NDArray[np.float32], k: int) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vesalius.config.direction import mode_of
 from vesalius.evaluation.statistics import FAMILIES
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ PER_CLASS = ("recall", "precision")
 BASELINE_COLUMNS = 3
 #: What that table shows of each arm, as far as there is such a metric.
 ARM_METRICS = ("auroc", "auroc_difference", "accuracy", "mae", "mae_difference", "rmse", "r2")
-
-LOWER_IS_BETTER = ("ece", "brier", "mse", "mae", "rmse", "frechet_distance", "kid")
 
 #: Arms of the evidence that are never narrowed to some classes.
 ALL_CLASSES = ("without_duplicates",)
@@ -77,7 +76,7 @@ def print_metrics(metrics: Mapping[str, Any], console: Console, split: str = "te
             console.print(Text(line))
     if where := features_of(metrics):
         console.print(Text(where, style="dim"))
-    lower = [name for name in LOWER_IS_BETTER if name in model]
+    lower = [name for name in model if "/" not in name and mode_of(name) == "min"]
     said = f" {' and '.join(lower)}: lower is better." if lower else ""
     lines = [f"Brackets: 95 % interval, which counts patients.{said}", *_reasons(model)]
     for line in lines:
@@ -101,8 +100,8 @@ def told_of_made_images(metrics: Mapping[str, Any]) -> list[str]:
         lines.append(f"made or real, by a linear classifier: {_or_reason(told, found)}; {_counts(told)}")
     if told := metrics.get("memorisation"):
         parts = [_beside(told, "no copying")]
-        parts += [f"{words} {_beside(told[key], 'chance')}" for key, words in _NEAREST.items() if key in told]
-        word = "flagged: training images were copied" if told["flagged"] else "not flagged: no sign of copies"
+        parts += [f"{words} {_beside(told[key], 'no copying')}" for key, words in _NEAREST.items() if key in told]
+        word = "flagged: nearer to training images than chance makes them" if told["flagged"] else "not flagged"
         lines.append(f"made images nearer to training than real ones: {_or_reason(told, '; '.join([*parts, word]))}")
         lines[-1] += f"; {_counts(told)}, {told['train']} of training"
     return lines
@@ -115,8 +114,7 @@ _NEAREST = {
 
 
 def _beside(told: Mapping[str, Any], what: str) -> str:
-    no_skill = format_number(told["no_skill"])
-    return f"{format_number(told['value'])} ({what} {no_skill}), p {_p(told['p_value'])}"
+    return f"{format_metric(told)} ({what} {format_number(told['no_skill'])}), p {_p(told['p_value'])}"
 
 
 def _or_reason(told: Mapping[str, Any], found: str) -> str:

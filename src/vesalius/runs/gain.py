@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.compose import load_config
+from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError, RunFailed, VesaliusError, say_problems
 from vesalius.data.synthetic import MANIFEST
-from vesalius.evaluation.repeated import ERRORS
 from vesalius.evaluation.tables import format_number
 from vesalius.runs.arms import Run
 from vesalius.runs.checkpoints import load_checkpoint
@@ -160,7 +160,7 @@ def judge(arms: Mapping[str, Sequence[Run]], learning: Sequence[str], *, metric:
     told: dict[str, Any] = {"comparisons": comparisons, "validation": means, "best_on_validation": None}
     if not known:
         return told | {"verdict": f"No verdict: no arm with synthetic images has {metric} on validation data."}
-    pick = min if metric.partition("/")[0] in ERRORS else max
+    pick = min if mode_of(metric) == "min" else max
     best = pick(known, key=lambda name: known[name])
     seeds = len(arms[best])
     picked = (

@@ -8,7 +8,8 @@
   of `augmented` ones, shifted, turned and scaled a little; and of `pca_gaussian`, normal draws among as many principal
   components as do best on validation.
 * `two_sample`: how well a linear classifier tells made from real test images.
-* `memorisation`: whether made images lie nearer to training images than test images do, with a p-value.
+* `memorisation`: whether made images lie nearer to training images than test images do, and whether a training image is
+  the nearest to them more often than it is to validation images; see `vesalius.evaluation.memorisation`.
 """
 
 import logging
@@ -258,7 +259,9 @@ class SynthesisResults(Results):
         rows, held_out = self.data.rows("train"), self._groups(self.data.rows("test"))
         parts = torch.split(rows, MAX_TRAIN)  # all: a copy of any of them is a copy
         train = np.concatenate([self.extractor(self._images(part)) for part in parts])
-        return memorisation(train, self._groups(rows), self.real("test"), held_out, self.made("test"))
+        control = self.real("val"), self._groups(self.data.rows("val"))
+        known = train, self._groups(rows), self.real("test"), held_out
+        return memorisation(*known, self.made("test"), control=control)
 
     def _pairs(self) -> "Figure":
         """The made images that lie nearest to training images, beside those."""

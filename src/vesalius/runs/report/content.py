@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError
-from vesalius.evaluation.repeated import ERRORS, verdict
+from vesalius.evaluation.repeated import verdict
 from vesalius.evaluation.tables import format_metric, format_number
 from vesalius.runs.report.collect import Collected, ReportRun
 from vesalius.runs.report.experiments import varying
@@ -22,8 +23,6 @@ from vesalius.runs.report.repeats import (
 )
 
 SCHEMA = 1
-#: Of these, less is better.
-LOWER = (*ERRORS, "frechet_distance", "kid", "loss")
 # In the order of preference, where the monitored metric is none that is judged at the end.
 _MAIN = ("auroc", "mae", "psnr", "frechet_distance")
 # Not cheap models but what a generator is measured with: other real images.
@@ -161,7 +160,7 @@ def best_baseline(run: ReportRun, metric: str) -> tuple[str, Metric] | None:
     }
     if not told:
         return None
-    lower = metric.partition("/")[0] in LOWER
+    lower = mode_of(metric) == "min"
     name = (min if lower else max)(told, key=lambda name: told[name]["value"])
     return name, told[name]
 
