@@ -102,9 +102,10 @@ def _train(folder: RunFolder) -> None:
     if (folder.path / SPLIT).exists():  # a run that is resumed goes on with its own patients
         data.keep_split(folder.path / SPLIT)
     data.setup()
+    fingerprint = data.source.fingerprint()
     named = {"init_from": config["init_from"], "evaluation.extractor": config["evaluation"]["extractor"]}
     for key, run in named.items():
-        check_unseen(key, run, data.table, config["data"]["source"]["_target_"])
+        check_unseen(key, run, data.table, config["data"]["source"], fingerprint)
     if rank() == 0 and not rehearsal:
         real = data.real_store
         _look_over(folder, Audited(real.table, real, data.source, train_classes=data.train_classes))
@@ -115,7 +116,7 @@ def _train(folder: RunFolder) -> None:
     _check_monitor(config["monitor"], model)
     origin = provenance(
         overrides=yaml.safe_load((folder.path / OVERRIDES).read_text()),
-        fingerprint=data.source.fingerprint(),
+        fingerprint=fingerprint,
         seed=config["seed"],
     )
     passport.fill(config, data.facts, origin)

@@ -116,6 +116,12 @@ class RunFolder:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     @property
+    def provenance(self) -> dict[str, Any]:
+        """`provenance.json`; empty before training begins."""
+        path = self.path / PROVENANCE
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    @property
     def metrics(self) -> dict[str, Any]:
         """`metrics.json`.
 
