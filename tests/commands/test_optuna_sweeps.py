@@ -1,5 +1,6 @@
 """Sweeps that Optuna draws, as a user starts them: real runs, few and small."""
 
+import contextlib
 import csv
 import json
 import os
@@ -135,7 +136,8 @@ def test_a_real_sweep_killed_five_times_ends_whole(vesalius, tmp_path):
         jobs = children_of(process.pid)
         process.kill()
         for job in jobs if attempt % 2 else ():
-            os.killpg(job, signal.SIGKILL)  # each is a session of its own, with its ranks
+            with contextlib.suppress(ProcessLookupError):  # it may have ended meanwhile
+                os.killpg(job, signal.SIGKILL)  # each is a session of its own, with its ranks
         process.wait()
         for state in folder.glob("*/state.json"):
             if json.loads(state.read_text())["state"] == "done":
