@@ -10,6 +10,7 @@ import pytest
 
 from run_maker import predictions, write_run
 from vesalius.config.errors import InputError
+from vesalius.runs import sweep_folder
 from vesalius.runs.sweep_folder import SweepFolder, axes_of, take_folder, withdraw
 from vesalius.runs.sweep_resume import flags_of, resumed_arguments
 
@@ -95,6 +96,22 @@ def test_only_what_a_sweep_that_never_began_has_made_is_withdrawn(sweep, tmp_pat
     (sweep.path / "multirun.yaml").touch()
     withdraw(sweep.path)
     assert (sweep.path / "multirun.yaml").exists()
+
+
+def test_a_refused_sweep_leaves_the_folder_of_another_process_and_those_that_it_did_not_make(tmp_path, monkeypatch):
+    mine, here = tmp_path / "mine", tmp_path / "mine" / "here"
+    mine.mkdir()
+    withdraw(here)
+    assert mine.is_dir()
+    take_folder(here, resume=False).close()
+    withdraw(here)
+    assert (mine.is_dir(), here.exists()) == (True, False)
+    with take_folder(here, resume=False):
+        monkeypatch.setattr(sweep_folder, "_taken", {})  # as of another process
+        with pytest.raises(InputError, match="another process"):
+            take_folder(here, resume=False)
+        withdraw(here)
+        assert (here / ".lock").exists()
 
 
 @pytest.mark.parametrize("spoiled", ["", '{"verb": "tr', "\xff", "{}", "[]"])
