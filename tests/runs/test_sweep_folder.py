@@ -172,6 +172,14 @@ def test_flags_are_remembered_unless_given_anew(sweep, tmp_path):
     assert str(tmp_path) not in again
 
 
+def test_a_flag_names_the_same_folder_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "a=b"):
+        (tmp_path / name).mkdir()
+        assert flags_of(["-m", f"--config-dir={name}"]) == [f"--config-dir={tmp_path / name}"]
+        assert flags_of(["-m", "-cd", name]) == ["-cd", str(tmp_path / name)]
+
+
 def test_auto_begins_a_sweep_or_goes_on_with_it(sweep, tmp_path):
     auto = ["-m", "resume=auto", *ARGUMENTS]
     begun = resumed_arguments("train", [*auto, f"hydra.sweep.dir={tmp_path / 'new'}"])
