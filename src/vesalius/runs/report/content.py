@@ -60,12 +60,6 @@ class Part:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def metrics(self) -> list[str]:
-        """Overall test metrics of the runs, the main one first."""
-        names = dict.fromkeys(name for run in self.runs for name in (run.results or {}).get("test", {}))
-        return sorted((name for name in names if "/" not in name), key=lambda name: name != self.metric)
-
-    @property
     def best(self) -> ReportRun | None:
         """The finished run that is best on validation, of the best arm."""
         if not self.summaries:
