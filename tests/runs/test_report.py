@@ -96,6 +96,17 @@ def test_the_headline_is_of_the_best_on_validation_not_on_test(tmp_path):
         assert words in part["headline"]
 
 
+def test_the_headline_says_so_where_the_best_on_validation_lacks_the_metric(tmp_path):
+    for number in range(2):
+        run = write_run(tmp_path / str(number), predictions(1.0, 0), model__kind=f"m{number}")
+        finish(run, [f"model=m{number}"], 0.6 + number / 10)
+    metrics = json.loads((run / "metrics.json").read_text())
+    del metrics["test"]["auroc"]
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    (part,) = told_of(tmp_path)["parts"]
+    assert part["headline"] == "Best by val/auroc: m1, which has no test auroc (2 done)."
+
+
 def test_folds_are_put_together_so_that_each_patient_counts_once(tmp_path):
     parts = []
     for fold in range(4):
