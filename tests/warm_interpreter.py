@@ -50,10 +50,12 @@ class WarmInterpreter:
 class Forked:
     """The work of a run folder in a fork, with as much of `subprocess.Popen` as `vesalius.runs.launch` asks for."""
 
-    def __init__(self, command: list[str], env: dict[str, str]) -> None:
+    def __init__(self, command: list[str], env: dict[str, str], start_new_session: bool) -> None:
         _, _, module, folder = command
         self.pid = os.fork()
         if self.pid == 0:
+            if start_new_session:
+                os.setsid()
             _in_child(lambda: _work(module, folder, env))
 
     def send_signal(self, number: int) -> None:

@@ -7,8 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from vesalius.config.compose import run_hydra
+from vesalius.config.errors import InputError
+from vesalius.runs.job_stream import JobStream
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +58,7 @@ def test_both_mistakes_are_named_with_their_cure(vesalius, tmp_path):
         (["-m", "seed=0,1", "name=a${nosuch}"], "name: Interpolation key 'nosuch' not found"),
         ([f"name={'x' * 300}"], "File name too long"),
         (["hydra.run.dir=/dev/null"], "/dev/null cannot be made"),
-        (["hydra.run.dir=/dev/null/run"], "/dev/null is a file, where a folder is needed"),
+        (["hydra.run.dir=/dev/null/my/run"], "/dev/null is a file, where a folder is needed"),
     ],
 )
 def test_a_mistake_is_refused_with_its_cure(vesalius, tmp_path, arguments, said):
@@ -74,6 +77,28 @@ def test_a_bug_in_the_work_is_not_taken_for_a_mistake_in_the_config(tmp_path, mo
         raise ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug"):
+        run_hydra("train", [], work, work)
+    monkeypatch.setattr(JobStream, "run", work)
+    with pytest.raises(ValueError, match="a bug"):
+        run_hydra("train", ["-m", "seed=0,1"], work, work)
+
+
+def test_only_a_folder_that_could_not_be_made_is_said_to_be_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+
+    def work(*_):
+        Path("/dev/null").mkdir()
+
+    monkeypatch.setattr(JobStream, "run", work)
+    with pytest.raises(InputError, match=r"/dev/null cannot be made .* with hydra\.sweep\.dir"):
+        run_hydra("train", ["-m", "seed=0,1"], work, work)
+
+    def unreadable(*_, **__):
+        raise PermissionError(13, "Permission denied", "conf/experiment/own.yaml")
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", unreadable)
+    with pytest.raises(PermissionError):
         run_hydra("train", [], work, work)
 
 

@@ -19,10 +19,11 @@ from vesalius.commands.report import write_report
 from vesalius.config.errors import InputError
 from vesalius.evaluation.repeated import repeated_difference, repeated_metric
 from vesalius.evaluation.scales import Scale
-from vesalius.evaluation.tables import make_console
+from vesalius.evaluation.tables import format_beside_no_skill, format_metric, make_console
 from vesalius.runs.report.collect import collect
 from vesalius.runs.report.content import content_of, parts_of
 from vesalius.runs.report.repeats import combined
+from vesalius.runs.report.tables import leaderboard
 
 KIND = {"metric": "auroc", "task": "binary", "classes": ["healthy", "sick"]}
 
@@ -95,6 +96,17 @@ def test_the_headline_is_of_the_best_on_validation_not_on_test(tmp_path):
         assert words in part["headline"]
 
 
+def test_the_headline_says_so_where_the_best_on_validation_lacks_the_metric(tmp_path):
+    for number in range(2):
+        run = write_run(tmp_path / str(number), predictions(1.0, 0), model__kind=f"m{number}")
+        finish(run, [f"model=m{number}"], 0.6 + number / 10)
+    metrics = json.loads((run / "metrics.json").read_text())
+    del metrics["test"]["auroc"]
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    (part,) = told_of(tmp_path)["parts"]
+    assert part["headline"] == "Best by val/auroc: m1, which has no test auroc (2 done)."
+
+
 def test_folds_are_put_together_so_that_each_patient_counts_once(tmp_path):
     parts = []
     for fold in range(4):
@@ -138,6 +150,26 @@ def test_an_interval_of_separate_repeats_keeps_the_bounds_and_grows_with_their_s
     assert 0.95 < apart["ci95"][1] < 1
     none = combined([{**entry(0.9, 0.1), "value": None, "ci95": None, "reason": "no sample"}, entry(0.8, 0.1)], share)
     assert (none["value"], none["reason"]) == (None, "no sample")
+
+
+def test_cells_of_the_leaderboard_stand_below_their_names_whatever_the_metric(tmp_path):
+    for number, state in enumerate(["failed", "interrupted"]):
+        write_run(tmp_path / "unfinished" / str(number), predictions(1.0, number), seed=number, state=state)
+    monitor = {"name": "val/recall/sick", "mode": "max"}
+    run = write_run(tmp_path / "of_a_class" / "0", predictions(1.0, 0), monitor=monitor)
+    finish(run, [], 0.8)
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["monitor"] |= monitor
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    for name in ("unfinished", "of_a_class"):
+        (part,) = told_of(tmp_path / name)["parts"]
+        head, _, *rows = (line.strip("| ").split(" | ") for line in leaderboard(part))
+        assert {len(row) for row in rows} == {len(head)}
+    told = dict(zip(head, rows[0], strict=True))
+    assert told["recall/sick"] == format_metric(metrics["test"]["recall/sick"])
+    assert told["accuracy"] == format_beside_no_skill(metrics["test"]["accuracy"])
+    write_report(tmp_path / "of_a_class", images=False, console=make_console())
+    assert '<th class="num">recall/sick</th>' in (tmp_path / "of_a_class" / "report.html").read_text()
 
 
 def test_a_half_finished_sweep_is_told_as_far_as_it_is(tmp_path):

@@ -7,9 +7,11 @@ import yaml
 
 from report_maker import write_sweep
 from vesalius.commands.report import write_report
-from vesalius.evaluation.tables import make_console
-from vesalius.runs.report.collect import collect
+from vesalius.evaluation.tables import features_of, make_console, told_of_made_images
+from vesalius.runs.report.collect import ReportRun, collect
 from vesalius.runs.report.content import content_of, parts_of
+from vesalius.runs.report.page import _origin
+from vesalius.runs.report.reading import read_results, read_sweep
 
 BINARY, LIST, NULL, TEXT, CUT = b"\xff\xfe\x00\x81" * 9, b"[]", b"null", b"oops", b'{"a": [1'
 
@@ -74,6 +76,55 @@ def test_a_damaged_sweep_file_leaves_the_runs(tmp_path, how):
     collected = collect(path)
     assert len(collected.runs) == 6
     assert any("sweep.json" in note for note in collected.notes)
+
+
+ENTRY = {"value": 0.6, "ci95": [0.5, 0.7], "n": 9, "made": 9, "groups": 4, "method": "x", "no_skill": 0.5}
+PART = {"value": 0.6, "p_value": 0.2, "n": 9, "no_skill": 0.5}
+COPIES = {**PART, "flagged": False, "made": 9, "train": 9, "groups": 4, "training_nearest": PART, "closest": PART}
+FEATURES = {"name": "inception", "layer": "pool3", "dim": 2048, "hash": "abc"}
+GENERATOR = {
+    "task": "synthesis",
+    "test": {"kid": ENTRY},
+    "two_sample": ENTRY,
+    "memorisation": COPIES,
+    "baselines": None,
+}
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        *(edit(test__kid__ci95=ends) for ends in (0.5, "wide", [0.5], ["low", "high"], {"low": 0.5})),
+        *(edit(two_sample=told) for told in ([1], {"value": 0.6}, {**ENTRY, "made": None}, {**ENTRY, "ci95": 1})),
+        *(edit(memorisation=told) for told in ("no", ENTRY, {**COPIES, "p_value": "low"}, {**COPIES, "train": None})),
+        *(edit(memorisation__closest=told) for told in (3, {"value": "all"}, {**PART, "ci95": 0.5})),
+        edit(extractor={"name": "inception"}),
+    ],
+)
+def test_what_the_page_could_not_tell_is_damage(tmp_path, how):
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps({**GENERATOR, "extractor": FEATURES}))
+    told = read_results(path)
+    assert (len([features_of(told), *told_of_made_images(told)]), told["baselines"]) == (3, {})
+    path.write_bytes(how(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"kid|two_sample|memorisation|extractor"):
+        read_results(path)
+
+
+def test_a_sweep_without_jobs_is_one_and_an_objective_without_a_name_is_damage(tmp_path):
+    path = tmp_path / "sweep.json"
+    path.write_text('{"jobs": null}')
+    assert read_sweep(path)["jobs"] == []
+    path.write_text(json.dumps({"jobs": [], "study": {"objectives": [{"mode": "max"}]}}))
+    with pytest.raises(ValueError, match="an objective has no name"):
+        read_sweep(path)
+
+
+def test_an_origin_of_any_shape_is_told():
+    origin = {"python": [3, 11], "command": None, "hardware": {"system": "Linux", "gpus": [3]}}
+    told = dict(_origin([ReportRun("0", None, {}, {}, "done", provenance=origin)]))
+    assert told["python"] == "[3, 11]"
+    assert told["hardware"].endswith(", 3")
 
 
 def test_numbers_that_are_none_are_left_out(tmp_path):

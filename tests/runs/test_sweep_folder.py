@@ -10,6 +10,7 @@ import pytest
 
 from run_maker import predictions, write_run
 from vesalius.config.errors import InputError
+from vesalius.runs import sweep_folder
 from vesalius.runs.sweep_folder import SweepFolder, axes_of, take_folder, withdraw
 from vesalius.runs.sweep_resume import flags_of, resumed_arguments
 
@@ -97,6 +98,22 @@ def test_only_what_a_sweep_that_never_began_has_made_is_withdrawn(sweep, tmp_pat
     assert (sweep.path / "multirun.yaml").exists()
 
 
+def test_a_refused_sweep_leaves_the_folder_of_another_process_and_those_that_it_did_not_make(tmp_path, monkeypatch):
+    mine, here = tmp_path / "mine", tmp_path / "mine" / "here"
+    mine.mkdir()
+    withdraw(here)
+    assert mine.is_dir()
+    take_folder(here, resume=False).close()
+    withdraw(here)
+    assert (mine.is_dir(), here.exists()) == (True, False)
+    with take_folder(here, resume=False):
+        monkeypatch.setattr(sweep_folder, "_taken", {})  # as of another process
+        with pytest.raises(InputError, match="another process"):
+            take_folder(here, resume=False)
+        withdraw(here)
+        assert (here / ".lock").exists()
+
+
 @pytest.mark.parametrize("spoiled", ["", '{"verb": "tr', "\xff", "{}", "[]"])
 def test_a_spoiled_sweep_is_refused(sweep, spoiled):
     (sweep.path / "sweep.json").write_text(spoiled, encoding="latin-1")
@@ -153,6 +170,14 @@ def test_flags_are_remembered_unless_given_anew(sweep, tmp_path):
     again = resumed_arguments("train", ["-m", f"resume={sweep.path}", "--config-dir=other"])
     assert again[1:2] == ["--config-dir=other"]
     assert str(tmp_path) not in again
+
+
+def test_a_flag_names_the_same_folder_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "a=b"):
+        (tmp_path / name).mkdir()
+        assert flags_of(["-m", f"--config-dir={name}"]) == [f"--config-dir={tmp_path / name}"]
+        assert flags_of(["-m", "-cd", name]) == ["-cd", str(tmp_path / name)]
 
 
 def test_auto_begins_a_sweep_or_goes_on_with_it(sweep, tmp_path):

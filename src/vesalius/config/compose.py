@@ -5,6 +5,7 @@ import os
 import secrets
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,22 +149,29 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task)()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        if begun and not isinstance(error, HydraException | OmegaConfBaseException):
-            raise  # of the work, and no mistake in the config
+        at_work = begun or sweep_dir() is not None
+        if at_work and not isinstance(error, HydraException | OmegaConfBaseException):
+            raise  # of the work or the sweep, and no mistake in the config
         _raise_problems(verb, arguments, overrides, error)
     except OSError as error:  # Hydra makes the folder of the work before its path is looked at
-        if begun:
+        if begun or not _was_making_a_folder(error):
             raise
         if isinstance(error, NotADirectoryError):
-            place = Path(error.filename).parent
+            place = next(one for one in Path(error.filename).parents if os.path.exists(one))
             raise InputError(f"{place} is a file, where a folder is needed: name a folder.") from error
+        key = "hydra.run.dir" if sweep_dir() is None else "hydra.sweep.dir"
         reason = f"{error.filename} cannot be made ({error.strerror})"
-        raise InputError(f"{reason}: choose another folder with hydra.run.dir.") from error
+        raise InputError(f"{reason}: choose another folder with {key}.") from error
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
     if refused:
         raise InputError(refused)
     return sweep_dir()
+
+
+def _was_making_a_folder(error: OSError) -> bool:
+    """Whether a folder could not be made; Hydra reads files too, and makes no folder but that of the work."""
+    return any(frame.f_code.co_name == "mkdir" for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def sweep_dir() -> Path | None:

@@ -105,7 +105,7 @@ class JobPool:
     def kill(self) -> None:
         """End all jobs at once, with all that they started."""
         for child in self._running.values():
-            _signal_group(child.process.pid, signal.SIGKILL)
+            signal_group(child.process.pid, signal.SIGKILL)
 
 
 @dataclass
@@ -124,7 +124,7 @@ class _Child:
         self.ended = self.ended or time.monotonic()
         patience = _RANKS if self.process.returncode >= 0 else 0.0
         if time.monotonic() - self.ended >= patience:
-            _signal_group(self.process.pid, signal.SIGKILL)
+            signal_group(self.process.pid, signal.SIGKILL)
             return False
         return _group_runs(self.process.pid)
 
@@ -148,7 +148,8 @@ def child_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return own | dict(more or {}) | {PARENT: str(os.getpid())}
 
 
-def _signal_group(leader: int, number: int) -> None:
+def signal_group(leader: int, number: int) -> None:
+    """Send a signal to a process that leads a session, and to all that it started there."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, number)
 

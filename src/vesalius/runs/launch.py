@@ -13,8 +13,9 @@ from typing import Any
 
 from vesalius.config.errors import InputError
 from vesalius.runs.folder import CONFIG, METRICS, RunFolder
-from vesalius.runs.job_pool import child_environment
+from vesalius.runs.job_pool import child_environment, signal_group
 from vesalius.runs.meeting import ranks_of
+from vesalius.runs.process import PARENT
 from vesalius.runs.report.collect import check_reported
 from vesalius.runs.sweep_folder import SWEEP
 
@@ -130,13 +131,22 @@ def settle(folder: RunFolder, code: int) -> int:
 
 
 def _work(verb: str, folder: RunFolder) -> int:
-    """Run the command in a process of its own and pass signals on to it; a second one kills it, as in a sweep."""
-    child = subprocess.Popen(work_command(verb, folder.path), env=child_environment())
+    """Run the command in a process of its own and pass signals on to it; a second one kills it, as in a sweep.
+
+    It has a session of its own, or a Ctrl-C would reach it from the terminal too; a second one ends all that is in it.
+    Where this process stands in such a session itself, as the trainings of `vesalius gain` do, or belongs to srun or
+    torchrun, the child stays in it, and whoever has begun it does the killing.
+    """
+    own = PARENT not in os.environ and ranks_of(os.environ) is None
+    child = subprocess.Popen(work_command(verb, folder.path), env=child_environment(), start_new_session=own)
     asked: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         asked.append(number)
-        child.send_signal(number if len(asked) == 1 else signal.SIGKILL)
+        if len(asked) == 1:
+            child.send_signal(number)
+        elif own:
+            signal_group(child.pid, signal.SIGKILL)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -2,7 +2,8 @@
 
 Nor does it show images with text in them, which may be a name.
 
-`config.yaml` and `overrides.yaml` alone keep whole paths: without them a run could be neither resumed nor judged again.
+Whole paths stand in `config.yaml` and `overrides.yaml`, without which a run could be neither resumed nor judged again,
+and of a sweep in `sweep.json`, which has its arguments as typed and where it was begun, and in Hydra's `multirun.yaml`.
 """
 
 import json

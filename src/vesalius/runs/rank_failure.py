@@ -1,15 +1,21 @@
 """Whose failure it was. Where another rank fails, rank 0 knows only that it has lost its connection. Torch-free."""
 
 import contextlib
+import logging
 import re
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from vesalius.config.errors import RunFailed, VesaliusError
 
+logger = logging.getLogger("vesalius")
+
 _PATIENCE = 1.0  # seconds for the other rank to write down what happened to it
 _RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ [A-Z]+ ", re.MULTILINE)
+_FRAME = re.compile(r'^  File ".*\n(?:[ \t]+.*\n)*', re.MULTILINE)
+_LONGEST = 300  # characters of what is told of an error
 
 
 @contextlib.contextmanager
@@ -22,6 +28,7 @@ def named_rank(logs: Path) -> Iterator[None]:
     Raises:
         RunFailed: where it was another rank.
     """
+    before = {log: log.stat().st_size for log in logs.glob("rank*.log")}  # what earlier attempts have said
     try:
         yield
     except VesaliusError:
@@ -31,15 +38,25 @@ def named_rank(logs: Path) -> Iterator[None]:
         others = sorted(path for path in logs.glob("rank*.log") if path.name != "rank0.log")
         while others and time.monotonic() < deadline:
             for log in others:
-                if (said := _failure(log)) is not None:
+                if (said := _failure(log, before.get(log, 0))) is not None:
+                    logger.debug("failed", exc_info=True)  # this rank's own traceback is told nowhere else
                     raise RunFailed(f"{log.stem} failed: {said}. See logs/{log.name}.") from error
             time.sleep(0.05)
         raise
 
 
-def _failure(log: Path) -> str | None:
-    """The last line of the traceback that a log ends with; None where the process has written anything since."""
-    text = log.read_text(encoding="utf-8", errors="replace")
+def _failure(log: Path, start: int) -> str | None:
+    """The error of the traceback that a log ends with; None where the process has written anything since.
+
+    Args:
+        log: of another rank.
+        start: how many bytes of it are of earlier attempts.
+    """
+    text = log.read_bytes()[start:].decode("utf-8", errors="replace")
     records = _RECORD.split(text)
     message, _, trace = records[-1].strip().partition("\n")
-    return trace.splitlines()[-1].rstrip(".") if message == "vesalius: failed" and trace else None
+    if message != "vesalius: failed" or not trace:
+        return None
+    # A message may have many lines; the error's name stands before the first of them, behind the last frame.
+    error = _FRAME.split(trace)[-1] or trace.splitlines()[-1]
+    return textwrap.shorten(error, _LONGEST, placeholder=" …").rstrip(".")

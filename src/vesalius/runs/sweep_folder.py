@@ -1,5 +1,6 @@
 """The sweep folder: what a multirun was asked for, its jobs, and how far each has come."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from vesalius.config.compose import remove_if_empty
 from vesalius.config.errors import InputError
 from vesalius.runs.folder import CONFIG, RunFolder, write_json
 
@@ -20,6 +20,8 @@ LOCK = ".lock"
 FINISHED = ("done", "pruned")
 #: What lies in a sweep's folder before its `sweep.json` does: Hydra's own file, the lock, the study of a search.
 _BEFORE = {"multirun.yaml", LOCK, "study"}
+#: Folders that this process has taken; of each, what it has made of the folder and those around it, innermost first.
+_taken: dict[Path, list[Path]] = {}
 
 
 @dataclass(frozen=True)
@@ -182,18 +184,21 @@ def take_folder(path: Path, *, resume: bool) -> IO[str]:
     Raises:
         InputError: where the folder cannot be made, is not free, or another process works on it.
     """
+    made = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not resume:
             _check_vacant(path)
         lock = (path / LOCK).open("w")
     except OSError as error:
+        _remove_empty(made)
         raise InputError(f"hydra.sweep.dir={path}: no folder can be made there ({error.strerror}).") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
         raise InputError(f"{path} is being worked on by another process: wait, or stop it.") from error
+    _taken[path] = made
     return lock
 
 
@@ -207,12 +212,21 @@ def _check_vacant(path: Path) -> None:
 
 
 def withdraw(path: Path) -> None:
-    """Take away what lies in the folder of a sweep that was refused before it began, and of nothing else."""
-    inside = {*os.listdir(path)} if os.path.isdir(path) else set()
+    """Take away what this process has made for a sweep that was refused before it began; nothing of another's."""
+    made = _taken.pop(path, None)
+    if made is None:
+        return
+    inside = {*os.listdir(path)}
     if inside <= {"multirun.yaml", LOCK}:
         for name in inside:
             (path / name).unlink()
-        remove_if_empty(path)
+        _remove_empty(made)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):  # it was not made in the end, or somebody has put something there
+            folder.rmdir()
 
 
 def axes_of(jobs: Sequence[Sequence[str]]) -> dict[str, list[str]]:

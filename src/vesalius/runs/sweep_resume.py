@@ -23,7 +23,13 @@ def flags_of(arguments: Sequence[str]) -> list[str]:
     """The flags of a command line and their values, such as `--config-dir`, without `-m`."""
     overrides = set(split_arguments(arguments))
     flags = [argument for argument in arguments if argument not in overrides and argument not in _MULTIRUN]
-    return [str(Path(flag).resolve()) if Path(flag).is_dir() else flag for flag in flags]
+    return [_from_anywhere(flag) for flag in flags]
+
+
+def _from_anywhere(flag: str) -> str:
+    """A flag or its value, or both as `--flag=value`, where the value is a folder's absolute path."""
+    name, equals, value = flag.partition("=") if flag.startswith("-") else ("", "", flag)
+    return name + equals + str(Path(value).resolve()) if value and Path(value).is_dir() else flag
 
 
 def resumed_arguments(verb: str, arguments: Sequence[str]) -> list[str]:

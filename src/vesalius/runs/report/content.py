@@ -59,12 +59,6 @@ class Part:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def metrics(self) -> list[str]:
-        """Overall test metrics of the runs, the main one first."""
-        names = dict.fromkeys(name for run in self.runs for name in (run.results or {}).get("test", {}))
-        return sorted((name for name in names if "/" not in name), key=lambda name: name != self.metric)
-
-    @property
     def best(self) -> ReportRun | None:
         """The finished run that is best on validation, of the best arm."""
         if not self.summaries:
@@ -175,11 +169,13 @@ def _headline(part: Part) -> str:
         return f"{'No finished run can be read' if done else 'No run is finished yet'} ({states})."
     best, run = part.summaries[0], part.best
     assert run is not None
-    entry = best["test"] or (run.results or {})["test"][part.metric]
+    entry = best["test"] or (run.results or {})["test"].get(part.metric)
     repeats = len(best["runs"])
     several = len(part.arms) > 1
     own = f"run {run.name}" if run.name.isdigit() else run.name
     name = best["arm"] or own
+    if entry is None:
+        return f"Best by {part.monitor}: {name}, which has no test {part.metric} ({states})."
     of = f" (mean of {repeats} runs)" if repeats > 1 else ""
     if several:
         begin = f"Best by {part.monitor}: {name}, with a test {part.metric}{of} of"

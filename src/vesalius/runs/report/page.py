@@ -248,7 +248,7 @@ def _origin(runs: Sequence[ReportRun]) -> list[tuple[str, str]]:
     told = [run.provenance for run in runs if run.provenance]
 
     def every(read: Any) -> str:
-        values = dict.fromkeys(text for one in told if (text := read(one)))
+        values = dict.fromkeys(str(text) for one in told if (text := read(one)))
         return "; ".join(list(values)[:4]) + (f" and {len(values) - 4} more" if len(values) > 4 else "")
 
     rows = [
@@ -259,7 +259,7 @@ def _origin(runs: Sequence[ReportRun]) -> list[tuple[str, str]]:
         ("data fingerprint", every(lambda one: one.get("data"))),
     ]
     if len(told) == 1:
-        rows.append(("command", " ".join(map(str, told[0].get("command", [])))))
+        rows.append(("command", " ".join(map(str, told[0].get("command") or []))))
     return [(name, text) for name, text in rows if text]
 
 
@@ -271,5 +271,5 @@ def _commit(one: Mapping[str, Any]) -> str:
 
 def _hardware(one: Mapping[str, Any]) -> str:
     told = one.get("hardware") or {}
-    gpus = ", ".join(told.get("gpus") or []) or "no GPU"
+    gpus = ", ".join(map(str, told.get("gpus") or [])) or "no GPU"
     return f"{told.get('system')} {told.get('machine')}, {told.get('cores')} cores, {gpus}" if told else ""

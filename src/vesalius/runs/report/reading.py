@@ -7,7 +7,7 @@ and not by whatever draws a chart of it later.
 import csv
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ Read = TypeVar("Read")
 DAMAGE = (OSError, ValueError, yaml.YAMLError, csv.Error)
 # How deep the entries of metrics lie in the parts of `metrics.json`.
 _DEPTHS = {"test": 1, "baselines": 2, "evidence": 2, "anomaly": 2, "probes": 3}
+_EXTRACTOR = {"name", "layer", "hash", "dim"}
 
 
 def read_or(reader: Callable[[Path], Read], path: Path, fallback: Read, name: str, notes: list[str]) -> Read:
@@ -76,10 +77,16 @@ def read_results(path: Path) -> dict[str, Any]:
     told = _mapping(_finite(_json(path)), "the file")
     if not isinstance(told.get("task"), str) or not told.get("test"):
         raise ValueError("it holds no task or no test metrics")
-    told |= {part: _entries(told[part], depth, part) for part, depth in _DEPTHS.items() if told.get(part)}
+    told |= {part: _entries(told.get(part) or {}, depth, part) for part, depth in _DEPTHS.items()}
     told |= {part: _mapping(told.get(part) or {}, part) for part in ("monitor", "decision")}
     for key in ("best", "epoch"):
         _number(told["monitor"].get(key), f"monitor.{key}")
+    if isinstance(extractor := told.get("extractor"), Mapping) and not extractor.keys() >= _EXTRACTOR:
+        raise ValueError(f"extractor does not tell {', '.join(sorted(_EXTRACTOR - extractor.keys()))}")
+    if told.get("two_sample"):
+        told["two_sample"] = _entry(told["two_sample"], "two_sample", ("n", "made", "groups"))
+    if told.get("memorisation"):
+        told["memorisation"] = _memorisation(told["memorisation"])
     return told
 
 
@@ -116,7 +123,8 @@ def read_provenance(path: Path) -> dict[str, Any]:
 def read_sweep(path: Path) -> dict[str, Any]:
     """`sweep.json`; importances that are not finite are left out."""
     told = _mapping(_finite(_json(path)), "the file")
-    for job in _list(told.get("jobs"), "jobs"):
+    told["jobs"] = _list(told.get("jobs"), "jobs")
+    for job in told["jobs"]:
         _mapping(job, "a job")
         if not isinstance(job.get("number"), int):
             raise ValueError("a job has no number")
@@ -126,9 +134,10 @@ def read_sweep(path: Path) -> dict[str, Any]:
     for key, share in importance.items():
         _number(share, key)
     study["importance"] = {key: share for key, share in importance.items() if share is not None}
-    study["objectives"] = [
-        str(_mapping(one, "objective")["name"]) for one in _list(study.get("objectives"), "objectives")
-    ]
+    objectives = [_mapping(one, "objective") for one in _list(study.get("objectives"), "objectives")]
+    if not all("name" in one for one in objectives):
+        raise ValueError("an objective has no name")
+    study["objectives"] = [str(one["name"]) for one in objectives]
     study["front"] = _list(study.get("front"), "front")
     return {**told, "study": study if told.get("study") else None}
 
@@ -141,15 +150,31 @@ def _entries(node: Any, depth: int, name: str) -> dict[str, Any]:
     return {str(key): _entry(value, f"{name}.{key}") for key, value in told.items()}
 
 
-def _entry(node: Any, name: str) -> dict[str, Any]:
+def _entry(node: Any, name: str, counts: Sequence[str] = ("n", "groups")) -> dict[str, Any]:
+    """One metric, whose `counts` are whole numbers; half an interval is none."""
     told = _mapping(node, name)
-    ends = told.get("ci95")
-    for value in (told.get("value"), told.get("no_skill"), *(ends or [None, None])):
+    ends = _list(told.get("ci95"), f"ci95 of {name}")
+    for value in (told.get("value"), told.get("no_skill"), *ends):
         _number(value, name)
-    if (ends is not None and len(ends) != 2) or not all(isinstance(told.get(key), int) for key in ("n", "groups")):
+    if len(ends) not in (0, 2) or not all(isinstance(told.get(key), int) for key in counts):
         raise ValueError(f"{name} is no metric with its interval and counts")
-    whole = ends is not None and None not in ends
+    whole = bool(ends) and None not in ends
     return {"no_skill": None, "method": "", **told, "value": told.get("value"), "ci95": ends if whole else None}
+
+
+def _memorisation(node: Any) -> dict[str, Any]:
+    """Whether images were copied, of all of them and of parts."""
+    told = _with_chance(node, "memorisation", ("n", "made", "train", "groups"))
+    if not isinstance(told.get("flagged"), bool):
+        raise ValueError("memorisation does not say whether images were copied")
+    parts = [part for part in ("training_nearest", "closest") if part in told]
+    return told | {part: _with_chance(told[part], f"memorisation.{part}", ()) for part in parts}
+
+
+def _with_chance(node: Any, name: str, counts: Sequence[str]) -> dict[str, Any]:
+    told = _entry(node, name, counts)
+    _number(told.get("p_value"), f"p_value of {name}")
+    return {"p_value": None, **told}
 
 
 def _finite(node: Any) -> Any:

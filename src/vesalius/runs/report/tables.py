@@ -62,11 +62,12 @@ def shows_arms(part: Mapping[str, Any]) -> bool:
 
 
 def columns_of(part: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Of a leaderboard: what sets runs apart, and their overall metrics, the main one first."""
+    """Of a leaderboard: what sets runs apart; the main metric, which may be one class's, and their overall ones."""
     keys = list(part["keys"])
     keys += [name for name in ("seed", "fold") if len({row[name] for row in part["rows"]} - {None}) > 1]
-    names = dict.fromkeys(name for row in part["rows"] for name in row["test"] if "/" not in name)
-    return keys, sorted(names, key=lambda name: name != part["metric"])
+    main = [part["metric"]] if part["metric"] else []  # there is none while no run is finished
+    overall = [name for row in part["rows"] for name in row["test"] if "/" not in name]
+    return keys, list(dict.fromkeys([*main, *overall]))
 
 
 def leaderboard(part: Mapping[str, Any]) -> list[str]:
@@ -79,8 +80,9 @@ def leaderboard(part: Mapping[str, Any]) -> list[str]:
         monitor, main = row["monitor"], row["test"].get(part["metric"])
         cells = [row["run"], row["state"], *(row["values"].get(key, row.get(key)) for key in keys)]
         cells += [f"{format_number(monitor['value'])} @ {monitor['epoch']}" if monitor else "–"]
-        cells += [format_metric(main) if main else "–"]
-        cells += [format_beside_no_skill(row["test"][name]) if name in row["test"] else "–" for name in metrics[1:]]
+        for name in metrics:
+            told = format_metric if name == part["metric"] else format_beside_no_skill
+            cells += [told(row["test"][name]) if name in row["test"] else "–"]
         baseline = row["baseline"]
         cells += [format_number(main["no_skill"]) if main else "–"]
         cells += [f"{baseline['name']} {format_metric(baseline)}" if baseline else "–", _seconds(row["seconds"])]
