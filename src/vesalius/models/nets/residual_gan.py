@@ -166,18 +166,15 @@ class _GivenNorm(nn.Module):
 
 
 class _Down(nn.Module):
-    """Two convolutions beside a shortcut, to half the resolution.
-
-    The mean of each four pixels is taken before the second convolution, not after it: a quarter of the products.
-    """
+    """Two convolutions beside a shortcut, to half the resolution."""
 
     def __init__(self, before: int, after: int, normalize: Callable[[nn.Module], nn.Module]) -> None:
         super().__init__()
         self.first = normalize(nn.Conv2d(before, before, 3, padding=1))
-        self.second = normalize(nn.Conv2d(before, after, 3, padding=1))
+        self.second = normalize(nn.Conv2d(before, after, 4, 2, padding=1))
         self.shortcut = normalize(nn.Conv2d(before, after, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.second(F.avg_pool2d(F.relu(self.first(F.relu(x))), 2))
+        out = self.second(F.relu(self.first(F.relu(x))))
         halved: Tensor = out + self.shortcut(F.avg_pool2d(x, 2))
         return halved
