@@ -44,7 +44,16 @@ def run_of(folder, cache_dir, *overrides):
     write_split(data.split, run.path / "split.csv")
     entry = {"value": 1.5, "ci95": [1.0, 2.0], "n": 8, "groups": 4, "method": "none", "no_skill": None}
     told = {"schema": 1, "task": "synthesis", "test": {"frechet_distance": entry}, "extractor": EXTRACTOR}
-    copied = {"value": 0.6, "p_value": 0.2, "flagged": False, "no_skill": 0.5, "n": 8, "made": 8, "train": 40}
+    copied = {
+        "value": 0.6,
+        "ci95": [0.5, 0.7],
+        "p_value": 0.2,
+        "flagged": False,
+        "no_skill": 0.5,
+        "n": 8,
+        "made": 8,
+        "train": 40,
+    }
     judged = {"two_sample": {**entry, "made": 8, "no_skill": 0.5}, "memorisation": {**copied, "groups": 4}}
     write_json(run.path / "metrics.json", told | judged)
     return run
