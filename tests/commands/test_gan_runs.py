@@ -37,13 +37,14 @@ def check(folder):
     return metrics
 
 
-@pytest.mark.parametrize("model", ["dcgan", "article_gan"])
+@pytest.mark.parametrize("model", PRESETS)
 def test_each_preset_trains_over_two_processes(vesalius, tmp_path, model):
     done = vesalius("train", *SMALL, *TWO, f"model={model}", *PRESETS[model], "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
     check(tmp_path / "run")
 
 
+@pytest.mark.proof
 def test_two_processes_that_are_stopped_and_resumed_end_as_if_they_never_were(vesalius, tmp_path, monkeypatch):
     """The preset with everything: normalisation, a classifier, random changes; batches of 15 cannot be halved."""
     (tmp_path / "stopper.py").write_text(STOPPER)

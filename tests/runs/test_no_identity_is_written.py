@@ -35,6 +35,8 @@ TAGS = {
     "StudyDescription": "Knee of the mayor",
     "IssuerOfPatientID": "Planted Issuer",
 }
+pytestmark = pytest.mark.xdist_group("no_identity")  # its run is made once
+
 PLANTED = [*NAMES, *BIRTH_DATES, *NUMBERS, *FOLDERS, *TAGS.values(), "Planted", "Planted description"]
 
 
