@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vesalius.evaluation.intervals import wilson
+
 Floats = NDArray[np.float64]
 
 Flags = NDArray[np.bool_]
@@ -22,6 +24,7 @@ Flags = NDArray[np.bool_]
 LEVEL = 0.01
 #: The share of made images among which some copies are looked for.
 CLOSEST = 0.1
+# Real images that would be flagged at this level show that training images stand apart without any copying.
 _UNLIKE_CHANCE = 0.05
 
 
@@ -38,11 +41,13 @@ class Memorisation:
             p-values, or the last, are below `LEVEL`.
         nearest: (M,) for each made image, the place of the nearest training image.
         apart: (M,) and how far it is.
+        shares: how often a training image is the nearest, of all made images and of the closest; none where unknown.
     """
 
     told: dict[str, Any]
     nearest: NDArray[np.int64]
     apart: Floats
+    shares: tuple["_TrainingShare", ...] = ()
 
 
 def memorisation(
@@ -86,33 +91,49 @@ def memorisation(
         Its `told` has a null value and a reason where there are fewer than two held-out patients or made images, or
         where features are no numbers.
     """
+    known = _Known(train, train_groups, held_out, groups, _nearest(held_out, train)[1])
+    usually: tuple[_TrainingShare, ...] = ()
+    if control is not None:
+        real = _judged(*control, known)
+        usually = real.shares if _are_suspect(real.told, _UNLIKE_CHANCE) else ()
+    return _judged(made, np.arange(len(made)) if made_groups is None else made_groups, known, usually)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Features of real images and their patients: of training, and held out, with the distances of these to those."""
+
+    train: Floats
+    train_groups: NDArray[Any]
+    held_out: Floats
+    groups: NDArray[Any]
+    usual: Floats
+
+
+def _judged(
+    made: Floats, made_groups: NDArray[Any], known: _Known, usually: tuple["_TrainingShare", ...] = ()
+) -> Memorisation:
+    """What nearest training images say of images (M, F); `usually`: the shares that are theirs without copying."""
     from scipy.stats import t
 
-    nearest, apart = _nearest(made, train)
-    _, usual = _nearest(held_out, train)
-    counts = {"n": len(held_out), "made": len(made), "train": len(train), "groups": len(np.unique(groups))}
-    made_groups = np.arange(len(made)) if made_groups is None else made_groups
-    if reason := _refusal(apart, usual, counts["groups"], len(np.unique(made_groups))):
+    nearest, apart = _nearest(made, known.train)
+    counts = {"n": len(known.held_out), "made": len(made), "train": len(known.train)}
+    counts["groups"] = len(np.unique(known.groups))
+    if reason := _refusal(apart, known.usual, counts["groups"], len(np.unique(made_groups))):
         unknown = {"value": None, "ci95": None, "p_value": None, "flagged": False, "no_skill": 0.5, "method": "none"}
         return Memorisation({**unknown, **counts, "reason": reason}, nearest, apart)
     # Of each held-out image the share of made ones that lie nearer, and of each made one the share that it undercuts.
-    by_held_out = _share_below(apart, usual)
-    by_made = 1 - _share_below(usual, apart)
+    by_held_out = _share_below(apart, known.usual)
+    by_made = 1 - _share_below(known.usual, apart)
     value = float(by_held_out.mean())
-    error = float(np.sqrt(_mean_variance(by_held_out, groups) + _mean_variance(by_made, made_groups)))
+    error = float(np.sqrt(_mean_variance(by_held_out, known.groups) + _mean_variance(by_made, made_groups)))
     excess = value - 0.5
     p_value = float(t.sf(excess / error, counts["groups"] - 1)) if error > 0 else float(excess <= 0)
-    pools = (train, train_groups), (held_out, groups)
-    usually: list[_TrainingShare | None] = [None, None]
-    if control is not None and _are_suspect(
-        memorisation(train, train_groups, *pools[1], *control).told, _UNLIKE_CHANCE
-    ):
-        usually = [*_training_shares(control[0], *pools)]
-    shares = zip(_training_shares(made, *pools), usually, strict=True)
-    everyone, closest = (share.told(of_control) for share, of_control in shares)
+    shares = _training_shares(made, (nearest, apart), known)
+    everyone, closest = (share.told(real) for share, real in zip(shares, usually or (None, None), strict=True))
     told = {
         "value": value,
-        "ci95": _interval(value, value * (1 - value) / error**2 if error > 0 else counts["groups"]),
+        "ci95": list(wilson(value, value * (1 - value) / error**2 if error > 0 else counts["groups"])),
         "p_value": p_value,
         **counts,
         "no_skill": 0.5,
@@ -120,10 +141,11 @@ def memorisation(
         "training_nearest": everyone,
         "closest": closest,
     }
-    return Memorisation({**told, "flagged": _are_suspect(told, LEVEL)}, nearest, apart)
+    return Memorisation({**told, "flagged": _are_suspect(told, LEVEL)}, nearest, apart, shares)
 
 
 def _are_suspect(told: Mapping[str, Any], level: float) -> bool:
+    """Whether chance makes images lie so near to training ones with a probability below `level`, in either way."""
     if told["value"] is None:
         return False
     both = max(told["p_value"], told["training_nearest"]["p_value"])
@@ -152,8 +174,8 @@ class _TrainingShare:
         if control is not None and control.value > usual:
             usual, error = control.value, float(np.hypot(error, control.error))
         independent = self.chance * (1 - self.chance) / self.error**2 if self.error > 0 else self.count
-        ci95, p_value = _interval(self.value, independent), self.tail(usual, error)
-        return {"value": self.value, "ci95": ci95, "p_value": p_value, "n": self.count, "no_skill": usual}
+        ci95, p_value = wilson(self.value, independent), self.tail(usual, error)
+        return {"value": self.value, "ci95": list(ci95), "p_value": p_value, "n": self.count, "no_skill": usual}
 
     def tail(self, usual: float, error: float) -> float:
         """Probability of a share so large where it is usually another, by a binomial distribution of as much error."""
@@ -168,15 +190,15 @@ class _TrainingShare:
 
 
 def _training_shares(
-    images: Floats, train: tuple[Floats, NDArray[Any]], held_out: tuple[Floats, NDArray[Any]]
-) -> list[_TrainingShare]:
-    """Of all images (M, F), and of those that are nearest to any; each pool is features and their patients."""
-    (nearest, apart), (beside, beside_apart) = (_nearest(images, pool) for pool, _ in (train, held_out))
+    images: Floats, to_train: tuple[NDArray[np.int64], Floats], known: _Known
+) -> tuple[_TrainingShare, ...]:
+    """Of all images (M, F), and of those that are nearest to any; `to_train`: their nearest training images."""
+    (nearest, apart), (beside, beside_apart) = to_train, _nearest(images, known.held_out)
     learned = apart < beside_apart
-    owners = np.where(learned, train[1][nearest].astype(str), held_out[1][beside].astype(str))
-    patients = len(np.unique(train[1])), len(np.unique(held_out[1]))
+    owners = np.where(learned, known.train_groups[nearest].astype(str), known.groups[beside].astype(str))
+    patients = len(np.unique(known.train_groups)), len(np.unique(known.groups))
     first = np.argsort(np.minimum(apart, beside_apart), kind="stable")[: max(1, round(CLOSEST * len(images)))]
-    return [_training_share(learned[some], owners[some], patients) for some in (slice(None), first)]
+    return tuple(_training_share(learned[some], owners[some], patients) for some in (slice(None), first))
 
 
 def _training_share(learned: Flags, owners: NDArray[Any], patients: tuple[int, int]) -> _TrainingShare:
@@ -193,15 +215,6 @@ def _training_share(learned: Flags, owners: NDArray[Any], patients: tuple[int, i
     spread = float((counts**2).sum() - everyone * mean**2) / (everyone - 1)
     error = float(np.sqrt(max(0.0, patients[0] * patients[1] / everyone * spread))) / len(learned)
     return _TrainingShare(float(learned.mean()), patients[0] / everyone, error, len(learned))
-
-
-def _interval(value: float, independent: float) -> list[float]:
-    """Of a share of as many independent images (Clopper and Pearson 1934)."""
-    from scipy.special import betaincinv
-
-    above, below = value * independent, (1 - value) * independent
-    low = float(betaincinv(above, below + 1, 0.025)) if above > 0 else 0.0
-    return [low, float(betaincinv(above + 1, below, 0.975)) if below > 0 else 1.0]
 
 
 def _mean_variance(values: Floats, groups: NDArray[Any]) -> float:
