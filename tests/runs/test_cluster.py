@@ -2,17 +2,19 @@
 
 import json
 import os
+import pickle
 import signal
 import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from vesalius.config.errors import InputError
-from vesalius.runs.cluster import ClusterTask, check_options, make_executor
+from vesalius.runs.cluster import ClusterTask, _Submitted, check_options, make_executor
 from vesalius.runs.folder import RunFolder
 from vesalius.runs.slurm import check_request, check_slurm, is_queued
 from vesalius.runs.sweep_folder import SweepFolder
@@ -171,6 +173,25 @@ def test_a_job_of_another_start_is_still_in_the_queue(slurm):
     (slurm / "squeue").unlink()
     if not Path("/usr/bin/squeue").exists():
         assert is_queued("7_2")  # nobody can say that it is not
+
+
+def test_an_answer_is_read_and_nothing_that_it_names_is_run(tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "run",)
+
+    file = tmp_path / "1_0_result.pkl"
+    job = SimpleNamespace(num_tasks=1, paths=SimpleNamespace(result_pickle=file))
+    submitted = _Submitted(job, None, 0.0)
+    assert submitted.result is None
+    file.write_bytes(pickle.dumps(("success", (3, ["said"]))))
+    assert submitted.result == (3, ["said"])
+    for content in (pickle.dumps(("success", Hostile())), b"no pickle"):
+        file.write_bytes(content)
+        code, (said,) = submitted.result
+        assert code != 0
+        assert "is not what a job answers" in said
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,13 @@ class ClusterTask:
         return DelayedSubmission(ClusterTask(self.command, self.console, self.sweep))
 
 
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads numbers, text and containers of them, all that a job answers; runs nothing that a file names."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+
 @dataclass
 class _Submitted:
     job: Any
@@ -104,7 +111,11 @@ class _Submitted:
         file = (self.job.task(0) if self.job.num_tasks > 1 else self.job).paths.result_pickle
         if not file.exists():
             return None
-        outcome, result = pickle.loads(file.read_bytes())
+        try:
+            with file.open("rb") as answer:
+                outcome, result = _PlainUnpickler(answer).load()
+        except pickle.UnpicklingError as error:
+            return _LOST, [f"{file.name} is not what a job answers: {error}"]
         return result if outcome == "success" else (_LOST, str(result).splitlines()[-1:])
 
 
