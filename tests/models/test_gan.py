@@ -283,16 +283,15 @@ def test_accumulated_batches_are_one_large_batch(make_facts, monkeypatch):
         {name: value[part] for name, value in batch.items()} for batch in data for part in (slice(8), slice(8, 16))
     ]
     # Noise that does not depend on how many are drawn at a time.
-    given = torch.randn(2, 16, 100, generator=torch.Generator().manual_seed(1))
+    given = torch.randn(16, 100, generator=torch.Generator().manual_seed(1))
 
     def weights(batches_, accumulate):
-        used = {"critic": 0, "generator": 0}
+        used = 0
 
         def noise(self, size, part):
-            which = "generator" if all(not p.requires_grad for p in self.critic.parameters()) else "critic"
-            start = used[which] % 16
-            used[which] += size
-            return given[0 if which == "critic" else 1, start : start + size]
+            nonlocal used
+            start, used = used % 16, used + size
+            return given[start : start + size]
 
         monkeypatch.setattr(GAN, "_noise", noise)
         model = make_model(facts)
@@ -302,6 +301,25 @@ def test_accumulated_batches_are_one_large_batch(make_facts, monkeypatch):
     whole, parts = weights(data, 1), weights(halves, 2)
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, atol=2e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_generator_learns_from_the_images_that_the_critic_saw(make_facts, accumulate):
+    facts = make_facts()
+    made, seen = [], []
+    model = make_model(facts)
+    model.generator.register_forward_hook(lambda net, given, images: made.append(images.detach().clone()))
+    model.critic.register_forward_hook(
+        lambda critic, given, output: seen.append((given[0].detach().clone(), next(critic.parameters()).requires_grad))
+    )
+    fit(model, batches(facts, 4), max_epochs=1, accumulate_grad_batches=accumulate)
+    assert len(made) == 4
+    by_critic = [images.chunk(2)[1] for images, learns in seen if learns]
+    by_generator = [images for images, learns in seen if not learns]
+    assert len(by_critic) == len(by_generator) == 4
+    for images, first, second in zip(made, by_critic, by_generator, strict=True):
+        assert torch.equal(images, first)
+        assert torch.equal(images, second)
 
 
 def test_images_come_from_an_average_of_the_generators(make_facts):

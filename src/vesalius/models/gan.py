@@ -41,6 +41,9 @@ class GAN(FamilyModule):
     bounds the gradients of each net by itself. With `precision=16` a step whose gradients overflow changes no weight,
     and counts all the same, as it does in Lightning.
 
+    The generator learns from the images that the critic's last step saw, so that they are made once; with accumulation
+    the graphs of all of them are held until then.
+
     Args:
         facts: what the data is like.
         generator: called as `generator(out_channels=..., image_size=..., classes=...)`.
@@ -125,6 +128,7 @@ class GAN(FamilyModule):
         self.accumulate = 1
         self.val_metrics = SynthesisMetrics(prepare.out_channels)
         self._window: list[tuple[Tensor, Tensor | None, StepPart]] = []
+        self._made: list[Tensor] = []  # what the critic has seen of the generator in this step
         self._sums = torch.zeros(4)  # losses of generator and critic, and how many steps of each
 
     @property
@@ -173,7 +177,7 @@ class GAN(FamilyModule):
 
     def on_fit_start(self) -> None:
         """Forget an earlier fit."""
-        self._window = []
+        self._window, self._made = [], []
         self._sums = torch.zeros(4, device=self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -191,17 +195,16 @@ class GAN(FamilyModule):
             self._train_classifier(self.classifier)
         if (step + 1) % self.n_critic == 0 or last:
             self._train_generator()
-        self._window = []
+        self._window, self._made = [], []
         if real.device.type == "cpu" or step % _STEPS_BETWEEN_LOOKS == 0:
             self._refuse_divergence()
 
     def _train_critic(self, step: int) -> None:
         optimizer = self.optimizers()[1].optimizer  # type: ignore[index]
         optimizer.zero_grad(set_to_none=True)
-        self.generator.requires_grad_(False)
         for real, labels, part in self._window:
-            made = self.generator(self._noise(len(real), part), labels)
-            both = self._seen(torch.cat([real, made]), part)
+            self._made.append(self.generator(self._noise(len(real), part), labels))
+            both = self._seen(torch.cat([real, self._made[-1].detach()]), part)
             seen_real, seen_made = both.chunk(2)
             if self.critic.normalizes_batches:  # what is real must not be told by the company that it is in
                 outputs = self.critic(seen_real, labels), self.critic(seen_made, labels)
@@ -213,7 +216,6 @@ class GAN(FamilyModule):
             self.manual_backward(loss / len(self._window))
             self._sums[1] += loss.detach() / len(self._window)
         self._sums[3] += 1
-        self.generator.requires_grad_(True)
         self._step_uncounted(1)
 
     def _train_classifier(self, classifier: AuxiliaryClassifier) -> None:
@@ -230,8 +232,7 @@ class GAN(FamilyModule):
         optimizer = self.optimizers()[0]  # type: ignore[index]
         optimizer.zero_grad(set_to_none=True)
         self.critic.requires_grad_(False)
-        for real, labels, part in self._window:
-            made = self.generator(self._noise(len(real), part), labels)
+        for (real, labels, part), made in zip(self._window, self._made, strict=True):
             loss = self.loss.generator(self.critic(self._seen(made, part), labels))
             if self.classifier is not None:
                 loss = loss + self.classifier.weight * self.classifier(made, labels, part)
