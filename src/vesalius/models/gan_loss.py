@@ -54,21 +54,16 @@ class GANLoss:
         return self.gradient_penalty > 0 or self.r1 > 0
 
     def critic(self, real: Tensor, made: Tensor) -> Tensor:
-        """The critic's loss on how real it finds real and made images, without penalties.
-
-        Args:
-            real: (B,), or (B, S) of S critics, whose losses are added.
-            made: the same of as many made images.
-        """
+        """The critic's loss on how real it finds real and made images (B,), without penalties."""
         if self.kind == "bce":
-            return _mean(F.softplus(-real)) + _mean(F.softplus(made))
+            return F.softplus(-real).mean() + F.softplus(made).mean()
         if self.kind == "hinge":
-            return _mean(F.relu(1 - real)) + _mean(F.relu(1 + made))
-        return _mean(made) - _mean(real)
+            return F.relu(1 - real).mean() + F.relu(1 + made).mean()
+        return made.mean() - real.mean()
 
     def generator(self, made: Tensor) -> Tensor:
-        """The generator's loss on how real the critic finds made images, (B,) or (B, S)."""
-        return _mean(F.softplus(-made)) if self.kind == "bce" else -_mean(made)
+        """The generator's loss on how real the critic finds made images (B,)."""
+        return F.softplus(-made).mean() if self.kind == "bce" else -made.mean()
 
     def penalty(
         self, critic: nn.Module, real: Tensor, made: Tensor, labels: Tensor | None, step: int, part: StepPart
@@ -94,11 +89,6 @@ class GANLoss:
                 squared = _gradient(critic, real.float(), labels).square().flatten(1).sum(1)
                 total = total + self.r1 * self.r1_every / 2 * squared.mean()
         return total
-
-
-def _mean(losses: Tensor) -> Tensor:
-    """Over images (B, ...), of what there is of each in all."""
-    return losses.flatten(1).sum(1).mean() if losses.ndim > 1 else losses.mean()
 
 
 def _gradient(critic: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:

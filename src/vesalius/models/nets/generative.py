@@ -46,7 +46,7 @@ class Critic(nn.Module):
         """How real images (B, C, H, W) in -1..1 look that are said to be of classes (B,), None where they are not told.
 
         Returns:
-            (B,), float32, before any sigmoid; (B, S) where S critics look at each image.
+            (B,), float32, before any sigmoid.
         """
 
 

@@ -17,7 +17,6 @@ from vesalius.config.errors import InputError
 from vesalius.models.nets.generative import Conditioning, Critic, Generator, ladder
 
 _CLASS_DIM = 32
-_COARSE_WIDTH = 128
 
 
 class ResidualGenerator(Generator):
@@ -93,12 +92,9 @@ class ResidualCritic(Critic):
         width: channels at half the resolution; twice as many after each halving, up to `most`.
         most: channels at most.
         norm: `spectral` bounds the slope; `none` leaves that to a penalty (`model.loss.r1`).
-        coarse_side: a second critic looks at the image averaged to a grid of this side (after Wang et al. 2018,
-            pix2pixHD: critics at several scales). A faint shade that all images of a class have in common changes
-            little for the first one, and a classifier that learns from made images takes it for the class. 0 for none.
 
     Raises:
-        InputError: as the generator, for a norm that does not exist, and for a grid that does not divide the image.
+        InputError: as the generator, and for a norm that does not exist.
     """
 
     def __init__(
@@ -110,29 +106,19 @@ class ResidualCritic(Critic):
         width: int = 64,
         most: int = 256,
         norm: Literal["spectral", "none"] = "spectral",
-        coarse_side: int = 0,
     ) -> None:
         super().__init__()
         if norm not in ("spectral", "none"):
             raise InputError(f"model.critic.norm={norm}: expected spectral or none.")
-        if coarse_side < 0 or (coarse_side and image_size[0] % coarse_side):
-            raise InputError(
-                f"model.critic.coarse_side={coarse_side}: must divide the image's {image_size[0]} pixels, or be 0."
-            )
         normalize: Callable[[nn.Module], nn.Module] = spectral_norm if norm == "spectral" else nn.Identity()
         _, widths = ladder("model.critic", image_size, width, most)
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), normalize(nn.Conv2d(4 * in_channels, widths[0], 3, padding=1)))
         self.blocks = nn.ModuleList(_Down(before, after, normalize) for before, after in pairwise(widths))
         self.head = normalize(nn.Linear(widths[-1], 1))
         self.embedding = normalize(nn.Embedding(classes, widths[-1])) if classes else None
-        self.coarse = _Coarse(in_channels, coarse_side, classes) if coarse_side else None
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """How real images (B, C, H, W) in -1..1 look that are said to be of classes (B,).
-
-        Returns:
-            (B,), or with `coarse_side` (B, 2).
-        """
+        """How real images (B, C, H, W) in -1..1 look that are said to be of classes (B,): (B,)."""
         x = self.stem(images)
         for block in self.blocks:
             x = block(x)
@@ -140,24 +126,7 @@ class ResidualCritic(Critic):
         output: Tensor = self.head(features).squeeze(1).float()
         if self.embedding is not None:
             output = output + (self.embedding(labels) * features).sum(dim=1)
-        return output if self.coarse is None else torch.stack([output, self.coarse(images, labels)], dim=1)
-
-
-class _Coarse(nn.Module):
-    """A linear and a dense critic of few pixels, with weights of their own for each class; in 32 bits."""
-
-    def __init__(self, in_channels: int, side: int, classes: int) -> None:
-        super().__init__()
-        self.pool, pixels, outputs = nn.AdaptiveAvgPool2d(side), in_channels * side**2, max(1, classes)
-        self.linear = nn.Linear(pixels, outputs)
-        layers = [nn.Linear(pixels, _COARSE_WIDTH), nn.LeakyReLU(0.2), nn.Linear(_COARSE_WIDTH, _COARSE_WIDTH)]
-        self.dense = nn.Sequential(*layers, nn.LeakyReLU(0.2), nn.Linear(_COARSE_WIDTH, outputs))
-
-    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        with torch.autocast(images.device.type, enabled=False):  # what it looks for is less than 16 bits tell apart
-            x = self.pool(images.float()).flatten(1)
-            outputs: Tensor = self.linear(x) + self.dense(x)
-        return outputs[:, 0] if labels is None else outputs.gather(1, labels[:, None]).squeeze(1)
+        return output
 
 
 class _Up(nn.Module):
