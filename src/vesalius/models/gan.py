@@ -128,7 +128,6 @@ class GAN(FamilyModule):
         self.accumulate = 1
         self.val_metrics = SynthesisMetrics(prepare.out_channels)
         self._window: list[tuple[Tensor, Tensor | None, StepPart]] = []
-        self._made: list[Tensor] = []  # what the critic has seen of the generator in this step
         self._sums = torch.zeros(4)  # losses of generator and critic, and how many steps of each
 
     @property
@@ -177,7 +176,7 @@ class GAN(FamilyModule):
 
     def on_fit_start(self) -> None:
         """Forget an earlier fit."""
-        self._window, self._made = [], []
+        self._window = []
         self._sums = torch.zeros(4, device=self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -190,21 +189,24 @@ class GAN(FamilyModule):
         step = batch_idx // self.accumulate
         # Counted from the start of the run, as the critic's optimiser does, where batches can be counted.
         per_epoch = self._steps.per_epoch[1]
-        self._train_critic(step + (self.current_epoch * int(per_epoch) if math.isfinite(per_epoch) else 0))
+        made = self._train_critic(step + (self.current_epoch * int(per_epoch) if math.isfinite(per_epoch) else 0))
         if self.classifier is not None:
             self._train_classifier(self.classifier)
         if (step + 1) % self.n_critic == 0 or last:
-            self._train_generator()
-        self._window, self._made = [], []
+            self._train_generator(made)
+        self._window = []
         if real.device.type == "cpu" or step % _STEPS_BETWEEN_LOOKS == 0:
             self._refuse_divergence()
 
-    def _train_critic(self, step: int) -> None:
+    def _train_critic(self, step: int) -> list[Tensor]:
+        """Gives back the images that the critic was shown, for each batch of the step."""
         optimizer = self.optimizers()[1].optimizer  # type: ignore[index]
         optimizer.zero_grad(set_to_none=True)
+        shown = []
         for real, labels, part in self._window:
-            self._made.append(self.generator(self._noise(len(real), part), labels))
-            both = self._seen(torch.cat([real, self._made[-1].detach()]), part)
+            made = self.generator(self._noise(len(real), part), labels)
+            shown.append(made)
+            both = self._seen(torch.cat([real, made.detach()]), part)
             seen_real, seen_made = both.chunk(2)
             if self.critic.normalizes_batches:  # what is real must not be told by the company that it is in
                 outputs = self.critic(seen_real, labels), self.critic(seen_made, labels)
@@ -217,6 +219,7 @@ class GAN(FamilyModule):
             self._sums[1] += loss.detach() / len(self._window)
         self._sums[3] += 1
         self._step_uncounted(1)
+        return shown
 
     def _train_classifier(self, classifier: AuxiliaryClassifier) -> None:
         optimizer = self.optimizers()[2].optimizer  # type: ignore[index]
@@ -228,11 +231,11 @@ class GAN(FamilyModule):
         classifier.eval().requires_grad_(False)  # made images leave no trace in it
         self._step_uncounted(2)
 
-    def _train_generator(self) -> None:
+    def _train_generator(self, shown: list[Tensor]) -> None:
         optimizer = self.optimizers()[0]  # type: ignore[index]
         optimizer.zero_grad(set_to_none=True)
         self.critic.requires_grad_(False)
-        for (real, labels, part), made in zip(self._window, self._made, strict=True):
+        for (real, labels, part), made in zip(self._window, shown, strict=True):
             loss = self.loss.generator(self.critic(self._seen(made, part), labels))
             if self.classifier is not None:
                 loss = loss + self.classifier.weight * self.classifier(made, labels, part)
