@@ -322,6 +322,14 @@ def test_the_generator_learns_from_the_images_that_the_critic_saw(make_facts, ac
         assert torch.equal(images, second)
 
 
+def test_no_graph_is_kept_of_images_that_the_generator_does_not_learn_from(make_facts):
+    facts, graphs = make_facts(), []
+    model = make_model(facts, n_critic=3)
+    model.generator.register_forward_hook(lambda net, given, images: graphs.append(images.requires_grad))
+    fit(model, batches(facts, 5), max_epochs=1)
+    assert graphs == [False, False, True, False, True]
+
+
 def test_images_come_from_an_average_of_the_generators(make_facts):
     facts = make_facts()
     kept = []

@@ -189,22 +189,26 @@ class GAN(FamilyModule):
         step = batch_idx // self.accumulate
         # Counted from the start of the run, as the critic's optimiser does, where batches can be counted.
         per_epoch = self._steps.per_epoch[1]
-        made = self._train_critic(step + (self.current_epoch * int(per_epoch) if math.isfinite(per_epoch) else 0))
+        count = step + (self.current_epoch * int(per_epoch) if math.isfinite(per_epoch) else 0)
+        teaches = (step + 1) % self.n_critic == 0 or last
+        shown = self._train_critic(count, teaches)
         if self.classifier is not None:
             self._train_classifier(self.classifier)
-        if (step + 1) % self.n_critic == 0 or last:
-            self._train_generator(made)
+        if teaches:
+            self._train_generator(shown)
         self._window = []
         if real.device.type == "cpu" or step % _STEPS_BETWEEN_LOOKS == 0:
             self._refuse_divergence()
 
-    def _train_critic(self, step: int) -> list[Tensor]:
-        """Gives back the images that the critic was shown, for each batch of the step."""
+    def _train_critic(self, step: int, teaches: bool) -> list[Tensor]:
+        """Gives back the made images that the critic was shown, a batch each, with their graph where it teaches."""
         optimizer = self.optimizers()[1].optimizer  # type: ignore[index]
         optimizer.zero_grad(set_to_none=True)
         shown = []
         for real, labels, part in self._window:
-            made = self.generator(self._noise(len(real), part), labels)
+            noise = self._noise(len(real), part)
+            with torch.set_grad_enabled(teaches):
+                made = self.generator(noise, labels)
             shown.append(made)
             both = self._seen(torch.cat([real, made.detach()]), part)
             seen_real, seen_made = both.chunk(2)
