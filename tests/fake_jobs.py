@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from vesalius.runs.folder import prune_reason, write_json
+from vesalius.runs.run_folder import prune_reason, write_json
 from vesalius.runs.sweep_folder import SweepJob
 
 Curve = Callable[[dict[str, float]], list[float]]

@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from vesalius import cli
-from vesalius.runs import job_stream, launch
+from vesalius.launch import launch
+from vesalius.sweeps import scheduler as job_stream
 
 
 def work_command(verb, folder):

@@ -10,9 +10,9 @@ import sys
 import time
 
 from vesalius.config.errors import InputError
-from vesalius.runs.folder import RunFolder, write_json
-from vesalius.runs.meeting import ranks_of
-from vesalius.runs.process import enter, rank
+from vesalius.launch.rendezvous import ranks_of
+from vesalius.launch.worker import enter, rank
+from vesalius.runs.run_folder import RunFolder, write_json
 
 
 def work(path):

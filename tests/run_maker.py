@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from vesalius.evaluation.metrics import classification_metrics
+from vesalius.metrics.classification import classification_metrics
 
 CLASSES = ["healthy", "sick"]
 
@@ -33,7 +33,7 @@ def predictions(quality: float, seed: int, *, patients: int = 40, first: int = 0
 def write_run(path: Path, table: pd.DataFrame, *, seed: int = 0, state: str = "done", **config: Any) -> Path:
     """A run folder with these test predictions; `config` adds to a small one, dots in its keys written as `__`."""
     frozen: dict[str, Any] = {"name": path.parent.name, "seed": seed, "monitor": {"name": "val/auroc"}}
-    frozen |= {"data": {"seed": seed}, "model": {"_target_": "vesalius.models.classifier.CNNClassifier"}}
+    frozen |= {"data": {"seed": seed}, "model": {"_target_": "vesalius.models.CNNClassifier"}}
     frozen |= {"init_from": None}
     for key, value in config.items():
         *parents, leaf = key.split("__")

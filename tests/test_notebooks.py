@@ -38,7 +38,7 @@ def finished(tmp_path, cache_dir, monkeypatch):
     from vesalius.commands.synthesize import synthesize
     from vesalius.commands.train import train
     from vesalius.config.compose import load_config
-    from vesalius.runs.folder import RunFolder
+    from vesalius.runs.run_folder import RunFolder
 
     verbs = {"train": train, "synthesize": synthesize, "gain": gain}
 
@@ -53,7 +53,7 @@ def finished(tmp_path, cache_dir, monkeypatch):
         return tmp_path / verb
 
     monkeypatch.setenv("VESALIUS_CACHE", str(cache_dir))
-    monkeypatch.setattr("vesalius.runs.gain.launch", in_this_process)
+    monkeypatch.setattr("vesalius.studies.synthetic.run.launch", in_this_process)
     return make
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from vesalius.config.facts import Facts
-from vesalius.runs.checkpoints import load_checkpoint
-from vesalius.runs.judge import judge_table
+from vesalius.evaluation.scoring import judge_table
+from vesalius.training.checkpoints import load_checkpoint
 
 SHARED = Path(__file__).parents[1].parent / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is absent")

@@ -6,7 +6,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from vesalius.runs.study_journal import JOURNAL, open_journal
+from vesalius.sweeps.search.journal import JOURNAL, open_journal
 
 EPOCHS = 16
 ARGUMENTS = [

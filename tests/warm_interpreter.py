@@ -48,7 +48,7 @@ class WarmInterpreter:
 
 
 class Forked:
-    """The work of a run folder in a fork, with as much of `subprocess.Popen` as `vesalius.runs.launch` asks for."""
+    """The work of a run folder in a fork, with as much of `subprocess.Popen` as `vesalius.launch.launch` asks for."""
 
     def __init__(self, command: list[str], env: dict[str, str], start_new_session: bool) -> None:
         _, _, module, folder = command
@@ -71,7 +71,7 @@ def _work(module: str, folder: str, env: dict[str, str]) -> int:
     os.environ.clear()
     os.environ.update(env)
     sys.argv = [module, folder]
-    from vesalius.runs.process import enter
+    from vesalius.launch.worker import enter
 
     found = sys.modules[module]
     return enter(getattr(found, module.rpartition(".")[2]), [folder])
@@ -97,7 +97,7 @@ def _answer(asked) -> int:
     for number, path in enumerate(asked["said"], start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     from vesalius import cli
-    from vesalius.runs import launch
+    from vesalius.launch import launch
 
     launch.subprocess = SimpleNamespace(Popen=Forked)
     return cli.main(asked["arguments"])

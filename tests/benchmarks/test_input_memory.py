@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vesalius.data.store_build import IMAGES_FILE
+from vesalius.data.store.build import IMAGES_FILE
 
 SIZE = 64  # pixels
 BATCH = 128
@@ -17,7 +17,7 @@ import sys, types
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from vesalius.data.augment import Augment, Flip, Rotation
-from vesalius.data.classification import ClassificationData
+from vesalius.data.datamodules.classification import ClassificationData
 from vesalius.data.sources.base import Source
 
 count, size, batch, cache, what = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]

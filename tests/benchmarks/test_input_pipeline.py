@@ -22,7 +22,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from vesalius.data.augment import Augment, Flip, Rotation, Shear, Zoom
-from vesalius.data.classification import ClassificationData
+from vesalius.data.datamodules.classification import ClassificationData
 from vesalius.data.sources.base import Source
 
 ROUNDS = 7

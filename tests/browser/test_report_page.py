@@ -10,7 +10,7 @@ from PIL import Image
 
 from report_maker import write_sweep
 from vesalius.commands.report import write_report
-from vesalius.evaluation.tables import make_console
+from vesalius.terminal.console import make_console
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="browser tests take playwright: pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from vesalius.runs.folder import RunFolder
+from vesalius.runs.run_folder import RunFolder
 
 pytestmark = pytest.mark.xdist_group("autoencoder_runs")  # its runs are made once
 
@@ -62,7 +62,7 @@ def test_features_are_probed_beside_cheap_ones_at_every_part_of_the_labels(train
 
 
 def test_features_of_embed_are_those_of_the_encoder_that_metrics_name(trained, vesalius_in):
-    from vesalius.runs.checkpoints import load_checkpoint, restore_model
+    from vesalius.training.checkpoints import load_checkpoint, restore_model
 
     folder, _ = trained
     done = vesalius_in(folder.path.parent, "embed", "run=run")

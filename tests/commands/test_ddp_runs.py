@@ -135,7 +135,7 @@ FAMILIES = {
         "model.n_critic=2",
         "model.conditional=true",
         "model.loss.gradient_penalty=10",
-        "+model.augment={_target_: vesalius.models.differentiable_augment.DifferentiableAugment, brightness: 0.3}",
+        "+model.augment={_target_: vesalius.models.DifferentiableAugment, brightness: 0.3}",
         "+model.augment.mirror=0.5",
         "trainer.accumulate_grad_batches=2",
     ],

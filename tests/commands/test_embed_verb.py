@@ -13,9 +13,9 @@ from vesalius.commands.train import train
 from vesalius.config.build import build
 from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
-from vesalius.runs.checkpoints import load_checkpoint, restore_model
-from vesalius.runs.embedding import extractor_hash
-from vesalius.runs.folder import RunFolder
+from vesalius.evaluation.embedding import extractor_hash
+from vesalius.runs.run_folder import RunFolder
+from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 SMALL = [
     "trainer=cpu",

@@ -13,7 +13,7 @@ from vesalius.commands.synthesize import synthesize
 from vesalius.commands.train import train
 from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
-from vesalius.runs.folder import RunFolder
+from vesalius.runs.run_folder import RunFolder
 
 pytestmark = pytest.mark.xdist_group("gain_verb")  # its runs are made once
 
@@ -39,7 +39,7 @@ def done(tmp_path_factory):
     """A loop that was done, and what it printed."""
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
-        patch.setattr("vesalius.runs.gain.launch", in_this_process)
+        patch.setattr("vesalius.studies.synthetic.run.launch", in_this_process)
         folder = RunFolder.create(tmp_path_factory.mktemp("gain") / "loop", load_config("gain", SMALL), SMALL)
         gain(folder.path)
     assert folder.state["state"] == "done"

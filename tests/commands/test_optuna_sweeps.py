@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from small_runs import SMALL
-from vesalius.runs.study_journal import JOURNAL, open_journal
+from vesalius.sweeps.search.journal import JOURNAL, open_journal
 
 pytestmark = pytest.mark.xdist_group("optuna_sweeps")  # its runs are made once
 

@@ -12,10 +12,10 @@ from vesalius.commands.synthesize import synthesize
 from vesalius.config.build import build
 from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
-from vesalius.data.splits import split_hash, write_split
-from vesalius.runs.checkpoints import load_checkpoint, restore_model
-from vesalius.runs.folder import RunFolder, write_json
-from vesalius.runs.synthesizing import dealt, integers, places
+from vesalius.data.splits.splits import split_hash, write_split
+from vesalius.runs.run_folder import RunFolder, write_json
+from vesalius.studies.synthetic.export import dealt, integers, places
+from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 LESIONS = ["data.source.patients=32", "data.source.slices=2", "data.source.image_size=28"]
 SMALL = ["trainer=cpu", "logger=none", "data/augment=none"]

@@ -16,8 +16,8 @@ from PIL import Image
 from sklearn.metrics import auc, confusion_matrix, roc_auc_score
 
 import leet
-from vesalius.runs.identity_scan import find_identities
-from vesalius.runs.privacy import without_paths
+from identity_scan import find_identities
+from vesalius.runs.redaction import without_paths
 from vesalius.runs.sweep_folder import SweepFolder
 
 pytestmark = pytest.mark.xdist_group("tracked_runs")  # its runs are made once
@@ -26,7 +26,7 @@ PEOPLE = [f"Doe^Jane{number:02d}" for number in range(40)]
 STOP = """
 from pytorch_lightning.callbacks import Checkpoint
 from pathlib import Path
-from vesalius.runs.folder import Interrupted
+from vesalius.runs.run_folder import Interrupted
 
 class Stop(Checkpoint):
     \"\"\"Stands for a SIGTERM after the second epoch of the first attempt.\"\"\"

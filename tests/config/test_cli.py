@@ -11,7 +11,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from vesalius.config.compose import run_hydra
 from vesalius.config.errors import InputError
-from vesalius.runs.job_stream import JobStream
+from vesalius.sweeps.scheduler import JobStream
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from vesalius.config.direction import mode_of
-from vesalius.models.autoencoder import Autoencoder
+from vesalius.models.autoencoder.autoencoder import Autoencoder
 from vesalius.models.classifier import CNNClassifier
-from vesalius.models.gan import GAN
+from vesalius.models.gan.gan import GAN
 from vesalius.models.sequence import SequenceClassifier
 
 

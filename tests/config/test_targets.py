@@ -47,7 +47,7 @@ def test_a_package_that_is_not_there_is_named(tmp_path, monkeypatch):
 
 
 def test_the_monitored_metric_must_be_one_of_the_models():
-    model = {"_target_": "vesalius.models.classifier.CNNClassifier", "_partial_": True}
+    model = {"_target_": "vesalius.models.CNNClassifier", "_partial_": True}
     with pytest.raises(InputError, match="Did you mean 'val/auroc'"):
         check_config({"model": model, "monitor": {"name": "val/auc", "mode": "max"}})
     with pytest.raises(InputError, match="expected min or max"):
@@ -63,7 +63,7 @@ def test_the_two_checkpoints_that_everything_rests_on_are_there(callbacks):
 
 
 def test_what_the_builder_provides_is_not_for_the_config():
-    node = {"_target_": "vesalius.runs.trainer.Trainer", "logger": False}
+    node = {"_target_": "vesalius.training.Trainer", "logger": False}
     (problem,) = target_problems(node, "trainer")
     assert "Vesalius sets this itself" in problem
 

@@ -11,7 +11,7 @@ from PIL import Image
 from dicom_maker import write_cohort
 from vesalius.commands.train import train
 from vesalius.config.compose import load_config
-from vesalius.runs.folder import RunFolder
+from vesalius.runs.run_folder import RunFolder
 from video_maker import write_clip
 
 

@@ -10,9 +10,9 @@ import torch
 from vesalius.commands import train as command
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.runs.checkpoints import load_checkpoint, restore_model
-from vesalius.runs.folder import RunFolder
-from vesalius.runs.privacy import without_paths
+from vesalius.runs.redaction import without_paths
+from vesalius.runs.run_folder import RunFolder
+from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 # One entry a model family: the data, and overrides that train two epochs in seconds with everything random on.
 PAIRS = {

@@ -1,167 +1,108 @@
+"""What is said of a generator, of ones whose answer is known: it copies, it makes one image, a class is rare."""
+
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
-from prdc import compute_prdc
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
 
-from vesalius.config.errors import InputError
-from vesalius.evaluation.synthesis import (
-    SYNTHESIS_METRICS,
-    _Kernels,
-    distances,
-    frechet_distance,
-    kernel_distance,
-    manifold,
-    synthesis_metrics,
-)
+from vesalius.config.build import build
+from vesalius.config.compose import load_config
+from vesalius.evaluation import synthesis as synthesis_results
+from vesalius.evaluation.synthesis import SynthesisResults
+from vesalius.figures import synthesis as synthesis_figures
+from vesalius.metrics.synthesis import SYNTHESIS_METRICS
 
-NO_SKILL = dict.fromkeys(SYNTHESIS_METRICS, 0.5)
+SMALL = ["data=lesions", "data.source.patients=80", "data.source.slices=2", "data.source.image_size=28"]
+SMALL += ["model=gan", "model.generator.width=4", "model.critic.width=4", "data.fractions=[0.5,0.2,0.3]"]
 
 
-def samples(count, dim, seed, shift=0.0, spread=1.0):
-    return shift + spread * np.random.default_rng(seed).standard_normal((count, dim))
+@pytest.fixture(scope="module")
+def data(cache_dir):
+    made = build(load_config("train", [*SMALL, f"data.cache_dir={cache_dir}"])["data"], "data")
+    made.setup()
+    return made
 
 
-class Flat(torch.nn.Module):
-    """Images whose pixels are the features."""
+@pytest.fixture
+def results_of(data, tmp_path):
+    """Results of a generator that is a function of classes (N,), given the results."""
 
-    num_features = 12
+    def make(draw):
+        config = load_config("train", SMALL)
+        model = build(config["model"], "model", facts=data.facts)
+        results = SynthesisResults(model, data, data.facts, config, torch.device("cpu"), tmp_path)
+        model.sample = lambda labels, generator: draw(results, labels)
+        return results
 
-    def forward(self, images):
-        return images.flatten(1).double()
-
-
-def as_images(features):
-    return torch.from_numpy(features).reshape(-1, 3, 2, 2)
-
-
-@pytest.mark.parametrize(("n", "m"), [(200, 150), (8, 9)])
-def test_frechet_distance_is_that_of_torchmetrics(n, m):
-    real, made = samples(n, 12, 0), samples(m, 12, 1, 0.3, 1.4)
-    oracle = FrechetInceptionDistance(feature=Flat(), normalize=True, input_img_size=(3, 2, 2)).set_dtype(torch.float64)
-    oracle.update(as_images(real), real=True)
-    oracle.update(as_images(made), real=False)
-    assert frechet_distance(real, made) == pytest.approx(float(oracle.compute()), abs=1e-4)
+    return make
 
 
-def test_frechet_distance_of_normal_distributions_is_the_closed_form():
-    real, made = samples(200_000, 3, 0), samples(200_000, 3, 1, 0.5, 2.0)
-    assert frechet_distance(real, made) == pytest.approx(3 * (0.25 + 1.0), rel=0.02)
-    assert frechet_distance(real, real) == pytest.approx(0, abs=1e-9)
+def replay(results, labels):
+    """Training images of these classes."""
+    rows = results.data.rows("train")
+    own = results.data.targets[rows]
+    return results._images(torch.stack([rows[own == label][at % 5] for at, label in enumerate(labels)]))
 
 
-def test_kernel_distance_is_that_of_torchmetrics():
-    real, made = samples(100, 12, 0), samples(100, 12, 1, 0.3)
-    oracle = KernelInceptionDistance(feature=Flat(), subsets=1, subset_size=100, normalize=True)
-    for images, is_real in ((real, True), (made, False)):
-        oracle.update(as_images(images), real=is_real)
-    assert kernel_distance(real, made) == pytest.approx(float(oracle.compute()[0]), abs=1e-4)
+def all_of(results):
+    predictions = {split: results.predictions(split) for split in ("val", "test")}
+    metrics = results.judge(predictions)
+    metrics["baselines"] = results.baselines(predictions, metrics)
+    return metrics | results.evidence(predictions, metrics, start=None), predictions
 
 
-@pytest.mark.parametrize("shift", [0.0, 0.7, 5.0])
-def test_precision_recall_density_and_coverage_are_those_of_prdc(shift):
-    real, made = samples(120, 6, 0), samples(90, 6, 1, shift)
-    expected = compute_prdc(real, made, nearest_k=5)
-    found = manifold(real, made).told()
-    for name, other in (("manifold_precision", "precision"), ("manifold_recall", "recall")):
-        assert found[name] == pytest.approx(expected[other], abs=1e-4)
-    assert found["density"] == pytest.approx(expected["density"], abs=1e-4)
-    assert found["coverage"] == pytest.approx(expected["coverage"], abs=1e-4)
+def test_a_generator_that_replays_training_images_is_flagged_and_shown_beside_them(results_of, monkeypatch):
+    shown = SimpleNamespace()
+    monkeypatch.setattr(
+        synthesis_figures,
+        "pairs_figure",
+        lambda made, real, captions: vars(shown).update(made=made, real=real, captions=captions),
+    )
+    results = results_of(replay)
+    metrics, predictions = all_of(results)
+    assert metrics["memorisation"]["flagged"]
+    assert metrics["memorisation"]["train"] == len(results.data.rows("train"))
+    results.figures(predictions, metrics)
+    assert len(shown.made) == 8
+    np.testing.assert_allclose(shown.made, shown.real, atol=1e-6)
+    assert set(shown.captions) == {"0.00"}
 
 
-def test_a_generator_that_makes_one_image_is_found_out():
-    real = samples(300, 8, 0)
-    made = real[:1] + 1e-6 * samples(300, 8, 1)
-    found = manifold(real, made).told()
-    assert found["manifold_recall"] < 0.05
-    assert found["coverage"] < 0.05
-    assert found["manifold_precision"] == 1
+def test_every_baseline_is_there_and_the_floor_is_of_the_classes_of_the_test(results_of, monkeypatch):
+    floors, results = [], results_of(replay)
+    found = results._training_like
+    monkeypatch.setattr(results, "_training_like", lambda labels: floors.append(found(labels)) or floors[-1])
+    metrics, _ = all_of(results)
+    assert list(metrics["baselines"]) == ["real", "augmented", "pca_gaussian"]
+    for entries in metrics["baselines"].values():
+        assert tuple(entries) == SYNTHESIS_METRICS
+        assert all(entry["value"] is not None for entry in entries.values())
+    assert metrics["extractor"]["name"] == "random"
+    (rows,) = floors
+    assert results.data.targets[rows].tolist() == results.labels("test").tolist()
+    assert len(set(rows.tolist())) == len(rows)
+    assert set(rows.tolist()) <= set(results.data.rows("train").tolist())
 
 
-def test_entries_hold_the_value_inside_an_interval_over_patients():
-    real, made = samples(160, 8, 0), samples(160, 8, 1, 0.3)
-    groups = np.repeat(np.arange(40), 4)
-    entries = synthesis_metrics(real, groups, made, no_skill=NO_SKILL)
-    assert tuple(entries) == SYNTHESIS_METRICS
-    plain = distances(real, made)
-    for name, entry in entries.items():
-        assert entry["value"] == plain[name]
-        low, high = entry["ci95"]
-        assert low <= entry["value"] <= high
-        assert low < high
-        assert (entry["n"], entry["made"], entry["groups"], entry["no_skill"]) == (160, 160, 40, 0.5)
-    # Four images of a patient that are nearly one count as about one.
-    alike = np.repeat(real[::4], 4, axis=0) + 0.01 * samples(160, 8, 2)
-    wider = synthesis_metrics(alike, groups, made, no_skill=NO_SKILL)["kid"]["ci95"]
-    alone = synthesis_metrics(alike, np.arange(160), made, no_skill=NO_SKILL)["kid"]["ci95"]
-    assert wider[1] - wider[0] > 1.3 * (alone[1] - alone[0])
-    # So they do where "made" images are those of other patients.
-    told = {"no_skill": NO_SKILL, "made_groups": groups}
-    wider = synthesis_metrics(made, np.arange(160), alike, **told)["kid"]["ci95"]
-    alone = synthesis_metrics(made, np.arange(160), alike, no_skill=NO_SKILL)["kid"]["ci95"]
-    assert wider[1] - wider[0] > 1.2 * (alone[1] - alone[0])
+def test_a_generator_of_one_image_has_no_recall(results_of):
+    results = results_of(
+        lambda results, labels: results._images(results.data.rows("train")[:1]).repeat(len(labels), 1, 1, 1)
+    )
+    metrics, _ = all_of(results)
+    assert metrics["test"]["manifold_recall"]["value"] < 0.05
 
 
-def test_what_cannot_be_computed_is_null_with_the_reason():
-    few = synthesis_metrics(samples(4, 3, 0), np.arange(4), samples(4, 3, 1), no_skill=NO_SKILL)
-    assert all(entry["value"] is None and "too few" in entry["reason"] for entry in few.values())
-    broken = samples(50, 3, 0)
-    broken[3, 1] = np.nan
-    told = synthesis_metrics(samples(50, 3, 1), np.arange(50), broken, no_skill=NO_SKILL)
-    assert all(entry["value"] is None and "no numbers" in entry["reason"] for entry in told.values())
-    lone = synthesis_metrics(samples(50, 3, 0), np.zeros(50), samples(50, 3, 1), no_skill=NO_SKILL)
-    assert all(entry["value"] is not None and entry["ci95"] is None for entry in lone.values())
-
-
-def test_fewer_neighbours_than_asked_for_reach_to_the_farthest():
-    real, made = samples(3, 2, 0), samples(4, 2, 1)
-    few = manifold(real, made)
-    assert (few.precise == manifold(real, made, k=2).precise).all()
-    assert (few.recalled == manifold(real, made, k=3).recalled).all()
-    with pytest.raises(InputError, match="2 of both are the fewest"):
-        distances(samples(1, 3, 0), samples(50, 3, 1))
-
-
-def test_images_that_are_all_found_have_an_interval_all_the_same():
-    real = samples(200, 4, 0)
-    entry = synthesis_metrics(real, np.arange(200), real[:1] + 1e-6 * samples(200, 4, 1), no_skill=NO_SKILL)
-    assert entry["manifold_precision"]["value"] == 1
-    assert entry["manifold_precision"]["ci95"][0] < 0.95
-
-
-def test_the_jackknife_leaves_out_what_it_says(monkeypatch):
-    """A kernel distance from sums over blocks is that of the samples that are left."""
-    real, made = samples(30, 4, 0), samples(40, 4, 1, 0.3)
-    real_blocks, made_blocks = np.arange(30) % 3, np.arange(40) % 4
-    monkeypatch.setattr("vesalius.evaluation.synthesis._ROWS", 7)
-    kernels = _Kernels(real, real_blocks, made, made_blocks)
-    found = kernels.distance(np.array([1.0, 0, 1]), np.array([0.0, 1, 1, 1]))
-    assert found == pytest.approx(kernel_distance(real[real_blocks != 1], made[made_blocks != 0]))
-
-
-@pytest.mark.proof
-@pytest.mark.parametrize("shift", [0.0, 0.5])
-@pytest.mark.parametrize("patients", [60, 100])
-@pytest.mark.parametrize("dim", [8, 32])
-def test_intervals_cover_what_so_many_images_give(dim, patients, shift):
-    """Four images a patient, half of their variance the patient's. Where nothing differs, intervals may be wide."""
-    rounds, found = 200, {name: [] for name in SYNTHESIS_METRICS}
-    groups = np.repeat(np.arange(patients), 4)
-    for number in range(rounds):
-        generator = np.random.default_rng(number)
-        own = generator.standard_normal((patients, dim))[groups]
-        real = (own + generator.standard_normal((4 * patients, dim))) / np.sqrt(2)
-        made = shift + generator.standard_normal((4 * patients, dim))
-        for name, entry in synthesis_metrics(real, groups, made, no_skill=NO_SKILL, seed=number).items():
-            found[name].append((entry["value"], *entry["ci95"]))
-    for name, entries in found.items():
-        values, lows, highs = np.array(entries).T
-        expected = values.mean()
-        covered = float(((lows <= expected) & (expected <= highs)).mean())
-        width = float((highs - lows).mean() / (2 * 1.96 * values.std()))
-        print(
-            f"{dim} features, {patients} patients, shift {shift}: {name} {covered:.3f}, {width:.2f} as wide as needed"
-        )
-        assert covered >= 0.90, name
-        assert 0.85 < width < (1.4 if shift else 1.8), name
+def test_a_rare_class_is_drawn_from_its_own_images_where_not_all_are_looked_at(results_of, data, monkeypatch):
+    """Its images stand where a subset of every second training image passes over them."""
+    monkeypatch.setattr(synthesis_results, "MAX_TRAIN", 40)
+    train, targets = data.rows("train"), data.targets.clone()
+    targets[targets == 3] = 0
+    targets[train[[1, 3, 5]]] = 3
+    monkeypatch.setattr(data, "targets", targets)
+    results = results_of(replay)
+    assert targets[data.even_rows("train", 40)].max() == 2
+    drawn = results.gaussian.sample(np.full(200, 3), np.random.default_rng(0))
+    own = results._images(train[[1, 3, 5]]).numpy()
+    assert np.abs(drawn.mean(0) - own.mean(0)).mean() < 0.02
+    assert drawn.std(0).mean() > 0.01

@@ -13,7 +13,7 @@ from torch import nn
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.models.classifier import CNNClassifier
 from vesalius.models.finetune import Finetune
-from vesalius.models.losses import ClassificationLoss
+from vesalius.models.losses.classification import ClassificationLoss
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.nets.residual import SmallResNet
 from vesalius.models.nets.torchvision_net import TorchvisionNet

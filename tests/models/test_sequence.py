@@ -11,14 +11,14 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.models.classifier import CNNClassifier
 from vesalius.models.finetune import Finetune
-from vesalius.models.losses import ClassificationLoss
+from vesalius.models.losses.classification import ClassificationLoss
+from vesalius.models.losses.task import build_task_loss
 from vesalius.models.nets.preprocess import Preprocess
-from vesalius.models.nets.recurrent import RecurrentNet
+from vesalius.models.nets.recurrent.net import RecurrentNet
 from vesalius.models.nets.residual import SmallResNet
 from vesalius.models.nets.torchvision_net import TorchvisionNet
 from vesalius.models.schedules import OneCycle
 from vesalius.models.sequence import SequenceClassifier
-from vesalius.models.task_loss import task_loss
 
 ENCODER = partial(SmallResNet, widths=[4, 8], blocks=1)
 
@@ -36,7 +36,7 @@ def make_model(make_facts):
         torch.manual_seed(seed)
         parts = {
             "net": net or make_net(),
-            "loss": task_loss,
+            "loss": build_task_loss,
             "optimizer": partial(torch.optim.AdamW, lr=lr, fused=True),
             "preprocess": Preprocess,
             "schedule": OneCycle(),
@@ -239,7 +239,7 @@ def test_pretrained_weights_are_the_encoders_affair(make_model, monkeypatch):
 
 def test_what_does_not_fit_is_refused(make_model, make_facts):
     with pytest.raises(InputError, match="model=cnn"):
-        SequenceClassifier(make_facts(), make_net(), task_loss, torch.optim.AdamW, Preprocess)
+        SequenceClassifier(make_facts(), make_net(), build_task_loss, torch.optim.AdamW, Preprocess)
     with pytest.raises(InputError, match=r"alexnet.*16x16"):
         make_model(net=make_net(encoder=partial(TorchvisionNet, architecture="alexnet")))
     with pytest.raises(InputError, match="3 stages"):
@@ -250,5 +250,5 @@ def test_what_does_not_fit_is_refused(make_model, make_facts):
 
 def test_facts_of_a_checkpoint_rebuild_the_time_scales(make_model, make_facts):
     facts = Facts.from_dict(make_facts(sequence_length=6, time_step=2.0).to_dict())
-    model = SequenceClassifier(facts, make_net(), task_loss, torch.optim.AdamW, Preprocess)
+    model = SequenceClassifier(facts, make_net(), build_task_loss, torch.optim.AdamW, Preprocess)
     assert (model.net.time_step, model.net.duration) == (2.0, 10.0)

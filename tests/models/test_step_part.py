@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vesalius.models.differentiable_augment import DifferentiableAugment
+from vesalius.models.gan.differentiable_augment import DifferentiableAugment
 from vesalius.models.step_part import StepPart
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from dicom_maker import write_cohort
-from vesalius.runs.identity_scan import find_identities
+from identity_scan import find_identities
 
 PATIENTS = 12
 # What `write_cohort` plants, beside what is planted here on every file.

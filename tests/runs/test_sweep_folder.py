@@ -12,7 +12,7 @@ from run_maker import predictions, write_run
 from vesalius.config.errors import InputError
 from vesalius.runs import sweep_folder
 from vesalius.runs.sweep_folder import SweepFolder, axes_of, take_folder, withdraw
-from vesalius.runs.sweep_resume import flags_of, resumed_arguments
+from vesalius.sweeps.resume import flags_of, resumed_arguments
 
 ARGUMENTS = ["hydra.launcher.n_jobs=2", "seed=0,1", "trainer.max_epochs=2"]
 

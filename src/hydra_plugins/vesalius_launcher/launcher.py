@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vesalius.config.compose import one_line, plain_options
 from vesalius.config.errors import InputError
-from vesalius.runs.folder import RunFolder
+from vesalius.runs.run_folder import RunFolder
 from vesalius.runs.sweep_folder import SWEEP, SweepFolder, SweepJob, take_folder
 
 Jobs = Iterator[tuple[int, list[str]]]
@@ -145,15 +145,15 @@ class VesaliusLauncher(Launcher):
         return str(self.config.hydra.job.config_name)
 
     def _check_options(self) -> None:
-        from vesalius.runs.job_pool import make_slots
-        from vesalius.runs.slurm import processes_of
+        from vesalius.sweeps.local_pool import make_slots
+        from vesalius.sweeps.slurm import processes_of
 
         if self.options["cluster"] is None:
             trainer = plain_options({"trainer": self.config.get("trainer")})
             ranks, _ = processes_of(trainer, self.options["gpus_per_job"])
             self._slots = make_slots(*(self.options[key] for key in ("n_jobs", "gpus_per_job", "threads")), ranks=ranks)
             return
-        from vesalius.runs.cluster import check_options
+        from vesalius.sweeps.submitit_pool import check_options
 
         check_options(self.options)
 
@@ -164,12 +164,12 @@ class VesaliusLauncher(Launcher):
         tick: Callable[[Mapping[int, Path]], None] | None,
         known: int | None = None,
     ) -> None:
-        from vesalius.runs.cluster import ClusterPool
-        from vesalius.runs.job_pool import JobPool, Pool
-        from vesalius.runs.job_stream import JobStream
-        from vesalius.runs.slurm import check_none_queued
-        from vesalius.runs.sweep_resume import flags_of
-        from vesalius.runs.sweep_table import SweepBoard, shows_table
+        from vesalius.sweeps.live_table import SweepBoard, shows_table
+        from vesalius.sweeps.local_pool import JobPool, Pool
+        from vesalius.sweeps.resume import flags_of
+        from vesalius.sweeps.scheduler import JobStream
+        from vesalius.sweeps.slurm import check_none_queued
+        from vesalius.sweeps.submitit_pool import ClusterPool
 
         sweep = SweepFolder(self.path)
         if "flags" not in sweep.told:
@@ -210,7 +210,7 @@ class VesaliusLauncher(Launcher):
         folder = outcome.return_value
         assert isinstance(folder, RunFolder)
         if self.options["cluster"] is not None:
-            from vesalius.runs.slurm import check_request
+            from vesalius.sweeps.slurm import check_request
 
             try:
                 check_request(folder.config, self.options)

@@ -89,7 +89,7 @@ class VesaliusOptunaSweeper(Sweeper):
         except ImportError as error:
             message = "hydra/sweeper=vesalius_optuna needs Optuna: pip install 'vesalius[sweep]'"
             raise InputError(message) from error
-        from vesalius.runs.study_sweep import run_study
+        from vesalius.sweeps.search.run import run_study
 
         assert self.config is not None
         assert self.hydra_context is not None

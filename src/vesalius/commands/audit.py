@@ -17,9 +17,9 @@ from vesalius.data.audit.audit import NOT_COVERED, look_over
 from vesalius.data.audit.datamodule import AuditData
 from vesalius.data.audit.findings import Finding, check_names
 from vesalius.data.audit.page import audit_page
-from vesalius.evaluation.tables import make_console
-from vesalius.runs.folder import RunFolder, write_atomically, write_json
-from vesalius.runs.process import enter
+from vesalius.launch.worker import enter
+from vesalius.runs.run_folder import RunFolder, write_atomically, write_json
+from vesalius.terminal.console import make_console
 
 COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 

@@ -11,12 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from vesalius.config.errors import InputError
-from vesalius.evaluation.comparison_figures import comparison_figure
-from vesalius.evaluation.tables import format_metric, format_number, make_console
-from vesalius.runs.arms import arms_by, find_runs
-from vesalius.runs.comparison import compare as compare_arms
-from vesalius.runs.folder import RunFolder, write_json
-from vesalius.runs.process import enter
+from vesalius.figures.comparison import comparison_figure
+from vesalius.launch.worker import enter
+from vesalius.metrics.formatting import format_metric, format_number
+from vesalius.runs.run_folder import RunFolder, write_json
+from vesalius.studies.arms import arms_by, find_runs
+from vesalius.studies.compare import compare as compare_arms
+from vesalius.terminal.console import make_console
 
 
 def compare(path: Path) -> None:

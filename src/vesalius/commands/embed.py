@@ -9,15 +9,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.config.targets import check_config
-from vesalius.data.datamodule import ImageDataModule
-from vesalius.evaluation.tables import make_console
-from vesalius.runs.checkpoints import load_checkpoint, restore_model
-from vesalius.runs.compatibility import check_fit, warn_of_known_patients
-from vesalius.runs.embedding import FeatureBatch, every_sample, extractor_hash, feature_batches, write_features
-from vesalius.runs.folder import SPLIT, RunFolder, write_json
-from vesalius.runs.inference import inference_device
-from vesalius.runs.process import enter
-from vesalius.runs.results import write_skipped
+from vesalius.data.datamodules.base import ImageDataModule
+from vesalius.evaluation.base import write_skipped
+from vesalius.evaluation.data_compatibility import check_fit, warn_of_known_patients
+from vesalius.evaluation.embedding import FeatureBatch, every_sample, extractor_hash, feature_batches, write_features
+from vesalius.evaluation.inference import inference_device
+from vesalius.launch.worker import enter
+from vesalius.runs.run_folder import SPLIT, RunFolder, write_json
+from vesalius.terminal.console import make_console
+from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 FEATURES, ABOUT = "features.csv", "features.json"
 

@@ -10,14 +10,15 @@ from vesalius.config.build import build
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.config.targets import check_config
-from vesalius.data.datamodule import ImageDataModule
-from vesalius.evaluation.tables import make_console, print_metrics
-from vesalius.runs.checkpoints import load_checkpoint, restore_model
-from vesalius.runs.compatibility import check_fit, warn_of_known_patients
-from vesalius.runs.folder import METRICS, SPLIT, RunFolder, write_json
-from vesalius.runs.inference import inference_device
-from vesalius.runs.process import enter
-from vesalius.runs.results import draw, judge_unrepeated, results_of, save_figures, write_skipped, write_tables
+from vesalius.data.datamodules.base import ImageDataModule
+from vesalius.evaluation.base import draw, judge_unrepeated, results_of, save_figures, write_skipped, write_tables
+from vesalius.evaluation.data_compatibility import check_fit, warn_of_known_patients
+from vesalius.evaluation.inference import inference_device
+from vesalius.evaluation.metric_tables import print_metrics
+from vesalius.launch.worker import enter
+from vesalius.runs.run_folder import METRICS, SPLIT, RunFolder, write_json
+from vesalius.terminal.console import make_console
+from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 
 def evaluate(path: Path) -> None:

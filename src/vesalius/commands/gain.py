@@ -8,12 +8,12 @@ from rich.text import Text
 
 from vesalius.commands.compare import print_comparison
 from vesalius.config.errors import InputError, RunFailed
-from vesalius.evaluation.comparison_figures import comparison_figure
-from vesalius.evaluation.tables import make_console
-from vesalius.runs.folder import RunFolder, write_json
-from vesalius.runs.gain import do, told_of
-from vesalius.runs.gain_plan import GAN, REAL, Plan, planned
-from vesalius.runs.process import enter
+from vesalius.figures.comparison import comparison_figure
+from vesalius.launch.worker import enter
+from vesalius.runs.run_folder import RunFolder, write_json
+from vesalius.studies.synthetic.plan import GAN, REAL, Plan, planned
+from vesalius.studies.synthetic.run import do, told_of
+from vesalius.terminal.console import make_console
 
 
 def gain(path: Path) -> None:

@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vesalius.evaluation.tables import format_metric, format_number, make_console
-from vesalius.runs.folder import RunFolder, write_atomically
-from vesalius.runs.process import enter
-from vesalius.runs.report.collect import collect
-from vesalius.runs.report.content import content_of, parts_of
-from vesalius.runs.report.page import page_of
-from vesalius.runs.report.tables import columns_of, shows_arms, to_csv, to_markdown
+from vesalius.launch.worker import enter
+from vesalius.metrics.formatting import format_metric, format_number
+from vesalius.report.collect import collect
+from vesalius.report.content import content_of, parts_of
+from vesalius.report.page import page_of
+from vesalius.report.tables import columns_of, shows_arms, to_csv, to_markdown
+from vesalius.runs.run_folder import RunFolder, write_atomically
+from vesalius.terminal.console import make_console
 
 PAGE = "report.html"
 

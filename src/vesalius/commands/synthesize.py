@@ -10,12 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.evaluation.tables import make_console, print_metrics
-from vesalius.runs.checkpoints import load_checkpoint, restore_model
-from vesalius.runs.folder import RunFolder
-from vesalius.runs.inference import inference_device
-from vesalius.runs.process import enter
-from vesalius.runs.synthesizing import (
+from vesalius.evaluation.inference import inference_device
+from vesalius.evaluation.metric_tables import print_metrics
+from vesalius.launch.worker import enter
+from vesalius.runs.run_folder import RunFolder
+from vesalius.studies.synthetic.export import (
     IMAGES,
     counts_of,
     integers,
@@ -24,6 +23,8 @@ from vesalius.runs.synthesizing import (
     write_images,
     write_manifest,
 )
+from vesalius.terminal.console import make_console
+from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 
 def synthesize(path: Path) -> None:

@@ -21,32 +21,32 @@ from vesalius.config.targets import check_config
 from vesalius.data.audit.audit import look_over
 from vesalius.data.audit.checks import Audited
 from vesalius.data.audit.findings import check_names
-from vesalius.data.datamodule import ImageDataModule
-from vesalius.data.splits import write_split
-from vesalius.evaluation.principal_components import MAX_TRAIN
-from vesalius.evaluation.tables import make_console, print_metrics
-from vesalius.evaluation.thresholds import check_rule
+from vesalius.data.datamodules.base import ImageDataModule
+from vesalius.data.splits.splits import write_split
+from vesalius.evaluation.base import draw, judge_unrepeated, results_of, save_figures, write_skipped, write_tables
+from vesalius.evaluation.data_overlap import check_unseen
+from vesalius.evaluation.feature_extractors import load_extractor
+from vesalius.evaluation.inference import inference_device
+from vesalius.evaluation.metric_tables import print_metrics
+from vesalius.evaluation.temporal_ablation import check_evidence
+from vesalius.launch.rank_failure import named_rank
+from vesalius.launch.worker import enter, log_to, rank
+from vesalius.metrics.baselines.principal_components import MAX_TRAIN
+from vesalius.metrics.thresholds import check_rule
 from vesalius.models.family import FamilyModule
-from vesalius.models.gan import GAN
-from vesalius.runs.checkpoints import Passport, load_checkpoint, restore_model
-from vesalius.runs.evidence import check_evidence
-from vesalius.runs.extractors import load_extractor
-from vesalius.runs.folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
-from vesalius.runs.generators import Generators
-from vesalius.runs.history import EpochProgress, History
-from vesalius.runs.inference import inference_device
-from vesalius.runs.last_step import LastStep
-from vesalius.runs.privacy import private_paths
-from vesalius.runs.process import enter, log_to, rank
+from vesalius.models.gan.gan import GAN
 from vesalius.runs.provenance import provenance
-from vesalius.runs.pruning import PruneOnRequest
-from vesalius.runs.rank_failure import named_rank
-from vesalius.runs.ranks import EqualRanks
-from vesalius.runs.results import draw, judge_unrepeated, results_of, save_figures, write_skipped, write_tables
-from vesalius.runs.sample_grids import SampleGrids
-from vesalius.runs.slurm import check_slurm
-from vesalius.runs.tracker import TrackEpochs, answers_of, trackers_of
-from vesalius.runs.unseen import check_unseen
+from vesalius.runs.redaction import private_paths
+from vesalius.runs.run_folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
+from vesalius.sweeps.slurm import check_slurm
+from vesalius.terminal.console import make_console
+from vesalius.training.checkpoints import Passport, load_checkpoint, restore_model
+from vesalius.training.history import EpochProgress, History
+from vesalius.training.rank_consistency import EqualRanks
+from vesalius.training.rng_state import Generators
+from vesalius.training.sample_grids import SampleGrids
+from vesalius.training.stopping import LastStep, PruneOnRequest
+from vesalius.training.tracking.base import TrackEpochs, answers_of, trackers_of
 
 logger = logging.getLogger("vesalius")
 

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.errors import InputError
-from vesalius.data.images import DECODER_VERSION, decode_image
+from vesalius.data.formats.images import DECODER_VERSION, decode_image
 from vesalius.data.samples import listed
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
-from vesalius.data.splits import SYNTHETIC, UNUSED, split_hash
-from vesalius.data.store import Store
+from vesalius.data.splits.splits import SYNTHETIC, UNUSED, split_hash
+from vesalius.data.store.store import Store
 
 logger = logging.getLogger("vesalius")
 

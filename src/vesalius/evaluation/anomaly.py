@@ -1,193 +1,145 @@
-"""What a model that learned from normal images alone finds unusual, and where.
+"""Which images an autoencoder finds unusual, where it learned from some classes alone, and where in the image."""
 
-Two scores, higher for what is more unusual: the distance of the latent code from those of normal images (Mahalanobis),
-and the largest value of a map of the reconstruction error.
-"""
-
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from vesalius.config.errors import InputError
-from vesalius.evaluation.intervals import proportion_interval
-from vesalius.evaluation.metrics import classification_metrics
+from vesalius.data.datamodules.base import Split
+from vesalius.evaluation.base import Metrics
+from vesalius.metrics.anomaly import ErrorMaps, Mahalanobis, anomaly_metrics, peak_in_mask
 
-Metric = dict[str, Any]
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-#: Part of the spread over the whole image that is added to that of each pixel, so that where the error hardly varies,
-#: dust is no alarm.
-LEAST_SPREAD = 0.5
+    from vesalius.evaluation.reconstruction import ReconstructionResults
+
+#: Scores, as columns `anomaly/<score>` of the predictions.
+ERROR, DISTANCE = "reconstruction_error", "latent_mahalanobis"
+#: Widths of the smoothing of error maps, in pixels; the one that tells best on validation is taken.
+SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0)
+_SHOWN = 8
+
+Booleans = NDArray[np.bool_]
 
 
-class Mahalanobis:
-    """Distance of codes from those of normal images, in standard deviations along each direction.
+class Anomalies:
+    """Reconstruction errors and latent distances, standardised by the normal training images.
 
-    The covariance is Ledoit and Wolf's (Journal of Multivariate Analysis 88:365, 2004), of standardised codes: with few
-    images it is drawn towards that of independent dimensions.
+    Args:
+        results: of a model that learned from the normal classes.
     """
 
-    def __init__(self, mean: Floats, scale: Floats, precision: Floats) -> None:
-        self.mean, self.scale, self.precision = mean, scale, precision
+    def __init__(self, results: "ReconstructionResults") -> None:
+        self.results, self.data = results, results.data
+        self.normal: Tensor = self.data.normal  # type: ignore[attr-defined]
 
-    @classmethod
-    def fit(cls, latents: NDArray[Any]) -> "Mahalanobis":
-        """Learn from the codes (N, D) of normal training images.
+    def judge(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
+        """How well each score tells other classes from the normal ones; adds the scores to the test predictions.
 
-        Raises:
-            InputError: for fewer than 2 images, or codes that are not finite.
+        `peak_in_mask` is the share of images with a known lesion whose error is highest inside it.
         """
-        from sklearn.covariance import LedoitWolf
+        table = predictions["test"]
+        for score, values in self._scores("test").items():
+            table[f"anomaly/{score}"] = values
+        told: Metrics = anomaly_metrics(
+            table.rename(columns=lambda name: name.removeprefix("anomaly/")),
+            scores=(ERROR, DISTANCE),
+            normal=self._normal("test"),
+            classes=self.data.source.classes,
+        )
+        told[ERROR]["peak_in_mask"] = self._peaks(table)
+        if told[ERROR]["peak_in_mask"] is None:
+            del told[ERROR]["peak_in_mask"]
+        for entry in told[ERROR].values():
+            entry["note"] = f"errors smoothed by {self.maps.sigma:g} pixels, as told best on validation"
+        return told
 
-        latents = np.asarray(latents, dtype=np.float64)
-        if len(latents) < 2:
-            raise InputError(f"{len(latents)} normal training images tell no distance; give 2 or more.")
-        if not np.isfinite(latents).all():
-            raise InputError("Latent codes are NaN or infinite: the model has diverged; lower the learning rate.")
-        mean, spread = latents.mean(axis=0), latents.std(axis=0)
-        scale = np.where(spread > 1e-9 * (np.abs(mean) + 1), spread, np.inf)  # a dead dimension has no say
-        precision = LedoitWolf(assume_centered=True).fit((latents - mean) / scale).get_precision()
-        return cls(mean, scale, np.asarray(precision))
+    def figure(self) -> "Figure | None":
+        """Some unusual test images, their errors, and outlines of lesions where these are known; None without any."""
+        from vesalius.figures.reconstruction import error_maps_figure
 
-    def distance(self, latents: NDArray[Any]) -> Floats:
-        """(M,) distances of codes (M, D), at least 0."""
-        centred = (np.asarray(latents, dtype=np.float64) - self.mean) / self.scale
-        return np.asarray(np.sqrt(np.maximum(np.einsum("md,de,me->m", centred, self.precision, centred), 0.0)))
+        rows = self.data.rows("test")
+        unusual = rows[~self.normal[rows]]
+        if not len(unusual):
+            return None
+        chosen = unusual[torch.from_numpy(np.unique(np.linspace(0, len(unusual) - 1, _SHOWN).astype(np.int64)))]
+        answer = next(self.results.batches(chosen))
+        maps = self.maps.maps(answer["original"].numpy(), answer["reconstruction"].numpy())
+        masks = None if self._mask is None else np.stack([self._mask(row) for row in chosen.tolist()])
+        return error_maps_figure(answer["original"].numpy(), maps, masks, self.results.names(chosen))
 
+    @cached_property
+    def maps(self) -> ErrorMaps:
+        """Of the smoothing that tells anomalies best on validation; the middle one where validation has none."""
+        fitted = {sigma: self._fitted(sigma) for sigma in SIGMAS}
+        normal = self._normal("val")
+        if normal.all() or not normal.any():
+            return fitted[SIGMAS[len(SIGMAS) // 2]]
+        from sklearn.metrics import roc_auc_score
 
-class ErrorMaps:
-    """Where reconstructions go wrong more than they do there in normal images.
+        scores: dict[float, list[NDArray[Any]]] = {sigma: [] for sigma in SIGMAS}
+        for batch in self._batches(self.data.rows("val")):
+            for sigma, maps in fitted.items():
+                scores[sigma].append(maps.score(maps.maps(*batch)))
+        told = {sigma: roc_auc_score(~normal, np.concatenate(values)) for sigma, values in scores.items()}
+        return fitted[max(told, key=lambda sigma: told[sigma])]
 
-    The absolute error, mean over channels, is smoothed by a Gaussian and standardised pixel by pixel: edges and texture
-    that are never drawn well do not count. Mean and spread come from normal training images, batch by batch.
+    @cached_property
+    def distance(self) -> Mahalanobis:
+        """Distance from the codes of the normal training images."""
+        return Mahalanobis.fit(np.concatenate([batch["latent"].numpy() for batch in self.results.batches(self._train)]))
 
-    Args:
-        sigma: standard deviation of the Gaussian in pixels; 0 smooths nothing.
-    """
+    @property
+    def _train(self) -> Tensor:
+        rows = self.data.rows("train")
+        return rows[self.normal[rows]]
 
-    def __init__(self, sigma: float = 1.0) -> None:
-        if not (np.isfinite(sigma) and sigma >= 0):
-            raise InputError(f"sigma={sigma}: the width of the smoothing is a number of pixels, 0 or more.")
-        self.sigma = sigma
-        self.count = 0
-        self._mean: Any = 0.0
-        self._squares: Any = 0.0
+    def _fitted(self, sigma: float) -> ErrorMaps:
+        maps = ErrorMaps(sigma)
+        for batch in self._batches(self._train):
+            maps.update(*batch)
+        return maps
 
-    def update(self, originals: NDArray[Any], reconstructions: NDArray[Any]) -> None:
-        """Learn from a batch of normal images (B, C, H, W) and what the model made of them."""
-        errors = self._smoothed(originals, reconstructions)
-        if not len(errors):
-            return
-        # Parallel sums of Chan, Golub and LeVeque (1979): squares of the mean are never subtracted.
-        count, mean = self.count + len(errors), errors.mean(axis=0)
-        step = mean - self._mean
-        self._squares = self._squares + ((errors - mean) ** 2).sum(axis=0) + step**2 * self.count * len(errors) / count
-        self._mean = self._mean + step * len(errors) / count
-        self.count = count
+    def _batches(self, rows: Tensor) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        for batch in self.results.batches(rows):
+            yield batch["original"].numpy(), batch["reconstruction"].numpy()
 
-    def maps(self, originals: NDArray[Any], reconstructions: NDArray[Any]) -> Floats:
-        """(B, H, W) errors in standard deviations above what is usual there."""
-        if self.count < 2:
-            raise InputError(f"{self.count} normal training images tell no usual error; give 2 or more.")
-        variance = self._squares / (self.count - 1)
-        spread = np.sqrt(variance + LEAST_SPREAD**2 * variance.mean() + 1e-12)
-        return np.asarray((self._smoothed(originals, reconstructions) - self._mean) / spread)
+    def _normal(self, split: Split) -> Booleans:
+        return self.normal[self.data.rows(split)].numpy()
 
-    @staticmethod
-    def score(maps: Floats) -> Floats:
-        """(B,) the largest value of each map: one small finding is enough."""
-        return np.asarray(maps.reshape(len(maps), -1).max(axis=1))
+    def _scores(self, split: Split) -> dict[str, NDArray[np.float64]]:
+        errors, distances = [], []
+        for batch in self.results.batches(self.data.rows(split)):
+            maps = self.maps.maps(batch["original"].numpy(), batch["reconstruction"].numpy())
+            errors.append(self.maps.score(maps))
+            distances.append(self.distance.distance(batch["latent"].numpy()))
+        return {ERROR: np.concatenate(errors), DISTANCE: np.concatenate(distances)}
 
-    def _smoothed(self, originals: NDArray[Any], reconstructions: NDArray[Any]) -> Floats:
-        from scipy.ndimage import gaussian_filter
+    @property
+    def _mask(self) -> Any:
+        """What gives the lesion of a row of the table, (H, W); None where the source knows none, or of another size."""
+        mask = getattr(self.data.source, "mask", None)
+        if mask is None:
+            return None
+        records = self.data.table.to_dict("records")
+        size = self.results.model.preprocess.out_size
+        if np.shape(mask(records[0])) != size:
+            return None
+        return lambda row: np.asarray(mask(records[row]), dtype=bool)
 
-        if np.shape(originals) != np.shape(reconstructions) or np.ndim(originals) != 4:
-            shapes = f"Images {np.shape(originals)} and reconstructions {np.shape(reconstructions)}"
-            raise InputError(f"{shapes} must have one shape, (B, C, H, W); give the images that the model drew.")
-        error = np.abs(np.asarray(originals, dtype=np.float64) - reconstructions).mean(axis=1)
-        return np.asarray(gaussian_filter(error, self.sigma, axes=(1, 2), mode="nearest"))
-
-
-def anomaly_metrics(
-    table: pd.DataFrame, *, scores: Sequence[str], normal: NDArray[np.bool_], classes: Sequence[str]
-) -> dict[str, dict[str, Metric]]:
-    """How well each score tells unusual images from normal ones.
-
-    Args:
-        table: `sample_id`, `group_id`, `target` (class index) and the scores, higher for what is more unusual.
-        scores: names of their columns.
-        normal: (N,) whether the sample is of a class that the model learned from.
-        classes: class names.
-
-    Returns:
-        By score, by metric, entries as those of `classification_metrics`: `auroc` and `average_precision` of unusual
-        against normal, and `auroc/<class>` of each unusual class against the normal ones.
-
-    Raises:
-        InputError: for scores that are absent or not finite.
-    """
-    missing = [column for column in ("sample_id", "group_id", "target", *scores) if column not in table.columns]
-    if missing:
-        raise InputError(f"predictions: no column {', '.join(missing)}; anomaly metrics need it.")
-    normal = np.asarray(normal, dtype=np.bool_)
-    target = table["target"].to_numpy()
-    unusual = [k for k in range(len(classes)) if (target == k).any() and not normal[target == k].any()]
-    told: dict[str, dict[str, Metric]] = {}
-    for score in scores:
-        values = table[score].to_numpy(np.float64)
-        if bad := int((~np.isfinite(values)).sum()):
-            raise InputError(
-                f"predictions: {bad} values of {score} are NaN or infinite; the model has diverged or its input is"
-                " broken: lower the learning rate or look at the images."
-            )
-        overall = _told_apart(table, values, normal)
-        told[score] = {name: overall[name] for name in ("auroc", "average_precision")}
-        for k in unusual:
-            rows = normal | (target == k)
-            told[score][f"auroc/{classes[k]}"] = _told_apart(table[rows], values[rows], normal[rows])["auroc"]
-    return told
-
-
-def _told_apart(table: pd.DataFrame, values: Floats, normal: NDArray[np.bool_]) -> dict[str, Metric]:
-    """Metrics of a binary task; ranks stand for probabilities, as only the order of scores has a meaning."""
-    from scipy.stats import rankdata
-
-    rank = rankdata(values) / max(len(values), 1)
-    binary = table[["sample_id", "group_id"]].assign(
-        **{"target": (~normal).astype(np.int64), "prob/normal": 1 - rank, "prob/unusual": rank}
-    )
-    return classification_metrics(binary, task="binary", classes=("normal", "unusual"))
-
-
-def peak_in_mask(maps: NDArray[Any], masks: NDArray[np.bool_], groups: Any) -> Metric:
-    """Share of the images with a finding whose map is highest inside it.
-
-    Args:
-        maps: (B, H, W). Where several pixels share the largest value, all of them must lie inside.
-        masks: (B, H, W) where the finding is; images with an empty mask do not count.
-        groups: (B,) patient of each image.
-
-    Returns:
-        As the entries of `classification_metrics`; `no_skill` is the mean share of the image that the finding covers,
-        which a peak put at random would hit.
-    """
-    masks = np.asarray(masks, dtype=np.bool_)
-    there = masks.any(axis=(1, 2))
-    maps, masks, groups = np.asarray(maps)[there], masks[there], np.asarray(groups)[there]
-    metric: Metric = {"value": None, "ci95": None, "n": len(maps), "groups": 0, "method": "none", "no_skill": None}
-    if not len(maps):
-        return metric | {"reason": "no image has a mask of its finding"}
-    peaks = maps == maps.max(axis=(1, 2), keepdims=True)
-    hit = ~(peaks & ~masks).any(axis=(1, 2))
-    numbers = np.unique(groups.astype(str), return_inverse=True)[1].astype(np.int64)
-    low, high, method = proportion_interval(hit[:, None], np.ones((len(hit), 1), dtype=np.bool_), numbers)
-    return metric | {
-        "value": float(hit.mean()),
-        "ci95": [low, high],
-        "groups": int(numbers.max()) + 1,
-        "method": method,
-        "no_skill": float(masks.mean(axis=(1, 2)).mean()),
-    }
+    def _peaks(self, table: pd.DataFrame) -> Metrics | None:
+        """Of test images with a lesion that is known."""
+        if self._mask is None:
+            return None
+        rows = self.data.rows("test")
+        masks = np.stack([self._mask(row) for row in rows.tolist()])
+        parts = [self.maps.maps(*batch) for batch in self._batches(rows)]
+        there = masks.any(axis=(1, 2)) & ~self._normal("test")
+        maps = np.concatenate(parts)
+        return peak_in_mask(maps[there], masks[there], table["group_id"].to_numpy()[there])

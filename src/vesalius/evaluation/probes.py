@@ -1,107 +1,126 @@
-"""What simple classifiers make of features, with few labels and with many.
+"""What the features of an autoencoder are worth for labels, beside cheap features."""
 
-Features are worth what a later task gets out of them. Two probes ask for it: `logistic` regression (`ridge`, for
-quantities), and `knn`, the k nearest neighbours. The strength of the penalty, k and the kind of distance are picked on
-validation. Test features are used once all of that is settled, and test targets are never given.
-
-Features are standardised over all training samples, which takes no label; the labels are those of a draw alone.
-"""
-
-from collections.abc import Mapping, Sequence
-from typing import Any
+import logging
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from vesalius.config.errors import InputError
-from vesalius.config.facts import Task
-from vesalius.evaluation.baselines import Floats, fit_linear, standardise, truth_matrix
-from vesalius.evaluation.neighbours import Rows, Single, nearest_neighbours
+from vesalius.config.build import build
+from vesalius.data.splits.splits import train_subset
+from vesalius.evaluation.base import Metrics
+from vesalius.metrics.baselines.supervised import pool
+from vesalius.metrics.comparison.repeated import repeated_difference, repeated_metric
+from vesalius.metrics.probes import probe
+from vesalius.models.module import TrainedModule
 
-Features = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
-Draws = Mapping[float, Sequence[Rows]]
+if TYPE_CHECKING:
+    from vesalius.evaluation.reconstruction import ReconstructionResults
+
+logger = logging.getLogger("vesalius")
+
+#: Parts of the training patients whose labels are used, and how many draws of each.
+FRACTIONS = {0.01: 5, 0.05: 5, 0.1: 5, 1.0: 1}
+SHOWN = ("auroc", "accuracy")
+MAX_PROBED = 5_000
+
+Triple = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
-def probe(
-    features: Mapping[str, Features],
-    targets: tuple[NDArray[Any], NDArray[Any]],
-    draws: Draws,
-    *,
-    task: Task,
-    classes: Sequence[str],
-    seed: int = 0,
-) -> dict[str, dict[float, list[Floats]]]:
-    """Answers of both probes on every kind of features, for every draw of labels.
+def judge_probes(results: "ReconstructionResults") -> Metrics:
+    """Logistic regressions and nearest neighbours on features, fitted on training labels and judged on the test split.
 
-    Args:
-        features: by kind, such as `latent`, those of training (N, D), validation (V, D) and test samples (M, D).
-        targets: of training and validation: class indices, (samples, K) zeros and ones for multilabel, or
-            (samples, K) quantities for regression.
-        draws: by part of the labels, such as 0.05, the training rows whose labels are used, an array a draw.
-        task: what the classes are to each other.
-        classes: the K names of classes or quantities.
-        seed: decides among neighbours that are equally far.
-
-    Returns:
-        By `<kind>/<probe>` and part, for each draw (M, K) probabilities or quantities. A class that a draw lacks has
-        probability 0.
-
-    Raises:
-        InputError: for features that are not finite or do not fit the targets, and for a draw without samples.
+    Penalties and numbers of neighbours are picked on validation. Parts of the labels are drawn by patient and nested;
+    numbers are means over the draws.
     """
-    from threadpoolctl import threadpool_limits
-
-    truth, val_truth = (truth_matrix(target, task, len(classes)) for target in targets)
-    _check(features, (len(truth), len(val_truth)), draws)
-    linear = "ridge" if task == "regression" else "logistic"
-    answers: dict[str, dict[float, list[Floats]]] = {}
-    # One thread: these products are small, and threads that wait for a busy core make them twenty times slower.
-    with threadpool_limits(1):
-        for kind, parts in features.items():
-            train, val, test = standardised = _standardised(parts)
-            answers[f"{kind}/{linear}"] = {
-                part: [fit_linear(train[rows], truth[rows], val, val_truth, task)(test) for rows in drawn]
-                for part, drawn in draws.items()
-            }
-            near = nearest_neighbours(
-                [standardised, _centred(parts)],
-                (truth, val_truth),
-                [rows for drawn in draws.values() for rows in drawn],
-                task=task,
-                seed=seed,
-            )
-            each = iter(near)
-            answers[f"{kind}/knn"] = {part: [next(each) for _ in drawn] for part, drawn in draws.items()}
-    return answers
-
-
-def _standardised(parts: Features) -> tuple[Single, Single, Single]:
-    """On the scale where training has mean 0 and standard deviation 1."""
-    train, val, test = (part.astype(np.float64, copy=False) for part in parts)
-    scaled, others = standardise(train, np.concatenate([val, test]))
-    return scaled.astype(np.float32), others[: len(val)].astype(np.float32), others[len(val) :].astype(np.float32)
-
-
-def _centred(parts: Features) -> tuple[Single, Single, Single]:
-    """About the training mean, so that distances lose no digits in 32 bits."""
-    mean = parts[0].mean(axis=0)
-    train, val, test = ((part - mean).astype(np.float32) for part in parts)
-    return train, val, test
+    data = results.data
+    task, classes = data.source.task, tuple(data.source.classes)
+    if task in ("unlabelled", "regression"):
+        logger.info("No probes: the samples have no classes.")
+        return {}
+    rows = [data.even_rows("train", MAX_PROBED), data.rows("val"), data.rows("test")]
+    targets = [data.targets[part].numpy() for part in rows[:2]]
+    if len(np.unique(targets[0], axis=0)) < 2:
+        logger.info("No probes: training has one class alone.")
+        return {}
+    arms = features(results, rows)
+    answers = probe(
+        arms, (targets[0], targets[1]), draws(results, rows[0]), task=task, classes=classes, seed=results.config["seed"]
+    )
+    test = results.table(rows[2])
+    columns = [f"prob/{name}" for name in classes]
+    tables = {
+        arm: {
+            fraction: [test.assign(**dict(zip(columns, answer.T, strict=True))) for answer in drawn]
+            for fraction, drawn in by_fraction.items()
+        }
+        for arm, by_fraction in answers.items()
+    }
+    told: Metrics = {}
+    for fraction in FRACTIONS:
+        told[f"{fraction:.0%}"] = {
+            arm.replace("/", "_"): _judged(by_fraction[fraction], tables, arm, fraction, task, classes)
+            for arm, by_fraction in tables.items()
+        }
+    return told
 
 
-def _check(features: Mapping[str, Features], sizes: tuple[int, int], draws: Draws) -> None:
-    problems = []
-    for kind, parts in features.items():
-        for name, part, size in zip(("training", "validation", "test"), parts, (*sizes, len(parts[2])), strict=True):
-            if len(part) != size:
-                problems.append(f"{kind}: {len(part)} {name} features for {size} targets; give one row a sample.")
-            if bad := int((~np.isfinite(part)).any(axis=1).sum()):
-                problems.append(
-                    f"{kind}: {name} features of {bad} samples are NaN or infinite; the model has diverged or its input"
-                    " is broken: lower the learning rate or look at the images."
-                )
-    for fraction, drawn in draws.items():
-        if not all(len(rows) for rows in drawn):
-            problems.append(f"{fraction:.0%} of the labels: a draw without samples; use a larger part.")
-    if problems:
-        raise InputError(problems)
+def _judged(
+    answers: list[pd.DataFrame],
+    tables: dict[str, dict[float, list[pd.DataFrame]]],
+    arm: str,
+    fraction: float,
+    task: str,
+    classes: tuple[str, ...],
+) -> Metrics:
+    """Metrics of an arm, and the difference of the same classifier on latent features from it."""
+    kind = {"task": task, "classes": classes}
+    told = {name: repeated_metric(answers, metric=name, **kind) for name in SHOWN}  # type: ignore[arg-type]
+    features, _, classifier = arm.partition("/")
+    if features != "latent":
+        latent = tables[f"latent/{classifier}"][fraction]
+        told["auroc_difference"] = repeated_difference(latent, answers, metric="auroc", **kind)  # type: ignore[arg-type]
+    return told
+
+
+def features(results: "ReconstructionResults", rows: list[Tensor]) -> dict[str, Triple]:
+    """What probes are given: codes, principal components, codes of an encoder that never learned, and pixels."""
+    kinds: dict[str, list[NDArray[Any]]] = {"latent": [], "pca": [], "random": [], "pixels": []}
+    untrained = random_encoder(results)
+    for part in rows:
+        found: dict[str, list[NDArray[Any]]] = {name: [] for name in kinds}
+        for batch in results.batches(part):
+            original = batch["original"].numpy()
+            found["latent"].append(batch["latent"].numpy())
+            found["pca"].append(results.components.project(original))
+            found["pixels"].append(pool(original))
+            with torch.inference_mode():
+                stored = {"image": results.data.store[batch["index"]].to(results.device)}
+                found["random"].append(untrained.embed(stored).cpu().numpy())
+        for name, values in found.items():
+            kinds[name].append(np.concatenate(values).astype(np.float64))
+    return {name: (values[0], values[1], values[2]) for name, values in kinds.items()}
+
+
+def random_encoder(results: "ReconstructionResults") -> TrainedModule:
+    """The same encoder with the random weights that it would begin with, were there no data."""
+    pl.seed_everything(results.config["seed"], workers=True, verbose=False)
+    model: TrainedModule = build(results.config["model"], "model", facts=results.facts)
+    return model.to(results.device).eval()
+
+
+def draws(results: "ReconstructionResults", train: Tensor) -> dict[float, list[NDArray[np.int64]]]:
+    """Positions within the training rows of each draw of each part of the labels; smaller parts lie in larger ones."""
+    table = results.data.table.iloc[train.tolist()].reset_index(drop=True)
+    task = results.data.source.task
+    return {
+        fraction: [
+            np.flatnonzero((train_subset(table, fraction, seed=seed, task=task)["split"] == "train").to_numpy())
+            for seed in range(count)
+        ]
+        for fraction, count in FRACTIONS.items()
+    }

@@ -1,7 +1,19 @@
-"""How well images come back from their codes: errors of each image, and their means with intervals over patients."""
+"""Results of autoencoders: reconstructions beside PCA's, what features are worth for labels, and anomalies.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+`metrics.json` has, besides `val`, `test` (`psnr`, `ssim`, `mse`) and `baselines` (`pca`, of as many components):
+
+* `extractor`: the hash of the encoder that the features are from.
+* `probes`: `{FRACTION: {ARM: {METRIC: M}}}`, where labels exist: what simple classifiers make of the features, with
+  part of the training labels. Arms are `<features>_<classifier>` of `latent`, `pca` (as many components), `random`
+  (the same encoder, never trained) and `pixels`. `auroc_difference` is that of the latent features minus the arm's.
+* `anomaly`: `{SCORE: {METRIC: M}}`, where the model learned from some classes alone.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -9,174 +21,159 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vesalius.config.errors import InputError
-from vesalius.evaluation.intervals import effective_groups, t_quantile
+from vesalius.data.datamodules.base import Split
+from vesalius.data.samples import target_columns
+from vesalius.evaluation.anomaly import Anomalies
+from vesalius.evaluation.base import SCHEMA, Metrics, Results, Start
+from vesalius.evaluation.embedding import extractor_hash
+from vesalius.evaluation.probes import judge_probes
+from vesalius.metrics.baselines.principal_components import MAX_TRAIN, PrincipalComponents
+from vesalius.metrics.reconstruction import (
+    RECONSTRUCTION_METRICS,
+    image_errors,
+    mean_image_errors,
+    paired_reconstruction_difference,
+    reconstruction_metrics,
+)
+from vesalius.models.autoencoder.autoencoder import Autoencoder
 
-Metric = dict[str, Any]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+logger = logging.getLogger("vesalius")
+
+_SHOWN = 8
+_MAPPED = 2_000
+_STEPS = 9
+_MAX_VALUES = 2**27  # of images held at once for PCA: half a gigabyte
+
 Floats = NDArray[np.float64]
 
-RECONSTRUCTION_METRICS = ("psnr", "ssim", "mse")
-#: PSNR of a perfect image in dB, which would be infinite, so that means stay finite.
-MAX_PSNR = 100.0
 
-_WORST = {"psnr": 0.0, "ssim": -1.0, "mse": 1.0}
-_PERFECT = {"psnr": MAX_PSNR, "ssim": 1.0, "mse": 0.0}
-_RADIUS = 5  # of SSIM's window: 11 pixels
+class ReconstructionResults(Results):
+    """Reconstructions, features and anomaly scores of an autoencoder."""
 
+    model: Autoencoder
 
-def image_errors(original: Tensor, reconstruction: Tensor) -> dict[str, Floats]:
-    """Errors of each image of a batch, computed in 64 bits.
+    def batches(self, rows: Tensor) -> Iterator[dict[str, Tensor]]:
+        """Answers of the model for some rows, on the CPU: `original`, `reconstruction`, `latent` and `index`."""
+        model = self.model.to(self.device).eval()
+        for part in torch.split(rows, self.data.eval_batch_size):
+            with torch.inference_mode():
+                batch = {"image": self.data.store[part].to(self.device), "index": part}
+                yield {name: value.cpu() for name, value in model.predict_step(batch).items()}
 
-    `psnr`: peak signal-to-noise ratio in dB, for a peak of 1, at most 100. `ssim`: structural similarity (Wang et al.,
-    IEEE Trans. Image Processing 13:600, 2004) in a Gaussian window of 11 x 11 pixels and sigma 1.5, the mean over
-    channels and over all places: at the border the image is mirrored, as torchmetrics does it, so that every pixel of
-    a small image counts. (Others leave out the places where the window reaches beyond the image, and come to other
-    values.) For images smaller than 11 pixels the window and its sigma shrink together to the largest odd side that
-    fits. `mse`: mean squared error.
+    def predictions(self, split: Split) -> pd.DataFrame:
+        """`psnr` (dB), `ssim` and `mse` of each image's reconstruction, on the scale where white is 1."""
+        return self._judged(self.data.rows(split), lambda answer: answer["reconstruction"])
 
-    Args:
-        original: (B, C, H, W) in 0..1; H and W at least 3.
-        reconstruction: (B, C, H, W) in 0..1; clipping is up to the caller.
+    def judge(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
+        """Mean errors of each split."""
+        told = {split: reconstruction_metrics(table, no_skill=self.no_skill) for split, table in predictions.items()}
+        return {"schema": SCHEMA, "task": "reconstruction", **told}
 
-    Returns:
-        By metric, (B,).
+    def judge_table(self, table: pd.DataFrame, metrics: Metrics) -> Metrics:
+        """Mean errors of some images."""
+        return reconstruction_metrics(table, no_skill={name: m["no_skill"] for name, m in metrics["test"].items()})
 
-    Raises:
-        InputError: for images of fewer than 3 pixels a side, in which there is no structure to compare.
-    """
-    from torchmetrics.functional.image import structural_similarity_index_measure
+    def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> Metrics:
+        """Principal components of the training images, as many as the code is long; and the model minus them."""
+        table = self._judged(self.data.rows("test"), lambda answer: self._by_components(answer["original"]))
+        self.baseline_tables = {"pca": table}
+        told = reconstruction_metrics(table, no_skill=self.no_skill)
+        for name in list(told):
+            told[f"{name}_difference"] = paired_reconstruction_difference(predictions["test"], table, name)
+        return {"pca": told}
 
-    height, width = original.shape[-2:]
-    if min(height, width) < 3:
-        raise InputError(
-            f"Images of {height}x{width} pixels have no structure to compare; "
-            "set model.preprocess.image_size to 3 or more."
-        )
-    a, b = original.detach().cpu().double(), reconstruction.detach().cpu().double()
-    mse = (a - b).square().flatten(1).mean(1)
-    psnr = -10 * mse.clamp_min(10 ** (-MAX_PSNR / 10)).log10()
-    radius = min(_RADIUS, (min(height, width) - 1) // 2)
-    # The function takes a window of 3.5 sigmas to each side: 11 pixels for sigma 1.5.
-    ssim = structural_similarity_index_measure(b, a, sigma=0.3 * radius, data_range=1.0, reduction="none")
-    assert isinstance(ssim, Tensor)
-    return {"psnr": psnr.numpy(), "ssim": ssim.reshape(-1).numpy(), "mse": mse.numpy()}
+    def evidence(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics, start: Start) -> Metrics:
+        """What features are worth, and which images the model finds unusual; adds scores to the test predictions."""
+        told: Metrics = {"extractor": extractor_hash(self.model, self.config["model"])}
+        if self.config["evaluation"]["probes"]:
+            told["probes"] = judge_probes(self)
+        if getattr(self.data, "normal", None) is not None:
+            told["anomaly"] = self.anomalies.judge(predictions)
+        return told
 
+    def figures(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> "dict[str, Figure]":
+        """Reconstructions side by side, a map of the latent space, a walk through it, and maps of errors."""
+        from vesalius.figures import reconstruction as drawing
 
-def mean_image_errors(mean_image: NDArray[Any], images: NDArray[Any]) -> dict[str, float]:
-    """Mean errors of images (N, C, H, W) of someone who always draws the mean training image (C, H, W); all in 0..1."""
-    drawn = torch.from_numpy(np.asarray(mean_image, dtype=np.float64))[None]
-    parts = [
-        image_errors(torch.from_numpy(np.asarray(part, dtype=np.float64)), drawn.expand(len(part), -1, -1, -1))
-        for part in np.array_split(images, -(-len(images) // 256))
-    ]
-    return {name: float(np.concatenate([part[name] for part in parts]).mean()) for name in RECONSTRUCTION_METRICS}
+        rows, table = self.data.rows("test"), predictions["test"]
+        chosen = np.unique(np.linspace(0, len(rows) - 1, _SHOWN).astype(np.int64))
+        answer = next(self.batches(rows[torch.from_numpy(chosen)]))
+        original, reconstruction = answer["original"].numpy(), answer["reconstruction"].numpy()
+        captions = [f"{value:.1f} dB" for value in table["psnr"].iloc[chosen]]
+        components = self._by_components(answer["original"]).numpy() if self.has_training_images else None
+        drawn = {"reconstructions": drawing.reconstructions_figure(original, reconstruction, components, captions)}
+        spread = rows[:: max(1, -(-len(rows) // _MAPPED))]
+        latent = np.concatenate([batch["latent"].numpy() for batch in self.batches(spread)])
+        drawn["latent_map"] = drawing.latent_map_figure(latent, self.names(spread))
+        drawn["walk"] = self._walk(latent, spread)
+        if "anomaly" in metrics and (maps := self.anomalies.figure()) is not None:
+            drawn["error_maps"] = maps
+        return drawn
 
+    @cached_property
+    def anomalies(self) -> Anomalies:
+        """Scores of what the model has not learned."""
+        return Anomalies(self)
 
-def reconstruction_metrics(table: pd.DataFrame, *, no_skill: Mapping[str, float | None]) -> dict[str, Metric]:
-    """Mean errors over images, with 95 % intervals over patients.
+    @property
+    def has_training_images(self) -> bool:
+        """Whether the data are those of the run, so that cheap methods can be fitted."""
+        return len(self.data.rows("train")) > 0
 
-    The standard error of the mean is cluster-robust: the residuals of a patient are summed before they are squared,
-    times G/(G-1) for G patients, and Student's t has the effective number of patients less 1 as degrees of freedom.
-    `mse` and 1 - `ssim`, which are positive and skewed, have an interval that is symmetric on the log scale. Coverage
-    over 4,000 simulated sets with one to five images a patient, correlated by .6 (`pytest -m proof -s
-    tests/evaluation/test_reconstruction.py`), of `psnr`, `ssim` and `mse`: 94.8, 94.3 and 94.9 % with 60 patients,
-    94.8, 94.0 and 93.5 % with 20.
+    @cached_property
+    def components(self) -> PrincipalComponents:
+        """Principal components of the training images."""
+        return PrincipalComponents.fit(self.originals("train"), self.model.net.latent_dim, seed=self.config["seed"])
 
-    Args:
-        table: `sample_id`, `group_id`, and `psnr`, `ssim` and `mse` of each image, rows in any order.
-        no_skill: what the mean training image reaches (`mean_image_errors`); None where it is not known.
+    @cached_property
+    def no_skill(self) -> dict[str, float | None]:
+        """Errors of the mean training image on test images; unknown on other data than the run's."""
+        if not self.has_training_images:
+            return dict.fromkeys(RECONSTRUCTION_METRICS)
+        mean = self.originals("train").mean(axis=0)
+        return dict(mean_image_errors(mean, self.originals("test")))
 
-    Returns:
-        By name, plain numbers ready for JSON: `value`, `ci95` (low, high), `n` (images), `groups` (their patients),
-        `method` (of the interval), `no_skill`. With one patient, or where all images have the same error, which says
-        nothing of the next, value and interval are None and there is a `reason`.
+    def originals(self, split: Split) -> NDArray[np.float32]:
+        """Images of a split as the model draws them, (N, C, H, W) in 0..1; of many, some that are evenly spread."""
+        most = min(MAX_TRAIN, max(1, _MAX_VALUES // math.prod(self.data.store.shape)))
+        rows = self.data.even_rows(split, most)
+        return np.concatenate([batch["original"].numpy() for batch in self.batches(rows)])
 
-    Raises:
-        InputError: for a table that lacks columns, rows or numbers.
-    """
-    _check(table, RECONSTRUCTION_METRICS, "predictions")
-    told = {}
-    for name in RECONSTRUCTION_METRICS:
-        metric = _mean(table[name].to_numpy(np.float64), table, _PERFECT[name], log=name != "psnr")
-        if metric["ci95"]:
-            metric["ci95"] = _within(metric["ci95"], *sorted((_WORST[name], _PERFECT[name])))
-        told[name] = metric | {"no_skill": no_skill[name]}
-    return told
+    def table(self, rows: Tensor) -> pd.DataFrame:
+        """Who is in some rows: `sample_id`, `group_id` and targets where there are any."""
+        kept = self.data.table.iloc[rows.tolist()]
+        return kept[["sample_id", "group_id", *target_columns(kept)]].reset_index(drop=True)
 
+    def _judged(self, rows: Tensor, answer: Callable[[dict[str, Tensor]], Tensor]) -> pd.DataFrame:
+        """Errors of what `answer` draws, image by image."""
+        parts = [image_errors(batch["original"], answer(batch)) for batch in self.batches(rows)]
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in RECONSTRUCTION_METRICS}
+        return self.table(rows).assign(**columns)
 
-def paired_reconstruction_difference(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Metric:
-    """First minus second on the same images: the mean difference, with an interval over patients.
+    def _by_components(self, original: Tensor) -> Tensor:
+        drawn = self.components.reconstruct(self.components.project(original.numpy()))
+        return torch.from_numpy(drawn).to(torch.float32).clamp(0, 1)
 
-    What makes an image hard for both cancels out, image by image. Interval as for `psnr` in `reconstruction_metrics`.
+    def names(self, rows: Tensor) -> list[str] | None:
+        """The class of each row, where each has one."""
+        if not self.data.source.classes or "target" not in self.data.table:
+            return None
+        return [self.data.source.classes[int(label)] for label in self.data.table["target"].iloc[rows.tolist()]]
 
-    Args:
-        first: errors of each image, such as the model's.
-        second: of the same images in any order, such as those of principal components.
-        metric: `psnr`, `ssim` or `mse`.
+    def _walk(self, latent: NDArray[np.float32], rows: Tensor) -> "Figure":
+        """Decoded steps between two test images whose codes lie far from each other."""
+        from vesalius.figures.reconstruction import walk_figure
 
-    Returns:
-        As the entries of `reconstruction_metrics`, with no-skill 0: no difference.
-
-    Raises:
-        InputError: for another metric, tables that lack something, or tables of different images or patients.
-    """
-    if metric not in RECONSTRUCTION_METRICS:
-        raise InputError(f"metric {metric}: unknown; use one of {', '.join(RECONSTRUCTION_METRICS)}.")
-    _check(first, [metric], "first predictions")
-    _check(second, [metric], "second predictions")
-    first, second = (table.sort_values("sample_id", ignore_index=True) for table in (first, second))
-    shared = ["sample_id", "group_id"]
-    if len(first) != len(second) or (first[shared].astype(str) != second[shared].astype(str)).any(axis=None):
-        raise InputError("The two predictions tables differ in samples or patients; compare models on one split.")
-    differences = first[metric].to_numpy(np.float64) - second[metric].to_numpy(np.float64)
-    return _mean(differences, first, 0.0) | {"no_skill": 0.0}
-
-
-def _within(ends: list[float], lowest: float, highest: float) -> list[float]:
-    return [min(max(end, lowest), highest) for end in ends]
-
-
-def _check(table: pd.DataFrame, metrics: Sequence[str], name: str) -> None:
-    """Refuse a table whose numbers would mean nothing, with all that is wrong with it."""
-    missing = [column for column in ("sample_id", "group_id", *metrics) if column not in table.columns]
-    if missing:
-        raise InputError(
-            f"{name}: no column {', '.join(missing)}; a reconstruction is judged by it: judge the run again."
-        )
-    if table.empty:
-        raise InputError(f"{name}: the table has no rows; give a split that has samples.")
-    problems = []
-    if table["sample_id"].duplicated().any():
-        twice = table.loc[table["sample_id"].duplicated(), "sample_id"].iloc[0]
-        problems.append(f"{name}: sample_id {twice!r} appears twice; each sample counts once.")
-    for column in ("sample_id", "group_id"):
-        if table[column].isna().any():
-            problems.append(f"{name}: {int(table[column].isna().sum())} rows have no {column}; fill it in.")
-    for column in metrics:
-        bad = int((~np.isfinite(pd.to_numeric(table[column], errors="coerce"))).sum())
-        if bad:
-            problems.append(f"{name}: {bad} rows have no finite number in {column}; judge the run again.")
-    if problems:
-        raise InputError(problems)
-
-
-def _mean(values: Floats, table: pd.DataFrame, perfect: float, *, log: bool = False) -> Metric:
-    """A mean and its interval; `log`: symmetric on the log scale of the distance from `perfect`."""
-    groups = pd.factorize(table["group_id"].astype(str))[0].astype(np.int64)
-    count = int(groups.max()) + 1
-    metric: Metric = {"value": None, "ci95": None, "n": len(values), "groups": count, "method": "none"}
-    if count < 2:
-        return metric | {"reason": "one patient only: no interval over patients"}
-    value = float(values.mean())
-    distance = abs(value - perfect)
-    residuals = np.bincount(groups, weights=values - value, minlength=count)
-    error = float(np.sqrt(count / (count - 1) * (residuals**2).sum()) / len(values))
-    if error <= 1e-12 * abs(value) and distance > 1e-12:
-        return metric | {"reason": "all patients come to the same error: no interval over patients"}
-    half = t_quantile(effective_groups(np.ones(len(values), dtype=np.bool_), groups) - 1) * error
-    if not log or distance <= 1e-12:
-        return metric | {"value": value, "ci95": [value - half, value + half], "method": "cluster t"}
-    factor = float(np.exp(min(half / distance, 700)))
-    sign = 1 if value > perfect else -1
-    ends = sorted(perfect + sign * distance * scale for scale in (1 / factor, factor))
-    return metric | {"value": value, "ci95": ends, "method": "cluster t on the log scale"}
+        centred = latent - latent.mean(axis=0)
+        first = int((centred**2).sum(axis=1).argmax())
+        last = int(((latent - latent[first]) ** 2).sum(axis=1).argmax())
+        parts = torch.linspace(0, 1, _STEPS)[:, None]
+        ends = torch.from_numpy(latent[[first, last]]).to(self.device)
+        with torch.inference_mode():
+            steps = self.model.decode(torch.lerp(ends[:1], ends[1:], parts.to(self.device))).cpu().numpy()
+        names = self.names(rows)
+        said = ("one patient", "another") if names is None else (names[first], names[last])
+        return walk_figure(steps, *said)

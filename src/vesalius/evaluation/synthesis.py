@@ -1,306 +1,274 @@
-"""How near made images come to real ones, in the features of some extractor, with intervals.
+"""Results of GANs: how near made images come to real ones, beside cheap ways to make images.
 
-Both kinds of samples vary: real ones by patients, made ones one by one. A bootstrap would repeat samples, and a sample
-that is there twice is its own nearest neighbour, so parts are drawn without replacement:
+`metrics.json` has, besides `val` and `test` (`frechet_distance`, `kid`, `manifold_precision`, `manifold_recall`,
+`density`, `coverage`, of as many made as real images, class for class):
 
-* Fréchet and kernel distance: delete-a-group jackknife (Shao and Tu 1995, The Jackknife and Bootstrap, ch. 2), in 20
-  blocks of patients and 20 of made samples, whose variances add.
-* Neighbour metrics, which are not smooth: halves of patients beside halves of made samples (Shao and Tu, ch. 2.3), in
-  pairs that complete each other. Half a sample varies about all of it as all of it does about the population.
-
-No number is corrected for the number of samples: Fréchet distances fall as samples grow, so that only numbers from
-equally many can be compared. An interval is of what so many samples give on average.
-
-Coverage with 60 and 100 patients of 4 images each, 8 and 32 features, 200 simulated sets a case (`pytest -m proof -s
-tests/evaluation/test_synthesis.py`): where made samples are off by half a standard deviation, 92.0 to 98.0 %
-(`coverage` up to 99.5 %); where they are drawn as the real ones are, 98.5 to 100 % for Fréchet and kernel distance,
-whose intervals are then half as wide again as they need be, and 91.5 to 100 % for the others. Tried and left: the
-jackknife for neighbour metrics, up to twice too wide; half-samples for Fréchet and kernel distance, up to 1.9 times.
+* `extractor`: `name`, `layer`, `hash` and `dim` of the features that all of these are computed in.
+* `baselines`: the same metrics on the test split of `real` training images, which no generator can beat but by chance;
+  of `augmented` ones, shifted, turned and scaled a little; and of `pca_gaussian`, normal draws among as many principal
+  components as do best on validation.
+* `two_sample`: how well a linear classifier tells made from real test images.
+* `memorisation`: whether made images lie nearer to training images than test images do, and whether a training image is
+  the nearest to them more often than it is to validation images; see `vesalius.metrics.memorisation`.
 """
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from vesalius.config.errors import InputError
-from vesalius.evaluation.intervals import t_quantile, wilson
-from vesalius.evaluation.metrics import Metric
-from vesalius.evaluation.scales import scale_of
+from vesalius.data.augment import Augment, Rotation, Translation, Zoom
+from vesalius.data.datamodules.base import Split
+from vesalius.data.samples import target_columns
+from vesalius.evaluation.base import SCHEMA, Metrics, Results, Start
+from vesalius.evaluation.feature_extractors import Extractor, load_extractor
+from vesalius.metrics.baselines.gaussian_sampler import GaussianSampler, best_gaussian_sampler
+from vesalius.metrics.baselines.principal_components import MAX_TRAIN
+from vesalius.metrics.memorisation import Memorisation, memorisation
+from vesalius.metrics.synthesis import SYNTHESIS_METRICS, distances, manifold, synthesis_metrics
+from vesalius.metrics.two_sample import two_sample_test
+from vesalius.models.gan.gan import GAN
+from vesalius.training.sample_grids import fixed_samples
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+logger = logging.getLogger("vesalius")
 
 Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
-SYNTHESIS_METRICS = ("frechet_distance", "kid", "manifold_precision", "manifold_recall", "density", "coverage")
-#: Neighbours within which something lies on a manifold; 5 as in Naeem et al. 2020.
-NEIGHBOURS = 5
-_BLOCKS = 20
-_FEWEST_GROUPS = 5
-_ROWS = 512  # of a kernel matrix that is held at once
-_METHODS = {
-    "frechet_distance": "group jackknife, {draws} blocks; not corrected for n",
-    "kid": "group jackknife, {draws} blocks",
-}
+#: Of different noise for each split, so that what is picked on validation is not judged by the same images. Far from
+#: the numbers of batches, by which a model draws when it is validated; below 2**32, of which torch looks at no more.
+_SEEDS: dict[Split, int] = {"train": 2**31, "val": 2**31 + 1, "test": 2**31 + 2}
+_BATCH = 256
+_TOO_FEW = "a class has fewer training than test images, and distances of fewer images cannot be compared"
+_SHOWN = 8
+_FEW = 128  # images of a class, of which none are left out to save time
+_AUGMENT = Augment({"rotation": Rotation(5), "zoom": Zoom(0.05), "translation": Translation(0.05)})
 
 
-@dataclass(frozen=True)
-class Manifold:
-    """Which samples lie among those of the other kind.
+class SynthesisResults(Results):
+    """Made images beside real ones of the same classes."""
 
-    Attributes:
-        precise: (M,) whether each made sample lies within reach of a real one (Kynkäänniemi et al. 2019).
-        recalled: (N,) whether each real sample lies within reach of a made one.
-        reached: (M,) how many real samples each made one lies within reach of.
-        covered: (N,) whether a made sample lies within reach of each real one (Naeem et al. 2020).
-        k: neighbours; a sample's reach is the distance to its k-th among its own kind.
-    """
+    model: GAN
 
-    precise: Flags
-    recalled: Flags
-    reached: NDArray[np.int64]
-    covered: Flags
-    k: int
+    def predictions(self, split: Split) -> pd.DataFrame:
+        """Of each real image: whether made ones reach it (`recalled`, `covered`)."""
+        rows = self.data.rows(split)
+        found = manifold(self.real(split), self.made(split))
+        kept = self.data.table.iloc[rows.tolist()]
+        table = kept[["sample_id", "group_id", *target_columns(kept)]].reset_index(drop=True)
+        return table.assign(recalled=found.recalled.astype(int), covered=found.covered.astype(int))
 
-    def told(self) -> dict[str, float]:
-        """Precision, recall, density and coverage."""
-        return {
-            "manifold_precision": float(self.precise.mean()),
-            "manifold_recall": float(self.recalled.mean()),
-            "density": float(self.reached.mean() / self.k),
-            "coverage": float(self.covered.mean()),
+    def judge(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
+        """Distances of made from real images, split by split."""
+        told: Metrics = {"schema": SCHEMA, "task": "synthesis", "extractor": self.extractor.told}
+        for split in ("val", "test"):
+            if split in predictions:
+                told[split] = self._beside(split, self.made(split))
+        return told
+
+    def judge_table(self, table: pd.DataFrame, metrics: Metrics) -> Metrics:
+        """Distances of made images from some of the test images, whose classes they share."""
+        rows = self.data.rows("test")
+        known = self.data.table["sample_id"].iloc[rows.tolist()].astype(str)
+        kept = np.flatnonzero(known.isin(table["sample_id"].astype(str)))
+        floors = {name: entry["no_skill"] for name, entry in metrics["test"].items()}
+        real, made = self.real("test")[kept], self.made("test")[kept]
+        groups = self._groups(rows)[kept]
+        return synthesis_metrics(real, groups, made, no_skill=floors, seed=self.config["seed"])
+
+    def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> Metrics:
+        """Training images as they are and augmented, and normal draws among principal components."""
+        told: Metrics = {}
+        rows = self._training_like(self.labels("test"))
+        if rows is None:
+            logger.warning("No floor: %s", _TOO_FEW)
+            told["real"], told["augmented"] = self._without_floor(), self._without_floor()
+        else:
+            images, patients = self._images(rows), self._groups(rows)
+            told["real"] = self._beside("test", self.extractor(images), patients)
+            augmented = _AUGMENT(images.clone(), rows, seed=self.config["seed"], epoch=0).clamp(0, 1)
+            told["augmented"] = self._beside("test", self.extractor(augmented), patients)
+        sampler = self.gaussian
+        told["pca_gaussian"] = self._beside("test", self._drawn(sampler, "test"))
+        for entry in told["pca_gaussian"].values():
+            entry["components"] = sampler.count
+        return told
+
+    def evidence(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics, start: Start) -> Metrics:
+        """Whether a linear classifier tells made images from real ones, and whether any were copied."""
+        told: Metrics = {
+            "two_sample": two_sample_test(
+                self.real("test"), self._groups(self.data.rows("test")), self.made("test"), seed=self.config["seed"]
+            )
         }
+        if self.has_training_images:
+            told["memorisation"] = self.copies.told
+        return told
 
+    def figures(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> "dict[str, Figure]":
+        """Made images of each class beside real ones, and the made images that lie nearest to training images."""
+        from vesalius.figures import synthesis as drawing
 
-def synthesis_metrics(
-    real: Floats,
-    groups: NDArray[Any],
-    made: Floats,
-    *,
-    no_skill: Mapping[str, float | None],
-    made_groups: NDArray[Any] | None = None,
-    seed: int = 0,
-) -> dict[str, Metric]:
-    """Every distance of made from real samples.
+        images, names = fixed_samples(self.model)
+        drawn = {"samples": drawing.samples_figure(images.numpy(), names)}
+        numbers = [0] * len(images) if names is None else [self.model.classes.index(name) for name in names]
+        rows = self._training_like(torch.tensor(numbers))
+        if rows is not None:
+            drawn["real_samples"] = drawing.samples_figure(self._images(rows).numpy(), names)
+        if "memorisation" in metrics:
+            drawn["nearest_training_images"] = self._pairs()
+        return drawn
 
-    Args:
-        real: (N, F) features of real samples.
-        groups: (N,) the patient of each.
-        made: (M, F) features of made samples.
-        no_skill: what images without any skill reach, by metric.
-        made_groups: (M,) patients of "made" samples that are real ones, such as training images; None where each was
-            made on its own.
-        seed: of the blocks.
+    @cached_property
+    def extractor(self) -> Extractor:
+        """What images are compared in."""
+        return load_extractor(self.config["evaluation"]["extractor"], self.facts, self.device)
 
-    Returns:
-        An entry for each of `SYNTHESIS_METRICS`; null with a reason where it cannot be computed.
-    """
-    counts: Metric = {"n": len(real), "made": len(made), "groups": len(np.unique(groups)), "method": "none"}
-    if reason := _refusal(real, made):
-        return {
-            name: {"value": None, "ci95": None, **counts, "no_skill": no_skill[name], "reason": reason}
-            for name in SYNTHESIS_METRICS
-        }
-    real, made = np.asarray(real, np.float64), np.asarray(made, np.float64)
-    apart = _Apart(real, made)
-    values = _told(real, made, apart)
-    entries = {
-        name: {"value": value, "ci95": None, **counts, "no_skill": no_skill[name]} for name, value in values.items()
-    }
-    made_groups = np.arange(len(made)) if made_groups is None else made_groups
-    fewest = min(counts["groups"], len(np.unique(made_groups)))
-    if fewest < _FEWEST_GROUPS:
-        reason = f"samples of {fewest} patients: no interval over patients"
-        return {name: {**entry, "reason": reason} for name, entry in entries.items()}
-    draws, both = min(_BLOCKS, fewest), (groups, made_groups)
-    errors = _jackknife_errors(real, made, both, draws, seed) | _half_sample_errors(apart, both, draws, seed)
-    for name, entry in entries.items():
-        entry["ci95"] = _interval(name, entry["value"], errors[name], draws)
-        entry["method"] = _METHODS.get(name, "half-samples of patients, {draws} pairs").format(draws=draws)
-    return entries
+    @property
+    def has_training_images(self) -> bool:
+        """Whether the data are those of the run, so that cheap methods can be fitted."""
+        return len(self.data.rows("train")) > 0
 
+    def labels(self, split: Split) -> Tensor:
+        """The class of each real image, (N,) int64; zeros where the generator is not told of any."""
+        return self._classes_of(self.data.rows(split))
 
-def distances(real: Floats, made: Floats) -> dict[str, float]:
-    """Every distance of made (M, F) from real (N, F) samples, without intervals.
+    def _classes_of(self, rows: Tensor) -> Tensor:
+        return self.data.targets[rows] if self.model.classes else torch.zeros(len(rows), dtype=torch.int64)
 
-    Raises:
-        InputError: for fewer than two samples of either, which have no spread.
-    """
-    if min(len(real), len(made)) < 2:
-        raise InputError(
-            f"{len(real)} real and {len(made)} made images cannot be compared: 2 of both are the fewest; give the "
-            "validation and test splits more (data.fractions)."
-        )
-    real, made = np.asarray(real, np.float64), np.asarray(made, np.float64)
-    return _told(real, made, _Apart(real, made))
+    def real(self, split: Split) -> Floats:
+        """Features (N, F) of the real images of a split."""
+        return self._features(split)[0]
 
+    def made(self, split: Split) -> Floats:
+        """Features (N, F) of as many made images, of the same classes."""
+        return self._features(split)[1]
 
-def manifold(real: Floats, made: Floats, k: int = NEIGHBOURS) -> Manifold:
-    """Which of real (N, F) and made (M, F) samples lie among those of the other kind.
+    def _features(self, split: Split) -> tuple[Floats, Floats]:
+        if split not in self._kept:
+            made = self.extractor(self.sample(self.labels(split), _SEEDS[split]))
+            self._kept[split] = self.extractor(self._images(self.data.rows(split))), made
+        return self._kept[split]
 
-    A sample that has fewer than k others of its kind reaches to the farthest of them.
-    """
-    return _Apart(real, made).manifold(np.arange(len(real)), np.arange(len(made)), k)
+    @cached_property
+    def _kept(self) -> dict[Split, tuple[Floats, Floats]]:
+        return {}
 
+    def sample(self, labels: Tensor, seed: int) -> Tensor:
+        """Made images (N, C, H, W) in 0..1 of some classes, in steps of the stored type, as a file would have them."""
+        model, generator = self.model.to(self.device).eval(), torch.Generator().manual_seed(seed)
+        parts = [model.sample(part, generator).cpu() for part in torch.split(labels, _BATCH)]
+        images = torch.cat(parts)
+        steps = self.facts.value_max
+        return (images * steps).round() / steps if steps > 1 else images
 
-def frechet_distance(one: Floats, other: Floats) -> float:
-    """Squared Fréchet distance of normal distributions with the samples' means and covariances (Heusel et al. 2017).
+    def _images(self, rows: Tensor) -> Tensor:
+        """Real images (N, C, H, W) in 0..1, as the generator learned them."""
+        with torch.inference_mode():
+            prepare = self.model.preprocess.cpu()
+            parts = [prepare.restore(prepare(self.data.store[part])) for part in torch.split(rows, _BATCH)]
+        self.model.to(self.device)
+        return torch.cat(parts).clamp(0, 1)
 
-    Args:
-        one: (N, F) samples.
-        other: (M, F) samples.
-    """
-    first, second = (part - part.mean(axis=0) for part in (one, other))
-    first, second = first / np.sqrt(len(one) - 1), second / np.sqrt(len(other) - 1)
-    apart = float(((one.mean(axis=0) - other.mean(axis=0)) ** 2).sum())
-    return apart + float((first**2).sum() + (second**2).sum()) - 2 * _shared(first, second)
+    def _groups(self, rows: Tensor) -> NDArray[Any]:
+        return self.data.table["group_id"].iloc[rows.tolist()].astype(str).to_numpy()
 
-
-def kernel_distance(one: Floats, other: Floats) -> float:
-    """Unbiased squared maximum mean discrepancy under (x.y / F + 1)^3, all samples at once (Bińkowski et al. 2018)."""
-    kernels = _Kernels(one, np.zeros(len(one), np.int64), other, np.zeros(len(other), np.int64))
-    return kernels.distance(np.ones(1), np.ones(1))
-
-
-class _Apart:
-    """Distances among N real samples, among M made ones and between them, in 32 bits: 300 MB for 5,000 of each."""
-
-    def __init__(self, real: Floats, made: Floats) -> None:
-        self.real, self.made, self.across = _distances(real, real), _distances(made, made), _distances(real, made)
-
-    def manifold(self, rows: NDArray[np.int64], columns: NDArray[np.int64], k: int) -> Manifold:
-        """Of some real and some made samples."""
-        across = self.across[np.ix_(rows, columns)]
-        within = across < _reach(self.real[np.ix_(rows, rows)], k)[:, None]
-        return Manifold(
-            precise=np.asarray(within.any(axis=0)),
-            recalled=np.asarray((across < _reach(self.made[np.ix_(columns, columns)], k)).any(axis=1)),
-            reached=within.sum(axis=0),
-            covered=np.asarray(within.any(axis=1)),
-            k=k,
+    def _beside(self, split: Split, features: Floats, patients: NDArray[Any] | None = None) -> Metrics:
+        """Distances of some images' features from those of a split; with the patients of those that are real."""
+        return synthesis_metrics(
+            self.real(split),
+            self._groups(self.data.rows(split)),
+            features,
+            no_skill=self._floors(split),
+            made_groups=patients,
+            seed=self.config["seed"],
         )
 
+    def _without_floor(self) -> Metrics:
+        """What stands where there are no training images to compare."""
+        rows = self.data.rows("test")
+        counts = {"n": len(rows), "made": 0, "groups": len(np.unique(self._groups(rows))), "method": "none"}
+        unknown = {"value": None, "ci95": None, **counts, "reason": _TOO_FEW}
+        return {name: {**unknown, "no_skill": floor} for name, floor in self._floors("test").items()}
 
-class _Kernels:
-    """Sums of the kernel between blocks of samples, from which the distance without some blocks is soon told."""
+    def _floors(self, split: Split) -> dict[str, float | None]:
+        """What images without any skill reach: noise about the mean training image."""
+        if not self.has_training_images:
+            return dict.fromkeys(SYNTHESIS_METRICS)
+        if split not in self._floors_kept:
+            images, generator = self._training_images, torch.Generator().manual_seed(0)
+            count = len(self.data.rows(split))
+            noise = torch.randn(count, *images.shape[1:], generator=generator)
+            drawn = (images.mean(0) + images.std(0) * noise).clamp(0, 1)
+            self._floors_kept[split] = distances(self.real(split), self.extractor(drawn))
+        return dict(self._floors_kept[split])
 
-    def __init__(
-        self, one: Floats, one_blocks: NDArray[np.int64], other: Floats, other_blocks: NDArray[np.int64]
-    ) -> None:
-        first, second = np.eye(one_blocks.max() + 1)[one_blocks], np.eye(other_blocks.max() + 1)[other_blocks]
-        self.first, self.second = _kernel_sums(one, first, one, first), _kernel_sums(other, second, other, second)
-        for sums, samples, member in ((self.first, one, first), (self.second, other, second)):
-            sums -= np.diag(_cubic((samples**2).sum(axis=1), samples.shape[1]) @ member)
-        self.across = _kernel_sums(one, first, other, second)
-        self.sizes = first.sum(axis=0), second.sum(axis=0)
+    @cached_property
+    def _floors_kept(self) -> dict[Split, dict[str, float]]:
+        return {}
 
-    def distance(self, one_kept: Floats, other_kept: Floats) -> float:
-        """Of the blocks whose place holds a 1 and not a 0."""
-        n, m = float(self.sizes[0] @ one_kept), float(self.sizes[1] @ other_kept)
-        within = one_kept @ self.first @ one_kept / (n * (n - 1)) + other_kept @ self.second @ other_kept / (
-            m * (m - 1)
-        )
-        return float(within - 2 * (one_kept @ self.across @ other_kept) / (n * m))
+    @cached_property
+    def _training_images(self) -> Tensor:
+        return self._images(self.data.even_rows("train", MAX_TRAIN))
 
+    def _training_like(self, labels: Tensor) -> Tensor | None:
+        """Rows of as many training images as there are labels, of the same classes, none twice; None where too few."""
+        rows, generator = self.data.rows("train"), np.random.default_rng(self.config["seed"])
+        own = self._classes_of(rows)
+        chosen = torch.empty(len(labels), dtype=torch.int64)
+        for label in torch.unique(labels):
+            place, pool = labels == label, rows[own == label].numpy()
+            if len(pool) < int(place.sum()):
+                return None
+            chosen[place] = torch.from_numpy(generator.permutation(pool)[: int(place.sum())])
+        return chosen
 
-def _told(real: Floats, made: Floats, apart: _Apart) -> dict[str, float]:
-    found = apart.manifold(np.arange(len(real)), np.arange(len(made)), NEIGHBOURS)
-    return {"frechet_distance": frechet_distance(real, made), "kid": kernel_distance(real, made), **found.told()}
+    @cached_property
+    def gaussian(self) -> GaussianSampler:
+        """Normal draws in the space of principal components, of as many as do best on validation."""
+        rows = self._fitted_rows()
+        labels = self._classes_of(rows).numpy() if self.model.classes else None
 
+        def score(sampler: GaussianSampler) -> float:
+            return distances(self.real("val"), self._drawn(sampler, "val"))["frechet_distance"]
 
-def _dealt(groups: NDArray[Any], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """A number below `count` for each sample (N,), the same for all of a group."""
-    names, of_group = np.unique(groups, return_inverse=True)
-    return np.asarray((generator.permutation(len(names)) % count)[of_group])
+        return best_gaussian_sampler(self._images(rows).numpy(), labels, score, seed=self.config["seed"])
 
+    def _fitted_rows(self) -> Tensor:
+        """About `MAX_TRAIN` rows of training, evenly spread over each class, so that rare ones keep their images."""
+        rows = self.data.rows("train")
+        own, step = self._classes_of(rows), -(-len(rows) // MAX_TRAIN)
+        of_each = [rows[own == label] for label in torch.unique(own)]
+        return torch.cat([part[:: max(1, min(step, len(part) // _FEW))] for part in of_each]).sort().values
 
-def _jackknife_errors(
-    real: Floats, made: Floats, groups: tuple[NDArray[Any], NDArray[Any]], count: int, seed: int
-) -> dict[str, float]:
-    """Standard errors of the distances of distributions."""
-    generator = np.random.default_rng(seed)
-    real_blocks, made_blocks = (_dealt(own, count, generator) for own in groups)
-    kernels, everything, kept = _Kernels(real, real_blocks, made, made_blocks), np.ones(count), 1 - np.eye(count)
-    without_real = [
-        (frechet_distance(real[real_blocks != block], made), kernels.distance(kept[block], everything))
-        for block in range(count)
-    ]
-    without_made = [
-        (frechet_distance(real, made[made_blocks != block]), kernels.distance(everything, kept[block]))
-        for block in range(count)
-    ]
-    variances = sum((count - 1) * np.var(values, axis=0) for values in (without_real, without_made))
-    frechet, kernel = np.sqrt(variances)
-    return {"frechet_distance": float(frechet), "kid": float(kernel)}
+    def _drawn(self, sampler: GaussianSampler, split: Split) -> Floats:
+        images = sampler.sample(self.labels(split).numpy(), np.random.default_rng(_SEEDS[split]))
+        return self.extractor(torch.from_numpy(images))
 
+    @cached_property
+    def copies(self) -> Memorisation:
+        """Distances to training images, in the features of the extractor."""
+        rows, held_out = self.data.rows("train"), self._groups(self.data.rows("test"))
+        parts = torch.split(rows, MAX_TRAIN)  # all: a copy of any of them is a copy
+        train = np.concatenate([self.extractor(self._images(part)) for part in parts])
+        control = self.real("val"), self._groups(self.data.rows("val"))
+        known = train, self._groups(rows), self.real("test"), held_out
+        return memorisation(*known, self.made("test"), control=control)
 
-def _half_sample_errors(
-    apart: _Apart, groups: tuple[NDArray[Any], NDArray[Any]], pairs: int, seed: int
-) -> dict[str, float]:
-    """Standard errors of the neighbour metrics."""
-    generator = np.random.default_rng(seed)
-    values = []
-    for _ in range(pairs):
-        real_side, made_side = (_dealt(own, 2, generator) for own in groups)
-        for side in (0, 1):
-            part = apart.manifold(np.flatnonzero(real_side == side), np.flatnonzero(made_side == side), NEIGHBOURS)
-            values.append(part.told())
-    return {name: float(np.std([value[name] for value in values], ddof=1)) for name in values[0]}
+    def _pairs(self) -> "Figure":
+        """The made images that lie nearest to training images, beside those."""
+        from vesalius.figures.synthesis import pairs_figure
 
-
-def _interval(name: str, value: float, error: float, draws: int) -> list[float]:
-    scale = scale_of(name, "synthesis")
-    if scale.name == "logit" and error == 0 and value in (0, 1):  # nothing ever went wrong, as far as so few tell
-        return list(wilson(value, draws))
-    half = error * t_quantile(draws - 1)
-    low, high = value - half, value + half
-    return [max(low, scale.low), min(high, scale.high)]
-
-
-def _reach(apart: NDArray[np.float32], k: int) -> NDArray[np.float32]:
-    place = min(k, len(apart) - 1)
-    return np.asarray(np.partition(apart, place, axis=1)[:, place])  # the nearest is the sample itself
-
-
-def _shared(first: Floats, second: Floats) -> float:
-    """Trace of the square root of the product of two covariances, given as centred and scaled samples.
-
-    It is the sum of the singular values of `first @ second.T`, whichever way is the shortest to them.
-    """
-    if first.shape[1] > min(len(first), len(second)):
-        return float(np.linalg.svd(first @ second.T, compute_uv=False).sum())
-    values, vectors = np.linalg.eigh(first.T @ first)
-    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    return float(np.sqrt(np.linalg.eigvalsh(root @ (second.T @ second) @ root).clip(0)).sum())
-
-
-def _cubic(products: Floats, dim: int) -> Floats:
-    kernel: Floats = (products / dim + 1) ** 3
-    return kernel
-
-
-def _kernel_sums(one: Floats, one_member: Floats, other: Floats, other_member: Floats) -> Floats:
-    """(A, B) sums of the kernel between the A blocks of some samples and the B blocks of others."""
-    sums = np.zeros((one_member.shape[1], other_member.shape[1]))
-    for start in range(0, len(one), _ROWS):
-        kernel = _cubic(one[start : start + _ROWS] @ other.T, one.shape[1])
-        sums += one_member[start : start + _ROWS].T @ (kernel @ other_member)
-    return sums
-
-
-def _distances(one: Floats, other: Floats) -> NDArray[np.float32]:
-    from scipy.spatial.distance import cdist
-
-    apart = np.empty((len(one), len(other)), np.float32)
-    for start in range(0, len(one), _ROWS):
-        apart[start : start + _ROWS] = cdist(one[start : start + _ROWS], other)
-    return apart
-
-
-def _refusal(real: Floats, made: Floats) -> str | None:
-    if min(len(real), len(made)) <= NEIGHBOURS + 1:
-        return f"{len(real)} real and {len(made)} made samples are too few for {NEIGHBOURS} neighbours"
-    if not (np.isfinite(real).all() and np.isfinite(made).all()):
-        return "some features are no numbers"
-    return None
+        closest = np.argsort(self.copies.apart)[:_SHOWN]
+        made = self.sample(self.labels("test"), _SEEDS["test"])[torch.from_numpy(closest)]
+        rows = self.data.rows("train")[torch.from_numpy(self.copies.nearest[closest])]
+        captions = [f"{apart:.2f}" for apart in self.copies.apart[closest]]
+        return pairs_figure(made.numpy(), self._images(rows).numpy(), captions)

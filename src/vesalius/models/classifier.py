@@ -12,7 +12,7 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.models.family import Batch
 from vesalius.models.finetune import Finetune
-from vesalius.models.losses import ClassificationLoss
+from vesalius.models.losses.classification import ClassificationLoss
 from vesalius.models.module import TrainedModule, trained_encoder
 from vesalius.models.nets.base import Net
 from vesalius.models.nets.preprocess import Preprocess
@@ -106,7 +106,7 @@ class CNNClassifier(TrainedModule):
         if not isinstance(self.net, Net):
             raise InputError(
                 f"model.net: {type(self.net).__name__} gives outputs and no feature vectors: let it inherit from "
-                "vesalius.models.nets.base.Net and define features."
+                "vesalius.models.nets.Net and define features."
             )
         return self.net.features(self._prepare(batch["image"])).float()
 

@@ -19,7 +19,7 @@ class FamilyModule(pl.LightningModule):
     """A model that a run can begin, judge and hand on to others.
 
     Attributes:
-        answers: what predictions are, which decides how they are judged (`vesalius.runs.results`).
+        answers: what predictions are, which decides how they are judged (`vesalius.evaluation.base`).
     """
 
     answers: ClassVar[str] = "targets"

@@ -13,11 +13,11 @@ from vesalius.config.facts import Facts
 from vesalius.models import validation_errors, validation_metrics
 from vesalius.models.family import Batch
 from vesalius.models.finetune import Finetune
-from vesalius.models.losses import ClassificationLoss
+from vesalius.models.losses.classification import ClassificationLoss
+from vesalius.models.losses.regression import RegressionLoss
 from vesalius.models.module import TrainedModule, trained_encoder
 from vesalius.models.nets.preprocess import Preprocess
-from vesalius.models.nets.recurrent import RecurrentNet
-from vesalius.models.regression_loss import RegressionLoss
+from vesalius.models.nets.recurrent.net import RecurrentNet
 from vesalius.models.validation_errors import ValidationErrors
 from vesalius.models.validation_metrics import ValidationMetrics
 from vesalius.models.views import flip_views

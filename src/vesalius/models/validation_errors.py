@@ -1,6 +1,6 @@
 """What is measured on the validation samples of a regression after each epoch, to pick a checkpoint.
 
-Final numbers are recomputed from the predictions table, with intervals (`vesalius.evaluation.regression`).
+Final numbers are recomputed from the predictions table, with intervals (`vesalius.metrics.regression`).
 """
 
 from typing import ClassVar

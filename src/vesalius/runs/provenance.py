@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vesalius.runs.privacy import overrides_without_paths
+from vesalius.runs.redaction import overrides_without_paths
 
 PACKAGES = (
     "vesalius",

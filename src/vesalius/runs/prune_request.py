@@ -5,7 +5,7 @@ import os
 import signal
 from pathlib import Path
 
-from vesalius.runs.folder import PRUNE, RunFolder, write_atomically
+from vesalius.runs.run_folder import PRUNE, RunFolder, write_atomically
 
 
 def request_pruning(path: Path, reason: str) -> None:

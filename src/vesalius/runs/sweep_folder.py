@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vesalius.config.errors import InputError
-from vesalius.runs.folder import CONFIG, RunFolder, write_json
+from vesalius.runs.run_folder import CONFIG, RunFolder, write_json
 
 SWEEP = "sweep.json"
 SCHEMA = 1

@@ -18,7 +18,7 @@ from vesalius.data.audit.text import shows_text
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.image_folder import ImageFolder
 from vesalius.data.sources.lesions import Lesions
-from vesalius.data.store import Store
+from vesalius.data.store.store import Store
 
 SHARED = Path(__file__).parents[3].parent / "shared/data"
 CLEAN_SEED = 11  # that of the near duplicates was fixed on seeds 101 to 103
@@ -149,7 +149,7 @@ def test_nothing_is_said_of_clean_phantoms(tmp_path):
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared data folder is absent")
 def test_the_known_duplicate_of_breast_ultrasound_is_found(tmp_path):
-    from vesalius.data.sources.medmnist import MedMNIST
+    from vesalius.data.sources.medmnist.medmnist import MedMNIST
 
     data = AuditData(MedMNIST("breastmnist", str(SHARED / "medmnist")), cache_dir=str(tmp_path))
     data.setup()

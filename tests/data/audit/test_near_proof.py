@@ -10,7 +10,7 @@ from PIL import Image
 from vesalius.data.audit import near
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.lesions import Lesions
-from vesalius.data.store import Store
+from vesalius.data.store.store import Store
 
 BILINEAR = Image.Resampling.BILINEAR
 COPIES = 150

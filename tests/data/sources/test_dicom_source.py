@@ -11,11 +11,11 @@ import pytest
 
 from dicom_maker import AXIAL, SAGITTAL, uid, write_cine, write_cohort, write_image, write_series
 from vesalius.config.errors import InputError
-from vesalius.data.dicom.decode import decode_file
+from vesalius.data.formats.dicom.decode import decode_file
 from vesalius.data.identities import Identities
 from vesalius.data.samples import check_samples
 from vesalius.data.sources.dicom import Dicom
-from vesalius.data.store import Store
+from vesalius.data.store.store import Store
 
 # A pseudonym, of random digits from 0 to f, may hold any four of them.
 PLANTED = re.compile(r"Planted|Person|HOSP|\b4711\b|Doe|Jane|19\d\d0417|1\.2\.826|IM0")

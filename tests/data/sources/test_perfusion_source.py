@@ -7,7 +7,7 @@ from vesalius.config.errors import InputError
 from vesalius.data.phantoms.kinetics import CURVES
 from vesalius.data.samples import check_samples
 from vesalius.data.sources.perfusion import Perfusion
-from vesalius.data.store import Store
+from vesalius.data.store.store import Store
 
 
 @pytest.mark.parametrize("target", ["curve_type", "time_to_peak", "next_points"])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from vesalius.config.errors import InputError
+from vesalius.data.formats.images import adapt_channels
 from vesalius.data.identities import Identities
-from vesalius.data.images import adapt_channels
 from vesalius.data.samples import check_samples
 from vesalius.data.sources.video import Video
-from vesalius.data.store import Store
+from vesalius.data.store.store import Store
 
 pytest.importorskip("av")
 from video_maker import noise, write_clip

@@ -14,7 +14,7 @@ from vesalius.data.audit.findings import Finding
 from vesalius.data.audit.near import Pair, nearly_equal_pairs
 from vesalius.data.samples import SPLITS, class_matrix, target_columns
 from vesalius.data.sources.base import Source
-from vesalius.data.store import Store
+from vesalius.data.store.store import Store
 
 #: A check's p-value below this is reported; checks of several classes share it.
 ALPHA = 0.01

@@ -7,7 +7,7 @@ from torch.utils.data import Dataset
 
 from vesalius.config.errors import InputError
 from vesalius.data.audit.checks import Audited
-from vesalius.data.datamodule import Batch, ImageDataModule
+from vesalius.data.datamodules.base import Batch, ImageDataModule
 from vesalius.data.samples import check_samples
 from vesalius.data.sources.base import Source
 

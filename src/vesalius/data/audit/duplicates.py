@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vesalius.data.store import Store
+from vesalius.data.store.store import Store
 
 _FRAMES_AT_ONCE = 1024
 

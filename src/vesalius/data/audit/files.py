@@ -16,9 +16,9 @@ from PIL import Image
 from vesalius.data.audit.checks import Audited
 from vesalius.data.audit.findings import Finding
 from vesalius.data.audit.text import MIN_SIDE, shows_text
-from vesalius.data.dicom.identifying import burned_in, identifying_values
+from vesalius.data.formats.dicom.identifying import burned_in, identifying_values
 from vesalius.data.sources.folder_layout import SPLIT_FOLDERS
-from vesalius.evaluation.auroc import auroc_interval
+from vesalius.metrics.intervals.auroc import auroc_interval
 
 #: A property predicts the class if the AUROC that it gives is above this with 97.5 % confidence.
 TELLING_AUROC = 0.6

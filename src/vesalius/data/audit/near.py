@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from vesalius.data.audit.duplicates import middle_images
-from vesalius.data.store import Store
+from vesalius.data.store.store import Store
 
 THRESHOLD = 0.80
 #: Pairs whose thumbnails are less alike are not looked at closely; copies in the table above had .83 or more.

@@ -1,0 +1,1 @@
+"""Synthetic patients with exact ground truth, generated in seconds."""

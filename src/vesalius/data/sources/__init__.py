@@ -1,0 +1,19 @@
+"""Where images come from: folders, tables, DICOM, NIfTI, video, public sets, phantoms."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["Source"],
+        "dicom": ["Dicom"],
+        "frame_folder": ["FrameFolder"],
+        "image_folder": ["ImageFolder"],
+        "lesions": ["Lesions"],
+        "medmnist.medmnist": ["MedMNIST"],
+        "perfusion": ["Perfusion"],
+        "tables.table": ["Table"],
+        "video": ["Video"],
+        "volumes.nifti": ["Nifti"],
+    },
+)

@@ -12,17 +12,17 @@ import pandas as pd
 import pydicom
 
 from vesalius.config.errors import InputError
-from vesalius.data.dicom.decode import DECODER_VERSION, decode_file
-from vesalius.data.dicom.index import Index, SeriesFiles, index_folder
-from vesalius.data.dicom.units import UNITS, Candidate, Slices, Unit, candidates_of
-from vesalius.data.dicom.values import Window
+from vesalius.data.formats.dicom.decode import DECODER_VERSION, decode_file
+from vesalius.data.formats.dicom.index import Index, SeriesFiles, index_folder
+from vesalius.data.formats.dicom.units import UNITS, Candidate, Slices, Unit, candidates_of
+from vesalius.data.formats.dicom.values import Window
+from vesalius.data.formats.images import adapt_channels
 from vesalius.data.identities import Identities
-from vesalius.data.images import adapt_channels
 from vesalius.data.samples import target_columns
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
-from vesalius.data.sources.labels import Labels, columns_without_table
-from vesalius.data.sources.target_cells import TaskOption
+from vesalius.data.sources.tables.labels import Labels, columns_without_table
+from vesalius.data.sources.tables.target_cells import TaskOption
 
 logger = logging.getLogger("vesalius")
 

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.errors import InputError
-from vesalius.data.images import DECODER_VERSION, adapt_channels, decode_image
+from vesalius.data.formats.images import DECODER_VERSION, adapt_channels, decode_image
+from vesalius.data.formats.video import check_sampling, select
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.image_folder import EXTENSIONS
 from vesalius.data.sources.labelled_files import LabelledFiles, Labelling
-from vesalius.data.sources.target_cells import TaskOption
+from vesalius.data.sources.tables.target_cells import TaskOption
 from vesalius.data.sources.video import check_frames
-from vesalius.data.video import check_sampling, select
 
 
 class FrameFolder(Source):

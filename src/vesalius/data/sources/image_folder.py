@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.errors import InputError
-from vesalius.data.images import DECODER_VERSION, adapt_channels, decode_image
+from vesalius.data.formats.images import DECODER_VERSION, adapt_channels, decode_image
 from vesalius.data.samples import listed
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.folder_layout import FolderLayout, check_classes
-from vesalius.data.sources.index_table import groups_from_index
+from vesalius.data.sources.tables.index_table import groups_from_index
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 

@@ -15,8 +15,8 @@ from vesalius.config.facts import Task
 from vesalius.data.identities import Identities
 from vesalius.data.samples import listed, target_columns
 from vesalius.data.sources.folder_layout import Filed, FolderLayout, check_classes
-from vesalius.data.sources.labels import Labels, columns_without_table
-from vesalius.data.sources.target_cells import TaskOption
+from vesalius.data.sources.tables.labels import Labels, columns_without_table
+from vesalius.data.sources.tables.target_cells import TaskOption
 
 logger = logging.getLogger("vesalius")
 

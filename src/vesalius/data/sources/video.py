@@ -10,14 +10,9 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.errors import InputError
-from vesalius.data.dicom.progress import with_bar
-from vesalius.data.images import adapt_channels
-from vesalius.data.recent import Recent
-from vesalius.data.sources.base import Source
-from vesalius.data.sources.content import content_digest
-from vesalius.data.sources.labelled_files import LabelledFiles, Labelling
-from vesalius.data.sources.target_cells import TaskOption
-from vesalius.data.video import (
+from vesalius.data.formats.decode_cache import Recent
+from vesalius.data.formats.images import adapt_channels
+from vesalius.data.formats.video import (
     DECODER_VERSION,
     ENDINGS,
     Timeline,
@@ -27,6 +22,11 @@ from vesalius.data.video import (
     read_timeline,
     select,
 )
+from vesalius.data.sources.base import Source
+from vesalius.data.sources.content import content_digest
+from vesalius.data.sources.labelled_files import LabelledFiles, Labelling
+from vesalius.data.sources.tables.target_cells import TaskOption
+from vesalius.terminal.progress import with_bar
 
 UNITS = ("slice", "time_series")
 

@@ -1,0 +1,385 @@
+"""What the datamodules of all families share: list, split by patient, decode once, deal out whole batches."""
+
+import logging
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Facts
+from vesalius.data.augment import Augment
+from vesalius.data.samples import check_samples, target_columns
+from vesalius.data.sampling.epoch_sampler import EpochSampler, balanced_weights
+from vesalius.data.sources.base import Source
+from vesalius.data.splits.splits import UNUSED, assign_splits, in_use, read_split, train_subset
+from vesalius.data.store.store import Store
+
+logger = logging.getLogger("vesalius")
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_STATISTICS_IMAGES = 2_000  # enough for a mean to three digits, and seconds even at 224 pixels
+
+Batch = dict[str, Tensor]
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """Images of any source, split by patient, decoded once, augmented on the device.
+
+    Args:
+        source: where the images come from.
+        augment: what is done to training images; None for nothing.
+        image_size: height and width to decode to, in pixels; None keeps the images' own, which must then agree.
+        channels: 1 or 3 to convert to; None keeps the images' own, which must then agree.
+        fit: how an image of another shape becomes square: `stretch`, `pad` or `crop`.
+        batch_size: of a training step, over all devices together.
+        eval_batch_size: of validation and test, over all devices together.
+        sampling: `natural`, or `balanced`: every class equally often, drawn with replacement.
+        steps_per_epoch: training steps that count as an epoch; None for one pass over the data.
+        fractions: train, val and test parts, where the source does not fix its splits.
+        fold: which of `folds` is held out: for the test, or for validation where the source fixes the test split.
+        folds: parts of a cross-validation; None for a single split.
+        train_fraction: part of the training patients to learn from; smaller parts lie inside larger ones.
+        split_file: a `split.csv` to use instead.
+        shuffle_labels: a control: targets are dealt out anew among the patients, so that nothing can be learned.
+        on_bad_file: `error`, or `skip`: leave unreadable images out and list them.
+        cache_dir: where decoded images are kept; None takes the environment's `VESALIUS_CACHE`, or
+            `~/.cache/vesalius`.
+        memory_limit_gb: larger sets are streamed from disk.
+        seed: of split, order and augmentation.
+
+    Attributes:
+        table: one row a sample, once `setup` was called; row i is image (or series) i of the store. Training samples
+            beyond `train_fraction` are in no split but `unused`: decoded once for all fractions, then left alone.
+        split: the same before unreadable samples were left out, likewise.
+        facts: what a model must know, likewise.
+        view: what is done to batches while a model is validated; None for nothing.
+        needs_targets: whether the family learns from targets, so that unlabelled data can at most be looked at.
+        train_classes: the classes whose training samples are learned from; None for all.
+
+    Raises:
+        InputError: from `setup`, for everything that is wrong with the data.
+    """
+
+    needs_targets: ClassVar[bool] = True
+    train_classes: list[str] | None = None
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        augment: Augment | None = None,
+        image_size: int | None = None,
+        channels: int | None = None,
+        fit: Literal["stretch", "pad", "crop"] = "stretch",
+        batch_size: int = 64,
+        eval_batch_size: int = 256,
+        sampling: Literal["natural", "balanced"] = "natural",
+        steps_per_epoch: int | None = None,
+        fractions: list[float] | None = None,
+        fold: int | None = None,
+        folds: int | None = None,
+        train_fraction: float = 1.0,
+        split_file: str | None = None,
+        shuffle_labels: bool = False,
+        on_bad_file: Literal["error", "skip"] = "error",
+        cache_dir: str | None = None,
+        memory_limit_gb: float = 4.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.check_source(source)
+        counts = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "steps_per_epoch": steps_per_epoch}
+        problems = [
+            f"data.{name}={count}: must be 1 or more."
+            for name, count in counts.items()
+            if count is not None and count < 1
+        ]
+        if sampling == "balanced" and source.task == "regression":
+            problems.append("data.sampling=balanced: a regression has no classes to balance: leave it natural.")
+        if source.task == "unlabelled":
+            if sampling == "balanced":
+                problems.append(
+                    "data.sampling=balanced: the data have no labels, so no classes to balance: leave it natural."
+                )
+            if shuffle_labels:
+                problems.append("data.shuffle_labels=true: the data have no labels to shuffle: leave it false.")
+        if problems:
+            raise InputError(problems)
+        self.source = source
+        self.augment = augment
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.sampling, self.steps_per_epoch = sampling, steps_per_epoch
+        self.fractions = tuple(fractions) if fractions is not None else (0.7, 0.15, 0.15)
+        self.fold, self.folds, self.train_fraction = fold, folds, train_fraction
+        self.split_file, self.shuffle_labels = split_file, shuffle_labels
+        self.seed = seed
+        self._decoding: dict[str, Any] = {
+            "image_size": image_size,
+            "channels": channels,
+            "fit": fit,
+            "on_bad_file": on_bad_file,
+            "cache_dir": Path(cache_dir or os.environ.get("VESALIUS_CACHE", "~/.cache/vesalius")).expanduser(),
+            "memory_limit": int(memory_limit_gb * 2**30),
+        }
+        self._kept_split: Path | None = None
+        self.dataset: Dataset[Batch] | None = None
+        self.view: Callable[[Batch], Batch] | None = None
+
+    @abstractmethod
+    def check_source(self, source: Source) -> None:
+        """Refuse a source that this family can make nothing of, with the way out."""
+
+    @abstractmethod
+    def make_dataset(self) -> Dataset[Batch]:
+        """What a loader takes whole batches from, by tensors of row numbers; called once the store is open."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """List, split, check, decode; does nothing the second time.
+
+        Args:
+            stage: `test` is for judging a model on data it has never met: all of it is the test split, unless
+                the source fixes its splits.
+        """
+        if self.dataset is not None:
+            return
+        splits: tuple[Split, ...] = ("test",) if stage == "test" else SPLITS
+        if stage != "test" and self.needs_targets and self.source.task == "unlabelled":
+            raise InputError(
+                "data: there are no labels, and this model learns from them: name them (data.source.target, or "
+                "data.source.labels, or class folders), or choose model=autoencoder, which learns from images alone."
+            )
+        self.split = table = self.split_table(stage)
+        self._check(table, splits)
+        self.open_store(table)
+        self.dataset = self.make_dataset()
+        if self.store.skipped:
+            logger.warning("%d unreadable images were left out; skipped.csv lists them.", len(self.store.skipped))
+            self._check(self.table, splits)
+        if stage != "test":
+            self.facts = self._facts()
+
+    def keep_split(self, path: Path) -> None:
+        """Take the split that a run wrote, as it is, instead of making it anew: its test patients stay unseen.
+
+        Called before `setup`, which then refuses data with other samples or patients than the run began with.
+        """
+        self._kept_split = path
+
+    def split_table(self, stage: str | None = None) -> pd.DataFrame:
+        """The source's samples, each with its split, before anything is decoded."""
+        task = self.source.task
+        table = self.source.samples()
+        self.check_listing(table)
+        if self.shuffle_labels:
+            table = shuffled_labels(table, self.seed)
+        if self._kept_split is not None:
+            return _kept(self._kept_split, table)
+        if self.split_file is not None:
+            table = read_split(Path(self.split_file), table)
+        if stage == "test":
+            table["split"] = table["split"].where(table["split"].notna(), "test")
+            return table
+        table = assign_splits(
+            table, fractions=self.fractions, seed=self.seed, task=task, fold=self.fold, folds=self.folds
+        )
+        subset_told = self.split_file is not None and (table["split"] == UNUSED).any()
+        table = self.to_learn_from(table)
+        return table if subset_told else train_subset(table, self.train_fraction, seed=self.seed, task=task)
+
+    def to_learn_from(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The split table, training samples that this family would not learn from marked as `unused`; all stay here."""
+        return table
+
+    def check_listing(self, table: pd.DataFrame) -> None:
+        """Refuse samples that cannot be split."""
+        check_samples(table, self.source.task, self.source.classes, before_split=True)
+
+    def open_store(self, table: pd.DataFrame) -> None:
+        """Decode the samples of a table, or find them decoded."""
+        self.store = self.decoded(self.source, table)
+        self.table = self.store.table
+        self.targets = targets_of(self.table, self.source)
+
+    def decoded(self, source: Source, table: pd.DataFrame) -> Store:
+        """Images of any source, decoded as this data's own are."""
+        return Store.open(source, table, progress=True, **self._decoding)
+
+    def _check(self, table: pd.DataFrame, splits: Iterable[Split]) -> None:
+        required = tuple(splits)
+        if self.folds is not None and (table["split"] == "test").any():
+            # A patient may have one class alone, and a fold one patient: of all folds together each class is judged.
+            required = tuple(name for name in required if name != "test")
+        check_samples(in_use(table), self.source.task, self.source.classes, splits=required)
+
+    def unfit(self, trained: Facts) -> list[str]:
+        """Why a model of this family, trained on data of these facts, cannot be judged on this data; of its own."""
+        return []
+
+    @property
+    def value_max(self) -> float:
+        """Largest value of the stored type: 255, 65535, or 1 for floats."""
+        return 1.0 if self.store.dtype.is_floating_point else float(torch.iinfo(self.store.dtype).max)
+
+    def rows(self, split: Split) -> Tensor:
+        """Row numbers of a split, in the order of the table."""
+        return torch.from_numpy(np.flatnonzero((self.table["split"] == split).to_numpy()))
+
+    @property
+    def real_store(self) -> Store:
+        """Real images alone, with a table of their own: what audits look at. Differs where synthetic ones are mixed in.
+
+        They come first in the whole store, so that a row number here is one there.
+        """
+        return self.store
+
+    def even_rows(self, split: Split, most: int, *, real: bool = False) -> Tensor:
+        """At most so many row numbers of a split, evenly spread over it; with `real`, none of synthetic images."""
+        rows = self.rows(split)
+        if real:
+            rows = rows[rows < len(self.real_store)]
+        return rows[:: max(1, -(-len(rows) // most))]
+
+    def loader(self, split: Split) -> DataLoader[Batch]:
+        """Every sample of a split once, in the order of the table: for validation and for final numbers."""
+        return self._loader(list(torch.split(self.rows(split), self.eval_size())))
+
+    def eval_size(self) -> int:
+        """Samples of a batch of validation and test."""
+        return self.eval_batch_size
+
+    def _loader(self, sampler: Iterable[Tensor]) -> DataLoader[Batch]:
+        assert self.dataset is not None
+        # A loader draws a seed for workers, of which there are none, whenever it is iterated. From a generator of its
+        # own, so that dropout's numbers do not depend on how often that was.
+        return DataLoader(self.dataset, batch_size=None, sampler=sampler, generator=torch.Generator())
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches in an order that is a function of (seed, epoch) alone."""
+        trainer = self.trainer
+        sampler = EpochSampler(
+            self.rows("train"),
+            self.batch_size,
+            seed=self.seed,
+            weights=None if self.sampling == "natural" else balanced_weights(self.targets[self.rows("train")]),
+            steps_per_epoch=self.steps_per_epoch,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        return self._loader(sampler)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation samples, each once over all devices together, in the order of the table."""
+        rows, size = self.val_rows(), self.eval_size()
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if min(len(rows), size) < world:
+            raise InputError(
+                f"data: {len(rows)} validation samples in batches of {size} cannot be shared by {world} devices, each "
+                "of which needs one: raise data.eval_batch_size, give validation more samples, or take fewer devices."
+            )
+        options: dict[str, Any] = {"shuffle": False, "training": False, "rank": rank, "world_size": world}
+        return self._loader(EpochSampler(rows, size, seed=self.seed, **options))
+
+    def val_rows(self) -> Tensor:
+        """Row numbers of the samples that a model is validated on while it is trained."""
+        return self.rows("val")
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment a training batch on the device, each sample by a draw of its own."""
+        if self.trainer is None or not self.trainer.training:
+            return batch if self.view is None else self.view(batch)
+        if self.augment is None:
+            return batch
+        image = self.augment(batch["image"], batch["index"], seed=self.seed, epoch=self.trainer.current_epoch)
+        return {**batch, "image": image}
+
+    def _facts(self) -> Facts:
+        train = self.rows("train")
+        channels, height, width = self.store.shape
+        pixels = self.pixels(train[:: max(1, len(train) // _STATISTICS_IMAGES)])
+        pixels = pixels.to(torch.float32).transpose(0, 1).flatten(1) / self.value_max
+        return Facts(
+            task=self.source.task,
+            classes=tuple(self.source.classes),
+            channels=channels,
+            image_size=(height, width),
+            value_max=self.value_max,
+            train_size=len(train),
+            mean=tuple(pixels.mean(1).tolist()),
+            std=tuple(_not_zero(pixels.std(1)).tolist()),
+            **_target_facts(self.targets[train], self.source),
+        )
+
+    def pixels(self, rows: Tensor) -> Tensor:
+        """The images of some rows, or a frame of each series, (B, C, H, W), stored type: for statistics."""
+        return self.store[rows]
+
+    def linear_inputs(self, rows: Tensor) -> dict[str, NDArray[Any]]:
+        """What cheap models are given: `pixels` as (N, C, H, W), and any further arms as (N, D)."""
+        return {"pixels": self.store[rows].numpy()}
+
+
+def _kept(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the split of a run.
+
+    Raises:
+        InputError: where the data are no longer those of the run.
+    """
+    try:
+        return read_split(path, table)
+    except InputError as error:
+        cure = (
+            "the data are not those that the run began with: bring these back (and the file of identities, "
+            "VESALIUS_IDENTITIES, if patients have other pseudonyms now), or start a new run."
+        )
+        raise InputError([*error.problems, cure]) from error
+
+
+def shuffled_labels(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Deal the targets of whole patients out anew: each patient's samples get the first target of another's."""
+    columns = target_columns(table)
+    first = table.groupby("group_id", sort=True)[columns].first()
+    dealt = pd.DataFrame(np.random.default_rng(seed).permutation(first.to_numpy()), index=first.index, columns=columns)
+    shuffled = table.copy()
+    shuffled[columns] = dealt.loc[table["group_id"]].to_numpy().astype(table[columns].to_numpy().dtype)
+    return shuffled
+
+
+def targets_of(table: pd.DataFrame, source: Source) -> Tensor:
+    """(N,) int64 class indices; (N, K) float32 for several labels or quantities, K being 0 without labels."""
+    if source.task == "unlabelled":
+        return torch.zeros(len(table), 0)
+    values = table[target_columns(table)].to_numpy()
+    if source.task in ("multilabel", "regression"):
+        return torch.from_numpy(values.astype(np.float32))
+    return torch.from_numpy(values[:, 0].astype(np.int64))
+
+
+def _target_facts(targets: Tensor, source: Source) -> Mapping[str, Any]:
+    """What `Facts` says of the training targets."""
+    if source.task == "regression":
+        mean, std = targets.mean(0), _not_zero(targets.std(0, correction=0))
+        counts = [len(targets)] * len(source.classes)
+        return {"class_counts": tuple(counts), "target_mean": tuple(mean.tolist()), "target_std": tuple(std.tolist())}
+    if source.task == "unlabelled":
+        return {"class_counts": ()}
+    if source.task == "multilabel":
+        counts = targets.sum(0).int().tolist()
+    else:
+        counts = torch.bincount(targets, minlength=len(source.classes)).tolist()
+    return {"class_counts": tuple(counts)}
+
+
+def _not_zero(std: Tensor) -> Tensor:
+    """What does not vary carries nothing; dividing by one leaves it so."""
+    return torch.where(std > 1e-6, std, 1.0)

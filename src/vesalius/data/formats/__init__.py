@@ -1,0 +1,1 @@
+"""Decoders: from one file to arrays and what its header holds."""

@@ -1,0 +1,1 @@
+"""DICOM files: reading, decoding, ordering into series."""

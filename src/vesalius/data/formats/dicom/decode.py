@@ -1,0 +1,205 @@
+"""From one DICOM file to its frames.
+
+The steps, in this order:
+
+1. The pixels as stored are decoded (see `decoders`).
+2. Colour: palettes become RGB; luminance and chrominance (YBR) become RGB. 8 bits stay 8, more become 16. Done.
+3. Grey: the modality LUT, or rescale slope and intercept. `window="none"` stops here, with float32 values.
+4. The VOI LUT or window, and without one the whole range that the stored bits can mean, spread over 0 to 255 where up
+   to 8 bits are stored and over 0 to 65,535 where more are.
+5. MONOCHROME1, which stores white as the least value, is inverted.
+
+Overlays, presentation states, ICC profiles and pixel padding are not looked at.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_color_lut
+
+from vesalius.config.errors import InputError
+from vesalius.data.formats.dicom.decoders import CannotDecode, NoDecoder, stored_pixels
+from vesalius.data.formats.dicom.limits import check_image, frame_count, pixel_keyword
+from vesalius.data.formats.dicom.reading import NotDicom, read_header, read_whole
+from vesalius.data.formats.dicom.values import Window, has_voi, modality_values, shown, whole_range
+
+DECODER_VERSION = 1  # belongs to every store's key: raise it whenever a pixel may come out different
+
+_GREY = ("MONOCHROME1", "MONOCHROME2")
+_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
+_TRANSFORM_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
+_TRANSFORM_TAGS = (
+    "ModalityLUTSequence",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+)
+
+
+def decode_file(
+    path: Path, name: str | None = None, *, window: Window = "auto", frames: Sequence[int] | None = None
+) -> np.ndarray:
+    """Decode the frames of one file.
+
+    Args:
+        path: the file.
+        name: what messages call it; its path unless given.
+        window: "auto" (the file's own), "none" (values as they are meant, such as Hounsfield units), or centre and
+            width.
+        frames: numbers of the frames wanted, from 0; None for all.
+
+    Returns:
+        (T, C, H, W) with C = 1 or 3: uint8 or uint16; float32 for grey with `window="none"`, and for floating-point
+        pixels without a window.
+
+    Raises:
+        InputError: if the file is no DICOM file, holds no image, is damaged, too large, or needs an absent decoder.
+    """
+    name = name or str(path)
+    with _refusals(name):
+        if frames is None:
+            return decode_dataset(read_whole(path, name), name, window=window)
+        header = read_header(path, name)
+        check_image(header, name, pixels_read=False)
+        if frame_count(header) == 1:
+            return decode_dataset(read_whole(path, name), name, window=window, frames=frames)
+        wanted = [(number, _stored(path, header, name, number)) for number in frames]
+        return np.stack([_finish(stored, header, name, window, number) for number, stored in wanted])
+
+
+def decode_dataset(
+    dataset: Dataset, name: str, *, window: Window = "auto", frames: Sequence[int] | None = None
+) -> np.ndarray:
+    """Decode the frames of a data set with its pixels in memory; see `decode_file`."""
+    with _refusals(name):
+        check_image(dataset, name)
+        stored = _stored(dataset, dataset, name, None)
+        count = frame_count(dataset)
+        if count == 1:  # some files hold more frames than they say, and pydicom gives all
+            stored = stored[None] if stored.ndim == _dimensions(dataset) else stored[:1]
+        numbers = range(count) if frames is None else frames
+        if any(not 0 <= number < len(stored) for number in numbers):
+            raise InputError(f"{name} has {len(stored)} frame(s), not {max(numbers) + 1}: correct its NumberOfFrames.")
+        return np.stack([_finish(stored[number], dataset, name, window, number) for number in numbers])
+
+
+def frame_transform(dataset: Dataset, number: int) -> Dataset:
+    """The attributes that turn stored values of one frame into what they mean and how they are shown.
+
+    In enhanced multi-frame files they lie in functional groups, of the frame or shared by all.
+    """
+    transform = Dataset()
+    if hasattr(dataset, "file_meta"):
+        transform.file_meta = dataset.file_meta
+    places = [dataset]
+    shared, per_frame = (dataset.get(f"{which}FunctionalGroupsSequence") or [] for which in ("Shared", "PerFrame"))
+    for group in [*shared[:1], *per_frame[number : number + 1]]:
+        places += [item for keyword in _TRANSFORM_GROUPS for item in (group.get(keyword) or [])[:1]]
+    for place in places:
+        for keyword in _TRANSFORM_TAGS:
+            if keyword in place:
+                transform[keyword] = place[keyword]
+    return transform
+
+
+@contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    """Turn whatever a damaged file makes the parser or a decoder raise into one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except NotDicom:
+        raise InputError(f"{name} is no DICOM file: replace or delete it.") from None
+    except MemoryError:
+        raise InputError(f"{name} is too large for the memory there is: shrink it beforehand.") from None
+    except Exception as error:  # its words may quote the header
+        raise InputError(
+            f"{name} is a damaged DICOM file ({type(error).__name__} in its header): replace or delete it."
+        ) from error
+
+
+def _dimensions(dataset: Dataset) -> int:
+    """Of one frame as pydicom gives it."""
+    return 2 if int(dataset.get("SamplesPerPixel") or 1) == 1 else 3
+
+
+def _stored(source: Path | Dataset, header: Dataset, name: str, number: int | None) -> np.ndarray:
+    """Step 1."""
+    syntax = header.file_meta.TransferSyntaxUID.name
+    try:
+        return stored_pixels(source, header, number)
+    except NoDecoder:
+        raise InputError(
+            f"{name} is stored as {syntax}, which no decoder here can read: "
+            "pip install 'vesalius[medical]', or convert it."
+        ) from None
+    except CannotDecode as error:
+        raise InputError(
+            f"{name}: its pixels ({syntax}) cannot be decoded ({_reason(error)}); convert or replace it."
+        ) from None
+
+
+def _finish(stored: np.ndarray, dataset: Dataset, name: str, window: Window, number: int) -> np.ndarray:
+    """Steps 2 to 5 for one frame: (H, W) or (H, W, 3) to (C, H, W)."""
+    kind = str(dataset.get("PhotometricInterpretation") or "MONOCHROME2").strip().upper()
+    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    try:
+        if stored.ndim == 3:
+            return _colour(stored, int(dataset.BitsStored), kind)
+        if kind == "PALETTE COLOR":
+            return _palette(stored, dataset)
+        if kind in _GREY:
+            return _grey(stored, dataset, kind, window, number)
+    except InputError:
+        raise
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, NotImplementedError) as error:
+        raise InputError(
+            f"{name}: its look-up tables or windows cannot be applied ({_reason(error)}); correct its header."
+        ) from error
+    raise InputError(f"{name} has the photometric interpretation {kind}, which is not supported: convert it to RGB.")
+
+
+def _colour(stored: np.ndarray, bits: int, kind: str) -> np.ndarray:
+    if kind not in _COLOUR or stored.shape[-1] != 3:
+        raise NotImplementedError(f"{stored.shape[-1]} samples of {kind}")
+    if bits <= 8:
+        stored = stored.astype(np.uint8)
+    else:
+        deep = stored.astype(np.uint32)
+        stored = (deep << (16 - bits) if bits <= 16 else deep >> (bits - 16)).astype(np.uint16)
+    return np.ascontiguousarray(stored.transpose(2, 0, 1))
+
+
+def _palette(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
+    colours = apply_color_lut(stored, dataset)[..., :3]
+    if int(dataset.RedPaletteColorLookupTableDescriptor[2]) == 8 and colours.max() < 256:
+        colours = colours.astype(np.uint8)
+    return np.ascontiguousarray(colours.transpose(2, 0, 1))
+
+
+def _grey(stored: np.ndarray, dataset: Dataset, kind: str, window: Window, number: int) -> np.ndarray:
+    transform = frame_transform(dataset, number)
+    values = modality_values(stored, transform)
+    floating = pixel_keyword(dataset) != "PixelData"
+    if window == "none" or (floating and window == "auto" and not has_voi(transform)):
+        return values[None].astype(np.float32)
+    bits = 16 if floating else int(dataset.BitsStored)
+    span = None if floating else whole_range(transform, bits, signed=dataset.PixelRepresentation == 1)
+    part = shown(values, transform, window, span)[None]
+    if kind == "MONOCHROME1":
+        part = 1.0 - part
+    return np.rint(part * 255.0).astype(np.uint8) if bits <= 8 else np.rint(part * 65535.0).astype(np.uint16)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, short and without paths."""
+    text = re.sub(r"<?[\w.]+ object at 0x[0-9a-f]+>?", "the file", str(error)) or type(error).__name__
+    return re.sub(r"(/|[A-Za-z]:\\)\S+", "...", text.replace("\n", " "))[:200].rstrip(". ")

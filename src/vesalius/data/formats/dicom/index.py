@@ -1,0 +1,200 @@
+"""A folder of DICOM files in any layout, as series."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from vesalius.config.errors import InputError
+from vesalius.data.formats.dicom.headers import Frame, Header, read_image_header
+from vesalius.data.formats.dicom.ordering import Grid, arrange
+from vesalius.data.formats.dicom.reading import NotDicom
+from vesalius.terminal.progress import with_bar
+
+# Drawn or computed by people and programs, not taken of the patient
+NOT_IMAGES = ("SEG", "RTDOSE", "PR", "KO", "SR", "REG", "RTSTRUCT", "RTPLAN", "PLAN", "AU", "ECG", "EEG", "DOC")
+_WORKERS = 8
+_FILES_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class SeriesFiles:
+    """The images of one SeriesInstanceUID; of one echo and, for films, one file.
+
+    Attributes:
+        patient, issuer, study, uid, modality, description: as the headers say, empty where they do not.
+        part: which of the series' parts this is, from 0.
+        parts: how many there are.
+        frames: in no order.
+        slice_gap: mm between slices as the headers state it.
+        phases: how many phases the headers say there are.
+    """
+
+    patient: str
+    issuer: str
+    study: str
+    uid: str
+    modality: str
+    description: str
+    part: int
+    parts: int
+    frames: tuple[Frame, ...]
+    slice_gap: float | None
+    phases: int | None
+
+    @property
+    def folder(self) -> str:
+        """Where its first file lies, relative to the folder indexed."""
+        return Path(min(frame.path for frame in self.frames)).parent.as_posix()
+
+    def arrange(self) -> Grid:
+        """Its images in order.
+
+        Raises:
+            BadSeries: if there is none.
+        """
+        return arrange(self.frames, slice_gap=self.slice_gap, phases=self.phases)
+
+
+@dataclass
+class Index:
+    """What a folder holds.
+
+    Attributes:
+        series: in the order of their first files.
+        damaged: path and reason of each DICOM file that cannot be read.
+        others: how many DICOM objects are no images or were not asked for, by kind.
+        not_dicom: how many files are something else.
+    """
+
+    series: list[SeriesFiles] = field(default_factory=list)
+    damaged: list[tuple[str, str]] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    not_dicom: int = 0
+
+
+def index_folder(
+    root: Path, *, modality: Sequence[str] | None = None, description: str | None = None, progress: bool = True
+) -> Index:
+    """Read the headers of all files of a folder, and put the images together that belong together.
+
+    Hidden files and files that are no DICOM are passed over, and so are DICOMDIRs, reports, plans, dose maps and
+    segmentations. Nothing depends on the names of files and folders.
+
+    Args:
+        root: the folder.
+        modality: the modalities wanted, such as `["MR", "CT"]`; None for all that are pictures of a patient.
+        description: a regular expression that must be found in SeriesDescription, in any case.
+        progress: show a bar once it has taken two seconds, if there is a terminal.
+
+    Raises:
+        InputError: if there is no such folder, or no DICOM image in it, or the expression is none.
+    """
+    if not root.is_dir():
+        raise InputError(f"the folder {root} does not exist: correct `data.source.root`.")
+    pattern = _compiled(description)
+    names = sorted(_names(root))
+    index, headers = Index(), []
+    for name, found in zip(names, with_bar(_headers(root, names), len(names), "read headers", progress), strict=True):
+        if isinstance(found, NotDicom):
+            index.not_dicom += 1
+        elif isinstance(found, InputError):
+            reason = str(found)
+            if "holds no image" in reason:
+                index.others["objects without an image"] += 1
+            else:
+                index.damaged.append((name, reason))
+        elif not _wanted_modality(found.modality, modality):
+            index.others[f"images of the modality {found.modality or '(none)'}"] += 1
+        elif pattern is not None and not pattern.search(found.description):
+            index.others["images of another series description"] += 1
+        else:
+            headers.append(found)
+    index.series = _grouped(headers)
+    if not index.series and not index.damaged:
+        rest = ", ".join(f"{count} {kind}" for kind, count in index.others.items()) or "none"
+        raise InputError(
+            f"{root} holds no DICOM image to use ({index.not_dicom} other files; DICOM passed over: {rest}): correct "
+            "`data.source.root`, `modality` or `description`."
+        )
+    return index
+
+
+def _compiled(description: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if description is None else re.compile(description, re.IGNORECASE)
+    except re.error as error:
+        raise InputError(f"`data.source.description={description}` is no regular expression: {error}.") from None
+
+
+def _wanted_modality(modality: str, wanted: Sequence[str] | None) -> bool:
+    return modality not in NOT_IMAGES if wanted is None else modality in {name.upper() for name in wanted}
+
+
+def _names(root: Path) -> Iterator[str]:
+    for parent, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(parent, name)
+            if not name.startswith(".") and name.upper() != "DICOMDIR" and path.is_file():
+                yield path.relative_to(root).as_posix()
+
+
+def _headers(root: Path, names: Sequence[str]) -> Iterator[Header | NotDicom | InputError]:
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="header") as pool:
+        waiting = iter(names)
+        while part := list(islice(waiting, _FILES_AT_ONCE)):
+            yield from pool.map(partial(_header, root), part)
+
+
+def _header(root: Path, name: str) -> Header | NotDicom | InputError:
+    try:
+        return read_image_header(root / name, name)
+    except (NotDicom, InputError) as error:
+        return error
+    except Exception as error:  # nearly anything can be wrong with the values of a damaged header
+        return InputError(f"{name} has a damaged header ({type(error).__name__}): replace or delete it.")
+
+
+def _grouped(headers: Sequence[Header]) -> list[SeriesFiles]:
+    """Series, split into echoes and films, in the order of their first files."""
+    by_series: dict[tuple[str, ...], list[Header]] = {}
+    for header in headers:
+        # without a UID a file is on its own
+        own = () if header.series else (header.frames[0].path,)
+        by_series.setdefault((header.patient, header.issuer, header.study, header.series, *own), []).append(header)
+    series = []
+    for members in by_series.values():
+        first, parts = members[0], _parts([frame for header in members for frame in header.frames])
+        gaps = [header.slice_gap for header in members if header.slice_gap]
+        for number, frames in enumerate(parts):
+            series.append(
+                SeriesFiles(
+                    patient=first.patient,
+                    issuer=first.issuer,
+                    study=first.study,
+                    uid=first.series,
+                    modality=first.modality,
+                    description=first.description,
+                    part=number,
+                    parts=len(parts),
+                    frames=tuple(frames),
+                    slice_gap=min(gaps) if gaps else None,
+                    phases=first.phases,
+                )
+            )
+    return series
+
+
+def _parts(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Frames of one echo each; of files that are films (several frames without positions), one file each."""
+    parts: dict[tuple[float | None, str | None], list[Frame]] = {}
+    for frame in frames:
+        film = frame.path if frame.number is not None and frame.position is None else None
+        parts.setdefault((frame.echo, film), []).append(frame)
+    return list(parts.values())

@@ -1,0 +1,1 @@
+"""Which samples and frames make up each training step."""

@@ -1,0 +1,1 @@
+"""Tables that users bring: manifests, label tables, and what their cells mean."""

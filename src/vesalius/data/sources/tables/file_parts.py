@@ -1,0 +1,124 @@
+"""How the files that a manifest names are cut into samples."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vesalius.config.errors import InputError
+from vesalius.data.formats.dicom.headers import Frame, read_image_header
+from vesalius.data.formats.dicom.index import index_folder
+from vesalius.data.formats.dicom.ordering import BadSeries, Grid, arrange
+from vesalius.data.formats.dicom.reading import NotDicom
+from vesalius.data.formats.dicom.values import Window
+from vesalius.data.formats.nifti import read_grid
+from vesalius.data.formats.video import read_timeline
+from vesalius.data.sources.tables.file_kinds import IMAGES, Part, Reading, Unit, kind_of
+
+
+def list_parts(path: Path, reading: Reading) -> list[Part]:
+    """The samples in a file or folder: at least one, which may be one that cannot be read."""
+    kind, whole = kind_of(path), ((str(path), None),)
+    try:
+        if kind == "image":
+            return [Part(whole)]
+        if kind == "nifti":
+            return _volume_parts(path, reading)
+        if kind == "video":
+            return _clip_parts(path, reading.unit)
+        if kind == "folder" and (images := _images(path)):
+            frames = tuple((str(path / name), None) for name in images)
+            return [Part((frame,)) for frame in frames] if reading.unit == "slice" else [Part(frames)]
+        return _dicom_parts(path, reading.unit)
+    except BadSeries as error:
+        return [Part(whole, problem=str(error))]
+    except NotDicom:
+        return [Part(whole, problem="it is no image, DICOM, NIfTI or video file: correct the path, or convert it")]
+    except InputError:  # reading it will say the same, by the sample's own name
+        what = "the folder holds neither image files nor DICOM files that can be read: correct the path"
+        return [Part(whole, problem=what if kind == "folder" else None)]
+
+
+def _volume_parts(path: Path, reading: Reading) -> list[Part]:
+    grid = read_grid(path, path.name)
+    count, volumes = grid.slices(reading.plane), grid.frames
+    frames = np.arange(count * volumes).reshape(count, volumes)
+    if reading.unit == "slice":
+        chosen, times = frames.reshape(-1, 1), None
+    elif reading.unit == "volume":
+        chosen, times = frames.T, None
+    elif volumes == 1:
+        raise BadSeries("it is a single volume without time: say data.source.unit=volume")
+    else:
+        step = grid.repetition_time
+        chosen, times = frames, None if step is None else tuple(number * step for number in range(volumes))
+    return [Part(tuple((str(path), number) for number in numbers), times) for numbers in chosen.tolist()]
+
+
+def _clip_parts(path: Path, unit: Unit) -> list[Part]:
+    timeline = read_timeline(path, path.name)
+    if unit == "slice":
+        return [Part(((str(path), number),)) for number in range(len(timeline.times))]
+    if unit == "volume":
+        raise BadSeries("it is a clip over time and no volume: say data.source.unit=time_series")
+    return [Part(((str(path), None),), timeline.times)]
+
+
+def _images(folder: Path) -> list[str]:
+    """The pictures in a folder, numbers in their names in order of value (`2.png` before `10.png`)."""
+    names = [entry.name for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith(".")]
+    return sorted((name for name in names if name.lower().endswith(IMAGES)), key=_natural)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() else (0, part.lower()) for part in parts] + [(0, name)]
+
+
+def _dicom_parts(path: Path, unit: Unit) -> list[Part]:
+    """The frames of a DICOM file, or of a folder with the files of one series."""
+    if not path.is_dir():
+        header = read_image_header(path, path.name)
+        if unit == "slice" or len(header.frames) == 1:
+            return [_dicom_part(path.parent, [frame]) for frame in header.frames]
+        return _cut(path.parent, arrange(header.frames, slice_gap=header.slice_gap, phases=header.phases), unit)
+    index = index_folder(path, progress=False)
+    if index.damaged:
+        raise BadSeries(f"{len(index.damaged)} DICOM file(s) of the folder are damaged: replace or delete them")
+    if unit == "slice":
+        frames = [frame for series in index.series for frame in _in_some_order(series.frames)]
+        return [_dicom_part(path, [frame]) for frame in frames]
+    if len(index.series) != 1:
+        raise BadSeries(f"the folder holds {len(index.series)} series: give each a folder and a row of its own")
+    return _cut(path, index.series[0].arrange(), unit)
+
+
+def _in_some_order(frames: Sequence[Frame]) -> list[Frame]:
+    try:
+        return [frame for phase in arrange(frames).frames for frame in phase]
+    except BadSeries:  # what makes no series may still be good images
+        return sorted(frames, key=lambda frame: (frame.order, frame.path))
+
+
+def _cut(root: Path, grid: Grid, unit: Unit) -> list[Part]:
+    """A volume for each phase, or a time series for each slice position."""
+    if unit == "volume":
+        return [_dicom_part(root, phase) for phase in grid.frames]
+    if not grid.has_time:
+        raise BadSeries("its slices have no phases: say data.source.unit=volume")
+    places = list(zip(*grid.frames, strict=True))
+    times = [None] * len(places) if grid.times is None else list(zip(*grid.times, strict=True))
+    return [_dicom_part(root, place, stamps) for place, stamps in zip(places, times, strict=True)]
+
+
+def _dicom_part(root: Path, frames: Sequence[Frame], times: tuple[float, ...] | None = None) -> Part:
+    """Frames whose windows differ get one that spans them all, so that equal tissue is equally bright."""
+    edges = {frame.window for frame in frames}
+    known = [window for window in edges if window is not None]
+    window: Window | None = None
+    if len(edges) > 1 and len(known) == len(edges):
+        low, high = min(low for low, _ in known), max(high for _, high in known)
+        window = ((low + high) / 2, high - low) if high > low else None
+    return Part(tuple((str(root / frame.path), frame.number) for frame in frames), times, window)

@@ -1,0 +1,57 @@
+"""A table beside an image folder that says which patient each file is of."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vesalius.config.errors import InputError
+from vesalius.data.samples import listed
+from vesalius.data.sources.tables.csv_table import read_table, require_columns
+from vesalius.data.sources.tables.path_endings import PathEndings
+
+
+def groups_from_index(table_path: Path, files: Sequence[str], *, file_column: str, group_column: str) -> list[str]:
+    """The group of each file.
+
+    Args:
+        table_path: a CSV or TSV file with a header.
+        files: paths relative to the image folder, with forward slashes.
+        file_column: the column that names the file, by its path or an end of it (see `PathEndings`).
+        group_column: the column that names its group.
+
+    Raises:
+        InputError: with every problem: a missing table or column, an entry without a file or with several, a file
+            without an entry, a file with two different groups, an empty group.
+    """
+    table = read_table(table_path, option="data.source.index")
+    columns = {"data.source.index_file_column": file_column, "data.source.index_group_column": group_column}
+    require_columns(table, columns, table_path.name)
+    endings = PathEndings(files)
+
+    groups: list[str | None] = [None] * len(files)
+    without_file, ambiguous, conflicting, without_group = [], [], [], []
+    for entry, group in zip(table[file_column], table[group_column], strict=True):
+        numbers = endings.find(entry)
+        if not numbers:
+            without_file.append(entry)
+        elif len(numbers) > 1:
+            ambiguous.append(entry)
+        elif not group:
+            without_group.append(entry)
+            groups[numbers[0]] = groups[numbers[0]] or ""
+        elif groups[numbers[0]] not in (None, "", group):
+            conflicting.append(files[numbers[0]])
+        else:
+            groups[numbers[0]] = group
+    without_entry = [file for file, group in zip(files, groups, strict=True) if group is None]
+    name = table_path.name
+    findings = (
+        (without_file, f"row(s) of {name} name no file of the image folder", "add the files or delete the rows"),
+        (ambiguous, f"row(s) of {name} fit several files", "write longer paths"),
+        (without_group, f"row(s) of {name} have no `{group_column}`", "fill it in"),
+        (conflicting, f"file(s) have two different groups in {name}", "keep one row for each"),
+        (without_entry, f"image(s) have no row in {name}", "add the rows or delete the images"),
+    )
+    problems = [f"{len(found)} {what}: {listed(found)}; {cure}." for found, what, cure in findings if found]
+    if problems:
+        raise InputError(problems)
+    return [str(group) for group in groups]

@@ -1,0 +1,293 @@
+"""A table of targets that lies beside the images, and how it is joined to them."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from vesalius.config.errors import InputError
+from vesalius.data.samples import listed, target_columns
+from vesalius.data.sources.tables.csv_table import read_table, require_columns
+from vesalius.data.sources.tables.path_endings import PathEndings
+from vesalius.data.sources.tables.target_cells import TaskOption, read_targets
+
+logger = logging.getLogger("vesalius")
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+_RESERVED = ("sample_id", "group_id", "split", "target")
+
+
+class Labels:
+    """A CSV or TSV table of targets, joined to samples by a key.
+
+    Class names are the trimmed texts of the cells. Without `classes` they are sorted, numbers by value; of two classes
+    the second is the positive one. A cell of a target that is empty, or NA, says nothing: its row has no label.
+
+    Args:
+        path: the table.
+        key: its column that says which samples a row is about; several rows of one key must agree.
+        target: its column with the class or quantity; or several columns, of 0 and 1 (a class each, `multilabel`) or
+            of numbers (with `task="regression"`). None: the rows say nothing of the kind, and the task is `unlabelled`.
+        classes: the classes in the order wanted (lowest grade first, for `ordinal`).
+        task: what the targets mean. `auto` takes two classes as `binary`, more as `multiclass`, several columns or a
+            separator as `multilabel`, and never a quantity.
+        group: the column with the patient.
+        split: the column with train, val or test (also training, valid, validation, dev, testing; empty for none).
+        subgroups: columns to report on.
+        separator: what stands between the names in a cell of several classes; such a cell without any says `none`.
+        option: prefix of config keys in messages.
+        table_option: the config key that names the table, after the prefix.
+        key_option: the config key that names the key's column, after the prefix.
+
+    Attributes:
+        task: what the targets mean.
+        classes: names of the classes, or of the quantities.
+        name: the table's file name, for messages.
+        table: every cell as text; the index numbers the lines of the file.
+        key: the name of the key's column.
+
+    Raises:
+        InputError: with everything in the table that cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        key: str,
+        target: str | Sequence[str] | None,
+        classes: Sequence[str] | None = None,
+        task: TaskOption = "auto",
+        group: str | None = None,
+        split: str | None = None,
+        subgroups: Sequence[str] = (),
+        separator: str | None = None,
+        option: str = "data.source",
+        table_option: str = "labels",
+        key_option: str = "key",
+    ) -> None:
+        path = Path(path).expanduser()
+        self.table = read_table(path, option=f"{option}.{table_option}")
+        self.name, self.key, self._option = path.name, key, option
+        self._key_option = f"{option}.{key_option}"
+        wanted = [target] if isinstance(target, str) else list(target or ())
+        _check_names(None if target is None else wanted, subgroups, option)
+        columns = {self._key_option: key, f"{option}.group": group, f"{option}.split": split}
+        columns |= {
+            f"{option}.target[{number}]" if len(wanted) > 1 else f"{option}.target": name
+            for number, name in enumerate(wanted)
+        }
+        columns |= {f"{option}.subgroups[{number}]": name for number, name in enumerate(subgroups)}
+        require_columns(self.table, {name: column for name, column in columns.items() if column is not None}, self.name)
+
+        notes, problems = self._notes(group, split, subgroups)
+        try:
+            targets = read_targets(self.table, wanted, classes=classes, task=task, separator=separator, option=option)
+        except InputError as error:
+            raise InputError([*problems, *error.problems]) from None
+        if problems:
+            raise InputError(problems)
+        self.task, self.classes = targets.task, targets.classes
+        self._values = pd.concat([targets.columns, notes], axis=1)
+        if self.task == "binary" and classes is None:
+            logger.info("binary: `%s` is the positive class; %s.classes turns it round.", self.classes[1], option)
+
+    def rows(self) -> pd.DataFrame:
+        """Every row by itself: the columns that `join` gives, NaN where a target is empty; index as in `table`."""
+        return self._values.copy()
+
+    def join(
+        self,
+        keys: Sequence[str],
+        *,
+        what: str = "series",
+        unmatched: Literal["error", "skip"] = "error",
+        endings: bool = False,
+    ) -> pd.DataFrame:
+        """The labels of samples.
+
+        Args:
+            keys: the key of each sample; several samples may share one.
+            what: what the samples are, in the plural, for messages.
+            unmatched: `skip` gives samples without a label NaN targets, for the caller to drop, and passes over
+                rows without a sample and rows without a target; both are counted in the log.
+            endings: the keys are relative paths, and the table may hold ends of them (see `PathEndings`).
+
+        Returns:
+            A frame whose row i belongs to `keys[i]`: `target` or `target/<class>` (whole numbers, except for
+            `regression` or where any is NaN), and `group_id`, `split` (None where the cell is empty) and the subgroups,
+            as far as they were mapped.
+
+        Raises:
+            InputError: with keys without a row, rows without a key, rows without a target, and rows of one key that
+                contradict each other.
+        """
+        keys = [str(key).strip() for key in keys]
+        values = self._values
+        columns = target_columns(values)
+        unlabelled = values[columns].isna().any(axis=1).to_numpy()
+        problems = []
+        if unlabelled.any() and unmatched == "error":
+            lines = values.index[unlabelled].tolist()
+            problems.append(
+                f"{len(lines)} row(s) of {self.name} have no target (lines {listed(lines)}): fill it in, delete them, "
+                f"or say {self._option}.unmatched=skip."
+            )
+        row_keys, ambiguous = self._row_keys(keys, endings=endings)
+        if ambiguous:
+            problems.append(
+                f"{len(ambiguous)} row(s) of {self.name} fit several {what}: {listed(ambiguous)}; write longer paths."
+            )
+        labelled = values.assign(_key=row_keys)[~unlabelled]
+        labelled = labelled.drop_duplicates()
+        problems += self._contradictions(labelled, columns)
+        problems += self._unmatched(keys, labelled["_key"], set(row_keys), what, skip=unmatched == "skip")
+        if problems:
+            raise InputError(problems)
+        joined = labelled.set_index("_key").reindex(keys).reset_index(drop=True)
+        if self.task != "regression" and not joined[columns].isna().any(axis=None):
+            joined = joined.astype(dict.fromkeys(columns, int))
+        return joined
+
+    def _row_keys(self, keys: Sequence[str], *, endings: bool) -> tuple[list[str], list[str]]:
+        """The key of each row, spelt as the samples spell it, and the cells that may mean several."""
+        cells = self.table[self.key].tolist()
+        if not endings:
+            return cells, []
+        files = sorted(set(keys))
+        paths = PathEndings(files)
+        found = {cell: paths.find(cell) for cell in set(cells)}
+        ambiguous = sorted(cell for cell, numbers in found.items() if len(numbers) > 1)
+        return [files[found[cell][0]] if found[cell] else cell for cell in cells], ambiguous
+
+    def _notes(self, group: str | None, split: str | None, subgroups: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+        """The columns beside the targets, and what is wrong with them and with the key."""
+        notes = pd.DataFrame(index=self.table.index)
+        problems = []
+        for column in dict.fromkeys(name for name in (self.key, group) if name is not None):
+            empty = self.table.index[self.table[column] == ""].tolist()
+            if empty:
+                problems.append(
+                    f"{len(empty)} row(s) of {self.name} have no `{column}` (lines {listed(empty)}): fill it in."
+                )
+        if group is not None:
+            notes["group_id"] = self.table[group]
+        if split is not None:
+            notes["split"] = self._splits(self.table[split], problems)
+        for name in subgroups:
+            notes[name] = self.table[name]
+        return notes, problems
+
+    def _splits(self, cells: pd.Series, problems: list[str]) -> pd.Series:
+        splits = cells.str.lower().map(SPLIT_NAMES).astype(object)
+        odd = splits.isna() & (cells != "")
+        if odd.any():
+            found = sorted(cells[odd].unique().tolist())
+            problems.append(
+                f"`{cells.name}` of {self.name} may be train, val, test or empty, not {listed(found)}: correct it."
+            )
+        return splits.where(splits.notna(), None)
+
+    def _contradictions(self, labelled: pd.DataFrame, targets: Sequence[str]) -> list[str]:
+        """Sentences on keys whose rows differ."""
+        doubled = labelled[labelled["_key"].duplicated(keep=False)]
+        if doubled.empty:
+            return []
+        differing = doubled.groupby("_key", sort=True).nunique(dropna=False) > 1
+        problems = []
+        for what, columns in {
+            "target": list(targets),
+            **{name: [name] for name in labelled.columns if name not in (*targets, "_key")},
+        }.items():
+            found = differing.index[differing[columns].any(axis=1)].tolist()
+            if found:
+                problems.append(
+                    f"{self.name} contradicts itself on the {what} of {len(found)} `{self.key}`: {listed(found)}; "
+                    "keep what is right."
+                )
+        return problems
+
+    def _unmatched(
+        self, keys: Sequence[str], labelled: pd.Series, all_rows: set[str], what: str, *, skip: bool
+    ) -> list[str]:
+        """Sentences on keys without a row and rows without a key; counts in the log where they are passed over."""
+        present = set(keys)
+        without_row = sorted(present - (set(labelled) if skip else all_rows))
+        without_key = sorted(all_rows - present)
+        samples = int(np.isin(keys, without_row).sum()) if without_row else 0
+        if skip:
+            if without_row or without_key:
+                logger.warning(
+                    "%d %s have no label and are left out; %d key(s) of the labels match nothing.",
+                    samples,
+                    what,
+                    len(without_key),
+                )
+            if len(without_row) < len(present):
+                return []
+        problems = []
+        cure = f"correct `{self._key_option}={self.key}` or the table, or say {self._option}.unmatched=skip"
+        if without_row:
+            problems.append(
+                f"{self.name} has no row for {samples} {what}, by `{self.key}`: {listed(without_row)}; {cure}."
+            )
+        if without_key:
+            problems.append(
+                f"{len(without_key)} `{self.key}` of {self.name} match none of the {what}: {listed(without_key)}; "
+                f"{cure}."
+            )
+        return problems + self._nearly(without_row, without_key)
+
+    def _nearly(self, keys: Sequence[str], cells: Sequence[str]) -> list[str]:
+        """A hint where keys would agree but for case or zeros in front, which Excel takes away."""
+        hints = []
+        for change, normal in (("upper and lower case", str.casefold), ("zeros in front", lambda key: key.lstrip("0"))):
+            plain = {normal(cell): cell for cell in cells}
+            pairs = [f"{plain[normal(key)]} and {key}" for key in keys if normal(key) in plain]
+            if pairs:
+                hints.append(f"{len(pairs)} of them differ in {change} alone: {listed(pairs)}; write them alike.")
+        return hints
+
+
+def columns_without_table(options: Mapping[str, object]) -> list[str]:
+    """A sentence on options that name columns, where there is no table.
+
+    Args:
+        options: by their names below `data.source`; what is None, empty, `auto` or `none` is not set.
+    """
+    set_anyway = [name for name, value in options.items() if value not in (None, "auto", "none") and value]
+    if not set_anyway:
+        return []
+    named = ", ".join(f"`data.source.{name}`" for name in set_anyway)
+    return [f"{named} name(s) columns of a table: set `data.source.labels` too, or leave it out."]
+
+
+def _check_names(target: Sequence[str] | None, subgroups: Sequence[str], option: str) -> None:
+    problems = []
+    if target is not None and not target:
+        problems.append(
+            f"`{option}.target` names no column: name the one with the class or quantity, or set it to null for data "
+            "without labels."
+        )
+    for key, names in (("target", target or ()), ("subgroups", subgroups)):
+        if len(set(names)) < len(names):
+            problems.append(f"`{option}.{key}` names a column twice: name each once.")
+    taken = [name for name in subgroups if name in _RESERVED or name.startswith(("target/", "_"))]
+    if taken:
+        problems.append(
+            f"`{option}.subgroups` may not be called {listed(taken)}, which Vesalius uses itself: rename the column(s)."
+        )
+    if problems:
+        raise InputError(problems)

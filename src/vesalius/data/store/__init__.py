@@ -1,0 +1,1 @@
+"""Every sample decoded once, in memory-mapped files."""

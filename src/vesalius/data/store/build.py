@@ -1,0 +1,239 @@
+"""The work behind a store: decode in parallel, write in order, publish at once."""
+
+import json
+import os
+import secrets
+import shutil
+import sys
+import time
+import zlib
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from vesalius.config.errors import InputError
+from vesalius.data.formats.images import Fit, adapt_channels, resize
+from vesalius.data.sources.base import Source
+from vesalius.data.store.faults import Kind, refuse, refuse_all
+
+STORE_VERSION = 1  # belongs to every key: raise it whenever a byte may come out different
+IMAGES_FILE, META_FILE = "images.bin", "meta.json"
+DTYPES = ("uint8", "uint16", "float32")
+MAX_FRAMES = 10_000  # of a series: five minutes of video; a longer one is a mistake, or needs fewer frames a second
+
+_IMAGES_A_TASK = 16  # a series is a task of its own
+_MAX_WORKERS = 16
+_QUIET_SECONDS = 2.0
+_STALE_SECONDS = 24 * 3600
+
+Outcome = np.ndarray | str  # an image or a series, or why there is none
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What is done to an image on its way from the source into the store.
+
+    Attributes:
+        size: height and width in pixels; None keeps the images' own.
+        fit: how another aspect ratio is fitted into it.
+        channels: 1, 3, or None to keep the images' own.
+    """
+
+    size: tuple[int, int] | None
+    fit: Fit
+    channels: int | None
+
+
+@dataclass
+class _Written:
+    """What has gone into the file so far."""
+
+    checksum: int = 0
+    frames: int = 0
+    lengths: list[int] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    kinds: dict[Kind, list[str]] = field(default_factory=dict)
+
+
+def build(
+    source: Source,
+    table: pd.DataFrame,
+    decoding: Decoding,
+    path: Path,
+    *,
+    on_bad_file: Literal["error", "skip"],
+    progress: bool,
+) -> None:
+    """Decode every row of a table into the folder `path`, which appears complete or not at all.
+
+    Memory stays at a few hundred images (or a few dozen series), whatever the number of rows. The frames of all series
+    lie one behind another, and `lengths` in the description says how many each has.
+
+    Raises:
+        InputError: with every sample that cannot be decoded (unless skipped), every kind of misfit, or a full disk.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_stale(path.parent)
+        work = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+        work.mkdir()
+        try:
+            _fill(source, table, decoding, work, on_bad_file=on_bad_file, progress=progress)
+            with suppress(OSError):  # another process was first: its folder is as good
+                os.rename(work, path)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise InputError(
+            f"decoded images cannot be written to {path.parent} ({error.strerror or error}): free some room or name "
+            "another folder in `data.cache_dir`."
+        ) from error
+
+
+def _fill(
+    source: Source,
+    table: pd.DataFrame,
+    decoding: Decoding,
+    work: Path,
+    *,
+    on_bad_file: Literal["error", "skip"],
+    progress: bool,
+) -> None:
+    """Write images and description into `work`."""
+    written = _Written()
+    with (work / IMAGES_FILE).open("wb") as file:
+        outcomes = _decode_all(source, table, decoding)
+        for name, outcome in _progress(outcomes, len(table)) if progress else outcomes:
+            if isinstance(outcome, str):
+                written.skipped.append((name, outcome))
+                continue
+            frames = outcome if source.series else outcome[None]
+            written.kinds.setdefault((frames.shape[1:], str(frames.dtype)), []).append(name)
+            if len(written.kinds) == 1:  # else nothing will be kept, and the rest is read for its faults alone
+                content = np.ascontiguousarray(frames).data
+                file.write(content)
+                written.checksum = zlib.crc32(content, written.checksum)
+                written.frames += len(frames)
+                written.lengths.append(len(frames))
+        file.flush()
+        os.fsync(file.fileno())
+    bad = [] if on_bad_file == "skip" else written.skipped
+    if bad or len(written.kinds) > 1:
+        raise refuse(source, table, bad, written.kinds)
+    if not written.kinds:
+        raise refuse_all(source, table, written.skipped)
+    ((shape, dtype),) = written.kinds
+    meta = {
+        "version": STORE_VERSION,
+        "shape": [written.frames, *shape],
+        "dtype": dtype,
+        "crc32": written.checksum,
+        "skipped": written.skipped,
+    }
+    if source.series:
+        meta["lengths"] = written.lengths
+    with (work / META_FILE).open("w", encoding="utf-8") as description:
+        json.dump(meta, description)
+        description.flush()
+        os.fsync(description.fileno())
+
+
+def _decode_all(source: Source, table: pd.DataFrame, decoding: Decoding) -> Iterator[tuple[str, Outcome]]:
+    """Outcomes in the order of the table, a bounded number of rows ahead."""
+    workers = min(_MAX_WORKERS, os.cpu_count() or 1)
+    step = 1 if source.series else _IMAGES_A_TASK
+    waiting: deque[Future[list[tuple[str, Outcome]]]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        try:
+            for start in range(0, len(table), step):
+                rows = table.iloc[start : start + step].to_dict("records")
+                waiting.append(pool.submit(_decode_rows, source, rows, decoding))
+                if len(waiting) > 2 * workers:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _decode_rows(source: Source, rows: list[dict[Any, Any]], decoding: Decoding) -> list[tuple[str, Outcome]]:
+    outcomes: list[tuple[str, Outcome]] = []
+    for row in rows:
+        try:
+            outcomes.append((str(row["sample_id"]), _decode(source, row, decoding)))
+        except InputError as error:
+            outcomes.append((str(row["sample_id"]), str(error)))
+    return outcomes
+
+
+def _decode(source: Source, row: Mapping[str, Any], decoding: Decoding) -> np.ndarray:
+    """An image, (C, H, W), or a series, (T, C, H, W), as it goes into the file."""
+    name = row["sample_id"]
+    loaded = source.load(row)
+    axes = "(T, C, H, W)" if source.series else "(C, H, W)"
+    if loaded.ndim != 3 + source.series or 0 in loaded.shape or loaded.dtype.name not in DTYPES:
+        raise InputError(
+            f"{name} comes as {loaded.dtype} of shape {loaded.shape}; {axes} of {', '.join(DTYPES)} is needed: "
+            "correct the source."
+        )
+    if source.series and len(loaded) > MAX_FRAMES:
+        raise InputError(
+            f"{name} has {len(loaded)} frames, and a series may have {MAX_FRAMES} at most: cut it into several, or "
+            "keep fewer of its frames."
+        )
+    if loaded.dtype.kind == "f" and not np.isfinite(loaded).all():
+        bad = int(loaded.size - np.isfinite(loaded).sum())
+        raise InputError(f"{name} has {bad} pixel(s) that are NaN or infinite: replace them or leave the sample out.")
+    try:
+        if source.series:
+            return np.stack([_fitted(frame, decoding) for frame in loaded])
+        return _fitted(loaded, decoding)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def _fitted(image: np.ndarray, decoding: Decoding) -> np.ndarray:
+    """An image of the channels and the size wanted."""
+    image = adapt_channels(image, decoding.channels)
+    return image if decoding.size is None else resize(image, decoding.size, decoding.fit)
+
+
+def _progress(outcomes: Iterator[tuple[str, Outcome]], total: int) -> Iterator[tuple[str, Outcome]]:
+    """Pass everything on, and show a bar on a terminal if it takes long."""
+    if not sys.stderr.isatty():
+        yield from outcomes
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task("decode images", total=total)
+    start, shown = time.monotonic(), False
+    try:
+        for done, outcome in enumerate(outcomes, 1):
+            if not shown and time.monotonic() - start > _QUIET_SECONDS:
+                bar.start()
+                shown = True
+            if shown:
+                bar.update(task, completed=done)
+            yield outcome
+    finally:
+        if shown:
+            bar.stop()
+
+
+def _clear_stale(cache_dir: Path) -> None:
+    """Remove what killed processes left; a living one touches its file much more often than that."""
+    for work in cache_dir.glob(".*.part"):
+        with suppress(OSError):
+            newest = max(entry.stat().st_mtime for entry in (work, *work.iterdir()))
+            if time.time() - newest > _STALE_SECONDS:
+                shutil.rmtree(work, ignore_errors=True)

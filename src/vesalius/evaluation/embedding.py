@@ -1,0 +1,185 @@
+"""Feature tables: what an encoder makes of every sample, written batch by batch."""
+
+import csv
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+
+from vesalius.config.build import build
+from vesalius.config.errors import InputError, RunFailed
+from vesalius.config.facts import Facts
+from vesalius.config.targets import locate
+from vesalius.data.datamodules.base import SPLITS, ImageDataModule, Split
+from vesalius.data.samples import check_samples, listed, target_columns
+from vesalius.data.sources.base import Source
+from vesalius.data.splits.splits import UNUSED
+from vesalius.models.family import FamilyModule
+from vesalius.runs.redaction import without_paths
+
+logger = logging.getLogger("vesalius")
+
+FeatureBatch = tuple[NDArray[np.int64], NDArray[np.float32]]
+
+# Options that say how to learn from labels: no sample is left out for them here, and no label dealt out anew.
+_OF_TRAINING = ("sampling", "shuffle_labels", "train_classes", "synthetic", "synthetic_ratio")
+
+
+def extractor_hash(model: pl.LightningModule, config: Mapping[str, Any]) -> str:
+    """Tells whether two feature tables come from one encoder: a hex digest of 32 characters (BLAKE2b).
+
+    Which weights `embed` uses is not known, so all of the model's count: every weight and buffer by name, shape, type
+    and bytes (buffers hold what images are normalised by), and the model's config, paths shortened as checkpoints have
+    them. A table from the same encoder under another head has another hash.
+
+    Args:
+        model: on any device.
+        config: the node `model` of the run's config, or of its checkpoint.
+    """
+    digest = hashlib.blake2b(json.dumps(without_paths(config), sort_keys=True).encode(), digest_size=16)
+    for name, tensor in sorted({**dict(model.named_buffers()), **model.state_dict()}.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+class _EverySample(ImageDataModule):
+    """What features need of a datamodule: every sample of a source, whatever its targets, none of which are needed.
+
+    Comes before the datamodule of a family among the bases of a class, see `every_sample`.
+    """
+
+    series: bool
+
+    def check_source(self, source: Source) -> None:
+        """Refuse series for a model of single images, and the other way round."""
+        if source.series and not self.series:
+            raise InputError(
+                "data: this source gives image series, and the run's model looks at single images: "
+                "choose data.source.unit=slice, or a run of model=lstm."
+            )
+        if self.series and not source.series:
+            raise InputError(
+                "data: this source gives single images, and the run's model reads series: choose "
+                "data.source.unit=time_series (or volume) where the source has that option, or a run of model=cnn."
+            )
+
+    def check_listing(self, table: pd.DataFrame) -> None:
+        """Refuse samples that cannot be told apart, or whose patients are in two splits; targets need not vary."""
+        check_samples(table, self.source.task, self.source.classes, before_split=True, learned=False)
+
+    def setup(self, stage: str | None = None) -> None:
+        """List, split and decode; a split may lack a class, or be empty."""
+        if self.dataset is not None:
+            return
+        self.split = self.split_table(stage)
+        self.open_store(self.split)
+        self.dataset = self.make_dataset()
+        if self.store.skipped:
+            logger.warning("%d unreadable images were left out; skipped.csv lists them.", len(self.store.skipped))
+
+
+def every_sample(config: Mapping[str, Any], facts: Facts) -> ImageDataModule:
+    """The datamodule of a run's family over any source: unlabelled, of other classes, or of quantities.
+
+    Args:
+        config: the node `data` of a config, checked.
+        facts: of the data that the run was trained on.
+
+    Raises:
+        InputError: what the source or the datamodule says of its options.
+    """
+    family = locate(config["_target_"])
+    made = type(family.__name__, (_EverySample, family), {"series": facts.sequence_length is not None})
+    options = {name: value for name, value in config.items() if name not in _OF_TRAINING}
+    data: ImageDataModule = build({**options, "_target_": f"{__name__}._construct"}, "data", made=made)
+    return data
+
+
+def _construct(made: type[ImageDataModule], **options: Any) -> ImageDataModule:
+    return made(**options)
+
+
+def feature_batches(model: pl.LightningModule, data: ImageDataModule, device: torch.device) -> Iterator[FeatureBatch]:
+    """Every sample's features, in 32 bits, split by split: train, val, test, unused.
+
+    Args:
+        model: a finished model that has `embed`.
+        data: set up.
+        device: where to compute.
+
+    Yields:
+        (B,) row numbers of the table, and (B, F) features, float32.
+
+    Raises:
+        InputError: for a model without features.
+        RunFailed: for features that are no finite numbers.
+    """
+    if getattr(type(model), "embed", FamilyModule.embed) is FamilyModule.embed:
+        raise InputError(
+            f"run: {type(model).__name__} gives no features: let it define embed as "
+            "vesalius.models.module.FamilyModule does."
+        )
+    model = model.to(device).eval()
+    for split in (*SPLITS, cast(Split, UNUSED)):
+        if not len(data.rows(split)):
+            continue
+        for batch in data.loader(split):
+            on_device = {name: tensor.to(device) for name, tensor in batch.items()}
+            with torch.inference_mode():
+                features = cast(FamilyModule, model).embed(on_device).float().cpu().numpy()
+            rows = batch["index"].cpu().numpy()
+            _refuse_endless(features, data.table["sample_id"].iloc[rows])
+            yield rows, features
+
+
+def write_features(batches: Iterable[FeatureBatch], table: pd.DataFrame, path: Path) -> tuple[int, int]:
+    """Write a feature table as its batches come, whole or not at all; no more than a batch of it is in memory.
+
+    Its columns: `sample_id`, `group_id`, `split`, target column(s) where the samples have any, and `f0`, `f1`, ... with
+    nine significant digits, from which 32-bit numbers can be had back exactly.
+
+    Args:
+        batches: row numbers of the table, (B,), and features, (B, F).
+        table: the sample table.
+        path: of the CSV file.
+
+    Returns:
+        Number of rows, and F.
+    """
+    columns = ["sample_id", "group_id", "split", *target_columns(table)]
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    count, dim = 0, 0
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            for rows, features in batches:
+                if not count:
+                    dim = features.shape[1]
+                    writer.writerow([*columns, *(f"f{number}" for number in range(dim))])
+                told = table[columns].iloc[rows].itertuples(index=False, name=None)
+                for known, values in zip(told, features.tolist(), strict=True):
+                    writer.writerow([*known, *(f"{value:.9g}" for value in values)])
+                count += len(rows)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return count, dim
+
+
+def _refuse_endless(features: NDArray[np.float32], names: "pd.Series[str]") -> None:
+    endless = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(endless):
+        raise RunFailed(
+            f"The features of {len(endless)} samples are no finite numbers: {listed(names.iloc[endless].tolist())}; "
+            "look at these images and take them out."
+        )

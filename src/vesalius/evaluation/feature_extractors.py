@@ -1,0 +1,136 @@
+"""What images are compared in: the features of a run's encoder, of Inception from a file, or of a random net."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Facts
+from vesalius.evaluation.embedding import extractor_hash
+from vesalius.models.nets.random_features import RandomFeatures
+from vesalius.runs.run_folder import RunFolder
+from vesalius.training.checkpoints import load_checkpoint, restore_model
+
+_INCEPTION_SIDE = 299
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """Images to feature vectors, and what must be said beside every number that is computed in them.
+
+    Attributes:
+        name: `random`, `inception`, or the last two parts of a run's path.
+        layer: which of its features.
+        digest: tells whether two numbers are from the same weights.
+        dim: length of a feature vector.
+        embed: maps images (B, C, H, W) on the scale where white is 1 to (B, dim), on the device where they are.
+        device: where it computes.
+    """
+
+    name: str
+    layer: str
+    digest: str
+    dim: int
+    embed: Callable[[Tensor], Tensor]
+    device: torch.device
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """For `metrics.json`."""
+        return {"name": self.name, "layer": self.layer, "hash": self.digest, "dim": self.dim}
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> NDArray[np.float64]:
+        """Features (N, dim) of images (N, C, H, W) on the scale where white is 1."""
+        parts = [self.embed(part.to(self.device)).float().cpu() for part in torch.split(images, _BATCH)]
+        return np.asarray(torch.cat(parts).numpy(), np.float64)
+
+
+def load_extractor(named: str | None, facts: Facts, device: torch.device) -> Extractor:
+    """An extractor for images of some data.
+
+    Args:
+        named: a run's folder, of the `cnn` or `autoencoder` family; a file with torchvision's weights of Inception v3;
+            None for a net that was never trained.
+        facts: of the images.
+        device: where to compute.
+
+    Raises:
+        InputError: for what is neither, or takes other images.
+    """
+    if named is None:
+        return _random(facts, device)
+    if Path(named).is_file():
+        return _inception(Path(named), device)
+    folder = RunFolder(named)
+    checkpoint = load_checkpoint(folder.best)
+    model, own = restore_model(checkpoint), Facts.from_dict(checkpoint["facts"])
+    if getattr(model, "answers", None) == "samples" or own.sequence_length is not None:
+        raise InputError(f"evaluation.extractor={named}: take a run that learned from single images: cnn, autoencoder.")
+    if own.channels != facts.channels:
+        raise InputError(
+            f"evaluation.extractor={named}: it takes images of {own.channels} channels, and these have "
+            f"{facts.channels}: train one on these data, or set data.channels={own.channels}."
+        )
+    embed = _of_run(model, own)
+    dim = embed(torch.zeros(1, own.channels, *own.image_size)).shape[1]
+    name = "/".join(folder.path.resolve().parts[-2:])
+    return Extractor(name, "features", extractor_hash(model, checkpoint["config"]["model"]), dim, embed, device)
+
+
+def _random(facts: Facts, device: torch.device) -> Extractor:
+    net = RandomFeatures(facts.channels)
+    layer = "mean and spread of each layer"
+
+    def embed(images: Tensor) -> Tensor:
+        features: Tensor = net.to(images.device)(images * 2 - 1)
+        return features
+
+    return Extractor("random", layer, "seed 0", net.feature_dim, embed, device)
+
+
+def _of_run(model: pl.LightningModule, own: Facts) -> Callable[[Tensor], Tensor]:
+    """The model's features of images of any size, given as its own data would be: in steps of the stored type."""
+
+    def embed(images: Tensor) -> Tensor:
+        if tuple(images.shape[-2:]) != own.image_size:
+            images = F.interpolate(images, size=own.image_size, mode="bilinear", antialias=True, align_corners=False)
+        stored = images.clamp(0, 1) * own.value_max
+        batch = {"image": stored.round() if own.value_max > 1 else stored}
+        features: Tensor = model.to(images.device).embed(batch)  # type: ignore[operator]
+        return features
+
+    return embed
+
+
+def _inception(path: Path, device: torch.device) -> Extractor:
+    from torchvision.models import inception_v3
+
+    net = inception_v3(weights=None, init_weights=False, aux_logits=True, transform_input=False)
+    try:
+        net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:
+        raise InputError(
+            f"evaluation.extractor={path}: not a file with torchvision's weights of Inception v3 "
+            f"({str(error).splitlines()[0]})."
+        ) from error
+    net.fc = nn.Identity()
+    net = net.eval()
+
+    def embed(images: Tensor) -> Tensor:
+        images = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+        side = (_INCEPTION_SIDE, _INCEPTION_SIDE)
+        images = F.interpolate(images, size=side, mode="bilinear", antialias=True, align_corners=False)
+        features: Tensor = net.to(images.device)(images * 2 - 1)  # its weights are not of ImageNet's normalisation
+        return features
+
+    return Extractor("inception", "pool3", extractor_hash(net, {}), 2048, embed, device)

@@ -1,0 +1,58 @@
+"""Predictions of a trained model, the same way wherever they are needed."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+
+from vesalius.config.facts import Facts
+from vesalius.data.datamodules.base import Batch, ImageDataModule, Split
+from vesalius.data.samples import target_columns
+
+
+def inference_device(trainer: Mapping[str, Any]) -> torch.device:
+    """The device that the trainer config asks for; one device, whatever the training used."""
+    accelerator = torch.accelerator.current_accelerator()
+    if trainer.get("accelerator") == "cpu" or accelerator is None or not torch.accelerator.is_available():
+        return torch.device("cpu")
+    return accelerator
+
+
+def predict(
+    model: pl.LightningModule,
+    data: ImageDataModule,
+    split: Split,
+    facts: Facts,
+    device: torch.device,
+    view: Callable[[Batch], Batch] | None = None,
+) -> pd.DataFrame:
+    """The predictions table of a split, each sample once, in 32 bits.
+
+    Args:
+        model: a finished model.
+        data: where the samples are.
+        split: which of them.
+        facts: of the data that the model was trained on.
+        device: where to compute.
+        view: what is done to a batch first; of series, something of `vesalius.data.datamodules.series_views`.
+
+    Returns:
+        `sample_id`, `group_id`, target column(s), and `prob/<class>` for each class, or `pred/<quantity>` for
+        `regression`; rows in the table's order.
+    """
+    answer, prefix = ("values", "pred") if facts.task == "regression" else ("probabilities", "prob")
+    model = model.to(device).eval()
+    rows, answers = [], []
+    with torch.inference_mode():
+        for position, batch in enumerate(data.loader(split)):
+            on_device = {name: tensor.to(device) for name, tensor in batch.items()}
+            output = model.predict_step(on_device if view is None else view(on_device), position)
+            rows.append(output["index"].cpu().numpy())
+            answers.append(output[answer].double().cpu().numpy())
+    kept = data.table.iloc[np.concatenate(rows)]
+    table = kept[["sample_id", "group_id", *target_columns(kept)]].reset_index(drop=True)
+    columns = [f"{prefix}/{name}" for name in facts.classes]
+    return pd.concat([table, pd.DataFrame(np.concatenate(answers), columns=columns)], axis=1)

@@ -1,0 +1,224 @@
+"""Figures of a classifier's results; each function returns a `matplotlib.figure.Figure`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vesalius.config.facts import Task
+from vesalius.figures.canvas import ACCENT, COLOURS, FAINT, INK, STYLES, WRONG, canvas, displayable
+from vesalius.metrics.curves import AnswerCounts, count_answers, reliability_table, roc_table
+from vesalius.metrics.formatting import format_metric
+from vesalius.metrics.predictions import Decision, read_predictions
+from vesalius.metrics.statistics import ECE_BINS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_CURVE_POINTS = 1_000  # more than its pixels
+
+
+def confusion_matrix_figure(
+    predictions: pd.DataFrame, *, task: Task, classes: Sequence[str], decision: Decision = "argmax"
+) -> Figure:
+    """Counts, shaded by their share of the true class (of each label apart, for multilabel)."""
+    p = read_predictions(predictions, task=task, classes=classes, decision=decision)
+    told = count_answers(p)
+    if not p.single_label:
+        return _label_confusion(told)
+    side = max(3.6, 0.62 * len(classes) + 2.2)
+    figure, (axes,) = canvas(side + 0.3, side)
+    _shaded_counts(axes, told)
+    axes.set_xticks(
+        range(len(classes)),
+        classes,
+        rotation=40 if len(classes) > 2 else 0,
+        ha="right" if len(classes) > 2 else "center",
+    )
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(told.title, loc="left")
+    return figure
+
+
+def _label_confusion(told: AnswerCounts) -> Figure:
+    """A row a label: hits and misses of those who have it, false alarms and clear answers of those who do not."""
+    figure, (axes,) = canvas(6.4, max(3.0, 0.42 * len(told.rows) + 1.6))
+    _shaded_counts(axes, told)
+    axes.axvline(1.5, color="white", linewidth=4)
+    axes.set_aspect("auto")
+    axes.set_xticks(range(4), [name.replace(", ", ",\n") for name in told.columns])
+    axes.set_yticks(range(len(told.rows)), told.rows)
+    axes.set_title(told.title, loc="left")
+    return figure
+
+
+def _shaded_counts(axes: Axes, told: AnswerCounts) -> None:
+    counts, shares = told.counts, told.shares
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15)
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.6 else INK if count else FAINT
+        size = 10 if counts.max() < 1000 else 8
+        axes.text(column, row, f"{count}", ha="center", va="center", color=colour, fontsize=size)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def roc_figure(
+    predictions: pd.DataFrame,
+    *,
+    task: Task,
+    classes: Sequence[str],
+    metrics: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Figure:
+    """A curve a class against the rest (class 1 alone, for binary), with AUROC and interval in the legend.
+
+    Args:
+        predictions: the predictions table.
+        task: what the classes are to each other.
+        classes: class names.
+        metrics: entries of `classification_metrics` on this table, for the legend; without them curves only.
+    """
+    p = read_predictions(predictions, task=task, classes=classes)
+    shown = 1 if task == "binary" else len(classes)
+    long = shown > 5
+    figure, (axes,) = canvas(8.2 if long else 5.0, 4.8)
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)), label="chance  .500")
+    for position, (name, curve) in enumerate(roc_table(p, most=_CURVE_POINTS).groupby("class", sort=False)):
+        entry = (metrics or {}).get(f"auroc/{name}")
+        label = f"{name}  {format_metric(entry)}" if entry else name
+        style = STYLES[position // len(COLOURS) % len(STYLES)]
+        colour = COLOURS[position % len(COLOURS)]
+        axes.plot(curve["fpr"], curve["tpr"], color=colour, linestyle=style, linewidth=1.8, label=label)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 - specificity", ylabel="sensitivity", aspect="equal")
+    axes.set_title("ROC curve" if shown == 1 else "ROC curves, each class against the rest", loc="left")
+    axes.legend(
+        **({"loc": "center left", "bbox_to_anchor": (1.02, 0.5)} if long else {"loc": "lower right"}),
+        frameon=False,
+        fontsize=8.5,
+        title="AUROC [95 %]" if metrics else None,
+        title_fontsize=8.5,
+        alignment="left",
+    )
+    return figure
+
+
+def history_figure(history: pd.DataFrame) -> Figure:
+    """Every column of `history.csv` that holds numbers, over `epoch`: losses left, other metrics right.
+
+    Columns named `train/...` and `val/...` (or `train_...`, `val_...`) share a colour by split.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    epoch = history["epoch"] if "epoch" in history else pd.RangeIndex(len(history))
+    numeric = [
+        name
+        for name in history.select_dtypes("number").columns
+        if name not in ("epoch", "step") and history[name].notna().any()
+    ]
+    losses = [name for name in numeric if "loss" in name]
+    scores = [name for name in numeric if name not in losses and not name.startswith(("lr", "seconds", "time"))]
+    panels = [(title, names) for title, names in (("loss", losses), ("metrics", scores)) if names]
+    figure, all_axes = canvas(4.8 * max(1, len(panels)), 3.6, columns=max(1, len(panels)))
+    for axes, (title, names) in zip(all_axes, panels, strict=False):
+        for position, name in enumerate(names):
+            known = history[name].notna()
+            axes.plot(epoch[known], history.loc[known, name], **_history_style(name, position), label=name)
+        axes.set_title(title, loc="left")
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="y", color="#e4e7eb", linewidth=0.8)
+        axes.legend(frameon=False, fontsize=8.5)
+    return figure
+
+
+def _history_style(name: str, position: int) -> dict[str, Any]:
+    marker = {"marker": "o", "markersize": 3, "linewidth": 1.6}
+    if "loss" in name:
+        return {"color": FAINT if name.startswith("train") else ACCENT, **marker}
+    return {"color": COLOURS[position % len(COLOURS)], **marker}
+
+
+def image_grid_figure(
+    images: NDArray[Any],
+    true: Sequence[str],
+    predicted: Sequence[str],
+    *,
+    captions: Sequence[str] | None = None,
+    columns: int = 6,
+    title: str = "",
+) -> Figure:
+    """Images with what they are and what the model said; wrong ones are framed and say so in words.
+
+    Args:
+        images: (N, C, H, W); integers in their full range, or floats, which are stretched together to their range.
+            One channel is shown grey, three as RGB, of other numbers the first.
+        true: N names of what is in the image.
+        predicted: N names of what the model said.
+        captions: N further words, such as the probability or the sample's name.
+        columns: images in a row.
+        title: above the grid.
+    """
+    rows = max(1, -(-len(images) // columns))
+    figure, cells = canvas(1.55 * columns, 2.0 * rows + (0.4 if title else 0.1), rows=rows, columns=columns)
+    pixels = displayable(np.asarray(images))
+    for position, axes in enumerate(cells):
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        if position >= len(images):
+            continue
+        wrong = true[position] != predicted[position]
+        axes.imshow(pixels[position], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axes.spines[:].set(visible=wrong, color=WRONG, linewidth=2.5)
+        verdict = f"{predicted[position]}, not\n{true[position]}" if wrong else f"{true[position]}"
+        axes.set_title(
+            verdict, fontsize=8, color=WRONG if wrong else INK, fontweight="bold" if wrong else "normal", pad=4
+        )
+        if captions:
+            axes.set_xlabel(captions[position], fontsize=7, color=INK, labelpad=3)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
+    return figure
+
+
+def reliability_figure(
+    predictions: pd.DataFrame,
+    *,
+    task: Task,
+    classes: Sequence[str],
+    metrics: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Figure:
+    """How often the model is right at each confidence, over the 15 bins of `ece`; below, the answers in each.
+
+    The confidence is that of the most probable class; for multilabel, of the more probable answer to each label.
+    """
+    p = read_predictions(predictions, task=task, classes=classes)
+    table = reliability_table(p)
+    confidence, right = table["confidence"], table["right"]
+    figure, (axes, histogram) = canvas(4.6, 5.2, rows=2, heights=(4, 1))
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+    axes.vlines(confidence, confidence, right, color=WRONG, alpha=0.35, linewidth=4)
+    axes.plot(confidence, right, color=ACCENT, marker="o", markersize=4, linewidth=1.6)
+    floor = float(np.floor(min(confidence.min(), 0.5) * 10) / 10)
+    axes.set(xlim=(floor, 1.01), ylim=(-0.02, 1.02), ylabel="share that is right")
+    entry = (metrics or {}).get("ece")
+    axes.set_title(f"Reliability{f'   ECE {format_metric(entry)}' if entry else ''}", loc="left")
+    axes.tick_params(labelbottom=False)
+    histogram.bar(
+        table.index / ECE_BINS,
+        table["answers"],
+        width=1 / ECE_BINS,
+        align="edge",
+        color=ACCENT,
+        alpha=0.7,
+        edgecolor="white",
+    )
+    histogram.set(xlim=(floor, 1.01), xlabel="confidence", ylabel="answers")
+    return figure

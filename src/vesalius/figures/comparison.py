@@ -1,0 +1,51 @@
+"""Figure of a comparison: what each arm reaches, and how far it is from another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from vesalius.figures.canvas import ACCENT, FAINT, INK, canvas
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def comparison_figure(arms: Mapping[str, Mapping[str, Any]], metric: str) -> Figure:
+    """A row an arm: on the left its metric, on the right its difference, each a dot on its 95 % interval.
+
+    Args:
+        arms: `arms` of `compare.json` (`vesalius.studies.compare.compare`). A number that is absent is not drawn.
+        metric: name of the metric. Its no-skill value is a dashed line where all arms share it, as is a difference
+            of 0; a difference whose interval excludes that is coloured.
+    """
+    figure, (left, right) = canvas(10.0, 1.3 + 0.42 * len(arms), columns=2)
+    chance = {arm[metric]["no_skill"] for arm in arms.values()}
+    if len(chance) == 1 and None not in chance:
+        left.axvline(chance.pop(), color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+    right.axvline(0, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+    for row, arm in enumerate(arms.values()):
+        _dot(left, arm[metric], row, INK)
+        if "against" in arm:
+            difference = arm[f"{metric}_difference"]
+            _dot(right, difference, row, ACCENT if _excludes(difference, 0) else INK)
+    named = [f"{name}  ({len(arm['runs'])})" for name, arm in arms.items()]
+    left.set_yticks(range(len(arms)), named)
+    right.set_yticks(range(len(arms)), [f"minus {arm['against']}" if "against" in arm else "" for arm in arms.values()])
+    for axes, title in ((left, f"{metric}  (runs)"), (right, "difference")):
+        axes.set_title(title, loc="left")
+        axes.set_ylim(len(arms) - 0.5, -0.5)
+        axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def _dot(axes: Axes, entry: Mapping[str, Any], row: int, colour: str) -> None:
+    if entry["value"] is None or entry["ci95"] is None:
+        return
+    axes.hlines(row, *entry["ci95"], color=colour, linewidth=2)
+    axes.plot(entry["value"], row, color=colour, marker="o", markersize=6)
+
+
+def _excludes(entry: Mapping[str, Any], value: float) -> bool:
+    return entry["ci95"] is not None and not entry["ci95"][0] <= value <= entry["ci95"][1]

@@ -1,0 +1,42 @@
+"""Figures of predicted quantities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from vesalius.figures.canvas import ACCENT, FAINT, canvas
+from vesalius.metrics.formatting import format_metric
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def scatter_figure(
+    predictions: pd.DataFrame, names: Sequence[str], metrics: Mapping[str, Mapping[str, Any]] | None = None
+) -> Figure:
+    """Predicted against true value, a panel a quantity, with the line of equality.
+
+    Args:
+        predictions: `target/<name>` and `pred/<name>` for each quantity.
+        names: the quantities; the first six are drawn.
+        metrics: entries of `regression_metrics` on this table, for the titles.
+    """
+    shown = list(names)[:6]
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    figure, panels = canvas(3.8 * columns, 3.8 * rows, rows=rows, columns=columns)
+    for axes, name in zip(panels, shown, strict=False):
+        true, said = predictions[f"target/{name}"].to_numpy(float), predictions[f"pred/{name}"].to_numpy(float)
+        ends = [min(true.min(), said.min()), max(true.max(), said.max())]
+        axes.plot(ends, ends, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        axes.scatter(true, said, s=10, color=ACCENT, alpha=min(1.0, 8 / np.sqrt(len(true))), linewidths=0)
+        entry = (metrics or {}).get(f"r2/{name}") or (metrics or {}).get("r2")
+        axes.set_title(f"{name}{f'   R² {format_metric(entry)}' if entry else ''}", loc="left")
+        axes.set(xlabel="true", ylabel="predicted")
+    for axes in panels[len(shown) :]:
+        axes.set_visible(False)
+    return figure

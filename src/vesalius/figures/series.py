@@ -1,0 +1,150 @@
+"""Figures of image series, and of what a model makes of their time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.figures.canvas import ACCENT, COLOURS, FAINT, INK, WRONG, canvas, displayable
+from vesalius.metrics.formatting import ALL_CLASSES, format_metric
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FRAMES_SHOWN = 8
+
+Metrics = Mapping[str, Mapping[str, Any]]
+
+
+def filmstrip_figure(
+    series: Sequence[NDArray[Any]],
+    names: Sequence[str],
+    *,
+    times: Sequence[Sequence[float]] | None = None,
+    wrong: Sequence[bool] | None = None,
+) -> Figure:
+    """A row a series: up to eight of its frames, evenly chosen, with their times.
+
+    Args:
+        series: each (T, C, H, W); integers in their full range, or floats, stretched to the range of the series.
+        names: words to the left of each.
+        times: seconds since the first frame, T for each; frame numbers are shown where there are none.
+        wrong: which names to print as mistakes.
+    """
+    columns = min(FRAMES_SHOWN, max(len(frames) for frames in series))
+    figure, cells = canvas(1.1 * columns + 1.6, 1.25 * len(series) + 0.2, rows=len(series), columns=columns)
+    for axes in cells:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+    for row, frames in enumerate(series):
+        chosen = np.unique(np.linspace(0, len(frames) - 1, columns).round().astype(np.int64))
+        for column, (frame, pixels) in enumerate(zip(chosen, displayable(frames[chosen]), strict=True)):
+            axes = cells[row * columns + column]
+            axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            said = f"{frame + 1}" if times is None else f"{times[row][frame]:.4g} s"
+            axes.set_xlabel(said, fontsize=7, labelpad=2)
+        mistaken = wrong is not None and wrong[row]
+        cells[row * columns].set_ylabel(
+            names[row], fontsize=8, rotation=0, ha="right", va="center", color=WRONG if mistaken else INK
+        )
+    return figure
+
+
+def evidence_figure(evidence: Mapping[str, Metrics], metric: str) -> Figure:
+    """What a metric comes to when information is taken from the series: arms, first frames, frames left out.
+
+    Args:
+        evidence: the `evidence` of `metrics.json`.
+        metric: such as `auroc`.
+    """
+    early, dropped = _numbered(evidence, "first_frames"), _numbered(evidence, "frames_dropped")
+    single = [arm for arm in evidence if "/" not in arm and arm not in ALL_CLASSES]  # takes nothing from a series
+    panels = 1 + bool(early) + bool(dropped)
+    figure, all_axes = canvas(4.2 * panels, 3.6, columns=panels)
+    _arms(all_axes[0], {arm: evidence[arm][metric] for arm in single if metric in evidence[arm]}, metric)
+    for axes, (title, unit, points) in zip(
+        all_axes[1:],
+        [
+            entry
+            for entry in (
+                ("After the first frames", "frames seen", early),
+                ("With frames left out", "per cent left out", dropped),
+            )
+            if entry[2]
+        ],
+        strict=True,
+    ):
+        _curve(axes, {number: entry[metric] for number, entry in points.items() if metric in entry})
+        axes.set_title(title, loc="left")
+        axes.set_xlabel(unit)
+        axes.set_ylabel(metric)
+    return figure
+
+
+def trajectory_figure(
+    states: NDArray[Any], lengths: Sequence[int], labels: Sequence[int], classes: Sequence[str]
+) -> Figure:
+    """Where a network's state wanders, on the two main axes of all states: thin lines for series, thick their mean.
+
+    Args:
+        states: (N, T, F), states after each frame.
+        lengths: N numbers of real frames.
+        labels: N class indices.
+        classes: names of the classes.
+    """
+    from sklearn.decomposition import PCA
+
+    real = np.arange(states.shape[1]) < np.asarray(lengths)[:, None]
+    plane = PCA(2, random_state=0).fit(states[real]).transform(states.reshape(-1, states.shape[2]))
+    plane = np.where(real[:, :, None], plane.reshape(*states.shape[:2], 2), np.nan)
+    figure, (axes,) = canvas(6.4, 4.8)
+    for label, name in enumerate(classes):
+        mine = plane[np.asarray(labels) == label]
+        if not len(mine):
+            continue
+        colour = COLOURS[label % len(COLOURS)]
+        for path in mine[:40]:
+            axes.plot(path[:, 0], path[:, 1], color=colour, alpha=0.15, linewidth=0.8)
+        known = ~np.isnan(mine[:, :, 0]).all(axis=0)
+        mean = np.nanmean(mine[:, known], axis=0)
+        axes.plot(mean[:, 0], mean[:, 1], color=colour, linewidth=2.2, marker="o", markersize=3, label=name)
+        axes.annotate("", mean[-1], mean[-2] if len(mean) > 1 else mean[-1], arrowprops={"arrowstyle": "->"})
+    axes.set(xlabel="first axis of the state", ylabel="second axis")
+    axes.set_title("States over time, by class", loc="left")
+    axes.legend(frameon=False, fontsize=8.5)
+    return figure
+
+
+def _numbered(evidence: Mapping[str, Metrics], prefix: str) -> dict[int, Metrics]:
+    found = {int(arm.split("/")[1]): entry for arm, entry in evidence.items() if arm.startswith(f"{prefix}/")}
+    return dict(sorted(found.items()))
+
+
+def _arms(axes: Axes, arms: Metrics, metric: str) -> None:
+    known = {arm: entry for arm, entry in arms.items() if entry["value"] is not None and entry["ci95"] is not None}
+    for row, (arm, entry) in enumerate(known.items()):
+        colour = ACCENT if arm == "model" else INK
+        axes.plot(entry["ci95"], [row, row], color=colour, linewidth=2)
+        axes.plot([entry["value"]], [row], marker="o", color=colour)
+        axes.text(entry["ci95"][1], row - 0.28, format_metric(entry), fontsize=7.5, ha="right", color=colour)
+    if known:
+        axes.axvline(next(iter(known.values()))["no_skill"], color=FAINT, linestyle=(0, (4, 3)), linewidth=1)
+    axes.set_yticks(range(len(known)), [arm.replace("_", " ") for arm in known])
+    axes.invert_yaxis()
+    axes.set_xlabel(metric)
+    axes.set_title("Information taken away", loc="left")
+
+
+def _curve(axes: Axes, points: Mapping[int, Mapping[str, Any]]) -> None:
+    known = {x: point for x, point in points.items() if point["value"] is not None and point["ci95"] is not None}
+    if not known:
+        return
+    low, high = np.array([point["ci95"] for point in known.values()]).T
+    axes.fill_between(list(known), low, high, color=ACCENT, alpha=0.18, linewidth=0)
+    axes.plot(list(known), [point["value"] for point in known.values()], color=ACCENT, marker="o", markersize=4)
+    axes.axhline(next(iter(known.values()))["no_skill"], color=FAINT, linestyle=(0, (4, 3)), linewidth=1)

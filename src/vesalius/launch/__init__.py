@@ -1,0 +1,1 @@
+"""From a frozen config to a run folder, and from the folder to a fresh process."""

@@ -1,0 +1,174 @@
+"""From a frozen config to a folder, and from the folder to a fresh interpreter that does the work. Torch-free."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from vesalius.config.errors import InputError
+from vesalius.launch.child import child_environment, signal_group
+from vesalius.launch.rendezvous import ranks_of
+from vesalius.launch.worker import PARENT
+from vesalius.report.collect import check_reported
+from vesalius.runs.run_folder import CONFIG, METRICS, RunFolder
+from vesalius.runs.sweep_folder import SWEEP
+
+_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+def launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Path) -> tuple[int, float]:
+    """Do one job of a verb.
+
+    Args:
+        verb: names the module in `vesalius.commands`.
+        config: frozen.
+        overrides: as typed.
+        path: the folder that Hydra chose for this job.
+
+    Returns:
+        The exit code, and the monitored metric of the best checkpoint (NaN where there is none), a sweep's objective.
+    """
+    ranks = ranks_of(os.environ)
+    if ranks is None:
+        return _launch(verb, config, overrides, path)
+    if verb != "train":
+        raise InputError(f"vesalius {verb} works in one process: start it without srun or torchrun.")
+    if ranks.rank > 0:
+        found = ranks.wait_for_folder()
+        if path.is_dir() and (found is None or path.resolve() != found.resolve()) and not any(path.iterdir()):
+            path.rmdir()  # Hydra has made it, under another time than rank 0's
+        return (0, math.nan) if found is None else (_work(verb, RunFolder(found)), objective_of(found))
+    with ranks.meeting() as tell:
+        try:
+            folder = begin_run(verb, config, overrides, path)
+        except InputError as error:
+            tell(None, error.problems)
+            raise
+        done = _is_done(config, folder)
+        tell(None if done else folder.path)
+        return 0 if done else _work(verb, folder), objective_of(folder.path)
+
+
+def _launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Path) -> tuple[int, float]:
+    folder = begin_run(verb, config, overrides, path)
+    return 0 if _is_done(config, folder) else _work(verb, folder), objective_of(folder.path)
+
+
+def _is_done(config: Mapping[str, Any], folder: RunFolder) -> bool:
+    """A requeued job finds its work done."""
+    return config.get("resume") == "auto" and folder.state.get("state") == "done"
+
+
+def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: Path) -> RunFolder:
+    """Make the folder of a new run, or find the one to go on with.
+
+    Args:
+        verb: whose run it is.
+        config: frozen.
+        overrides: as typed.
+        path: the folder that Hydra chose for this job.
+
+    Raises:
+        InputError: where the folder is taken, or what is to be resumed cannot be.
+    """
+    if "run" in config:  # before anything is made in a folder that was only misspelt
+        (check_reported if verb == "report" else RunFolder)(Path(config["run"]))
+    resume = config.get("resume")
+    if resume is None or (resume == "auto" and not (path / CONFIG).exists()):
+        return RunFolder.create(path, {**config, **({"resume": None} if "resume" in config else {})}, overrides)
+    if resume != "auto" and (Path(resume) / SWEEP).is_file():
+        raise InputError(f"{resume} is a sweep's folder: go on with it by `vesalius train -m resume={resume}`.")
+    folder = RunFolder(path if resume == "auto" else resume)
+    if not any(path.iterdir()):
+        path.rmdir()
+    if folder.alive:
+        raise InputError(
+            f"{folder.path} is being worked on by process {folder.state.get('pid')}: wait for it, or stop it."
+        )
+    if resume == "auto":
+        before, now = folder.config, {**config, "resume": None}
+        changed = [key for key in now if now[key] != before.get(key)]
+    else:
+        changed = [override for override in overrides if not override.startswith("resume=")]
+    if changed:
+        raise InputError(
+            f"resume goes on with the frozen config of {folder.path}, so nothing can be changed: leave out "
+            f"{' '.join(changed)}, or start a new run from its weights with init_from={folder.path}."
+        )
+    if folder.state.get("state") == "done" and resume != "auto":
+        raise InputError(f"{folder.path} is done: there is nothing to resume.")
+    return folder
+
+
+def work_command(verb: str, folder: Path) -> list[str]:
+    """What does the work of a run folder."""
+    return [sys.executable, "-m", f"vesalius.commands.{verb}", str(folder)]
+
+
+def settle(folder: RunFolder, code: int) -> int:
+    """Write down the end of a process that was killed before it could answer.
+
+    It was still importing, or the signal is one that nobody can answer.
+
+    Args:
+        folder: that it worked on.
+        code: its exit code as `subprocess` has it, below 0 for a signal.
+
+    Returns:
+        The exit code as a shell has it: 130, 143 or 1 for a signal.
+    """
+    if code >= 0:
+        return code
+    number = signal.Signals(-code)
+    folder.end("interrupted" if number in _EXIT_CODES else "failed", number.name)
+    return _EXIT_CODES.get(number, 1)
+
+
+def _work(verb: str, folder: RunFolder) -> int:
+    """Run the command in a process of its own and pass signals on to it; a second one kills it, as in a sweep.
+
+    It has a session of its own, or a Ctrl-C would reach it from the terminal too; a second one ends all that is in it.
+    Where this process stands in such a session itself, as the trainings of `vesalius gain` do, or belongs to srun or
+    torchrun, the child stays in it, and whoever has begun it does the killing.
+    """
+    own = PARENT not in os.environ and ranks_of(os.environ) is None
+    child = subprocess.Popen(work_command(verb, folder.path), env=child_environment(), start_new_session=own)
+    asked: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        if len(asked) == 1:
+            child.send_signal(number)
+        elif own:
+            signal_group(child.pid, signal.SIGKILL)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ended = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    code = settle(folder, ended)
+    if ended == -signal.SIGKILL and len(asked) > 1:
+        folder.end("interrupted", "killed")
+        raise SystemExit(128 + asked[0])
+    if ended == -signal.SIGKILL:
+        sys.stderr.write(f"Error: {folder.path} was killed by SIGKILL: was there not enough memory?\n")
+    if code in _EXIT_CODES.values():
+        raise SystemExit(code)
+    return code
+
+
+def objective_of(path: Path) -> float:
+    """The monitored metric of a run's best checkpoint; NaN where there is none."""
+    metrics = path / METRICS
+    if not metrics.is_file():
+        return math.nan
+    best = json.loads(metrics.read_text(encoding="utf-8")).get("monitor", {}).get("best")
+    return math.nan if best is None else float(best)

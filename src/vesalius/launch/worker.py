@@ -1,0 +1,123 @@
+"""How a fresh interpreter does the work of one run folder: signals, logs, exit codes."""
+
+import ctypes
+import gc
+import logging
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from vesalius.config.errors import VesaliusError, say_problems
+from vesalius.runs.redaction import PathlessFormatter
+from vesalius.runs.run_folder import Interrupted
+
+logger = logging.getLogger("vesalius")
+
+#: Environment variable: id of the process without which this one is of no use.
+PARENT = "VESALIUS_PARENT"
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+
+# Said by Lightning of every run, and true of none here: batches are cut from memory, not by workers.
+_NOISE = (
+    ".*does not have many workers.*",
+    ".*The number of training batches.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*LeafSpec.*",
+    ".*You are using the dataloader_iter step flavor.*",
+)
+
+
+def rank() -> int:
+    """This process's rank before any process group exists; 0 where there is one process."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))))
+
+
+def enter(work: Callable[[Path], None], arguments: list[str]) -> int:
+    """Run `work(folder)` and turn however it ends into an exit code.
+
+    Args:
+        work: a command; gets the folder named by the only argument.
+        arguments: `sys.argv[1:]`.
+
+    Returns:
+        0 done; what a `VesaliusError` says; 130 or 143 when interrupted; 1 after anything else, with its traceback.
+    """
+    gc.enable()  # off during the imports: see vesalius.commands
+    (folder,) = arguments
+    _catch_signals()
+    _quiet()
+    try:
+        _end_with_parent()
+        work(Path(folder))
+    except VesaliusError as error:
+        say_problems(error)
+        return error.exit_code
+    except Interrupted as interruption:
+        sys.stderr.write(f"Interrupted by {interruption}.\n")
+        return interruption.exit_code
+    except Exception:
+        logger.debug("failed", exc_info=True)
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _end_with_parent() -> None:
+    """Have Linux send SIGTERM when the process that started this one dies: a killed sweep leaves no job behind.
+
+    Lightning starts the other ranks from rank 0, so they end with it in the same way.
+
+    Raises:
+        Interrupted: where the parent has died during the imports.
+    """
+    parent = os.environ.get(PARENT)
+    if parent is None:
+        return
+    os.environ[PARENT] = str(os.getpid())
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(parent):
+        raise Interrupted(143)
+
+
+def log_to(path: Path, private: Sequence[str] = ()) -> None:
+    """Send log records and warnings of this process to a file of its own.
+
+    Args:
+        path: of the file.
+        private: paths that must not stand in it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(PathlessFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s", private))
+    logging.getLogger().addHandler(handler)
+    if rank() == 0:
+        console = logging.StreamHandler()
+        console.setLevel(logging.WARNING)
+        console.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        logger.addHandler(console)
+    logging.getLogger().setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG)
+    logging.captureWarnings(True)
+
+
+def _catch_signals() -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        for again in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(again, signal.SIG_IGN)  # a second one must not break the saving of the state
+        raise Interrupted(130 if number == signal.SIGINT else 143)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _quiet() -> None:
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message=message)
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,1 @@
+"""Numbers and nothing else: numpy in, plain numbers out."""

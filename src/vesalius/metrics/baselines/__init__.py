@@ -1,0 +1,1 @@
+"""Cheap methods that a network has to beat."""

@@ -1,0 +1,1 @@
+"""95 % intervals that count patients, not images."""

@@ -1,0 +1,169 @@
+"""95 % intervals that count patients, not images.
+
+Several images of one patient are not several witnesses. A set of images is therefore worth fewer than its number:
+the *design effect* is the variance of the statistic with whole patients drawn, over that with single images drawn
+(Kish, Survey Sampling, 1965).
+
+Proportions: Wilson's interval at the effective number of images, images / design effect. AUROC: `auroc.py`. Other
+metrics, and differences of any: cluster bootstrap, whose spread is used and not its percentiles, because these lean
+with the metric's bias (ECE) and cover too little at 60 patients.
+
+Coverage for proportions of .95 and 60 patients, 3,000 simulated sets a case (`pytest -m proof -s
+tests/evaluation/test_coverage.py`): 97 % without repeats; with half the patients having 2 to 5 images, 97.2 / 96.8 /
+97.2 / 96.6 % for a correlation within patients of 0 / .3 / .6 / 1, where plain Wilson falls to 74 %. At 200 patients,
+and for proportions of .80, 93.9 to 96.9 %.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.metrics.statistics import per_group
+
+Floats = NDArray[np.float64]
+
+#: Replicates of the cluster bootstrap: 1,000 give a standard error within 2 % of its limit.
+REPLICATES = 1000
+MIN_REPLICATES = 200
+
+Z95 = 1.959963984540054
+
+
+class Interval(NamedTuple):
+    """A 95 % interval and the name of its method."""
+
+    low: float
+    high: float
+    method: str
+
+
+def wilson(proportion: float, n: float) -> tuple[float, float]:
+    """Wilson's score interval (JASA 22:209, 1927) of a proportion of `n` samples, which may be a fraction."""
+    centre = (proportion + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 / (1 + Z95**2 / n) * np.sqrt(proportion * (1 - proportion) / n + Z95**2 / (4 * n * n))
+    return float(min(max(centre - half, 0.0), proportion)), float(max(min(centre + half, 1.0), proportion))
+
+
+def t_quantile(degrees: float) -> float:
+    """97.5 % quantile of Student's t; degrees of freedom below 1 count as 1."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(degrees, 1.0), 0.975))
+
+
+def effective_groups(member: NDArray[np.bool_], groups: NDArray[np.int64]) -> float:
+    """How many equally large patients the members are worth: n^2 / sum of the squared sizes (Kish)."""
+    sizes = np.bincount(groups[member])
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) if sizes.sum() else 0.0
+
+
+def proportion_interval(success: NDArray[np.bool_], member: NDArray[np.bool_], groups: NDArray[np.int64]) -> Interval:
+    """Cluster-adjusted Wilson interval of a mean of K proportions.
+
+    With one proportion and one sample a patient it *is* Wilson's interval, and it is never narrower. The effective n
+    of a mean of proportions is that of their harmonic mean, or less where patients who have samples in several of
+    them tie these together.
+
+    Args:
+        success: (N, K) what is counted, such as "named correctly".
+        member: (N, K) of which samples, such as "has the class"; at least one a column.
+        groups: (N,) number of the sample's patient.
+    """
+    group_count = int(groups.max()) + 1
+    hits, sizes = per_group(success & member, groups, group_count), per_group(member, groups, group_count)
+    n = sizes.sum(axis=0)
+    proportions = hits.sum(axis=0) / n
+    effective = [n[k] / _design_effect(hits[:, k], sizes[:, k]) for k in range(len(n))]
+    n_effective = len(n) ** 2 / sum(1 / e for e in effective)
+    mean = float(proportions.mean())
+    if len(n) > 1 and 0 < mean < 1:
+        present = (sizes.sum(axis=1) > 0).sum()
+        influence = ((hits - proportions * sizes) / n).mean(axis=1)
+        variance = present / max(present - 1, 1) * (influence**2).sum()
+        n_effective = min(n_effective, mean * (1 - mean) / variance) if variance > 0 else n_effective
+    repeated = bool((sizes > 1).any()) or len(n) > 1
+    return Interval(*wilson(mean, n_effective), "cluster-adjusted Wilson" if repeated else "Wilson")
+
+
+def _design_effect(hits: Floats, sizes: Floats) -> float:
+    """Design effect of a proportion, at least 1.
+
+    The usual estimate is the variance of the patients' residuals. Where few patients hold a rare outcome it says
+    little (with all outcomes equal: nothing), and an interval that trusts it covers 89 % at a proportion of .95 of
+    60 patients. So the correlation within patients is drawn towards 1 with the weight of half a patient that has the
+    rarer outcome: it fades as evidence comes in, and without repeats it changes nothing.
+    """
+    hits, sizes = hits[sizes > 0], sizes[sizes > 0]
+    n, count = sizes.sum(), len(sizes)
+    worst = float((sizes**2).sum() / n)
+    if worst == 1 or n == 1:
+        return 1.0
+    p = hits.sum() / n
+    evidence = min((hits > 0).sum(), (hits < sizes).sum())
+    if count < 2 or evidence == 0:
+        return worst
+    residuals = hits - p * sizes
+    estimate = float((count / (count - 1)) / (n / (n - 1)) * (residuals**2).sum() / n / (p * (1 - p)))
+    correlation = np.clip((estimate - 1) / (worst - 1), 0, 1)
+    drawn = (evidence * correlation + 0.5) / (evidence + 0.5)
+    return float(max(estimate, 1 + drawn * (worst - 1)))
+
+
+def logit_interval(value: float, error: float, degrees: float) -> tuple[float, float]:
+    """Interval symmetric on the logit scale, so that it stays within 0..1; `value` strictly between them."""
+    centre = np.log(value / (1 - value))
+    half = t_quantile(degrees) * error / (value * (1 - value))
+    low, high = 1 / (1 + np.exp(np.clip(-(centre + np.array([-half, half])), -700, 700)))
+    return float(low), float(high)
+
+
+def bootstrap_weights(group_count: int, scores: int, seed: int) -> Floats:
+    """(R, G) how often each patient is drawn in each of R resamples of G patients.
+
+    R is 1,000, and less for sets of more than 20,000 scores (samples x classes), whose ranking would take minutes: not
+    under 200, which still know a standard error within 5 %. Equal seeds give equal draws, so that two models on one
+    set can be compared draw by draw.
+    """
+    replicates = int(np.clip(20_000_000 // max(scores, 1), MIN_REPLICATES, REPLICATES))
+    generator = np.random.default_rng(seed)
+    weights = np.empty((replicates, group_count))
+    for row in weights:
+        row[:] = np.bincount(generator.integers(group_count, size=group_count), minlength=group_count)
+    return weights
+
+
+def bootstrap_interval(
+    value: float, replicates: Floats, degrees: float, *, upper: float = 1.0, logit: bool = True
+) -> Interval:
+    """Interval from the spread of bootstrap replicates about the value.
+
+    Args:
+        value: the metric, in 0..`upper`.
+        replicates: (R,) the metric in each resample; NaN where it was undefined.
+        degrees: degrees of freedom of that spread: patients behind it, less 1.
+        upper: the metric's largest value.
+        logit: symmetric on the logit scale, as suits scores that approach 1; else on the plain scale, cut at 0.
+    """
+    share = min(max(value / upper, 0.0), 1.0)
+    error = bootstrap_error(replicates, degrees) / upper
+    if error == 0 and share in (0.0, 1.0):
+        # All resamples agree because nothing ever went wrong: as a proportion that was never missed.
+        low, high = wilson(share, degrees + 1)
+    elif error == 0:
+        low, high = share, share
+    elif logit and 0 < share < 1:
+        low, high = logit_interval(share, error, degrees)
+    else:
+        half = t_quantile(degrees) * error
+        low, high = max(0.0, share - half), min(1.0, share + half)
+    return Interval(float(low * upper), float(high * upper), "cluster bootstrap")
+
+
+def bootstrap_error(replicates: Floats, degrees: float) -> float:
+    """Standard error: spread of the replicates, widened by G/(G-1) as a resample's variance lacks one patient."""
+    known = replicates[np.isfinite(replicates)]
+    if len(known) < 2:
+        return 0.0
+    error = float(known.std(ddof=1) * np.sqrt((degrees + 1) / max(degrees, 1.0)))
+    return 0.0 if error < 1e-12 else error

@@ -1,0 +1,182 @@
+"""How well images come back from their codes: errors of each image, and their means with intervals over patients."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vesalius.config.errors import InputError
+from vesalius.metrics.intervals.clustered import effective_groups, t_quantile
+
+Metric = dict[str, Any]
+Floats = NDArray[np.float64]
+
+RECONSTRUCTION_METRICS = ("psnr", "ssim", "mse")
+#: PSNR of a perfect image in dB, which would be infinite, so that means stay finite.
+MAX_PSNR = 100.0
+
+_WORST = {"psnr": 0.0, "ssim": -1.0, "mse": 1.0}
+_PERFECT = {"psnr": MAX_PSNR, "ssim": 1.0, "mse": 0.0}
+_RADIUS = 5  # of SSIM's window: 11 pixels
+
+
+def image_errors(original: Tensor, reconstruction: Tensor) -> dict[str, Floats]:
+    """Errors of each image of a batch, computed in 64 bits.
+
+    `psnr`: peak signal-to-noise ratio in dB, for a peak of 1, at most 100. `ssim`: structural similarity (Wang et al.,
+    IEEE Trans. Image Processing 13:600, 2004) in a Gaussian window of 11 x 11 pixels and sigma 1.5, the mean over
+    channels and over all places: at the border the image is mirrored, as torchmetrics does it, so that every pixel of
+    a small image counts. (Others leave out the places where the window reaches beyond the image, and come to other
+    values.) For images smaller than 11 pixels the window and its sigma shrink together to the largest odd side that
+    fits. `mse`: mean squared error.
+
+    Args:
+        original: (B, C, H, W) in 0..1; H and W at least 3.
+        reconstruction: (B, C, H, W) in 0..1; clipping is up to the caller.
+
+    Returns:
+        By metric, (B,).
+
+    Raises:
+        InputError: for images of fewer than 3 pixels a side, in which there is no structure to compare.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    height, width = original.shape[-2:]
+    if min(height, width) < 3:
+        raise InputError(
+            f"Images of {height}x{width} pixels have no structure to compare; "
+            "set model.preprocess.image_size to 3 or more."
+        )
+    a, b = original.detach().cpu().double(), reconstruction.detach().cpu().double()
+    mse = (a - b).square().flatten(1).mean(1)
+    psnr = -10 * mse.clamp_min(10 ** (-MAX_PSNR / 10)).log10()
+    radius = min(_RADIUS, (min(height, width) - 1) // 2)
+    # The function takes a window of 3.5 sigmas to each side: 11 pixels for sigma 1.5.
+    ssim = structural_similarity_index_measure(b, a, sigma=0.3 * radius, data_range=1.0, reduction="none")
+    assert isinstance(ssim, Tensor)
+    return {"psnr": psnr.numpy(), "ssim": ssim.reshape(-1).numpy(), "mse": mse.numpy()}
+
+
+def mean_image_errors(mean_image: NDArray[Any], images: NDArray[Any]) -> dict[str, float]:
+    """Mean errors of images (N, C, H, W) of someone who always draws the mean training image (C, H, W); all in 0..1."""
+    drawn = torch.from_numpy(np.asarray(mean_image, dtype=np.float64))[None]
+    parts = [
+        image_errors(torch.from_numpy(np.asarray(part, dtype=np.float64)), drawn.expand(len(part), -1, -1, -1))
+        for part in np.array_split(images, -(-len(images) // 256))
+    ]
+    return {name: float(np.concatenate([part[name] for part in parts]).mean()) for name in RECONSTRUCTION_METRICS}
+
+
+def reconstruction_metrics(table: pd.DataFrame, *, no_skill: Mapping[str, float | None]) -> dict[str, Metric]:
+    """Mean errors over images, with 95 % intervals over patients.
+
+    The standard error of the mean is cluster-robust: the residuals of a patient are summed before they are squared,
+    times G/(G-1) for G patients, and Student's t has the effective number of patients less 1 as degrees of freedom.
+    `mse` and 1 - `ssim`, which are positive and skewed, have an interval that is symmetric on the log scale. Coverage
+    over 4,000 simulated sets with one to five images a patient, correlated by .6 (`pytest -m proof -s
+    tests/evaluation/test_reconstruction.py`), of `psnr`, `ssim` and `mse`: 94.8, 94.3 and 94.9 % with 60 patients,
+    94.8, 94.0 and 93.5 % with 20.
+
+    Args:
+        table: `sample_id`, `group_id`, and `psnr`, `ssim` and `mse` of each image, rows in any order.
+        no_skill: what the mean training image reaches (`mean_image_errors`); None where it is not known.
+
+    Returns:
+        By name, plain numbers ready for JSON: `value`, `ci95` (low, high), `n` (images), `groups` (their patients),
+        `method` (of the interval), `no_skill`. With one patient, or where all images have the same error, which says
+        nothing of the next, value and interval are None and there is a `reason`.
+
+    Raises:
+        InputError: for a table that lacks columns, rows or numbers.
+    """
+    _check(table, RECONSTRUCTION_METRICS, "predictions")
+    told = {}
+    for name in RECONSTRUCTION_METRICS:
+        metric = _mean(table[name].to_numpy(np.float64), table, _PERFECT[name], log=name != "psnr")
+        if metric["ci95"]:
+            metric["ci95"] = _within(metric["ci95"], *sorted((_WORST[name], _PERFECT[name])))
+        told[name] = metric | {"no_skill": no_skill[name]}
+    return told
+
+
+def paired_reconstruction_difference(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Metric:
+    """First minus second on the same images: the mean difference, with an interval over patients.
+
+    What makes an image hard for both cancels out, image by image. Interval as for `psnr` in `reconstruction_metrics`.
+
+    Args:
+        first: errors of each image, such as the model's.
+        second: of the same images in any order, such as those of principal components.
+        metric: `psnr`, `ssim` or `mse`.
+
+    Returns:
+        As the entries of `reconstruction_metrics`, with no-skill 0: no difference.
+
+    Raises:
+        InputError: for another metric, tables that lack something, or tables of different images or patients.
+    """
+    if metric not in RECONSTRUCTION_METRICS:
+        raise InputError(f"metric {metric}: unknown; use one of {', '.join(RECONSTRUCTION_METRICS)}.")
+    _check(first, [metric], "first predictions")
+    _check(second, [metric], "second predictions")
+    first, second = (table.sort_values("sample_id", ignore_index=True) for table in (first, second))
+    shared = ["sample_id", "group_id"]
+    if len(first) != len(second) or (first[shared].astype(str) != second[shared].astype(str)).any(axis=None):
+        raise InputError("The two predictions tables differ in samples or patients; compare models on one split.")
+    differences = first[metric].to_numpy(np.float64) - second[metric].to_numpy(np.float64)
+    return _mean(differences, first, 0.0) | {"no_skill": 0.0}
+
+
+def _within(ends: list[float], lowest: float, highest: float) -> list[float]:
+    return [min(max(end, lowest), highest) for end in ends]
+
+
+def _check(table: pd.DataFrame, metrics: Sequence[str], name: str) -> None:
+    """Refuse a table whose numbers would mean nothing, with all that is wrong with it."""
+    missing = [column for column in ("sample_id", "group_id", *metrics) if column not in table.columns]
+    if missing:
+        raise InputError(
+            f"{name}: no column {', '.join(missing)}; a reconstruction is judged by it: judge the run again."
+        )
+    if table.empty:
+        raise InputError(f"{name}: the table has no rows; give a split that has samples.")
+    problems = []
+    if table["sample_id"].duplicated().any():
+        twice = table.loc[table["sample_id"].duplicated(), "sample_id"].iloc[0]
+        problems.append(f"{name}: sample_id {twice!r} appears twice; each sample counts once.")
+    for column in ("sample_id", "group_id"):
+        if table[column].isna().any():
+            problems.append(f"{name}: {int(table[column].isna().sum())} rows have no {column}; fill it in.")
+    for column in metrics:
+        bad = int((~np.isfinite(pd.to_numeric(table[column], errors="coerce"))).sum())
+        if bad:
+            problems.append(f"{name}: {bad} rows have no finite number in {column}; judge the run again.")
+    if problems:
+        raise InputError(problems)
+
+
+def _mean(values: Floats, table: pd.DataFrame, perfect: float, *, log: bool = False) -> Metric:
+    """A mean and its interval; `log`: symmetric on the log scale of the distance from `perfect`."""
+    groups = pd.factorize(table["group_id"].astype(str))[0].astype(np.int64)
+    count = int(groups.max()) + 1
+    metric: Metric = {"value": None, "ci95": None, "n": len(values), "groups": count, "method": "none"}
+    if count < 2:
+        return metric | {"reason": "one patient only: no interval over patients"}
+    value = float(values.mean())
+    distance = abs(value - perfect)
+    residuals = np.bincount(groups, weights=values - value, minlength=count)
+    error = float(np.sqrt(count / (count - 1) * (residuals**2).sum()) / len(values))
+    if error <= 1e-12 * abs(value) and distance > 1e-12:
+        return metric | {"reason": "all patients come to the same error: no interval over patients"}
+    half = t_quantile(effective_groups(np.ones(len(values), dtype=np.bool_), groups) - 1) * error
+    if not log or distance <= 1e-12:
+        return metric | {"value": value, "ci95": [value - half, value + half], "method": "cluster t"}
+    factor = float(np.exp(min(half / distance, 700)))
+    sign = 1 if value > perfect else -1
+    ends = sorted(perfect + sign * distance * scale for scale in (1 / factor, factor))
+    return metric | {"value": value, "ci95": ends, "method": "cluster t on the log scale"}

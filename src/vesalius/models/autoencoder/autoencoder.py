@@ -1,0 +1,161 @@
+"""The `autoencoder` model family: short codes of images, learned without labels."""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Facts
+from vesalius.metrics.baselines.principal_components import PrincipalComponents
+from vesalius.models.autoencoder.loss import ReconstructionLoss
+from vesalius.models.autoencoder.metrics import NAMES, ReconstructionMetrics
+from vesalius.models.family import Batch
+from vesalius.models.finetune import Finetune
+from vesalius.models.module import TrainedModule
+from vesalius.models.nets.autoencoder.base import CodingNet
+from vesalius.models.nets.preprocess import Preprocess
+
+
+class Autoencoder(TrainedModule):
+    """Trains a net to draw images again from a short code.
+
+    A batch is a dict of `image` (B, C, H, W) in 0..value_max and `index` (B,) row numbers of the sample table.
+
+    Args:
+        facts: what the data is like.
+        net: called as `net(in_channels=..., image_size=...)`.
+        loss: between reconstruction and image, both on the scale where white is 1.
+        optimizer: called with parameter groups, such as a partial of `torch.optim.AdamW`.
+        preprocess: called as `preprocess(facts=...)`; the net draws images as prepared, before normalisation.
+        schedule: called as `schedule(optimizer, total_steps=..., steps_per_epoch=...)`; None keeps the learning rate.
+        finetune: which parts of the encoder learn when; None: everything, always, at one rate.
+        noise: standard deviation, where white is 1, of normal noise that is laid over the images that the encoder sees
+            in training; the clean ones are to be drawn (Vincent et al. 2008, Denoising Autoencoders).
+        beta: weight of the divergence of a variational net's codes from normal ones (Higgins et al. 2017, beta-VAE), a
+            pixel's error weighing 1 / (2 * 0.1**2), as if drawn with a noise of .1.
+        channels_last: keep net and images with channels innermost in memory, which convolutions are faster with.
+
+    Raises:
+        InputError: where the parts do not fit the data or each other.
+    """
+
+    answers: ClassVar[str] = "reconstructions"
+    METRICS: ClassVar[tuple[str, ...]] = ("train/loss", "val/loss", *(f"val/{name}" for name in NAMES))
+
+    net: CodingNet
+    val_metrics: ReconstructionMetrics
+
+    def __init__(
+        self,
+        facts: Facts,
+        net: Callable[..., CodingNet],
+        loss: ReconstructionLoss,
+        optimizer: Callable[..., Optimizer],
+        preprocess: Callable[..., Preprocess],
+        schedule: Callable[..., LRScheduler] | None = None,
+        finetune: Finetune | None = None,
+        noise: float = 0.0,
+        beta: float = 1.0,
+        channels_last: bool = True,
+    ) -> None:
+        if facts.sequence_length is not None:
+            raise InputError(
+                "model: the data gives image series, and this model takes single images: choose model=lstm."
+            )
+        problems = [
+            f"model.{name}={value}: must not be below 0."
+            for name, value in (("noise", noise), ("beta", beta))
+            if value < 0
+        ]
+        prepare = preprocess(facts=facts)
+        module = net(in_channels=prepare.out_channels, image_size=prepare.out_size)
+        module.check_image(prepare.out_channels, *prepare.out_size)
+        if loss.kind == "bce" and not module.bounded:
+            problems.append(
+                "model.loss.kind=bce: it takes values in 0..1, and this net's are not bounded: set "
+                "model.net.output=sigmoid and model.net.linear_path=false, or another loss."
+            )
+        if problems:
+            raise InputError(problems)
+        super().__init__(
+            net=module,
+            val_metrics=ReconstructionMetrics(),
+            optimizer=optimizer,
+            schedule=schedule,
+            finetune=finetune,
+            channels_last=channels_last,
+        )
+        self.preprocess = prepare
+        self.loss = loss
+        self.noise, self.beta = noise, beta
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map images (B, C, H, W) in 0..value_max to reconstructions in 0..1."""
+        reconstruction: Tensor = self.net(self._prepare(image))
+        return reconstruction.clamp(0, 1)
+
+    @property
+    def compiled_parts(self) -> Sequence[nn.Module]:
+        """Encoder and decoder: a step calls `encode` and `decode` of the net, not its `forward`."""
+        return list(self.net.children())
+
+    def initialize(self, images: Callable[[], Tensor]) -> None:
+        """Start as the principal components of training images, where the net has a linear path."""
+        if self.net.starts_linear:
+            original = self.preprocess.restore(self.preprocess(images()))
+            components = PrincipalComponents.fit(original.numpy(), self.net.latent_dim)
+            self.net.start_at(components, self.preprocess.mean, self.preprocess.std)
+
+    def batch_loss(self, batch: Batch) -> Tensor:
+        """The mean loss over the samples of a training batch."""
+        prepared = self._prepare(batch["image"])
+        original = self.preprocess.restore(prepared)
+        if self.noise:
+            std = self.preprocess.std.view(1, -1, 1, 1)
+            prepared = prepared + self.step_part(len(prepared)).normal_like(prepared) * (self.noise / std)
+        mean, spread = self.net.encode(prepared)
+        if spread is None:
+            return self.loss(self.net.decode(mean), original)  # type: ignore[no-any-return]
+        mean, spread = mean.float(), spread.float().clamp(-20, 20)
+        latent = mean + self.step_part(len(mean)).normal_like(mean) * (spread / 2).exp()
+        divergence = 0.5 * (mean.square() + spread.exp() - 1 - spread).sum(1).mean()
+        pixels = original[0].numel()
+        error: Tensor = self.loss(self.net.decode(latent), original)
+        return error + self.beta * _PIXEL_NOISE * divergence / pixels
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Take a batch into the epoch's metrics."""
+        prepared = self._prepare(batch["image"])
+        original, reconstruction = self.preprocess.restore(prepared), self.net(prepared)
+        self.val_loss.update(self.loss(reconstruction, original), weight=len(original))
+        self.val_metrics.update(reconstruction.clamp(0, 1), original)
+
+    def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Give `index` (B,), `original` and `reconstruction` (B, C, H, W) in 0..1, and `latent` (B, D); float32."""
+        prepared = self._prepare(batch["image"])
+        latent = self.net.encode(prepared)[0]
+        return {
+            "index": batch["index"],
+            "original": self.preprocess.restore(prepared).clamp(0, 1),
+            "reconstruction": self.decode(latent),
+            "latent": latent,
+        }
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Draw images (B, C, H, W) in 0..1 from codes (B, D)."""
+        return self.net.decode(latent).clamp(0, 1)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Codes (B, D) of the images of a batch, of a variational net their means."""
+        return self.net.encode(self._prepare(batch["image"]))[0]
+
+    def _prepare(self, image: Tensor) -> Tensor:
+        prepared: Tensor = self.preprocess(image)
+        return prepared.contiguous(memory_format=self.memory_format)
+
+
+# Twice the variance of a pixel: brings a divergence, in nats an image, onto the scale of a mean squared error.
+_PIXEL_NOISE = 2 * 0.1**2

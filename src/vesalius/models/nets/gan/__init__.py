@@ -1,0 +1,1 @@
+"""Generators and critics of the GAN family."""

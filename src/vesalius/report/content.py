@@ -1,0 +1,246 @@
+"""The content of a report: every number that the page and the tables show, computed once."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vesalius.config.direction import mode_of
+from vesalius.config.errors import InputError
+from vesalius.metrics.comparison.repeated import verdict
+from vesalius.metrics.formatting import format_metric, format_number
+from vesalius.report.collect import Collected, ReportRun
+from vesalius.report.experiments import varying
+from vesalius.report.repeats import (
+    Arm,
+    Metric,
+    Repeat,
+    arm_difference,
+    arm_metric,
+    arms_of,
+    by_repeat,
+    validation_mean,
+)
+
+SCHEMA = 1
+# In the order of preference, where the monitored metric is none that is judged at the end.
+_MAIN = ("auroc", "mae", "psnr", "frechet_distance")
+# Not cheap models but what a generator is measured with: other real images.
+_REFERENCES = ("real", "augmented")
+_MOST_ARMS = 12
+
+
+@dataclass
+class Part:
+    """Runs of one task, which can stand in one table.
+
+    Attributes:
+        task: as `metrics.json` has it; empty while no run is finished.
+        metric: the test metric that the runs are told by.
+        monitor: the validation metric that picked their checkpoints.
+        mode: of the monitor, `min` or `max`.
+        runs: at any stage.
+        keys: what sets them apart: by key, a value a run.
+        arms: the same runs, repeats together; those that can be ranked stand first, best on validation first.
+        summaries: an entry an arm that can be ranked, in the same order.
+        headline: one sentence on the best of them.
+        notes: what could not be judged, and why.
+    """
+
+    task: str
+    metric: str
+    monitor: str
+    mode: str
+    runs: list[ReportRun]
+    keys: dict[str, list[str]]
+    arms: list[Arm]
+    summaries: list[dict[str, Any]] = field(default_factory=list)
+    headline: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def best(self) -> ReportRun | None:
+        """The finished run that is best on validation, of the best arm."""
+        if not self.summaries:
+            return None
+        told = [run for run in self.arms[0].finished if run.best is not None]
+        return _sorted(told, self.mode)[0] if told else None
+
+
+def parts_of(collected: Collected) -> list[Part]:
+    """The runs of a report by their task; those that are not finished stand with the others of their monitor."""
+    by_task: dict[tuple[str, str], list[ReportRun]] = {}
+    for run in collected.runs:
+        if run.results is not None:
+            by_task.setdefault((str(run.results["task"]), run.monitor[0]), []).append(run)
+    if not by_task:
+        by_task = {("", next((run.monitor[0] for run in collected.runs if run.config), "monitor")): []}
+    for run in collected.runs:
+        if run.results is None:
+            home = next((key for key in by_task if key[1] == run.monitor[0]), next(iter(by_task)))
+            by_task[home].append(run)
+    order = {id(run): at for at, run in enumerate(collected.runs)}
+    parts = []
+    for (task, monitor), runs in by_task.items():
+        runs.sort(key=lambda run: order[id(run)])
+        finished = [run for run in runs if run.results is not None]
+        mode = next((run.monitor[1] for run in [*finished, *runs] if run.config), "max")
+        part = Part(task, _main_metric(finished, monitor), monitor, mode, runs, varying(runs), arms_of(runs))
+        _summarise(part)
+        part.headline = _headline(part)
+        parts.append(part)
+    return parts
+
+
+def _main_metric(runs: Sequence[ReportRun], monitor: str) -> str:
+    if not runs:
+        return ""
+    test = (runs[0].results or {})["test"]
+    wanted = [monitor.partition("/")[2], *_MAIN, *test]
+    return str(next(name for name in wanted if name in test))
+
+
+def _sorted(runs: Sequence[ReportRun], mode: str) -> list[ReportRun]:
+    sign = -1 if mode == "max" else 1
+    return sorted(runs, key=lambda run: sign * (run.best or (0.0, 0))[0])
+
+
+def _summarise(part: Part) -> None:
+    """What each arm reaches, and how it differs from the one that is best on validation."""
+    sign = -1 if part.mode == "max" else 1
+    repeats = _ranking_repeats(part)
+    means = {id(arm): mean for arm in part.arms if (mean := validation_mean(arm, repeats)) is not None}
+    part.arms.sort(key=lambda arm: sign * means.get(id(arm), sign * math.inf))
+    for at, arm in enumerate(part.arms[: len(means)]):
+        entry: dict[str, Any] = {"arm": arm.name, "values": dict(arm.values), "validation": means[id(arm)]}
+        entry |= {"runs": [run.name for run in arm.finished], "of": len(arm.runs)}
+        try:
+            entry["test"] = arm_metric(arm, part.metric, part.task)
+            if 0 < at < _MOST_ARMS:
+                difference = arm_difference(arm, part.arms[0], part.metric, part.task)
+                said = verdict(difference, arm.name, part.arms[0].name, part.metric)
+                entry |= {"difference": difference, "verdict": said}
+        except InputError as error:
+            part.notes.append(f"{arm.name}: {error}")
+            entry.setdefault("test", None)
+        part.summaries.append(entry)
+    if len(means) > _MOST_ARMS:
+        part.notes.append(f"Differences are told of the {_MOST_ARMS} arms that are best on validation.")
+
+
+def _ranking_repeats(part: Part) -> set[Repeat]:
+    """The repeats that arms are ranked by: those that all of them have finished, else all, with a note.
+
+    One fold is harder than another: a mean over some folds says little beside one over all of them.
+    """
+    done = [repeats for arm in part.arms if (repeats := set(by_repeat(arm.finished)))]
+    every, shared = set().union(*done), set.intersection(*done) if done else set()
+    if len(shared) == len(every):
+        return every
+    if not shared:
+        part.notes.append("The arms have no seed and fold in common: their order may be that of their splits.")
+        return every
+    part.notes.append(f"Arms are ranked by the {len(shared)} of {len(every)} seeds and folds that all have finished.")
+    return shared
+
+
+def best_baseline(run: ReportRun, metric: str) -> tuple[str, Metric] | None:
+    """The cheap model of a run that does best on the test split, and its entry."""
+    arms = (run.results or {}).get("baselines") or {}
+    told = {
+        name: entries[metric]
+        for name, entries in arms.items()
+        if name not in _REFERENCES and metric in entries and entries[metric]["value"] is not None
+    }
+    if not told:
+        return None
+    lower = mode_of(metric) == "min"
+    name = (min if lower else max)(told, key=lambda name: told[name]["value"])
+    return name, told[name]
+
+
+def _headline(part: Part) -> str:
+    """Who is best on validation, and what that comes to on the test patients."""
+    states = _states(part.runs)
+    if not part.summaries:
+        if any(run.results is not None for run in part.runs):
+            return f"No finished run has a value of {part.monitor}, by which runs are ranked ({states})."
+        done = any(run.state == "done" for run in part.runs)
+        return f"{'No finished run can be read' if done else 'No run is finished yet'} ({states})."
+    best, run = part.summaries[0], part.best
+    assert run is not None
+    entry = best["test"] or (run.results or {})["test"].get(part.metric)
+    repeats = len(best["runs"])
+    several = len(part.arms) > 1
+    own = f"run {run.name}" if run.name.isdigit() else run.name
+    name = best["arm"] or own
+    if entry is None:
+        return f"Best by {part.monitor}: {name}, which has no test {part.metric} ({states})."
+    of = f" (mean of {repeats} runs)" if repeats > 1 else ""
+    if several:
+        begin = f"Best by {part.monitor}: {name}, with a test {part.metric}{of} of"
+    elif repeats > 1:
+        begin = f"{repeats} runs reach a mean test {part.metric} of"
+    else:
+        begin = f"{own[0].upper() + own[1:] if run.name.isdigit() else own} reaches a test {part.metric} of"
+    words = [f"{begin} {format_metric(entry)}", f"no skill {format_number(entry.get('no_skill'))}"]
+    baseline = best_baseline(run, part.metric)
+    words.append(f"best cheap baseline {baseline[0]} {format_metric(baseline[1])}" if baseline else "no cheap baseline")
+    words.append(f"{entry['groups']} test patients, {entry['n']} samples")
+    unfinished = "" if all(run.state == "done" for run in part.runs) else f" So far: {states}."
+    return f"{'; '.join(words)}.{unfinished}"
+
+
+def _states(runs: Sequence[ReportRun]) -> str:
+    counts: dict[str, int] = {}
+    for run in runs:
+        counts[run.state] = counts.get(run.state, 0) + 1
+    return ", ".join(f"{count} {state}" for state, count in counts.items())
+
+
+def row_of(run: ReportRun, part: Part) -> dict[str, Any]:
+    """What the leaderboard says of a run; numbers as they stand in its `metrics.json`."""
+    at = part.runs.index(run)
+    baseline = best_baseline(run, part.metric)
+    arms: Mapping[str, Mapping[str, Metric]] = (run.results or {}).get("baselines", {})
+    trainer: Mapping[str, Any] = run.config.get("trainer") or {}
+    return {
+        "run": run.name,
+        "state": run.state,
+        "reason": run.reason,
+        "values": {key: values[at] for key, values in part.keys.items()},
+        "seed": run.seed,
+        "fold": run.fold,
+        "monitor": None if run.best is None else {"value": run.best[0], "epoch": run.best[1]},
+        "epochs": len(run.history),
+        "max_epochs": trainer.get("max_epochs"),
+        "seconds": run.seconds,
+        "test": (run.results or {}).get("test", {}),
+        "baseline": None if baseline is None else {"name": baseline[0], **baseline[1]},
+        "baselines": {name: entries[part.metric] for name, entries in arms.items() if part.metric in entries},
+    }
+
+
+def content_of(collected: Collected, parts: Sequence[Part]) -> dict[str, Any]:
+    """Everything that the page, `report.csv` and `report.md` show, as plain containers for JSON."""
+    told = [
+        {
+            "task": part.task,
+            "metric": part.metric,
+            "monitor": {"name": part.monitor, "mode": part.mode},
+            "headline": part.headline,
+            "keys": list(part.keys),
+            "rows": [row_of(run, part) for run in part.runs],
+            "arms": part.summaries,
+            "notes": part.notes,
+        }
+        for part in parts
+    ]
+    return {
+        "schema": SCHEMA,
+        "name": collected.path.resolve().name,
+        "states": _states(collected.runs),
+        "study": collected.sweep.get("study"),
+        "parts": told,
+        "notes": collected.notes,
+    }

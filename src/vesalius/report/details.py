@@ -1,0 +1,132 @@
+"""What the page shows of one run: confusion matrix, ROC, calibration or scatter, and the worst errors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from vesalius.config.facts import Task
+from vesalius.metrics.curves import AnswerCounts, count_answers, reliability_table, roc_table
+from vesalius.metrics.formatting import format_metric, format_number
+from vesalius.metrics.predictions import Predictions, read_predictions
+from vesalius.metrics.worst_errors import worst_answers
+from vesalius.report.charts import Chart, Series
+from vesalius.report.collect import ReportRun
+from vesalius.report.repeats import class_names, test_table
+
+_WORST = 12
+_WORST_TITLE = {
+    **dict.fromkeys(("binary", "multiclass", "multilabel"), "Worst errors: surest of what is wrong"),
+    "regression": "Largest errors, in standard deviations of the truth",
+    "reconstruction": "Worst reconstructions",
+}
+_CURVE_POINTS, _SCATTER_POINTS = 200, 400
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a run's test predictions tell.
+
+    Attributes:
+        charts: ROC and calibration of classes, scatter of quantities.
+        matrix: of classes; None of anything else.
+        worst: the worst answers, worst first: `row`, its place in `predictions/test.csv` from 0, and what to say of it.
+            `sample_id` finds the image; the page shows none, as ids are often made of names.
+        worst_title: what makes them the worst.
+        classes: names of the classes or quantities.
+    """
+
+    charts: list[Chart] = field(default_factory=list)
+    matrix: AnswerCounts | None = None
+    worst: list[dict[str, str]] = field(default_factory=list)
+    worst_title: str = ""
+    classes: list[str] = field(default_factory=list)
+
+
+def details_of(run: ReportRun, number: int) -> Details:
+    """Everything that is told of a finished run's test predictions.
+
+    Args:
+        run: with results.
+        number: of the run in the report, for the names of the charts.
+
+    Raises:
+        InputError: for a predictions table that is not what the run wrote.
+    """
+    results = run.results or {}
+    task, table = str(results["task"]), test_table(run)
+    classes = class_names(table)
+    if task not in _WORST_TITLE:
+        return Details()
+    told: dict[str, Any] = {"task": cast(Task, task), "classes": classes, "decision": run.decision, "name": run.name}
+    worst: dict[str, Any] = {
+        "worst": _worst(table, worst_answers(table, **told, most=_WORST)),
+        "worst_title": _WORST_TITLE[task],
+    }
+    if task == "reconstruction":
+        return Details(**worst)
+    if task == "regression":
+        return Details(_scatters(table, classes, number), classes=classes, **worst)
+    p = read_predictions(table, **told)
+    charts = [chart for chart in (_roc(p, results["test"], number), _calibration(p, results["test"], number)) if chart]
+    return Details(charts, count_answers(p), classes=classes, **worst)
+
+
+def _roc(p: Predictions, metrics: Mapping[str, Mapping[str, Any]], number: int) -> Chart | None:
+    series = []
+    for name, curve in roc_table(p, most=_CURVE_POINTS).groupby("class", sort=False):
+        entry = metrics.get("auroc" if p.task == "binary" else f"auroc/{name}")
+        title = f"{name}  {format_metric(entry)}" if entry else str(name)
+        notes = [f"threshold {format_number(value)}" if np.isfinite(value) else "" for value in curve["threshold"]]
+        series.append(Series(title, curve["fpr"].tolist(), curve["tpr"].tolist(), notes=notes))
+    if not series:
+        return None
+    title = "ROC curve" if p.task == "binary" else "ROC curves, each class against the rest"
+    unit: Any = {"x_range": (0.0, 1.0), "y_range": (0.0, 1.0), "square": True, "diagonal": True}
+    note = "AUROC [95 % interval over patients]; dashed: no skill"
+    return Chart(f"roc-{number}", title, "1 − specificity", "sensitivity", series, note=note, **unit)
+
+
+def _calibration(p: Predictions, metrics: Mapping[str, Mapping[str, Any]], number: int) -> Chart:
+    """How often answers of a confidence are right, over the bins of `ece`."""
+    table = reliability_table(p)
+    confidence, right, answers = (table[name] for name in ("confidence", "right", "answers"))
+    notes = [f"{n} answers" for n in answers]
+    size = (answers / answers.max()).tolist()
+    points = Series("answers", confidence.tolist(), right.tolist(), points=True, notes=notes, size=size)
+    low = float(np.floor(min(confidence.min(), 0.5) * 10) / 10)
+    entry = metrics.get("ece")
+    title = f"Calibration, ECE {format_metric(entry)}" if entry else "Calibration"
+    unit: Any = {"x_range": (low, 1.0), "y_range": (0.0, 1.0), "square": True, "diagonal": True}
+    note = "area of a point: number of answers; dashed: as sure as right"
+    return Chart(f"calibration-{number}", title, "confidence", "share that is right", [points], note=note, **unit)
+
+
+def _scatters(table: pd.DataFrame, names: Sequence[str], number: int) -> list[Chart]:
+    charts, keep = [], np.unique(np.linspace(0, len(table) - 1, min(len(table), _SCATTER_POINTS)).astype(np.int64))
+    for at, name in enumerate(names):
+        true, said = (table[f"{kind}/{name}"].to_numpy(np.float64)[keep] for kind in ("target", "pred"))
+        low, high = float(min(true.min(), said.min())), float(max(true.max(), said.max()))
+        low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
+        points = Series(name, true.tolist(), said.tolist(), points=True, notes=[f"row {row}" for row in keep])
+        unit: Any = {"x_range": (low, high), "y_range": (low, high), "square": True, "diagonal": True}
+        charts.append(Chart(f"scatter-{number}-{at}", name, "true", "predicted", [points], **unit))
+    return charts
+
+
+def _worst(table: pd.DataFrame, worst: pd.DataFrame) -> list[dict[str, str]]:
+    """What `worst_answers` tells, in words."""
+    told = []
+    for at, row in zip(worst.index, worst.to_dict("records"), strict=True):
+        entry = {"sample_id": str(table["sample_id"].iloc[at]), "row": str(at)}
+        if "probability" in row:
+            entry |= {"true": row["true"], "said": row["predicted"], "how": f"truth: {row['probability']:.2g} of 1"}
+        elif "psnr" in row:
+            entry["how"] = f"psnr {row['psnr']:.1f} dB, ssim {row['ssim']:.3f}"
+        else:
+            true, said = ([f"{value:.4g}" for value in list(row.values())[part::2]] for part in (0, 1))
+            entry |= {"true": ", ".join(true), "said": ", ".join(said)}
+        told.append(entry)
+    return told

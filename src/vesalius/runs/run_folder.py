@@ -1,0 +1,225 @@
+"""The run folder: where everything of one run lies, and in which state the run is."""
+
+import fcntl
+import json
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from vesalius.config.errors import InputError, RunFailed
+from vesalius.runs.redaction import private_paths, text_without_paths
+
+CONFIG, STATE, METRICS, SPLIT, HISTORY = (
+    "config.yaml",
+    "state.json",
+    "metrics.json",
+    "split.csv",
+    "history.csv",
+)
+OVERRIDES, PROVENANCE = "overrides.yaml", "provenance.json"
+PRUNE = "prune"  # asks the run to stop, and holds the reason
+#: Seconds that a process which was told to end gets to save what there is, before it is in the way.
+PATIENCE = 120.0
+
+
+class Interrupted(BaseException):
+    """Stopped from outside; not an Exception, so that nothing on the way swallows it.
+
+    Attributes:
+        exit_code: 130 after Ctrl-C, 143 after SIGTERM.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__("Ctrl-C" if exit_code == 130 else "SIGTERM")
+
+
+class Pruned(Interrupted):
+    """Stopped by the sweep that it is a job of, as not worth going on with; counts as finished."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(143)
+        self.args = (reason,)
+
+
+def prune_reason(path: Path) -> str | None:
+    """Why a sweep asks the run in this folder to stop; None where it does not."""
+    request = path / PRUNE
+    return request.read_text(encoding="utf-8") if request.is_file() else None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside and rename, so that a reader or a crash never meets half a file."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Plain JSON; NaN is refused, since no other reader knows it."""
+    write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        path: an existing folder that holds a `config.yaml`.
+
+    Raises:
+        InputError: where there is no run.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / CONFIG).is_file():
+            raise InputError(f"{self.path} is not a run folder: it holds no {CONFIG}.")
+        self.checkpoints = self.path / "checkpoints"
+        self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
+        self.predictions = self.path / "predictions"
+        self.figures = self.path / "figures"
+
+    @classmethod
+    def create(cls, path: Path, config: Mapping[str, Any], overrides: list[str]) -> "RunFolder":
+        """Make the folder of a new run from its frozen config.
+
+        Raises:
+            InputError: where the folder already holds a run, or anything else.
+        """
+        if (path / CONFIG).exists():
+            resume = shlex.quote(f"resume={path}")
+            raise InputError(f"{path} already holds a run: continue it with {resume}, or choose another folder.")
+        if path.is_dir() and any(path.iterdir()):
+            raise InputError(f"{path} is not empty, and a run must not mix with other files: choose another folder.")
+        path.mkdir(parents=True, exist_ok=True)
+        write_atomically(path / OVERRIDES, yaml.safe_dump(overrides))
+        write_atomically(path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        return cls(path)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The frozen config, as plain containers."""
+        loaded: dict[str, Any] = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+        return loaded
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """`state.json`; empty before the first attempt."""
+        path = self.path / STATE
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """`provenance.json`; empty before training begins."""
+        path = self.path / PROVENANCE
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """`metrics.json`.
+
+        Raises:
+            InputError: where the run has not come that far.
+        """
+        path = self.path / METRICS
+        if not path.is_file():
+            raise InputError(f"{self.path} has no {METRICS}: the run is {self.state.get('state', 'not started')}.")
+        loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return loaded
+
+    def discard(self) -> None:
+        """Take away the folder of a run that was refused at its first attempt; `create` found it empty."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process works on the run: it holds the config locked, and no process outlives its locks."""
+        with (self.path / CONFIG).open() as file:
+            return not _locks(file, fcntl.LOCK_SH)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from working on the run meanwhile, on all machines whose file system tells of locks.
+
+        Raises:
+            RunFailed: where another one does, and does not end.
+        """
+        deadline = time.monotonic() + PATIENCE
+        with (self.path / CONFIG).open("r+") as file:
+            while not _locks(file, fcntl.LOCK_EX):
+                if time.monotonic() > deadline:
+                    raise RunFailed(f"{self.path} is being worked on by another process: wait for it, or stop it.")
+                time.sleep(0.05)
+            yield
+
+    def end(self, state: str, reason: str | None) -> None:
+        """Say how a process ended that could not say so itself."""
+        write_json(self.path / STATE, {**self.state, "state": state, "reason": reason})
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Keep `state.json` true while the work inside runs, however it ends; one process at a time.
+
+        Raises:
+            RunFailed: where another process works on the run, and does not end.
+        """
+        with self._alone(), self._told():
+            yield
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        (self.path / PRUNE).unlink(missing_ok=True)  # of an earlier attempt
+        started = time.time()
+        state: dict[str, Any] = {"attempt": self.state.get("attempt", 0) + 1, "started": _timestamp(started)}
+        write_json(self.path / STATE, {"state": "running", "pid": os.getpid(), **state})
+        ending, reason = "failed", None
+        try:
+            yield
+            ending = "done"
+        except Interrupted as interruption:
+            pruned = prune_reason(self.path)  # the sweep's signal may come before its file is looked for
+            ending, reason = ("interrupted", str(interruption)) if pruned is None else ("pruned", pruned)
+            raise
+        except BaseException as error:
+            # Bad input is named on the console alone: the message may say which patient or file it is about.
+            said = "the input was refused" if isinstance(error, InputError) else str(error)
+            reason = text_without_paths(f"{type(error).__name__}: {said}", private_paths(self.config))
+            raise
+        finally:
+            state |= {"ended": _timestamp(time.time()), "seconds": round(time.time() - started, 3)}
+            write_json(self.path / STATE, {"state": ending, **state, "reason": reason})
+
+
+def _locks(file: IO[str], kind: int) -> bool:
+    """Whether a lock could be had; also where the file system has none."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def latest_run(parent: Path) -> RunFolder:
+    """The newest finished run among the folders in `parent`.
+
+    Raises:
+        InputError: where there is none.
+    """
+    runs = [RunFolder(path.parent) for path in sorted(parent.glob(f"*/{CONFIG}"))]
+    done = [run for run in runs if run.state.get("state") == "done" and (run.path / METRICS).is_file()]
+    if not done:
+        raise InputError(f"{parent} holds no finished run: train one with `vesalius train`.")
+    return max(done, key=lambda run: run.state["ended"])
+
+
+def _timestamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))

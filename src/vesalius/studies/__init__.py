@@ -1,0 +1,1 @@
+"""Runs side by side: comparisons, and what synthetic images are worth."""

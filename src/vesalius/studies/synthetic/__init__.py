@@ -1,0 +1,1 @@
+"""The closed loop: a generator, its images, and classifiers that learn from them."""

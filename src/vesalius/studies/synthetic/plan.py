@@ -1,0 +1,173 @@
+"""What `vesalius gain` is going to train: a generator, and classifiers with and without its images, on one split."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vesalius.config.build import build
+from vesalius.config.compose import Plain, load_config
+from vesalius.config.diagnose import did_you_mean
+from vesalius.config.errors import InputError
+from vesalius.config.targets import check_config
+from vesalius.metrics.classification import ORDER
+from vesalius.runs.run_folder import CONFIG, SPLIT, RunFolder
+from vesalius.studies.synthetic.checks import check_fair, check_labels
+
+#: What arms are held against: nothing done, and what is done without a generator.
+REAL, AUGMENTED = "real", "augmented"
+#: Folders beside those of the arms.
+GAN, SYNTHETIC = "gan", "synthetic"
+# Folds that the generator has were dealt with its split file.
+_NO_FOLDS = ("data.folds=null", "data.fold=null")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes:
+        title: for people.
+        path: its run folder.
+        overrides: as for `vesalius train`.
+    """
+
+    title: str
+    path: Path
+    overrides: list[str]
+
+    @property
+    def done(self) -> bool:
+        """Whether it need not be done any more."""
+        return (self.path / CONFIG).is_file() and RunFolder(self.path).state.get("state") == "done"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is to be done.
+
+    Attributes:
+        gan: the generator's training.
+        synthetic: the folder of its images.
+        ratios: of the arms that learn from them, by name: a number, or `only`.
+        arms: trainings of each arm, in the order of the seeds.
+        seed: of the images.
+        least: how many images there must be at least.
+    """
+
+    gan: Job
+    synthetic: Path
+    ratios: dict[str, float | str]
+    arms: dict[str, list[Job]]
+    seed: int
+    least: int
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Trainings of all arms, seed by seed: what is stopped early has whole seeds."""
+        return [job for jobs in zip(*self.arms.values(), strict=True) for job in jobs]
+
+
+def planned(config: Mapping[str, Any], folder: Path) -> Plan:
+    """Compose everything once, before any time is spent.
+
+    Args:
+        config: frozen, of `vesalius gain`.
+        folder: where it all goes.
+
+    Raises:
+        InputError: with every problem of every training.
+    """
+    folder = folder.resolve()
+    problems = list(_problems(config))
+    if problems:
+        raise InputError(problems)
+    root = [] if config["root"] is None else [override("data.source.root", config["root"])]
+    shared = [*config["both"], *root]
+    gan = Job("generator", folder / GAN, [*shared, *config["gan"], *_identity(config, GAN, config["seed"])])
+    split = str(folder / GAN / SPLIT)
+    classifier = [*shared, *config["cnn"], override("data.split_file", split), *_NO_FOLDS]
+    lists = {name: overrides for name, overrides in config["arms"].items() if overrides is not None}
+    composed = _composed({GAN: gan.overrides, **{arm: [*classifier, *own] for arm, own in lists.items()}})
+    made_of = composed.pop(GAN)
+    learning = {name: lists[name] for name in composed if _sets_ratio(lists[name])}
+    check_fair(made_of, composed, list(learning), split)
+    check_labels(build(made_of["data"]["source"], "data.source"), config["metric"])
+    images = [override("data.synthetic", folder / SYNTHETIC)]
+    arms = {
+        name: [
+            Job(
+                f"{name}, seed {seed}",
+                folder / name / str(seed),
+                [*classifier, *own, *(images if name in learning else []), *_identity(config, name, seed)],
+            )
+            for seed in config["seeds"]
+        ]
+        for name, own in lists.items()
+    }
+    ratios = {name: composed[name]["data"]["synthetic_ratio"] for name in learning}
+    return Plan(gan, folder / SYNTHETIC, ratios, arms, config["seed"], config["n"])
+
+
+def _composed(trainings: Mapping[str, list[str]]) -> dict[str, Plain]:
+    """The config of each training, checked; what is wrong with several is said once."""
+    composed: dict[str, Plain] = {}
+    faulty: dict[str, list[str]] = {}
+    for name, overrides in trainings.items():
+        try:
+            composed[name] = load_config("train", overrides)
+            check_config(composed[name])
+        except InputError as error:
+            for problem in error.problems:
+                faulty.setdefault(problem, []).append(name if name == GAN else f"arms.{name}")
+    if faulty:
+        raise InputError([_told(problem, names, len(trainings)) for problem, names in faulty.items()])
+    return composed
+
+
+def _told(problem: str, names: Sequence[str], everyone: int) -> str:
+    """A problem of `vesalius train` in terms of this verb."""
+    where = "both" if len(names) == everyone else ", ".join(names)
+    if len(names) == everyone - 1 and GAN not in names:
+        where = "cnn"
+    key, unfilled, _ = problem.partition(" has no value: ")
+    if unfilled and key == "data.source.root":
+        return "root has no value: say where the data are, root=FOLDER."
+    return f"{where}: {key} has no value: put '{key}=VALUE' into it." if unfilled else f"{where}: {problem}"
+
+
+def override(key: str, value: object) -> str:
+    """`key='value'`, whatever the value holds."""
+    return f"{key}='{str(value).replace(chr(39), chr(92) + chr(39))}'"
+
+
+def _identity(config: Mapping[str, Any], name: str, seed: int) -> list[str]:
+    return [override("name", f"{config['name']}_{name}"), f"seed={seed}"]
+
+
+def _sets_ratio(overrides: Sequence[str]) -> bool:
+    return any(one.lstrip("+").startswith("data.synthetic_ratio=") for one in overrides)
+
+
+def _problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong before anything is composed."""
+    arms = {name: overrides for name, overrides in config["arms"].items() if overrides is not None}
+    for name, overrides in arms.items():
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in (GAN, SYNTHETIC):
+            yield f"arms.{name}: an arm is a folder: call it by letters, digits, - and _, and not gan or synthetic."
+        if not isinstance(overrides, list) or not all(isinstance(one, str) for one in overrides):
+            yield f"arms.{name}: must be a list of overrides, such as [data.sampling=balanced], or null to take it out."
+            return
+    if REAL not in arms:
+        yield f"arms.{REAL}: all arms are held against this one: give it a list, which may be empty."
+    if not any(map(_sets_ratio, arms.values())):
+        yield "arms: none sets data.synthetic_ratio, so that no images are needed: give one, or use vesalius compare."
+    seeds = config["seeds"]
+    if not seeds or len(set(seeds)) < len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        yield f"seeds={seeds}: must be whole numbers from 0, each once."
+    if config["n"] < 0:
+        yield f"n={config['n']}: must be 0 or more."
+    family = config["metric"].partition("/")[0]
+    if family not in ORDER:
+        yield f"metric={config['metric']}: there is no such metric.{did_you_mean(family, ORDER)}"

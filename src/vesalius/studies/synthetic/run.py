@@ -1,0 +1,208 @@
+"""The closed loop: a generator is trained, its images are made, classifiers learn from them, and all are judged."""
+
+import shutil
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vesalius.config.compose import load_config
+from vesalius.config.direction import mode_of
+from vesalius.config.errors import InputError, RunFailed, VesaliusError, say_problems
+from vesalius.data.synthetic import MANIFEST
+from vesalius.launch.launch import launch
+from vesalius.metrics.formatting import format_number
+from vesalius.runs.run_folder import HISTORY, Interrupted, RunFolder
+from vesalius.studies.arms import Run
+from vesalius.studies.compare import compare
+from vesalius.studies.synthetic.plan import AUGMENTED, REAL, Job, Plan, override
+from vesalius.training.checkpoints import load_checkpoint
+
+SCHEMA = 1
+
+_ONE_GENERATOR = (
+    "Intervals count test patients and seeds of the classifiers; of generators there is one, and one set of images: "
+    "they do not say what another training of it would be worth."
+)
+
+
+def do(plan: Plan) -> list[str]:
+    """Do whatever is not done yet.
+
+    Returns:
+        A sentence for each job of the arms that failed; the others were done all the same.
+
+    Raises:
+        InputError: where the generator's training was refused at once, so that nothing was done.
+        RunFailed: where the generator or its images failed, without which nothing can be judged.
+        Interrupted: when the user stops it.
+    """
+    total = len(plan.jobs) + 2
+    if not plan.gan.done:
+        _say(1, total, plan.gan.title)
+        _train_generator(plan.gan)
+    if not (plan.synthetic / MANIFEST).is_file():
+        _say(2, total, "synthetic images")
+        _make_images(plan)
+    failed = []
+    for at, job in enumerate(plan.jobs):
+        if job.done:
+            continue
+        _say(at + 3, total, job.title, _time_left(plan.jobs))
+        if code := _launch("train", job.path, job.overrides):
+            failed.append(f"{job.title}: exit code {code}.")
+    return failed
+
+
+def _train_generator(job: Job) -> None:
+    if code := _launch("train", job.path, job.overrides):
+        if not job.path.exists():
+            raise InputError("gan: its training was refused, as said above; nothing was done.")
+        raise _stopped(job.title, job.path, code)
+
+
+def _make_images(plan: Plan) -> None:
+    shutil.rmtree(plan.synthetic, ignore_errors=True)  # of a start that was stopped in the middle
+    given = [override("run", plan.gan.path), f"n={images_needed(plan)}", f"seed={plan.seed}"]
+    if code := _launch("synthesize", plan.synthetic, given):
+        raise _stopped("synthetic images", plan.synthetic, code)
+
+
+def images_needed(plan: Plan) -> int:
+    """As many synthetic images as the largest ratio takes; one to one where images stand alone."""
+    real: int = load_checkpoint(RunFolder(plan.gan.path).best)["facts"]["train_size"]
+    ratios = [1.0 if ratio == "only" else float(ratio) for ratio in plan.ratios.values()]
+    return max(plan.least, *(round(ratio * real) for ratio in ratios))
+
+
+def _launch(verb: str, path: Path, overrides: list[str]) -> int:
+    """The exit code of a job in an interpreter of its own; one that was stopped goes on."""
+    try:
+        config = load_config(verb, overrides)
+        code, _ = launch(verb, {**config, "resume": "auto"} if verb == "train" else config, overrides, path)
+    except VesaliusError as error:
+        say_problems(error)
+        return error.exit_code
+    except SystemExit as stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a second one must not break the saving of the state
+        raise Interrupted(int(str(stop.code))) from stop
+    return code
+
+
+def _stopped(title: str, path: Path, code: int) -> RunFailed:
+    return RunFailed(f"{title}: exit code {code}, and without it nothing can be judged; see {path}.")
+
+
+def _say(number: int, total: int, title: str, left: str = "") -> None:
+    sys.stderr.write(f"[{number}/{total}] {title}{left}\n")
+    sys.stderr.flush()
+
+
+def _time_left(jobs: Sequence[Job]) -> str:
+    """How long the classifiers still take, if they go on as those that are done."""
+    seconds = [RunFolder(job.path).state["seconds"] for job in jobs if job.done]
+    if not seconds:
+        return ""
+    minutes = sum(seconds) / len(seconds) * (len(jobs) - len(seconds)) / 60
+    return f"; about {minutes:.0f} minutes left" if minutes >= 1 else "; about a minute left"
+
+
+def finished(plan: Plan) -> tuple[dict[str, list[Run]], list[str]]:
+    """The runs to judge, of seeds that all arms have, and a sentence on each arm and seed that is left out."""
+    done = {
+        name: {run.seed: run for run in (_run(job) for job in jobs if job.done)} for name, jobs in plan.arms.items()
+    }
+    left_out = [f"{name}: no run was finished; it is left out." for name, runs in done.items() if not runs]
+    done = {name: runs for name, runs in done.items() if runs}
+    everyone = {seed for runs in done.values() for seed in runs}
+    shared = sorted(seed for seed in everyone if all(seed in runs for runs in done.values()))
+    if lost := sorted(everyone - set(shared)):
+        left_out.append(f"Seeds {', '.join(map(str, lost))} are left out: not all arms have finished them.")
+    return {name: [runs[seed] for seed in shared] for name, runs in done.items()}, left_out
+
+
+def _run(job: Job) -> Run:
+    folder = RunFolder(job.path)
+    return Run(folder, folder.config)
+
+
+def judge(arms: Mapping[str, Sequence[Run]], learning: Sequence[str], *, metric: str, seed: int) -> dict[str, Any]:
+    """What the images are worth.
+
+    Args:
+        arms: finished runs of each arm, of the same seeds in the same order; `real` is one.
+        learning: arms that learn from synthetic images.
+        metric: one of the runs' test metrics.
+        seed: of the bootstrap.
+
+    Returns:
+        `comparisons`: of all arms with `real`, and where there is such an arm, of those that learn from synthetic
+        images with `augmented`, each as `compare` has it; `validation`: mean over seeds of the metric on validation
+        data, of each arm that learns from images; `best_on_validation`: the arm that is picked by it, which is what a
+        user could have done; and `verdict`: how that one does on test data against `augmented`, else `real`.
+
+    Raises:
+        InputError: for runs that cannot be compared.
+    """
+    comparisons = {REAL: compare(arms, metric=metric, by="arm", reference=REAL, seed=seed)}
+    learning = [name for name in arms if name in learning]
+    against = AUGMENTED if AUGMENTED in arms else REAL
+    if against == AUGMENTED and learning:
+        some = {name: arms[name] for name in (AUGMENTED, *learning)}
+        comparisons[AUGMENTED] = compare(some, metric=metric, by="arm", reference=AUGMENTED, seed=seed)
+    means = {name: _validation(arms[name], metric) for name in learning}
+    known = {name: mean for name, mean in means.items() if mean is not None}
+    told: dict[str, Any] = {"comparisons": comparisons, "validation": means, "best_on_validation": None}
+    if not known:
+        return told | {"verdict": f"No verdict: no arm with synthetic images has {metric} on validation data."}
+    pick = min if mode_of(metric) == "min" else max
+    best = pick(known, key=lambda name: known[name])
+    seeds = len(arms[best])
+    picked = (
+        f"Of the arms with synthetic images {best} is best on validation data ({metric} {format_number(known[best])}, "
+        f"{seeds} seed{'s' if seeds > 1 else ''}). On test data: "
+    )
+    return told | {"best_on_validation": best, "verdict": picked + comparisons[against]["arms"][best]["verdict"]}
+
+
+def _validation(runs: Sequence[Run], metric: str) -> float | None:
+    values = [run.results["val"].get(metric, {}).get("value") for run in runs]
+    return None if not values or None in values else float(np.mean(values))
+
+
+def told_of(plan: Plan, *, metric: str) -> dict[str, Any]:
+    """What `gain.json` holds: `judge` of all that was finished, and what the images are from.
+
+    Raises:
+        RunFailed: where too little was finished to compare anything, or arms have not learned by equal steps.
+    """
+    arms, left_out = finished(plan)
+    if REAL not in arms or len(arms) < 2 or not arms[REAL]:
+        raise RunFailed(["Too few runs were finished to compare anything.", *left_out])
+    _check_steps(arms)
+    told = judge(arms, list(plan.ratios), metric=metric, seed=plan.seed)
+    generator = _run(plan.gan)
+    scores = {key: generator.results.get(key) for key in ("test", "extractor")}
+    outline = {"schema": SCHEMA, "metric": metric, "seeds": [run.seed for run in arms[REAL]]}
+    made_by = {"generator": {"run": generator.name, **scores}, "ratios": plan.ratios}
+    return outline | told | made_by | {"notes": [_ONE_GENERATOR, *left_out]}
+
+
+def _check_steps(arms: Mapping[str, Sequence[Run]]) -> None:
+    """What ended a training early is not always to be seen in its config: a callback may be anybody's."""
+    steps = {run.name: _steps(run) for runs in arms.values() for run in runs}
+    if len(set(steps.values())) > 1:
+        told = ", ".join(f"{name} {count}" for name, count in steps.items())
+        raise RunFailed(
+            f"The arms have not learned by equally many steps, so that they cannot be compared: {told}. Find what ends "
+            "some of them early, such as a callback, take it out of cnn and arms, and start anew."
+        )
+
+
+def _steps(run: Run) -> int:
+    return int(pd.read_csv(run.folder.path / HISTORY)["step"].iloc[-1])

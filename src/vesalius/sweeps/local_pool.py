@@ -1,0 +1,220 @@
+"""Slots of this machine in which the jobs of a sweep run, each a process of its own. Torch-free."""
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from vesalius.config.errors import InputError
+from vesalius.launch.child import child_environment, signal_group
+
+#: Lines of a job's console that are kept to say why it failed.
+LAST_LINES = 15
+_RANKS = 5.0  # seconds that the ranks of a job have after its first process
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that has ended.
+
+    Attributes:
+        number: of the job.
+        code: its exit code; below 0: the signal that killed it.
+        said: the last lines of its console, where they were kept.
+    """
+
+    number: int
+    code: int
+    said: Sequence[str] = ()
+
+
+class Pool(Protocol):
+    """What runs the jobs of a sweep, here or on a cluster."""
+
+    @property
+    def free(self) -> bool:
+        """Whether one more job may start."""
+
+    def start(self, number: int, command: Sequence[str], folder: Path) -> None:
+        """Start the command of a job; `folder` is its run folder."""
+
+    def ended(self) -> list[Ended]:
+        """Those that have ended since this was asked last."""
+
+    def stop(self, number: int) -> None:
+        """Send a signal to all."""
+
+    def kill(self) -> None:
+        """End all at once, with all that they started."""
+
+
+class JobPool:
+    """Processes of this machine, never more than there are slots.
+
+    Args:
+        slots: what the environment of each slot's processes has more than this process's own.
+        consoles: whether each job writes to `logs/console.log` in its folder, and not through to this console.
+    """
+
+    def __init__(self, slots: Sequence[Mapping[str, str]], *, consoles: bool) -> None:
+        self._free, self._consoles = list(slots), consoles
+        self._running: dict[int, _Child] = {}
+
+    @property
+    def free(self) -> bool:
+        """Whether one more job may start."""
+        return bool(self._free)
+
+    def start(self, number: int, command: Sequence[str], folder: Path) -> None:
+        """Start the command of a job in a free slot, in a session of its own: signals reach it through this pool."""
+        slot = self._free.pop(0)
+        console: IO[bytes] | None = None
+        if self._consoles:
+            (folder / "logs").mkdir(exist_ok=True)
+            console = (folder / "logs" / "console.log").open("a+b")
+        # Inside an allocation of SLURM each job starts its ranks by itself: the allocation's tasks are not its own.
+        environment = {key: it for key, it in child_environment(slot).items() if not key.startswith("SLURM_")}
+        process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=console, stderr=console)
+        self._running[number] = _Child(process, slot, console)
+
+    def ended(self) -> list[Ended]:
+        """Those that have ended since this was asked last; their slots are free again."""
+        found = []
+        for number, child in list(self._running.items()):
+            code = child.process.poll()
+            if code is None or child.has_ranks_left():
+                continue
+            del self._running[number]
+            self._free.append(child.slot)
+            found.append(Ended(number, code, child.last_lines()))
+        return found
+
+    def stop(self, number: int) -> None:
+        """Send a signal to each job; its first process saves what there is, and its ranks follow."""
+        for child in self._running.values():
+            child.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End all jobs at once, with all that they started."""
+        for child in self._running.values():
+            signal_group(child.process.pid, signal.SIGKILL)
+
+
+@dataclass
+class _Child:
+    process: "subprocess.Popen[bytes]"
+    slot: Mapping[str, str]
+    console: IO[bytes] | None
+    ended: float | None = None  # when it was first seen that the process has
+
+    def has_ranks_left(self) -> bool:
+        """Whether something that an ended process has started still runs; at last it is killed.
+
+        It has its slot's GPUs as long, and writes to the run folder. A process that was killed could not take its ranks
+        with it.
+        """
+        self.ended = self.ended or time.monotonic()
+        patience = _RANKS if self.process.returncode >= 0 else 0.0
+        if time.monotonic() - self.ended >= patience:
+            signal_group(self.process.pid, signal.SIGKILL)
+            return False
+        return _group_runs(self.process.pid)
+
+    def last_lines(self) -> list[str]:
+        """Read from the open file: the folder of a run that was refused is gone by now."""
+        return [] if self.console is None else read_last_lines(self.console)
+
+
+def read_last_lines(console: IO[bytes]) -> list[str]:
+    """The end of a file that was open for reading and writing; closes it."""
+    with console:
+        size = console.seek(0, os.SEEK_END)
+        console.seek(max(0, size - 20_000))
+        text = console.read().decode(errors="replace")
+    return [line for line in text.replace("\r", "\n").split("\n") if line.strip()][-LAST_LINES:]
+
+
+def _group_runs(leader: int) -> bool:
+    """Whether a job's group has a process that runs; ended ones stay in the table until their new parent asks."""
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    table = [_state_and_group(path) for path in Path("/proc").glob("[0-9]*/stat")]
+    return not table or any(group == leader and state != "Z" for state, group in table)
+
+
+def _state_and_group(stat: Path) -> tuple[str, int]:
+    try:
+        state, _, group = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
+    except (OSError, ValueError):  # it has ended meanwhile
+        return "Z", 0
+    return state, int(group)
+
+
+def make_slots(
+    n_jobs: int,
+    gpus_per_job: int = 0,
+    threads: int | None = None,
+    *,
+    ranks: int = 1,
+    environ: Mapping[str, str] = os.environ,
+) -> list[dict[str, str]]:
+    """What each slot's processes may use.
+
+    Args:
+        n_jobs: how many jobs run at once.
+        gpus_per_job: GPUs of a slot; 0: all jobs see those that this process sees.
+        threads: of a process of a job; None: the cores are divided, unless `OMP_NUM_THREADS` says otherwise.
+        ranks: processes of a job.
+        environ: of this process.
+
+    Returns:
+        For each slot the variables to set.
+
+    Raises:
+        InputError: for numbers that cannot be, and where there are too few GPUs.
+    """
+    options = {"n_jobs": (n_jobs, 1), "gpus_per_job": (gpus_per_job, 0), "threads": (threads or 1, 1)}
+    if problems := [f"hydra.launcher.{key}={it}: at least {low}." for key, (it, low) in options.items() if it < low]:
+        raise InputError(problems)
+    slots: list[dict[str, str]] = [{} for _ in range(n_jobs)]
+    if threads is None and n_jobs > 1 and "OMP_NUM_THREADS" not in environ:
+        threads = max(1, _cores() // (n_jobs * ranks))
+    if threads is not None:
+        slots = [{"OMP_NUM_THREADS": str(threads)} for _ in slots]
+    if gpus_per_job:
+        visible = visible_gpus(environ)
+        if n_jobs * gpus_per_job > len(visible):
+            fit = len(visible) // gpus_per_job
+            cure = f"set hydra.launcher.n_jobs={fit}" if fit else "set hydra.launcher.gpus_per_job=0"
+            raise InputError(
+                f"hydra.launcher: n_jobs={n_jobs} of gpus_per_job={gpus_per_job} take {n_jobs * gpus_per_job} GPUs, "
+                f"and {len(visible)} are visible: {cure}."
+            )
+        for place, slot in enumerate(slots):
+            own = visible[place * gpus_per_job : (place + 1) * gpus_per_job]
+            slot["CUDA_VISIBLE_DEVICES"] = ",".join(own)
+    return slots
+
+
+def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Names of the NVIDIA GPUs that a process started now would see, as `CUDA_VISIBLE_DEVICES` has them."""
+    if "CUDA_VISIBLE_DEVICES" in environ:
+        named = [name.strip() for name in environ["CUDA_VISIBLE_DEVICES"].split(",")]
+        return list(dict.fromkeys(itertools.takewhile(lambda name: name not in ("", "-1"), named)))
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    return listed.stdout.split() if listed.returncode == 0 else []
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,93 @@
+"""`vesalius VERB -m resume=DIR`: with which arguments a sweep goes on. Torch-free."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from vesalius.config.compose import split_arguments
+from vesalius.config.errors import InputError
+from vesalius.runs.run_folder import CONFIG
+from vesalius.runs.sweep_folder import SWEEP, SweepFolder
+
+_MULTIRUN = ("-m", "--multirun")
+#: How jobs are run, and how long a search goes on, may change; what they are may not.
+_FREE = ("hydra.launcher.", "hydra.sweeper.n_trials=", "hydra.sweeper.timeout=")
+
+
+def is_sweep(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for a sweep."""
+    return any(argument in _MULTIRUN for argument in arguments)
+
+
+def flags_of(arguments: Sequence[str]) -> list[str]:
+    """The flags of a command line and their values, such as `--config-dir`, without `-m`."""
+    overrides = set(split_arguments(arguments))
+    flags = [argument for argument in arguments if argument not in overrides and argument not in _MULTIRUN]
+    return [_from_anywhere(flag) for flag in flags]
+
+
+def _from_anywhere(flag: str) -> str:
+    """A flag or its value, or both as `--flag=value`, where the value is a folder's absolute path."""
+    name, equals, value = flag.partition("=") if flag.startswith("-") else ("", "", flag)
+    return name + equals + str(Path(value).resolve()) if value and Path(value).is_dir() else flag
+
+
+def resumed_arguments(verb: str, arguments: Sequence[str]) -> list[str]:
+    """Turn `resume=DIR` of a sweep into what Hydra is to be told, in the directory where the sweep was begun.
+
+    This process goes there, unless there is no such directory here: the paths that were typed are relative to it.
+
+    Args:
+        verb: of the command line.
+        arguments: as typed; those of a sweep without `resume`, and those of a single run, come back as they are.
+
+    Raises:
+        InputError: where there is no such sweep, or it was asked for other things.
+    """
+    overrides = split_arguments(arguments)
+    asked = [text.partition("=")[2].strip("'\"") for text in overrides if text.startswith("resume=")]
+    if not is_sweep(arguments) or not asked or asked[-1] == "null":
+        return list(arguments)
+    rest = [text for text in overrides if not text.startswith(("resume=", "hydra.sweep.dir="))]
+    path = Path(asked[-1])
+    if asked[-1] == "auto":
+        folders = [text.partition("=")[2].strip("'\"") for text in overrides if text.startswith("hydra.sweep.dir=")]
+        if not folders:
+            raise InputError("-m resume=auto: say with hydra.sweep.dir=DIR which sweep is begun or goes on.")
+        path = Path(folders[-1])
+        if not (path / SWEEP).is_file():
+            return [text for text in arguments if not text.startswith("resume=")]
+    elif (path / CONFIG).is_file():
+        raise InputError(f"resume={path} is one run's folder, no sweep's: leave out -m.")
+    told = SweepFolder(path).told
+    if told["verb"] != verb:
+        raise InputError(f"{path} is a sweep of vesalius {told['verb']}: go on with that verb.")
+    _check_equal(path, [text for text in rest if not text.startswith(_FREE)], _fixed(told["arguments"]))
+    changed = [text for text in rest if text.startswith(_FREE)]
+    keys = {text.partition("=")[0] for text in changed}
+    kept = [text for text in told["arguments"] if text.partition("=")[0] not in keys]
+    flags = flags_of(arguments) or told.get("flags", [])
+    begun = Path(told.get("directory", "."))
+    if begun.is_dir() and begun.resolve() != Path.cwd():
+        path = path.resolve()
+        os.chdir(begun)
+    place = f"hydra.sweep.dir='{str(path).replace(chr(39), chr(92) + chr(39))}'"
+    return ["-m", *flags, *kept, *changed, place, "hydra.launcher.resume=true"]
+
+
+def _fixed(arguments: Sequence[str]) -> list[str]:
+    return [text for text in arguments if not text.startswith(_FREE)]
+
+
+def _check_equal(path: Path, given: list[str], before: list[str]) -> None:
+    if not given or sorted(given) == sorted(before):
+        return
+    problems = [f"{text}: the sweep in {path} was not begun with it: leave it out." for text in given]
+    problems = [problem for problem, text in zip(problems, given, strict=True) if text not in before]
+    missing = [text for text in before if text not in given]
+    if missing:
+        problems.append(
+            f"resume={path} goes on with what the sweep was begun with: leave out all arguments, or give also "
+            f"{' '.join(missing)}."
+        )
+    raise InputError(problems)

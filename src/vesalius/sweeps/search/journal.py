@@ -1,0 +1,91 @@
+"""The journal that holds a sweep's study: one file in the sweep's folder, that no kill can spoil."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from vesalius.runs.run_folder import CONFIG, RunFolder
+
+JOURNAL = Path("study") / "journal.log"
+
+
+def open_journal(journal: Path) -> JournalStorage:
+    """A study's storage in one file, which survives a kill at any moment."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    _drop_torn_line(journal)
+    # A lock that the kernel lets go of with the process: Optuna's own would make a resumed sweep wait.
+    lock: Any = _KernelLock(journal)
+    return JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
+
+
+def reopen_failed(path: Path, journal: Path, name: str) -> None:
+    """Make the trials of failed jobs unfinished again, so that a resumed sweep runs them once more.
+
+    A finished trial cannot be changed, so the journal is written anew beside the old one. A job that was done, only
+    without a finite value, stays as it is.
+
+    Args:
+        path: the sweep's folder.
+        journal: of its study.
+        name: of the study.
+    """
+    storage = open_journal(journal)
+    if name not in optuna.get_all_study_names(storage):  # killed before there was one
+        return
+    old = optuna.load_study(study_name=name, storage=storage)
+    trials = old.get_trials(deepcopy=False)
+    ended = {trial.number for trial in trials if _state(path / str(trial.number)) == "done"}
+    failed = {trial.number for trial in trials if trial.state is TrialState.FAIL} - ended
+    if not failed:
+        return
+    beside = journal.with_name(f".{journal.name}")
+    beside.unlink(missing_ok=True)
+    new = optuna.create_study(study_name=name, storage=open_journal(beside), directions=old.directions)
+    for trial in trials:
+        again = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=trial.params,
+            distributions=trial.distributions,
+            system_attrs=trial.system_attrs,
+        )
+        new.add_trial(again if trial.number in failed else trial)
+    beside.replace(journal)
+
+
+def _state(path: Path) -> str | None:
+    return RunFolder(path).state.get("state") if (path / CONFIG).is_file() else None
+
+
+class _KernelLock:
+    """`flock` on a file beside the journal."""
+
+    def __init__(self, journal: Path) -> None:
+        self._path = journal.with_suffix(".lock")
+        self._held: int | None = None
+
+    def acquire(self) -> bool:
+        self._held = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o644)
+        fcntl.flock(self._held, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
+def _drop_torn_line(journal: Path) -> None:
+    """A process that was killed while it wrote leaves half a line, which would spoil the next one."""
+    if not journal.is_file():
+        return
+    written = journal.read_bytes()
+    whole = written.rfind(b"\n") + 1
+    if whole < len(written):
+        with journal.open("r+b") as file:
+            file.truncate(whole)

@@ -1,0 +1,173 @@
+"""A sweep that Optuna draws, from its options to the figures: what `hydra/sweeper=vesalius_optuna` does."""
+
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.pruners import NopPruner
+from optuna.trial import TrialState
+
+from vesalius.config.direction import mode_of
+from vesalius.config.errors import InputError
+from vesalius.runs.run_folder import RunFolder
+from vesalius.runs.sweep_folder import SWEEP, SweepFolder, SweepJob
+from vesalius.sweeps.search.figures import save_study_figures
+from vesalius.sweeps.search.journal import JOURNAL, open_journal, reopen_failed
+from vesalius.sweeps.search.samplers import Choice, Samplers, make_pruner, open_storage
+from vesalius.sweeps.search.space import search_space
+from vesalius.sweeps.search.study import Objective, SweepStudy
+from vesalius.sweeps.search.summary import best_trials, importance_of, told_of
+
+Compose = Callable[[list[str]], Any]
+TRIALS = 20
+
+
+def run_study(
+    path: Path,
+    arguments: Sequence[str],
+    *,
+    settings: Sequence[str] = (),
+    verb: str,
+    slots: int,
+    compose: Compose,
+    stream: Callable[..., None],
+    params: Mapping[str, str],
+    n_trials: int | None,
+    sampler: Choice,
+    pruner: Choice | None,
+    objectives: Sequence[Mapping[str, str]] | None,
+    storage: str | None,
+    study_name: str | None,
+    seed: int,
+    timeout: float | None,
+) -> list[float] | None:
+    """Begin or go on with a sweep, and say at the end which trial was best.
+
+    Args:
+        path: the sweep's folder.
+        arguments: overrides as typed.
+        settings: of Hydra, as typed; remembered for a resume.
+        verb: what each job runs.
+        slots: how many jobs run at once.
+        compose: the config of a job from its overrides.
+        stream: of the launcher.
+        params, n_trials, sampler, pruner, objectives, storage, study_name, seed, timeout: as the sweeper's options.
+
+    Returns:
+        The best value of each objective; None where no trial was finished.
+
+    Raises:
+        InputError: with everything that is wrong, before anything is run.
+    """
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = search_space([argument for argument in arguments if not argument.startswith("resume=")], params)
+    example = compose(space.overrides(space.example))  # before anything is run: Hydra says what it cannot compose
+    problems: list[str] = []
+    samplers = _collect(problems, lambda: Samplers(sampler, space, seed, parallel=slots > 1))
+    giving_up = _collect(problems, lambda: make_pruner(pruner, example.trainer.get("max_epochs"))) or NopPruner()
+    aims = _collect(problems, lambda: _objectives(objectives, example.monitor))
+    if n_trials is not None and n_trials < 1:
+        problems.append(f"hydra.sweeper.n_trials={n_trials}: must be at least 1.")
+    if problems or samplers is None or aims is None:
+        raise InputError(problems)
+    name = study_name or (path.resolve().name if storage else "study")
+    if storage is None and (path / JOURNAL).is_file():
+        reopen_failed(path, path / JOURNAL, name)
+    study = SweepStudy(
+        path,
+        space=space,
+        samplers=samplers,
+        pruner=giving_up,
+        objectives=aims,
+        storage=open_journal(path / JOURNAL) if storage is None else open_storage(storage),
+        name=name,
+        shared=storage is not None,
+        n_trials=min(n_trials or samplers.size or TRIALS, samplers.size or sys.maxsize),
+        timeout=timeout,
+    )
+    lost = [str(trial.number) for trial in study.trials if trial.state is TrialState.FAIL]
+    if lost and storage is not None:
+        sys.stderr.write(
+            f"Trials {', '.join(lost)} failed and stay so: only the sweep's own journal can reopen them.\n"
+        )
+    if (path / SWEEP).is_file():
+        folder = SweepFolder(path)
+    else:
+        axes = {key: [text] for key, text in space.texts.items()}
+        folder = SweepFolder.create(
+            path, verb=verb, arguments=[*settings, *arguments], axes=axes, sweeper=samplers.name
+        )
+
+    def done(job: SweepJob) -> None:
+        study.done(job)
+        folder.write_study(told_of(study, {}))
+
+    try:
+        stream(study.jobs(), done, study.tick)
+    finally:  # also of a sweep that the user stops
+        importance = importance_of(study)
+        folder.write_study(told_of(study, importance))
+        save_study_figures(study, path / JOURNAL.parent, importance)
+    return _say_best(study)
+
+
+def _collect(problems: list[str], make: Callable[[], Any]) -> Any:
+    """What `make` gives, or None and its problems added."""
+    try:
+        return make()
+    except InputError as error:
+        problems.extend(error.problems)
+        return None
+
+
+def _objectives(chosen: Sequence[Mapping[str, str]] | None, monitor: Any) -> list[Objective]:
+    """What is asked for, or the monitor of a job's config."""
+    if chosen is None:
+        return [Objective(str(monitor.name), str(monitor.mode))]
+    bad = "hydra.sweeper.objectives: give a list such as [{name: auroc, mode: max}, {name: ece, mode: min}]."
+    if not isinstance(chosen, list) or not chosen:
+        raise InputError(bad)
+    for one in chosen:
+        if not isinstance(one, Mapping) or set(one) != {"name", "mode"} or one["mode"] not in ("min", "max"):
+            raise InputError(bad)
+        if str(one["name"]).startswith("test"):
+            raise InputError(f"hydra.sweeper.objectives: {one['name']}: test data must not choose: name one of val/.")
+        if one["mode"] != (mode_of(str(one["name"])) or one["mode"]):
+            raise InputError(f"hydra.sweeper.objectives: {one['name']} is best at its {mode_of(str(one['name']))}.")
+    return [Objective(str(one["name"]), str(one["mode"])) for one in chosen]
+
+
+def _say_best(study: SweepStudy) -> list[float] | None:
+    """Print the best trial; of several objectives, each trial that no other beats."""
+    best = best_trials(study)
+    if not best:
+        sys.stdout.write("No trial was finished, so there is no best one.\n")
+        return None
+    for trial in best:
+        folder = study.path / str(trial.number)
+        aims = zip(study.objectives, trial.values, strict=True)
+        values = ", ".join(f"{aim.name} {value:.4g}" for aim, value in aims)
+        drawn = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
+        sys.stdout.write(f"Best trial {trial.number} of {len(study.trials)}: {values} with {drawn}\n")
+        again = [told for aim in study.objectives if (told := _judged(aim, folder))]
+        sys.stdout.writelines(f"  judged on the validation data that chose it: {told}\n" for told in again)
+        sys.stdout.write(f"  {folder}\n")
+    return list(best[0].values)
+
+
+def _judged(aim: Objective, folder: Path) -> str | None:
+    """An objective as the finished run judged it, with its interval over patients; None where it has none."""
+    name = aim.column.removeprefix("val/")
+    metric = RunFolder(folder).metrics.get("val", {}).get(name) or {}
+    if metric.get("ci95") is None:
+        return None
+    low, high = metric["ci95"]
+    return f"{name} {metric['value']:.3g} [{low:.3g}, {high:.3g}], no skill {metric['no_skill']:.3g}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,257 @@
+"""An Optuna study whose trials are the jobs of a sweep: trial 7 is job 7 in folder 7."""
+
+import csv
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.pruners import BasePruner, NopPruner
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from vesalius.config.diagnose import did_you_mean
+from vesalius.config.errors import InputError
+from vesalius.runs.prune_request import request_pruning
+from vesalius.runs.run_folder import CONFIG, HISTORY, METRICS, RunFolder
+from vesalius.runs.sweep_folder import SweepJob
+from vesalius.sweeps.search.samplers import Samplers
+from vesalius.sweeps.search.space import SearchSpace
+
+_FOLDER = "folder"
+_STATES = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a sweep makes as good as it can; from validation data, always.
+
+    Attributes:
+        name: the run's monitored metric, or one of the `val` metrics of its `metrics.json`, with or without `val/`.
+        mode: `min` or `max`.
+    """
+
+    name: str
+    mode: str
+
+    @property
+    def column(self) -> str:
+        """Its name in `history.csv`."""
+        return self.name if self.name.startswith("val/") else f"val/{self.name}"
+
+    def value(self, metrics: Mapping[str, Any]) -> float | None:
+        """Its value in a `metrics.json`; None where it is not in it, or is no finite number."""
+        monitor = metrics.get("monitor", {})
+        if monitor.get("name") in (self.name, self.column):
+            found = monitor.get("best")
+        else:
+            found = (metrics.get("val", {}).get(self.column.removeprefix("val/")) or {}).get("value")
+        return float(found) if found is not None and math.isfinite(found) else None
+
+
+class SweepStudy:
+    """What a launcher asks for the next job, and tells how the last one went.
+
+    Everything that is known lies in the study's storage and in the run folders, so that a sweep that was killed at any
+    moment goes on from there. One process at a time works on it.
+
+    Args:
+        path: the sweep's folder.
+        space: what to draw from.
+        samplers: what draws.
+        pruner: what gives jobs up; with several objectives none can.
+        objectives: at least one.
+        storage: holds the study.
+        name: of the study.
+        shared: whether the storage is the user's own, where others may have studies too.
+        n_trials: how many in all, those of earlier attempts included; failed and pruned ones count.
+        timeout: seconds of this attempt after which no further trial begins.
+
+    Raises:
+        InputError: where the storage holds another sweep's study of this name.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        space: SearchSpace,
+        samplers: Samplers,
+        pruner: BasePruner,
+        objectives: Sequence[Objective],
+        storage: BaseStorage,
+        name: str,
+        shared: bool = False,
+        n_trials: int,
+        timeout: float | None = None,
+    ) -> None:
+        if len(objectives) > 1 and not isinstance(pruner, NopPruner):
+            raise InputError("hydra.sweeper.pruner: of several objectives none can be pruned: set it to none.")
+        self.path, self.space, self.objectives = path, space, list(objectives)
+        self._samplers, self._n_trials = samplers, n_trials
+        self._end = math.inf if timeout is None else time.monotonic() + timeout
+        #: Optuna's own; read only for those around.
+        self.study = _open(path, storage, name, pruner, self.objectives, shared=shared)
+        self._running: dict[int, Trial] = {}
+        self._read: dict[int, int] = {}
+        self._given_up: set[int] = set()
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials by number."""
+        return self.study.get_trials(deepcopy=False)
+
+    def jobs(self) -> Iterator[tuple[int, list[str]]]:
+        """The trials that a killed sweep left unfinished, then new ones, each drawn when it is asked for."""
+        for left in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self.study.sampler = self._samplers(left.number)
+            job = self._draw(Trial(self.study, left._trial_id))
+            state = RunFolder(self.path / str(left.number)).state if self._has_run(left.number) else {}
+            if state.get("state") in _STATES:  # it ended, and nobody was there to hear it
+                self.done(SweepJob(left.number, tuple(job), self.path / str(left.number), state["state"]))
+            else:
+                yield left.number, job
+        while len(self.trials) < self._n_trials and time.monotonic() < self._end:
+            number = len(self.trials)
+            if self._has_run(number):
+                raise InputError(
+                    f"{self.path / str(number)} holds a run that the study does not know: was its storage lost? "
+                    f"Begin a new sweep in another folder."
+                )
+            self.study.sampler = self._samplers(number)
+            yield number, self._draw(self.study.ask())
+
+    def tick(self, running: Mapping[int, Path]) -> None:
+        """Report new epochs of the running jobs, and stop those that the pruner gives up.
+
+        Args:
+            running: run folders by job number.
+        """
+        for number, path in running.items():
+            trial = self._running[number]
+            epoch = self._report(trial, path)
+            if epoch is None or number in self._given_up or epoch + 1 >= _max_epochs(path):
+                continue
+            values = self.trials[number].intermediate_values
+            # One that has never had a number is not worse than others: it fails, if it does not find one.
+            if all(map(math.isnan, values.values())) or not trial.should_prune():
+                continue
+            self._given_up.add(number)
+            pruner = type(self.study.pruner).__name__.removesuffix("Pruner").lower()
+            value = values[epoch]
+            said = f"{pruner} pruner: {self.objectives[0].column} {value:.4g} after {epoch + 1} epochs"
+            request_pruning(path, said)
+
+    def done(self, job: SweepJob) -> None:
+        """Tell the study how a job ended; one that was interrupted stays open, and goes on in the next attempt."""
+        trial = self._running.pop(job.number)
+        if job.state in ("interrupted", "waiting", "running"):
+            return
+        self._report(trial, job.path)
+        values = self._values(job)
+        state, reason = _STATES.get(job.state, TrialState.FAIL), job.reason
+        if state is TrialState.COMPLETE and values is None:
+            state, reason = TrialState.FAIL, self._missing(job)
+        if reason is not None:
+            trial.set_user_attr("reason", reason)
+        self.study.tell(trial, values if state is TrialState.COMPLETE else None, state)
+
+    def _report(self, trial: Trial, path: Path) -> int | None:
+        """Tell the study of epochs that it has not heard of.
+
+        Returns:
+            The last of them; None where there is none, and always of several objectives, which have no one progress.
+        """
+        file = path / HISTORY
+        changed = file.stat().st_mtime_ns if file.is_file() else 0
+        if len(self.objectives) > 1 or self._read.get(trial.number, 0) == changed:
+            return None
+        self._read[trial.number] = changed
+        known = self.trials[trial.number].intermediate_values
+        new = {int(row["epoch"]): row.get(self.objectives[0].column) for row in history_rows(path)}
+        new = {epoch: value for epoch, value in new.items() if value and epoch not in known}
+        for epoch, value in new.items():
+            trial.report(float(value or "nan"), epoch)
+        return max(new, default=None)
+
+    def _draw(self, trial: Trial) -> list[str]:
+        """The overrides of a trial. What a killed sweep has drawn stays; the rest is what it would have drawn."""
+        params: dict[str, Any] = {}
+        _ = trial.relative_params  # drawn now, before any value is
+        for place, (key, of) in enumerate(self.space.distributions.items(), start=1):
+            self.study.sampler = self._samplers(trial.number, place)
+            if isinstance(of, CategoricalDistribution):
+                params[key] = trial.suggest_categorical(key, of.choices)
+            elif isinstance(of, IntDistribution):
+                params[key] = trial.suggest_int(key, of.low, of.high, step=of.step, log=of.log)
+            elif isinstance(of, FloatDistribution):
+                params[key] = trial.suggest_float(key, of.low, of.high, step=of.step, log=of.log)
+        trial.set_user_attr(_FOLDER, f"{self.path.name}/{trial.number}")
+        self._running[trial.number] = trial
+        return self.space.overrides(params)
+
+    def _values(self, job: SweepJob) -> list[float] | None:
+        """One value an objective, or None where one is missing."""
+        metrics = _metrics(job)
+        values = [objective.value(metrics) for objective in self.objectives]
+        return None if None in values else [value for value in values if value is not None]
+
+    def _missing(self, job: SweepJob) -> str:
+        """What a finished run has no number of, and what it may have been meant for."""
+        metrics = _metrics(job)
+        known = [str(metrics.get("monitor", {}).get("name")), *(f"val/{name}" for name in metrics.get("val", {}))]
+        columns = [objective.column for objective in self.objectives if objective.value(metrics) is None]
+        hints = [did_you_mean(column, known) for column in columns if column not in known]
+        return f"no finite value of {', '.join(columns)}.{''.join(hints)}"
+
+    def _has_run(self, number: int) -> bool:
+        return (self.path / str(number) / CONFIG).is_file()
+
+
+def _metrics(job: SweepJob) -> dict[str, Any]:
+    return RunFolder(job.path).metrics if job.state == "done" and (job.path / METRICS).is_file() else {}
+
+
+def _open(
+    path: Path, storage: BaseStorage, name: str, pruner: BasePruner, objectives: Sequence[Objective], *, shared: bool
+) -> optuna.Study:
+    directions = [
+        StudyDirection.MAXIMIZE if objective.mode == "max" else StudyDirection.MINIMIZE for objective in objectives
+    ]
+    try:
+        study = optuna.create_study(
+            storage=storage, study_name=name, pruner=pruner, directions=directions, load_if_exists=True
+        )
+    except ValueError as error:
+        raise InputError(f"hydra.sweeper.study_name={name}: {error}") from error
+    place = study.user_attrs.get(_FOLDER)
+    if shared and place != str(path.resolve()):
+        if place is not None or study.trials:
+            raise InputError(
+                f"hydra.sweeper.study_name={name}: the storage holds a study of this name, of another sweep: choose "
+                f"another name, or go on with that sweep by resume=ITS_FOLDER."
+            )
+        study.set_user_attr(_FOLDER, str(path.resolve()))
+    if study.directions != directions:
+        raise InputError(f"hydra.sweeper.objectives: the study {name} was begun with other directions.")
+    return study
+
+
+def history_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a run folder's `history.csv` so far."""
+    file = path / HISTORY
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8") as opened:
+        return list(csv.DictReader(opened))
+
+
+def _max_epochs(path: Path) -> float:
+    """How many epochs the run is to have: one that is over them is being judged, and no longer worth stopping."""
+    epochs = RunFolder(path).config.get("trainer", {}).get("max_epochs")
+    return epochs if epochs is not None and epochs > 0 else math.inf

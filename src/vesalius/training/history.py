@@ -1,0 +1,115 @@
+"""What is written and shown once an epoch: `history.csv` and the progress bar."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from vesalius.runs.run_folder import HISTORY, write_atomically
+
+
+def epoch_metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """What the module logged in this epoch, as plain numbers."""
+    return {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+
+
+class AfterEpoch(Checkpoint):
+    """Lightning runs callbacks of this kind last, when the module has logged all of an epoch."""
+
+
+class History(AfterEpoch):
+    """One row an epoch in `history.csv`, rewritten as a whole: it is small, and a crash never leaves half a row."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._started = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows, so that a resumed run goes on with the same file."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the rows of the checkpoint."""
+        self.rows = list(state_dict["rows"])
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the row; validation is behind us here."""
+        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **epoch_metrics(trainer)}
+        self.rows.append({**row, "seconds": round(time.perf_counter() - self._started, 3)})
+        if trainer.is_global_zero:
+            self._write(Path(trainer.default_root_dir) / HISTORY)
+
+    def _write(self, path: Path) -> None:
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        lines = [",".join(columns)]
+        lines += [",".join(str(row.get(name, "")) for name in columns) for row in self.rows]
+        write_atomically(path, "\n".join(lines) + "\n")
+
+
+class EpochProgress(AfterEpoch):
+    """A bar over all steps with the latest metrics; a line every tenth of the epochs where there is no terminal."""
+
+    def __init__(self) -> None:
+        self._console = Console(file=sys.stderr)
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self._drawn = 0.0
+        self._text = ""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the bar, on rank 0 alone."""
+        if trainer.is_global_zero and self._console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
+            self._progress = Progress(*columns, console=self._console, auto_refresh=False)
+            self._progress.start()
+            total = getattr(pl_module, "total_steps", trainer.estimated_stepping_batches)
+            self._task = self._progress.add_task("training", total=total, completed=trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Redraw at most five times a second: drawing a bar costs as much as a small step."""
+        if self._progress is not None and time.perf_counter() - self._drawn > 0.2:
+            self._draw(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show this epoch's metrics."""
+        shown = {name: value for name, value in epoch_metrics(trainer).items() if name != "lr"}
+        values = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        self._text = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {values}"
+        if self._progress is not None:
+            self._draw(trainer)
+        elif trainer.is_global_zero and _is_tenth(trainer):
+            self._console.print(self._text, highlight=False, soft_wrap=True)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Close the bar, also after an error."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _draw(self, trainer: pl.Trainer) -> None:
+        assert self._progress is not None
+        text = self._text or "epoch 1"
+        self._progress.update(self._task, completed=trainer.global_step, description=text, refresh=True)
+        self._drawn = time.perf_counter()
+
+
+def _is_tenth(trainer: pl.Trainer) -> bool:
+    epochs = trainer.max_epochs or 1
+    done = trainer.current_epoch + 1
+    return done == epochs or done % max(1, epochs // 10) == 0

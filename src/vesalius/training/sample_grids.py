@@ -1,0 +1,42 @@
+"""What a generator makes of the same noise after each epoch, as pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from vesalius.training.history import AfterEpoch
+from vesalius.training.tracking.base import trackers_of
+
+#: Images of each class, or rows of images without classes.
+_COLUMNS = 8
+_ROWS = 4
+
+
+class SampleGrids(AfterEpoch):
+    """`samples/epoch_000.png` in the run folder, and the same in W&B; of other families nothing."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw by the averaged generator."""
+        if getattr(pl_module, "answers", None) != "samples" or not trainer.is_global_zero:
+            return
+        from vesalius.figures.synthesis import samples_figure
+
+        images, names = fixed_samples(pl_module)
+        figure = samples_figure(images.numpy(), names)
+        folder = Path(trainer.default_root_dir) / "samples"
+        folder.mkdir(exist_ok=True)
+        figure.savefig(folder / f"epoch_{trainer.current_epoch:03d}.png", dpi=80, bbox_inches="tight")
+        for tracker in trackers_of(trainer.loggers):
+            tracker.show("samples", figure)
+
+
+def fixed_samples(model: Any) -> tuple[Tensor, list[str] | None]:
+    """The images (N, C, H, W) in 0..1 that a generator makes of noise that is always the same, and their classes."""
+    labels = torch.arange(len(model.classes) or _ROWS).repeat_interleave(_COLUMNS)
+    before = model.training
+    images = model.eval().sample(labels, torch.Generator().manual_seed(0)).cpu()
+    model.train(before)
+    return images, [model.classes[label] for label in labels.tolist()] if model.classes else None

@@ -1,0 +1,197 @@
+"""What the trackers have in common: what they are told of a run, and that they never stop one."""
+
+import functools
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+from pytorch_lightning.loggers import Logger
+
+from vesalius.config.facts import Facts
+from vesalius.data.datamodules.base import ImageDataModule, Split
+from vesalius.training.history import AfterEpoch, epoch_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+logger = logging.getLogger("vesalius")
+
+Told = Mapping[str, Any]
+_Call = TypeVar("_Call", bound=Callable[..., None])
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a finished run said of each sample.
+
+    Attributes:
+        facts: of the data.
+        predictions: the table of each split; names samples and patients, which no tracker may pass on.
+        images: of a split and positions (N,) in its table, the images (N, C, H, W); of a series its middle frame.
+    """
+
+    facts: Facts
+    predictions: Mapping[str, pd.DataFrame]
+    images: Callable[[Split, NDArray[Any]], NDArray[Any]]
+
+
+def answers_of(data: ImageDataModule, predictions: Mapping[str, pd.DataFrame]) -> Answers:
+    """What a model said of data, and the images themselves."""
+
+    def images(split: Split, positions: NDArray[Any]) -> NDArray[Any]:
+        rows, store = data.rows(split)[positions.tolist()], data.store
+        if data.source.series:
+            middle = store.offsets[rows] + store.lengths[rows] // 2
+            return np.asarray(store.frames(middle).numpy())
+        return np.asarray(store[rows].numpy())
+
+    return Answers(data.facts, predictions, images)
+
+
+class Tracker(Logger):
+    """Follows one run on a dashboard. A subclass for each dashboard; `never_stops` guards every method that may fail.
+
+    Lightning's own calls do nothing: it logs an epoch in several parts, and `TrackEpochs` logs it as one row.
+
+    Attributes:
+        failed: whether something went wrong, so that nothing more is tried.
+        epoch: being trained.
+    """
+
+    label: str
+    failed = False
+    epoch = 0
+
+    @abstractmethod
+    def begin(self, folder: Path, config: Told, name: str, task: str | None = None) -> None:
+        """Say which run this is, before anything else; once more when a run is resumed.
+
+        Args:
+            folder: of the run.
+            config: frozen.
+            name: of the run; several may have the same.
+            task: of the data.
+        """
+
+    @abstractmethod
+    def log_epoch(self, row: Mapping[str, float]) -> None:
+        """Add the metrics of an epoch, `epoch` among them."""
+
+    @abstractmethod
+    def show(self, name: str, figure: "Figure") -> None:
+        """Log a picture while training."""
+
+    @abstractmethod
+    def finish(self, metrics: Told, figures: "Mapping[str, Figure]", answers: Answers | None = None) -> None:
+        """Add the final numbers and pictures, and close.
+
+        Args:
+            metrics: of the best checkpoint, as in `metrics.json`.
+            figures: by name.
+            answers: what they rest upon.
+        """
+
+    @property
+    def name(self) -> str:
+        """Of this kind of tracker, as Lightning wants it."""
+        return self.label
+
+    @property
+    def version(self) -> None:
+        """Lightning would name a folder by it."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Nothing: see `log_epoch`."""
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the frozen config is what `begin` gets."""
+
+
+class TrackEpochs(AfterEpoch):
+    """Gives the trackers one row an epoch: that of `history.csv`, before the epoch is saved, so that none is lost."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say which epoch pictures belong to."""
+        for tracker in trackers_of(trainer.loggers):
+            tracker.epoch = trainer.current_epoch
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hand the row over."""
+        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **epoch_metrics(trainer)}
+        for tracker in trackers_of(trainer.loggers):
+            tracker.log_epoch(row)
+
+
+def trackers_of(loggers: Iterable[Any]) -> list[Tracker]:
+    """Those that are told more than Lightning's own loggers, which are welcome beside them."""
+    return [one for one in loggers if isinstance(one, Tracker)]
+
+
+def never_stops(method: _Call) -> _Call:
+    """Whatever ails the tracker is said once, and the run goes on without it."""
+
+    @functools.wraps(method)
+    def guarded(self: Tracker, *arguments: Any, **options: Any) -> None:
+        if self.failed:
+            return
+        try:
+            method(self, *arguments, **options)
+        except Exception as error:
+            self.failed = True
+            logger.warning("%s is off for the rest of this run: %s", self.label, error)
+
+    return guarded  # type: ignore[return-value]
+
+
+def flat_metrics(metrics: Told) -> dict[str, Any]:
+    """`metrics.json` as flat keys: `test/auroc`, and beside it `/ci95_low`, `/ci95_high`, `/n`, `/groups`, `/no_skill`.
+
+    A metric that could not be computed has its `/reason` alone; lists are left out.
+    """
+    values: dict[str, Any] = {}
+    beside: dict[str, Any] = {}
+
+    def walk(node: Told, key: str) -> None:
+        for name, value in node.items():
+            inner = f"{key}/{name}" if key else name
+            if isinstance(value, Mapping) and "ci95" in value:
+                values[inner] = value["value"]
+                beside.update({f"{inner}/{part}": entry for part, entry in _around(value).items()})
+            elif isinstance(value, Mapping):
+                walk(value, inner)
+            elif not isinstance(value, list):
+                values[inner] = value
+
+    walk(metrics, "")
+    # A class may be called like a part of a metric, such as `n`: what is measured of it goes first.
+    return {key: value for key, value in {**beside, **values}.items() if value is not None}
+
+
+def _around(metric: Told) -> dict[str, Any]:
+    low, high = metric["ci95"] or (None, None)
+    told = {key: value for key, value in metric.items() if key not in ("value", "ci95", "method")}
+    return {"ci95_low": low, "ci95_high": high, **told}
+
+
+def model_name(config: Told) -> str:
+    """Classes of the module and its net, such as `CNNClassifier/SmallResNet`; torchvision's architectures by name."""
+    model = config.get("model") or {}
+    net = model.get("net") or model.get("generator") or {}  # of a gan, what draws
+    return "/".join(name for name in (_class_of(model), str(net.get("architecture") or _class_of(net))) if name)
+
+
+def source_name(config: Told) -> str:
+    """The data set's name, or the class of the source that reads it."""
+    source = (config.get("data") or {}).get("source") or {}
+    return str(source.get("name") or _class_of(source))
+
+
+def _class_of(node: Any) -> str:
+    return str(node.get("_target_", "")).rpartition(".")[-1] if isinstance(node, Mapping) else ""

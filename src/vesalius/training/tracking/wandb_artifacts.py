@@ -1,0 +1,59 @@
+"""The files of a run that W&B keeps as artifacts: the best checkpoint, and who was in which split."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+from vesalius.runs.run_folder import PROVENANCE, SPLIT
+
+_SPLIT_COLUMNS = ["row", "patient", "split"]
+
+
+def artifacts(folder: Path, identity: str, metrics: Mapping[str, Any], *, checkpoint: bool) -> list[Any]:
+    """What a finished run leaves, with the fingerprint of its data in the metadata.
+
+    Args:
+        folder: of the run.
+        identity: of the run in W&B.
+        metrics: as in `metrics.json`.
+        checkpoint: whether to keep the best checkpoint too.
+    """
+    made = []
+    about = _about(folder)
+    if (folder / SPLIT).is_file():
+        split = wandb.Artifact(f"split-{identity}", type="split", metadata=about)
+        with split.new_file("split.csv", encoding="utf-8") as file:
+            csv.writer(file).writerows([_SPLIT_COLUMNS, *nameless_split(folder / SPLIT)])
+        made.append(split)
+    best = folder / "checkpoints" / "best.ckpt"
+    if checkpoint and best.is_file():
+        model = wandb.Artifact(f"model-{identity}", type="model", metadata={**about, **_picked_by(metrics)})
+        # Never changed after this, so W&B need not copy it before it is sent.
+        model.add_file(str(best), policy="immutable", skip_cache=True)
+        made.append(model)
+    return made
+
+
+def nameless_split(path: Path) -> list[list[Any]]:
+    """The rows of a `split.csv`, samples by their place in it, patients by a number in order of appearance."""
+    numbers: dict[str, int] = {}
+    rows: list[list[Any]] = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for place, row in enumerate(csv.DictReader(file)):
+            rows.append([place, numbers.setdefault(row["group_id"], len(numbers)), row["split"]])
+    return rows
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    path = folder / PROVENANCE
+    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {"data_fingerprint": told.get("data"), "seed": told.get("seed"), "code": told.get("code")}
+
+
+def _picked_by(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    monitor = metrics.get("monitor") or {}
+    return {"monitor": monitor.get("name"), "value": monitor.get("best"), "epoch": monitor.get("epoch")}

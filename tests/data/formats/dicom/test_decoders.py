@@ -1,0 +1,82 @@
+"""Decoders that may crash run apart, and crash alone."""
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.uid import JPEGLSLossless
+
+from dicom_maker import write_cine, write_image
+from vesalius.config.errors import InputError
+from vesalius.data.formats.dicom import decoders
+from vesalius.data.formats.dicom.decode import decode_file
+
+TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
+LOSSLESS = TEST_FILES / "SC_rgb_jpeg_gdcm.dcm"  # which GDCM alone can read
+
+
+def _damaged(path: Path, seed: int, to: Path) -> Path:
+    """The file with three bytes of its compressed pixels' header changed, which may make GDCM abort."""
+    dataset, chance = pydicom.dcmread(path), random.Random(seed)
+    frame = bytearray(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    for _ in range(3):
+        frame[chance.randrange(2, 200)] = chance.randrange(256)
+    dataset.PixelData = encapsulate([bytes(frame)])
+    dataset.save_as(to)
+    return to
+
+
+@pytest.mark.parametrize("path", [LOSSLESS, TEST_FILES / "MR_small_jpeg_ls_lossless.dcm"], ids=lambda path: path.name)
+def test_a_decoder_that_crashes_takes_nothing_with_it(tmp_path, path):
+    good = decode_file(path)
+    crashed = 0
+    for seed in range(40):
+        try:
+            decode_file(_damaged(path, seed, tmp_path / "damaged"), "it")
+        except InputError as refused:
+            crashed += "crashes" in str(refused)
+        else:
+            continue
+    assert np.array_equal(decode_file(path), good)
+    assert crashed or path != LOSSLESS  # else this test says nothing
+
+
+def test_a_decoder_that_does_not_end_is_ended(tmp_path, monkeypatch):
+    worker = tmp_path / "worker.py"
+    worker.write_text("import time; time.sleep(60)")
+    decoders.stop_workers()
+    monkeypatch.setattr(decoders, "_WORKER", worker)
+    monkeypatch.setattr(decoders, "_SECONDS", 0.3)
+    started = time.monotonic()
+    with pytest.raises(InputError, match="does not end"):
+        decode_file(LOSSLESS)
+    assert time.monotonic() - started < 10
+
+
+def test_pixels_pass_unchanged_from_many_threads(tmp_path):
+    images = np.random.default_rng(0).integers(0, 2**16, (6, 40, 30)).astype(np.uint16)
+    paths = [
+        write_image(tmp_path / str(number), image, transfer_syntax=JPEGLSLossless)
+        for number, image in enumerate(images)
+    ]
+    with ThreadPoolExecutor(3) as pool:
+        for number, decoded in enumerate(pool.map(decode_file, paths * 5)):
+            assert np.array_equal(decoded[0, 0], images[number % 6])
+    assert threading.active_count() < 20
+
+
+def test_single_frames_are_handed_over_alone(tmp_path):
+    frames = np.arange(5 * 16 * 16, dtype=np.uint16).reshape(5, 16, 16)
+    path = write_cine(tmp_path / "film", frames, transfer_syntax=JPEGLSLossless)
+    assert np.array_equal(decode_file(path)[:, 0], frames)
+    assert np.array_equal(decode_file(path, frames=[4, 2])[:, 0], frames[[4, 2]])
+
+
+def test_the_process_apart_imports_nothing_of_the_package():
+    assert "vesalius" not in decoders._WORKER.read_text()

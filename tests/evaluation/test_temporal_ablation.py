@@ -1,0 +1,266 @@
+"""Evidence that a model of image series uses their time: never at the cost of the run that asks for it."""
+
+import logging
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from vesalius.config.build import build
+from vesalius.config.compose import load_config
+from vesalius.config.errors import InputError, RunFailed
+from vesalius.config.facts import Facts
+from vesalius.data.sources.perfusion import Perfusion
+from vesalius.evaluation import temporal_ablation as evidence
+from vesalius.evaluation.inference import predict
+from vesalius.evaluation.scoring import judge
+from vesalius.evaluation.temporal_ablation import check_evidence, temporal_evidence
+from vesalius.metrics.comparison.paired import paired_difference
+from vesalius.metrics.thresholds import choose_threshold
+
+CPU = torch.device("cpu")
+SMALL = [
+    "data=perfusion",
+    "model=gru",
+    "trainer=cpu",
+    "trainer.max_epochs=1",
+    "logger=none",
+    "data.source.patients=32",
+    "data.source.frames=6",
+    "data.source.image_size=24",
+    "model.net.hidden_size=4",
+    "model.net.input_size=4",
+    "model.net.encoder.widths=[4]",
+]
+
+
+@pytest.fixture(autouse=True)
+def few_places(monkeypatch):
+    monkeypatch.setattr(evidence, "_PLACES", (0.0, 1.0))
+    monkeypatch.setattr(evidence, "_DROPPED", (50,))
+    monkeypatch.setattr(evidence, "_FIRST_FRAMES", 2)
+
+
+@pytest.fixture
+def make(cache_dir, tmp_path):
+    """What `temporal_evidence` makes of an untrained model."""
+
+    def prepare(*overrides):
+        config = load_config("train", [*SMALL, f"data.cache_dir={cache_dir}", *overrides])
+        data = build(config["data"], "data")
+        data.setup()
+        torch.manual_seed(0)
+        model = build(config["model"], "model", facts=data.facts)
+
+        def find(start=lambda model: None, **options):
+            return temporal_evidence(model, data, data.facts, config, tmp_path, CPU, start=start, **options)
+
+        return find
+
+    return prepare
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Models and options that the single-frame arm would train with, which takes no time."""
+    seen = []
+
+    def skip(model, single, config, work):
+        seen.append((model, single))
+
+    monkeypatch.setattr(evidence, "_train", skip)
+    return seen
+
+
+def source(**options):
+    return Perfusion(patients=16, **options)
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (["plateu", "washout"], "there is no class 'plateu'. Did you mean 'plateau'"),
+        (["washout"], "two classes or more"),
+        ([], "two classes or more"),
+        (["washout", "plateau", "washout"], "washout is named more than once"),
+    ],
+)
+def test_classes_that_evidence_cannot_be_narrowed_to_are_refused(classes, said):
+    with pytest.raises(InputError, match=r"^evaluation\.evidence_classes=") as caught:
+        check_evidence({"evidence": True, "evidence_classes": classes}, source())
+    assert said in str(caught.value)
+    check_evidence({"evidence": False, "evidence_classes": classes}, source())
+
+
+def test_classes_that_evidence_can_be_narrowed_to_pass():
+    check_evidence({"evidence": True, "evidence_classes": ["washout", "plateau"]}, source())
+    check_evidence({"evidence": True, "evidence_classes": None}, source(target="time_to_peak"))
+    with pytest.raises(InputError, match="the task is regression"):
+        check_evidence({"evidence": True, "evidence_classes": ["a", "b"]}, source(target="time_to_peak"))
+
+
+def test_the_single_frame_arm_is_trained_alike_and_says_which_frame_it_was_given(make, tmp_path):
+    began = []
+    found = make("callbacks=ema", "data.batch_size=1", "trainer.limit_train_batches=3")(start=began.append)
+    assert {"model", "time_shuffled", "single_frame", "first_frames/3", "frames_dropped/50"} <= set(found)
+    assert len(began) == 1
+    for entry in found["single_frame"].values():
+        assert re.fullmatch(
+            "judged on the frame at (0|100) % of each series, by (auroc|accuracy) on validation", entry["note"]
+        )
+        assert {"value", "ci95", "n", "groups", "method", "no_skill"} <= set(entry)
+    assert "note" not in found["model"]["auroc"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_single_frame_arm_has_the_callbacks_of_the_config_and_one_device(make, monkeypatch):
+    given = []
+
+    class Trainer:
+        def __init__(self, **options):
+            given.append(options)
+            raise RuntimeError("stop here")
+
+    real = build
+
+    def build_or_note(config, key, **provided):
+        return Trainer(**config, **provided) if key == "trainer" else real(config, key, **provided)
+
+    monkeypatch.setattr(evidence, "build", build_or_note)
+    overrides = ["callbacks=ema", "trainer.devices=4", "trainer.strategy=ddp", "trainer.num_nodes=2"]
+    overrides += ["+callbacks.rate={_target_: pytorch_lightning.callbacks.LearningRateMonitor}"]
+    find = make(*overrides)
+    assert "single_frame" not in find()
+    (options,) = given
+    assert (options["devices"], options["num_nodes"], options["strategy"]) == (1, 1, "auto")
+    names = [type(callback).__name__ for callback in options["callbacks"]]
+    assert "EMAWeightAveraging" in names
+    assert "Checkpoint" in names
+    assert "LearningRateMonitor" not in names  # refuses to work without a logger
+    assert not options["logger"]
+
+
+def test_one_frame_a_step_would_be_too_few(make, trained):
+    make("data.batch_size=1")()
+    assert trained[0][1].batch_size == 2
+
+
+def test_its_network_begins_from_the_weights_that_start_gives(make, trained):
+    def start(model):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(0.25)
+
+    make()(start=start)
+    assert all((parameter == 0.25).all() for parameter in trained[0][0].parameters())
+
+
+@pytest.mark.parametrize("error", [RunFailed("The loss became nan"), ValueError("more than 1 value per channel")])
+def test_an_arm_that_fails_is_left_out_with_a_warning(make, monkeypatch, caplog, error, tmp_path):
+    def fail(model, single, config, work):
+        raise error
+
+    monkeypatch.setattr(evidence, "_train", fail)
+    with caplog.at_level(logging.WARNING, "vesalius"):
+        found = make()()
+    assert "single_frame" not in found
+    assert {"model", "time_shuffled"} <= set(found)
+    assert f"No evidence single_frame: {type(error).__name__}: {error}" in caplog.text
+
+
+def test_a_view_that_fails_takes_its_own_arm_alone(make, trained, monkeypatch, caplog):
+    real = predict
+
+    def fail(model, data, split, facts, device, view=None):
+        if view is None:
+            raise torch.OutOfMemoryError("too little memory")
+        return real(model, data, split, facts, device, view)
+
+    monkeypatch.setattr(evidence, "predict", fail)
+    found = make()()
+    assert "model" not in found
+    assert "auroc_difference" not in found["time_shuffled"]
+    assert "No evidence model: OutOfMemoryError" in caplog.text
+
+
+def test_one_of_several_processes_does_not_train_alone(make, trained, monkeypatch, caplog):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    found = make()()
+    assert "single_frame" not in found
+    assert "model" in found
+    assert not trained
+    assert "No evidence single_frame: it is trained by one process" in caplog.text
+
+
+def table_of(truth, groups=None, seed=0, classes=3):
+    random = np.random.default_rng(seed)
+    chances = random.dirichlet(np.ones(classes), len(truth))
+    table = pd.DataFrame({"sample_id": [f"s{k}" for k in range(len(truth))], "target": truth})
+    table.insert(1, "group_id", [f"p{k}" for k in range(len(truth))] if groups is None else groups)
+    table[[f"prob/{'abcdef'[k]}" for k in range(classes)]] = chances
+    return table
+
+
+def facts_of(task, classes):
+    return Facts(task, tuple(classes), 1, (8, 8), 255.0, (5,) * len(classes), 15, (0.5,), (0.2,))
+
+
+def test_unnarrowed_evidence_is_decided_as_the_run_is():
+    facts = facts_of("binary", "ab")
+    val, test = (table_of(np.arange(40) % 2, seed=seed, classes=2) for seed in (1, 2))
+    threshold = choose_threshold(val, "sensitivity@0.95")
+    own = judge({"val": val, "test": test}, facts, {"decision": "sensitivity@0.95"})["test"]
+    found = evidence._judged(test, facts, None, threshold, None)
+    assert found == {name: own[name] for name in found}
+    assert found["accuracy"] != evidence._judged(test, facts, None, "argmax", None)["accuracy"]
+    # Narrowed to classes, there is no threshold that was chosen for them.
+    assert evidence._judged(test, facts, ["b", "a"], threshold, None)["accuracy"]["value"] is not None
+
+
+def test_differences_are_model_minus_arm():
+    facts = facts_of("multiclass", "abc")
+    model, arm = (table_of(np.arange(60) % 3, seed=seed) for seed in (1, 2))
+    found = evidence._judged(arm, facts, None, "argmax", model)["auroc_difference"]
+    assert found == paired_difference(model, arm, metric="auroc", task="multiclass", classes=tuple("abc"))
+    quantity = Facts(**{**facts_of("regression", "a").__dict__, "target_mean": (0.0,), "target_std": (1.0,)})
+    truth = np.random.default_rng(0).normal(size=30)
+    table = model.iloc[:30].assign(**{"target/a": truth, "pred/a": truth + 0.1})
+    worse = table.assign(**{"pred/a": truth * 3})
+    found = evidence._judged(worse, quantity, None, "argmax", table)["mae_difference"]
+    assert found["value"] == pytest.approx(0.1 - np.abs(2 * truth).mean())
+
+
+@pytest.mark.parametrize("present", [[0, 1], [0], []])
+def test_classes_absent_from_the_test_split_give_null_metrics_with_a_reason(present):
+    facts = facts_of("multiclass", "abcd")
+    truth = np.resize([*present, 3], 40)
+    model, arm = (table_of(truth, seed=seed, classes=4) for seed in (1, 2))
+    found = evidence._judged(arm, facts, ["a", "b", "c"], "argmax", model)
+    for name in ("auroc", "balanced_accuracy", "auroc_difference"):
+        assert found[name]["value"] is None
+        assert "no" in found[name]["reason"]
+        assert "class" in found[name]["reason"]
+    assert found["accuracy"]["n"] == (truth != 3).sum()
+
+
+def test_the_frame_is_chosen_on_the_classes_that_count():
+    facts = facts_of("multiclass", "abc")
+    val = table_of(np.arange(60) % 3)
+    blind = val.assign(**{"prob/a": 1 / 3, "prob/b": 1 / 3, "prob/c": 1 / 3})
+    # Tells c from the others, and nothing of which of these it is.
+    tells_c = blind.copy()
+    tells_c.loc[val["target"] == 2, ["prob/a", "prob/b", "prob/c"]] = (0.0, 0.0, 1.0)
+    assert evidence._score(tells_c, facts, None)[0] > 0.8
+    assert evidence._score(tells_c, facts, ["a", "b"]) == (0.5, "auroc")
+
+
+def test_without_an_auroc_the_frame_is_chosen_by_accuracy_and_of_quantities_by_error():
+    facts = facts_of("multiclass", "abc")
+    truth = np.arange(30) % 3
+    val = table_of(truth, groups=np.where(truth == 2, "p2", [f"q{k}" for k in range(30)]))
+    right = (val[["prob/a", "prob/b", "prob/c"]].to_numpy().argmax(axis=1) == truth).mean()
+    assert evidence._score(val, facts, None) == (pytest.approx(right), "accuracy")
+    one_patient = val.assign(group_id="p", **{"target/a": 1.0, "pred/a": 4.0})
+    assert evidence._score(one_patient, facts_of("regression", "a"), None) == (-3.0, "mae")

@@ -1,0 +1,111 @@
+"""Do 95 % intervals hold the truth in 92 to 98 % of simulated studies? Run with `-s` to see the figures."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from vesalius.metrics.intervals.auroc import auroc_interval
+from vesalius.metrics.intervals.clustered import Interval, proportion_interval, wilson
+
+Study = tuple[float, Interval, float]  # true value, interval, width of the naive interval
+
+
+def patients(rng: np.random.Generator, count: int, repeats: bool) -> np.ndarray:
+    """Patient of each sample; with repeats, half of the patients have 2 to 5."""
+    sizes = np.ones(count, dtype=int)
+    if repeats:
+        sizes[: count // 2] = rng.integers(2, 6, count // 2)
+    return np.repeat(np.arange(count), sizes)
+
+
+def auroc_study(
+    rng: np.random.Generator,
+    truth: float,
+    count: int,
+    repeats: bool,
+    *,
+    prevalence: float = 0.4,
+    correlation: float = 0.6,
+    bimodal: bool = False,
+) -> Study:
+    """Normal scores with a patient effect; or, bimodal, patients that are wholly right or wholly wrong."""
+    groups = patients(rng, count, repeats)
+    positive = (rng.random(count) < prevalence)[groups]
+    noise = np.sqrt(correlation) * rng.normal(size=count)[groups]
+    noise += np.sqrt(1 - correlation) * rng.normal(size=len(groups))
+    if bimodal:
+        scores = noise + np.where(positive, np.where(rng.random(count) < truth, 20, -20)[groups], 0)
+    else:
+        scores = noise + np.sqrt(2) * norm.ppf(truth) * positive
+    interval = auroc_interval(positive[:, None], scores[:, None], groups)
+    naive = auroc_interval(positive[:, None], scores[:, None], np.arange(len(groups)))
+    return truth, interval, naive.high - naive.low
+
+
+def proportion_study(
+    rng: np.random.Generator, truth: float, count: int, repeats: bool, *, correlation: float = 0.5
+) -> Study:
+    """Patients differ in how often they go right (beta-binomial)."""
+    groups = patients(rng, count, repeats)
+    if correlation in (0, 1):
+        chance = np.full(count, truth) if correlation == 0 else (rng.random(count) < truth).astype(float)
+    else:
+        spread = (1 - correlation) / correlation
+        chance = rng.beta(truth * spread, (1 - truth) * spread, count)
+    right = rng.random(len(groups)) < chance[groups]
+    interval = proportion_interval(right[:, None], np.ones((len(groups), 1), dtype=bool), groups)
+    low, high = wilson(right.mean(), len(groups))
+    return truth, interval, high - low
+
+
+def coverage(study: Callable[[], Study], replications: int) -> tuple[float, float]:
+    """Share of the intervals that hold the truth, and their mean width over that of the naive ones."""
+
+    def run() -> Iterator[tuple[bool, float, float]]:
+        for _ in range(replications):
+            truth, interval, naive = study()
+            yield interval.low <= truth <= interval.high, interval.high - interval.low, naive
+
+    held, width, naive = np.array(list(run()), dtype=float).mean(axis=0)
+    return held, width / naive
+
+
+@pytest.mark.parametrize("repeats", [False, True], ids=["once", "repeated"])
+@pytest.mark.parametrize("count", [60, 200])
+@pytest.mark.parametrize(("simulate", "truth"), [(auroc_study, 0.8), (auroc_study, 0.9), (proportion_study, 0.95)])
+def test_coverage(simulate: Callable[..., Study], truth: float, count: int, repeats: bool) -> None:
+    rng = np.random.default_rng(20)
+    held, relative_width = coverage(lambda: simulate(rng, truth, count, repeats), 1000)
+    print(f"{simulate.__name__} {truth} {count} patients, repeats {repeats}: {held:.1%}, {relative_width:.2f} x naive")
+    assert 0.92 <= held <= 0.98
+    if repeats:
+        assert relative_width > 1.1
+    else:
+        assert relative_width == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("repeats", [False, True], ids=["once", "repeated"])
+@pytest.mark.parametrize("count", [60, 200])
+@pytest.mark.parametrize(
+    ("simulate", "truth", "setting"),
+    [
+        *((auroc_study, auroc, {"prevalence": p}) for auroc in (0.8, 0.9) for p in (0.27, 0.5)),
+        *((auroc_study, auroc, {"correlation": c}) for auroc in (0.8, 0.9) for c in (0.2, 0.9)),
+        *((auroc_study, auroc, {"bimodal": True}) for auroc in (0.8, 0.9)),
+        *((auroc_study, auroc, {}) for auroc in (0.8, 0.9, 0.97, 0.99)),
+        *((proportion_study, p, {"correlation": c}) for p in (0.8, 0.95) for c in (0, 0.1, 0.3, 0.6, 1)),
+    ],
+)
+def test_coverage_under_many_settings(
+    simulate: Callable[..., Study], truth: float, setting: dict[str, float], count: int, repeats: bool
+) -> None:
+    rng = np.random.default_rng(21)
+    held, relative_width = coverage(lambda: simulate(rng, truth, count, repeats, **setting), 3000)
+    print(
+        f"{simulate.__name__} {truth} {count} patients, repeats {repeats}, {setting}: {held:.1%}, {relative_width:.2f}"
+    )
+    # Beyond .90 the issue promises nothing; the interval leans to the safe side there.
+    assert 0.92 <= held <= (0.98 if truth <= 0.95 else 0.995)

@@ -1,0 +1,165 @@
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from vesalius.config.errors import InputError
+from vesalius.models.nets.recurrent.net import RecurrentNet
+from vesalius.models.nets.residual import SmallResNet
+
+CELLS = ["lstm", "gru", "rnn"]
+POOLINGS = ["last", "mean", "attention"]
+
+
+def make_net(*, seed=0, **changes):
+    torch.manual_seed(seed)
+    options = {
+        "encoder": partial(SmallResNet, widths=[4, 8], blocks=1),
+        "input_size": 8,
+        "hidden_size": 6,
+        "layers": 2,
+        "time_inputs": ["delta", "elapsed"],
+    }
+    net = RecurrentNet(1, 3, 2.0, 9, **(options | changes)).eval()
+    nn.init.normal_(net.encoder.layers[0][0].residual[4].weight)  # it starts at zero
+    return net
+
+
+def make_series(batch=4, frames=7, *, ragged=True, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn(batch, frames, 1, 16, 16, generator=generator)
+    lengths = torch.randint(1, frames + 1, (batch, 1), generator=generator)
+    lengths[: 1 if ragged else batch] = frames
+    mask = torch.arange(frames) < lengths
+    time = torch.rand(batch, frames, generator=generator).cumsum(1)
+    return image, mask, time
+
+
+def padded(image, mask, time, extra):
+    image = torch.cat([image, 100 * torch.randn(len(image), extra, *image.shape[2:])], dim=1)
+    mask = torch.cat([mask, mask.new_zeros(len(mask), extra)], dim=1)
+    return image, mask, torch.cat([time, time[:, -1:].expand(-1, extra)], dim=1)
+
+
+@pytest.fixture(autouse=True)
+def _no_grad():
+    with torch.no_grad():
+        yield
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_appended_padding_and_what_stands_in_it_change_nothing(cell, bidirectional, pooling):
+    net = make_net(cell=cell, bidirectional=bidirectional, pooling=pooling)
+    image, mask, time = make_series()
+    outputs = net(image, mask, time)
+    assert outputs.std(dim=0).min() > 1e-4  # they do depend on the series
+    torch.testing.assert_close(net(*padded(image, mask, time, 5)), outputs, atol=1e-5, rtol=0)
+    other = torch.where(mask[:, :, None, None, None], image, 9.0), mask, torch.where(mask, time, 1e4)
+    torch.testing.assert_close(net(*other), outputs, atol=1e-5, rtol=0)
+    for row, length in enumerate(mask.sum(1).tolist()):  # alone and unpadded, as in the batch
+        alone = net(image[row : row + 1, :length], mask[row : row + 1, :length], time[row : row + 1, :length])
+        torch.testing.assert_close(alone[0], outputs[row], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_order_of_samples_does_not_matter(bidirectional):
+    net = make_net(bidirectional=bidirectional)
+    series, order = make_series(), torch.tensor([2, 0, 3, 1])
+    torch.testing.assert_close(net(*(part[order] for part in series)), net(*series)[order], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_early_outputs_of_a_causal_net_do_not_know_later_frames(cell, pooling):
+    net = make_net(cell=cell, pooling=pooling)
+    assert net.causal
+    image, mask, time = make_series(ragged=False)
+    changed, later = image.clone(), time.clone()
+    changed[:, 4:] += torch.randn_like(changed[:, 4:])
+    later[:, 4:] += 3
+    before, after = net.forward_steps(image, mask, time), net.forward_steps(changed, mask, later)
+    torch.testing.assert_close(before[:, :4], after[:, :4], atol=1e-6, rtol=0)
+    assert (before[:, 4:] - after[:, 4:]).abs().amin(dim=(1, 2)).max() > 0
+    assert torch.equal(net.states(image, mask, time)[:, :4], net.states(changed, mask, later)[:, :4])
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_outputs_over_time_are_those_of_the_cut_series(bidirectional, pooling):
+    net = make_net(bidirectional=bidirectional, pooling=pooling)
+    image, mask, time = make_series()
+    steps = net.forward_steps(image, mask, time)
+    assert steps.shape == (4, 7, 3)
+    for end in range(1, 8):
+        cut = net(image[:, :end], mask[:, :end], time[:, :end])
+        torch.testing.assert_close(steps[:, end - 1], cut, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("frames", [1, 500])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_series_of_one_frame_and_one_of_500(frames, bidirectional):
+    net = make_net(bidirectional=bidirectional, chunk_frames=64)
+    outputs = net(*make_series(2, frames, ragged=False))
+    assert outputs.shape == (2, 3)
+    assert outputs.isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "sees"), [("delta", True), ("elapsed", True), (None, False)])
+def test_time_is_seen_where_it_is_an_input(name, sees):
+    net = make_net(time_inputs=[name] if name else [])
+    image, mask, time = make_series()
+    assert torch.equal(net(image, mask, time), net(image, mask, 3 * time)) != sees
+
+
+def test_time_inputs_are_on_the_scale_of_the_data():
+    net = make_net(normalize=True)
+    image, mask, _ = make_series(2, 9, ragged=False)
+    inputs = net._inputs(image, mask, 2.0 * torch.arange(9.0).expand(2, -1))  # as the data: 2 s apart, 9 frames
+    torch.testing.assert_close(inputs[0, 1:, -2], torch.full((8,), 2.0).log())
+    torch.testing.assert_close(inputs[0, [0, -1], -1], torch.tensor([0.0, 1.0]))
+    assert inputs[0, 0, -2] == 0
+
+
+def test_batch_norm_never_sees_padding_in_training():
+    image, mask, time = make_series()
+    one, other = make_net().train(), make_net().train()
+    one(image, mask, time)
+    other(*padded(image, mask, time, 6))
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(value, other.state_dict()[name], msg=name)
+    frames = make_net().train()
+    frames.encoder(image[mask])
+    assert torch.equal(frames.encoder.stem[1].running_mean, one.encoder.stem[1].running_mean)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_exported_program_takes_any_batch_and_length_and_equals_the_net(cell, bidirectional, tmp_path):
+    net = make_net(cell=cell, bidirectional=bidirectional, pooling="attention" if bidirectional else "last")
+    batch, frames = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("frames", min=1, max=4096)
+    program = torch.export.export(net, make_series(3, 5), dynamic_shapes=({0: batch, 1: frames},) * 3)
+    torch.export.save(program, tmp_path / "net.pt2")
+    module = torch.export.load(tmp_path / "net.pt2").module()
+    for size in ((1, 1), (2, 12), (5, 40)):
+        series = make_series(*size)
+        torch.testing.assert_close(module(*series), net(*series), atol=1e-5, rtol=1e-5)
+
+
+def test_a_net_of_users_own_is_an_encoder_too():
+    own = nn.Sequential(nn.Flatten(), nn.Linear(256, 8))
+    net = RecurrentNet(1, 3, 1.0, 5, encoder=own, input_size=8)
+    assert net(*make_series()).shape == (4, 3)
+    net.check_image(1, 16, 16)
+    net.load_pretrained()
+    with pytest.raises(InputError, match="Sequential inherit from Net"):
+        net.stages()
+
+
+def test_options_that_make_no_sense_are_refused_together():
+    with pytest.raises(InputError) as caught:
+        make_net(cell="lstn", pooling="max", layers=0, dropout=1.0, time_inputs=["delta", "age"])
+    for words in ("cell=lstn", "pooling=max", "layers=0", "dropout=1.0", "time_inputs"):
+        assert words in str(caught.value)

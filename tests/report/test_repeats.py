@@ -1,0 +1,154 @@
+"""Repeats told together: on which scale, which are pooled, how classes are decided, and why some cannot be paired."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from report_maker import finish
+from run_maker import CLASSES, predictions, write_run
+from vesalius.metrics.classification import classification_metrics
+from vesalius.metrics.intervals.scales import scale_of
+from vesalius.report.collect import collect
+from vesalius.report.content import content_of, parts_of
+from vesalius.report.repeats import combined
+
+
+def told_of(path) -> dict:
+    collected = collect(path)
+    (part,) = content_of(collected, parts_of(collected))["parts"]
+    return part
+
+
+def change(run, **told) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps(metrics | told))
+
+
+def entry(value, half, **told):
+    return {"value": value, "ci95": [value - half, value + half], "n": 80, "groups": 40, "no_skill": 3.0, **told}
+
+
+@pytest.mark.parametrize(("metric", "task"), [("mae", "regression"), ("rmse/age", "regression")])
+def test_an_error_has_the_same_interval_in_other_units(metric, task):
+    values, scale = (0.80, 0.90, 0.98), scale_of(metric, task)
+    one, ten = (combined([entry(u * v, u * 0.015) for v in values], scale)["ci95"] for u in (1, 10))
+    assert np.array(ten) == pytest.approx(10 * np.array(one))
+    assert ten[1] > 10
+
+
+@pytest.mark.parametrize(("metric", "low", "high"), [("frechet_distance", 0, np.inf), ("kid", -np.inf, np.inf)])
+def test_a_distance_below_one_is_not_bound_by_one(metric, low, high):
+    scale = scale_of(metric, "synthesis")
+    assert (scale.low, scale.high) == (low, high)
+    found = combined([entry(v, 0.015) for v in (0.90, 0.98)], scale)
+    assert found["ci95"][1] > 1
+    assert np.mean(found["ci95"]) == pytest.approx(found["value"])
+
+
+@pytest.mark.parametrize("metric", ["auroc", "mae", "r2", "brier", "psnr"])
+def test_a_scale_rises_and_comes_back(metric):
+    scale, values = scale_of(metric, "multiclass"), np.linspace(0.1, 0.9, 9)
+    assert (np.diff(scale.there(values)) > 0).all()
+    assert scale.back(scale.there(values)) == pytest.approx(values)
+
+
+def test_folds_of_each_seed_of_the_data_are_put_together(tmp_path):
+    values = []
+    for seed in range(3):
+        patients = np.random.default_rng(seed).permutation(40)
+        whole = predictions(1.5, seed)
+        values.append(roc_auc_score(whole["target"], whole["prob/sick"]))
+        for fold in range(4):
+            held_out = whole[whole["group_id"].astype(int).isin(patients[fold * 10 : fold * 10 + 10])]
+            run = write_run(tmp_path / str(4 * seed + fold), held_out, data__seed=seed, data__fold=fold)
+            finish(run, [f"data.seed={seed}", f"data.fold={fold}"], 0.8, baseline=None)
+    (arm,) = told_of(tmp_path)["arms"]
+    assert arm["test"]["value"] == pytest.approx(np.mean(values))
+    assert arm["test"]["groups"] == 40
+
+
+def tuned(run, table, threshold) -> None:
+    metrics = classification_metrics(table, task="binary", classes=CLASSES, decision=threshold)
+    monitor = {"name": "val/balanced_accuracy", "mode": "max", "best": 0.6, "epoch": 3}
+    change(run, test=metrics, decision={"rule": "youden", "threshold": threshold}, monitor=monitor)
+
+
+def test_each_run_decides_by_its_own_threshold_in_arms_and_differences(tmp_path):
+    def judged(table, threshold):
+        return balanced_accuracy_score(table["target"], table["prob/sick"] > threshold)
+
+    runs = [("a", 1.5, 0, 0.2), ("b", 1.4, 0, 0.3), ("b", 1.4, 1, 0.7)]
+    values: dict[str, list[float]] = {"a": [], "b": []}
+    for number, (model, quality, seed, threshold) in enumerate(runs):
+        table = predictions(quality, seed)
+        values[model].append(judged(table, threshold))
+        config = {"seed": seed, "model__kind": model, "monitor__name": "val/balanced_accuracy"}
+        run = finish(write_run(tmp_path / str(number), table, **config), [f"model={model}"], 0.6, baseline=None)
+        tuned(run, table, threshold)
+    arms = {arm["arm"]: arm for arm in told_of(tmp_path)["arms"]}
+    assert arms["b"]["test"]["value"] == pytest.approx(np.mean(values["b"]))
+    assert arms["a"]["test"]["value"] == pytest.approx(values["a"][0])
+    (difference,) = (arm["difference"]["value"] for arm in arms.values() if "difference" in arm)
+    assert abs(difference) == pytest.approx(abs(values["a"][0] - values["b"][0]))
+
+
+def test_folds_keep_their_own_thresholds_when_they_are_put_together(tmp_path):
+    said, truth = [], []
+    for fold, threshold in enumerate((0.3, 0.7)):
+        table = predictions(1.5, fold, patients=12, first=12 * fold)
+        said.append(table["prob/sick"] > threshold)
+        truth.append(table["target"])
+        run = write_run(tmp_path / str(fold), table, data__fold=fold, monitor__name="val/balanced_accuracy")
+        tuned(finish(run, [f"data.fold={fold}"], 0.6, baseline=None), table, threshold)
+    (arm,) = told_of(tmp_path)["arms"]
+    assert arm["test"]["value"] == pytest.approx(balanced_accuracy_score(pd.concat(truth), pd.concat(said)))
+
+
+def test_why_arms_cannot_be_paired_is_said_as_it_is(tmp_path):
+    for name, configs, made in (
+        ("seeds", ({"seed": 0}, {"seed": 1}), ({}, {})),
+        ("patients", ({}, {}), ({}, {"first": 100})),
+        ("task", ({}, {}), ({}, {})),
+    ):
+        for number, (config, table) in enumerate(zip(configs, made, strict=True)):
+            path = tmp_path / name / str(number)
+            run = write_run(path, predictions(1.0, number, **table), model__kind=f"m{number}", **config)
+            finish(run, [f"model=m{number}"], 0.6 + number / 10, baseline=None)
+            if name == "task":
+                change(run, task="synthesis", test={"frechet_distance": entry(4.0, 1.0, method="jackknife")})
+    reasons = {"seeds": "no seed and fold in common", "patients": "same patients", "task": "runs of the task synthesis"}
+    for name, words in reasons.items():
+        told = told_of(tmp_path / name)
+        assert words in told["arms"][1]["verdict"]
+        assert told["arms"][1]["difference"]["value"] is None
+        assert not any(other in told["arms"][1]["verdict"] for other in set(reasons.values()) - {words})
+
+
+def test_generators_are_not_said_to_have_test_patients_of_their_own(tmp_path):
+    for seed in range(2):
+        run = finish(write_run(tmp_path / str(seed), predictions(1.0, 0), seed=seed), [f"seed={seed}"], 0.6)
+        change(run, task="synthesis", test={"frechet_distance": entry(4.0 + seed, 1.0, method="jackknife")})
+    assert "patients" not in told_of(tmp_path)["arms"][0]["test"]["method"]
+
+
+def test_half_a_cross_validation_is_ranked_by_the_folds_that_all_have_finished(tmp_path):
+    best = {("a", 0): 0.9, ("a", 1): 0.9, ("a", 2): 0.5, ("a", 3): 0.5, ("b", 0): 0.8, ("b", 1): 0.8}
+    for number, ((model, fold), value) in enumerate(best.items()):
+        table = predictions(1.0, fold, patients=12, first=12 * fold)
+        run = write_run(tmp_path / str(number), table, model__kind=model, data__fold=fold)
+        finish(run, [f"model={model}", f"data.fold={fold}"], value, baseline=None)
+    part = told_of(tmp_path)
+    assert [(arm["arm"], arm["validation"]) for arm in part["arms"]] == [("a", 0.9), ("b", 0.8)]
+    assert any("2 of 4 seeds and folds" in note for note in part["notes"])
+
+
+def test_finished_runs_without_a_monitored_value_are_not_called_unfinished(tmp_path):
+    run = write_run(tmp_path / "0", predictions(1.0, 0))
+    assert (run / "metrics.json").is_file()
+    headline = told_of(tmp_path)["headline"]
+    assert "No finished run has a value of val/auroc" in headline
+    (run / "metrics.json").write_text("[]")
+    assert "No finished run can be read" in told_of(tmp_path)["headline"]

@@ -1,0 +1,243 @@
+"""Arms judged side by side: the numbers, which arm is held against which, and what is refused."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from run_maker import CLASSES, predictions, write_baseline, write_run
+from vesalius.config.errors import InputError
+from vesalius.figures.comparison import comparison_figure
+from vesalius.metrics.comparison.paired import paired_difference
+from vesalius.studies.arms import arms_by, find_runs
+from vesalius.studies.compare import compare
+
+SEEDS = (0, 1, 2)
+
+
+def compared(folder, by="init_from", **options):
+    runs, _ = find_runs([str(folder)])
+    return compare(arms_by(runs, by), by=by, **{"metric": "auroc", **options})
+
+
+def two_arms(folder, weak=0.8, strong=2.5, seeds=SEEDS):
+    """Folders of a weak arm `none` and a strong one `ae`, a run a seed each."""
+    return [
+        write_run(folder / f"{at}{seed}", predictions(quality, seed), seed=seed, init_from=start)
+        for at, (quality, start) in enumerate([(weak, None), (strong, "ae")])
+        for seed in seeds
+    ]
+
+
+def test_an_arm_is_the_mean_over_its_runs_and_a_difference_the_arm_minus_the_reference(tmp_path):
+    two_arms(tmp_path)
+    told = compared(tmp_path)
+    assert list(told["arms"]) == ["none", "ae"]
+    assert (told["reference"], told["seeds"], told["differ"]) == ("none", [0, 1, 2], [])
+    means = {}
+    for name, quality in {"none": 0.8, "ae": 2.5}.items():
+        tables = [predictions(quality, seed) for seed in SEEDS]
+        means[name] = np.mean([roc_auc_score(table["target"], table["prob/sick"]) for table in tables])
+        assert told["arms"][name]["auroc"]["value"] == pytest.approx(means[name])
+    assert "auroc_difference" not in told["arms"]["none"]
+    ae = told["arms"]["ae"]
+    assert ae["auroc_difference"]["value"] == pytest.approx(means["ae"] - means["none"])
+    assert ae["auroc_difference"]["ci95"][0] > 0
+    assert ae["against"] == "none"
+    assert "ae" in ae["verdict"]
+    assert "none" in ae["verdict"]
+    json.dumps(told, allow_nan=False)
+
+
+def test_another_reference_turns_the_difference_round(tmp_path):
+    two_arms(tmp_path)
+    one, other = compared(tmp_path), compared(tmp_path, reference="ae")
+    forth, back = one["arms"]["ae"]["auroc_difference"], other["arms"]["none"]["auroc_difference"]
+    assert back["value"] == pytest.approx(-forth["value"])
+    assert back["ci95"] == pytest.approx([-forth["ci95"][1], -forth["ci95"][0]])
+
+
+def test_one_run_an_arm_is_the_paired_difference_of_two_models(tmp_path):
+    two_arms(tmp_path, weak=1.0, strong=1.3, seeds=(4,))
+    found = compared(tmp_path)["arms"]["ae"]["auroc_difference"]
+    expected = paired_difference(
+        predictions(1.3, 4), predictions(1.0, 4), metric="auroc", task="binary", classes=CLASSES
+    )
+    assert found["value"] == pytest.approx(expected["value"])
+    assert found["ci95"] == pytest.approx(expected["ci95"])
+
+
+def test_runs_are_paired_by_seed_whatever_the_order_of_their_rows_and_folders(tmp_path):
+    two_arms(tmp_path / "tidy")
+    for at, seed in enumerate(reversed(SEEDS)):
+        table = predictions(0.8, seed).sample(frac=1, random_state=seed)
+        write_run(tmp_path / "mixed" / f"0{at}", table, seed=seed)
+        write_run(tmp_path / "mixed" / f"1{seed}", predictions(2.5, seed), seed=seed, init_from="ae")
+    tidy, mixed = (compared(tmp_path / name)["arms"]["ae"] for name in ("tidy", "mixed"))
+    assert mixed["auroc"]["ci95"] == pytest.approx(tidy["auroc"]["ci95"])
+    assert mixed["auroc_difference"]["ci95"] == pytest.approx(tidy["auroc_difference"]["ci95"])
+
+
+def test_a_baseline_that_all_arms_share_is_one_arm_against_the_reference(tmp_path):
+    for run in two_arms(tmp_path):
+        write_baseline(run, "logistic_pca", predictions(1.2, 9))
+    told = compared(tmp_path, baselines=["logistic_pca"])
+    assert list(told["arms"]) == ["none", "ae", "logistic_pca"]
+    expected = roc_auc_score(predictions(1.2, 9)["target"], predictions(1.2, 9)["prob/sick"])
+    assert told["arms"]["logistic_pca"]["auroc"]["value"] == pytest.approx(expected)
+    assert told["arms"]["logistic_pca"]["against"] == "none"
+    turned = compared(tmp_path, baselines=["logistic_pca"], reference="logistic_pca")
+    assert {name: arm.get("against") for name, arm in turned["arms"].items()} == {
+        "none": "logistic_pca",
+        "ae": "logistic_pca",
+        "logistic_pca": None,
+    }
+
+
+def test_a_baseline_that_differs_between_arms_is_held_against_its_own(tmp_path):
+    for at, run in enumerate(two_arms(tmp_path)):
+        write_baseline(run, "pca", predictions(1.0 if at < 3 else 1.5, 9))
+    arms = compared(tmp_path, baselines=["pca"])["arms"]
+    assert {name: arm.get("against") for name, arm in arms.items()} == {
+        "none": None,
+        "ae": "none",
+        "pca of none": "none",
+        "pca of ae": "ae",
+    }
+    expected = (
+        roc_auc_score(predictions(1.5, 9)["target"], predictions(1.5, 9)["prob/sick"]) - arms["ae"]["auroc"]["value"]
+    )
+    assert arms["pca of ae"]["auroc_difference"]["value"] == pytest.approx(expected)
+
+
+def test_a_baseline_that_was_not_kept_is_refused(tmp_path):
+    runs = two_arms(tmp_path)
+    with pytest.raises(InputError, match="no run has kept predictions of its baselines"):
+        compared(tmp_path, baselines=["logistic_pca"])
+    for run in runs:
+        write_baseline(run, "logistic_pca", predictions(1.2, 9))
+    with pytest.raises(InputError, match="Did you mean 'logistic_pca'"):
+        compared(tmp_path, baselines=["logistic_pcs"])
+
+
+def test_other_test_samples_are_refused_by_name(tmp_path):
+    two_arms(tmp_path, seeds=(0,))
+    write_run(tmp_path / "z0", predictions(1.0, 1), seed=1)
+    write_run(tmp_path / "z1", predictions(1.0, 1, first=1), seed=1, init_from="ae")
+    with pytest.raises(InputError, match=r"/00 and .*/z1 were not tested on the same samples.*data\.split_file"):
+        compared(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["group_id", "target"])
+def test_other_patients_or_truths_of_the_same_samples_are_refused(tmp_path, column):
+    write_run(tmp_path / "a", predictions(1.0, 0))
+    table = predictions(1.0, 1)
+    table[column] = table[column].to_numpy()[::-1]
+    write_run(tmp_path / "b", table, init_from="ae")
+    with pytest.raises(InputError, match="not tested on the same samples, patients and targets"):
+        compared(tmp_path)
+
+
+def test_a_patient_may_be_called_na(tmp_path):
+    for name, start in (("a", None), ("b", "ae")):
+        table = predictions(1.0, 0)
+        table["group_id"] = table["group_id"].replace({"007": "NA", "008": "nan"})
+        write_run(tmp_path / name, table, init_from=start)
+    assert compared(tmp_path)["arms"]["ae"]["auroc"]["groups"] == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"metric": "auroch"}, "Did you mean 'auroc'"),
+        ({"reference": "an"}, "there is no such arm"),
+    ],
+)
+def test_what_is_misspelt_is_named(tmp_path, options, words):
+    two_arms(tmp_path, seeds=(0,))
+    with pytest.raises(InputError, match=words):
+        compared(tmp_path, **options)
+
+
+def test_other_tasks_and_other_classes_are_refused(tmp_path):
+    two_arms(tmp_path, seeds=(0,))
+    table = predictions(1.0, 0).rename(columns={"prob/sick": "prob/ill"})
+    table.to_csv(tmp_path / "10" / "predictions" / "test.csv", index=False)
+    with pytest.raises(InputError, match="answer for different classes"):
+        compared(tmp_path)
+    path = tmp_path / "10" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"task": "regression"}))
+    with pytest.raises(InputError, match="different tasks"):
+        compared(tmp_path)
+
+
+def test_the_figure_draws_what_was_found(tmp_path):
+    for run in two_arms(tmp_path):
+        write_baseline(run, "logistic_pca", predictions(1.2, 9))
+    arms = compared(tmp_path, baselines=["logistic_pca"])["arms"]
+    left, right = comparison_figure(arms, "auroc").axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["none  (3)", "ae  (3)", "logistic_pca  (3)"]
+    dots = [line.get_xdata()[0] for line in left.lines if line.get_marker() == "o"]
+    assert dots == [arm["auroc"]["value"] for arm in arms.values()]
+    spans = [tuple(np.ravel(part.get_segments()[0])[[0, 2]]) for part in right.collections]
+    assert spans == [pytest.approx(arm["auroc_difference"]["ci95"]) for arm in arms.values() if "against" in arm]
+    arms["ae"]["auroc_difference"] |= {"value": None, "ci95": None}
+    assert len(comparison_figure(arms, "auroc").axes[1].collections) == 1
+
+
+def rewrite(run, table, task, metric, no_skill):
+    """Let a run be one of another task."""
+    table.to_csv(run / "predictions" / "test.csv", index=False)
+    (run / "metrics.json").write_text(json.dumps({"task": task, "test": {metric: {"no_skill": no_skill}}}))
+
+
+def people(count=40):
+    return pd.DataFrame({"sample_id": [f"s{k}" for k in range(count)], "group_id": [f"g{k}" for k in range(count)]})
+
+
+def test_quantities_are_compared_by_their_error(tmp_path):
+    random, truth = np.random.default_rng(0), np.arange(40) / 10
+    for at, (spread, start) in enumerate([(1.0, None), (0.1, "ae")]):
+        run = write_run(tmp_path / str(at), predictions(1.0, 0), init_from=start)
+        table = people().assign(**{"target/age": truth, "pred/age": truth + random.normal(0, spread, 40)})
+        rewrite(run, table, "regression", "mae", 1.1)
+    told = compared(tmp_path, metric="mae")["arms"]["ae"]
+    assert told["mae_difference"]["ci95"][1] < 0
+    assert told["mae"]["no_skill"] == 1.1
+
+
+def test_reconstructions_are_compared_with_the_baseline_of_their_own_size(tmp_path):
+    random, quality = np.random.default_rng(0), {}
+    for size in (8, 16):
+        for seed in (0, 1):
+            run = write_run(tmp_path / f"{size:02}_{seed}", predictions(1.0, 0), seed=seed, model__latent_dim=size)
+            table = people().assign(psnr=20 + size / 4 + random.normal(size=40), ssim=0.8, mse=0.01, target=0)
+            rewrite(run, table, "reconstruction", "psnr", 15.0 + seed)
+            write_baseline(run, "pca", table.assign(psnr=table["psnr"] - size / 8))
+            quality[size] = quality.get(size, 0) + table["psnr"].mean() / 2
+    arms = compared(tmp_path, by="model.latent_dim", metric="psnr", baselines=["pca"])["arms"]
+    assert {name: arm.get("against") for name, arm in arms.items()} == {
+        "8": None,
+        "16": "8",
+        "pca of 8": "8",
+        "pca of 16": "16",
+    }
+    for size in (8, 16):
+        assert arms[str(size)]["psnr"]["value"] == pytest.approx(quality[size])
+        assert arms[f"pca of {size}"]["psnr_difference"]["value"] == pytest.approx(-size / 8)
+        assert arms[f"pca of {size}"]["psnr"]["no_skill"] == 15.5
+
+
+def test_a_reader_is_told_what_else_differs_and_how_classes_are_decided(tmp_path):
+    two_arms(tmp_path, seeds=(0,))
+    run = write_run(tmp_path / "z", predictions(1.0, 0), init_from="other", model__lr=3)
+    decided = json.loads((run / "metrics.json").read_text()) | {"decision": {"rule": "youden", "threshold": 0.3}}
+    (run / "metrics.json").write_text(json.dumps(decided))
+    told = compared(tmp_path, metric="accuracy")
+    assert told["differ"] == ["model.lr"]
+    assert "model.lr" in told["notes"][0]
+    assert "argmax" in told["notes"][1]
+    assert told["notes"][1].endswith("/z.")
+    assert len(compared(tmp_path)["notes"]) == 1  # AUROC decides nothing
