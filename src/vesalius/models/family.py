@@ -80,7 +80,7 @@ class FamilyModule(pl.LightningModule):
         return []
 
     @property
-    def waits_with_parameters(self) -> bool:
+    def has_unused_parameters(self) -> bool:
         """Whether some steps leave out parameters that others train, which DDP must be told of."""
         return False
 
@@ -96,7 +96,7 @@ class FamilyModule(pl.LightningModule):
         trainer = self._trainer
         return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
-    def as_one(self, loss: Tensor, weight: Tensor | float, size: int) -> tuple[Tensor, Tensor, Tensor | int]:
+    def rescale_for_ddp(self, loss: Tensor, weight: Tensor | float, size: int) -> tuple[Tensor, Tensor, Tensor | int]:
         """Make a step over several devices that of one process; every device must call it.
 
         DDP averages the gradients of the devices, whatever their parts of the batch are. A loss that was multiplied by

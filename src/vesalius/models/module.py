@@ -96,7 +96,7 @@ class TrainedModule(FamilyModule):
         return [self.net]
 
     @property
-    def waits_with_parameters(self) -> bool:
+    def has_unused_parameters(self) -> bool:
         """Whether stages are released one after the other."""
         return self.finetune.staged
 
@@ -111,7 +111,7 @@ class TrainedModule(FamilyModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        loss, mean, whole = self.as_one(self.batch_loss(batch), self.loss_weight(batch), len(batch["index"]))
+        loss, mean, whole = self.rescale_for_ddp(self.batch_loss(batch), self.loss_weight(batch), len(batch["index"]))
         self._loss_sum = self._loss_sum.to(loss.device) + mean * whole
         self._loss_samples += whole
         self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])

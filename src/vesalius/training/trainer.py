@@ -22,9 +22,10 @@ _SHORT = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 class Trainer(pl.Trainer):
     """`pytorch_lightning.Trainer` whose `precision` may also be `auto`, as its `accelerator` and `devices` may.
 
-    Lightning refuses `gradient_clip_val` and `accumulate_grad_batches` for modules that step by themselves. Here such
-    a module is handed them, if it has a method `take_over(accumulate, clip)`. DDP is told of modules whose steps leave
-    out parameters. A profiler writes into `profile/` below `default_root_dir`, unless it names a folder.
+    Lightning refuses `gradient_clip_val` and `accumulate_grad_batches` for modules with manual optimisation. Here such
+    a module receives them, if it has a method `set_manual_optimization(accumulate, clip)`. For modules whose steps
+    leave out parameters (`has_unused_parameters`), DDP searches for these. A profiler writes into `profile/` below
+    `default_root_dir`, unless it names a folder.
 
     Args:
         precision: as Lightning has it: `32`, `bf16` and `16` (mixed), and others; `auto` takes bf16 where the processor
@@ -61,13 +62,13 @@ class Trainer(pl.Trainer):
     def fit(self, model: pl.LightningModule, *arguments: Any, **options: Any) -> None:
         """Train a model, as Lightning's `fit` does."""
         given = self.gradient_clip_val, self.accumulate_grad_batches
-        take_over = getattr(model, "take_over", None)
-        if not model.automatic_optimization and callable(take_over):
+        set_manual_optimization = getattr(model, "set_manual_optimization", None)
+        if not model.automatic_optimization and callable(set_manual_optimization):
             value, algorithm = self.gradient_clip_val, self.gradient_clip_algorithm
             clip = None if not value else partial(_clip, value=value, algorithm=str(algorithm or "norm"))
-            take_over(self.accumulate_grad_batches, clip)
+            set_manual_optimization(self.accumulate_grad_batches, clip)
             self.gradient_clip_val, self.accumulate_grad_batches = None, 1
-        if isinstance(self.strategy, DDPStrategy) and getattr(model, "waits_with_parameters", False):
+        if isinstance(self.strategy, DDPStrategy) and getattr(model, "has_unused_parameters", False):
             self.strategy._ddp_kwargs["find_unused_parameters"] = True
         if self.compiles:
             for part in getattr(model, "compiled_parts", [model]):

@@ -194,10 +194,10 @@ class ImageDataModule(pl.LightningDataModule):
             table, fractions=self.fractions, seed=self.seed, task=task, fold=self.fold, folds=self.folds
         )
         subset_told = self.split_file is not None and (table["split"] == UNUSED).any()
-        table = self.to_learn_from(table)
+        table = self.mark_unused(table)
         return table if subset_told else train_subset(table, self.train_fraction, seed=self.seed, task=task)
 
-    def to_learn_from(self, table: pd.DataFrame) -> pd.DataFrame:
+    def mark_unused(self, table: pd.DataFrame) -> pd.DataFrame:
         """The split table, training samples that this family would not learn from marked as `unused`; all stay here."""
         return table
 

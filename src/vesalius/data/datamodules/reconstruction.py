@@ -80,7 +80,7 @@ class ReconstructionData(ImageDataModule):
         rows = super().val_rows()
         return rows if self.normal is None else rows[self.normal[rows]]
 
-    def to_learn_from(self, table: pd.DataFrame) -> pd.DataFrame:
+    def mark_unused(self, table: pd.DataFrame) -> pd.DataFrame:
         """Training samples of other classes are `unused`."""
         if self._numbers is None:
             return table

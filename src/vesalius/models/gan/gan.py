@@ -144,7 +144,7 @@ class GAN(FamilyModule):
         return nets if self.classifier is None else [*nets, self.classifier.net]
 
     @property
-    def waits_with_parameters(self) -> bool:
+    def has_unused_parameters(self) -> bool:
         """Each net stands still while another learns."""
         return True
 
@@ -165,7 +165,7 @@ class GAN(FamilyModule):
         images: Tensor = self(noise.to(self.device), labels.to(self.device))
         return images.float()
 
-    def take_over(self, accumulate: int, clip: Callable[[Optimizer], None] | None) -> None:
+    def set_manual_optimization(self, accumulate: int, clip: Callable[[Optimizer], None] | None) -> None:
         """Do what Lightning leaves to modules that step by themselves.
 
         Args:
