@@ -30,6 +30,19 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" Known: {', '.join(known)}." if 0 < len(known) <= 30 else ""
 
 
+def format_list(names: Iterable[object], most: int = 5, separator: str = ", ") -> str:
+    """The first few names, and how many more there are; for messages.
+
+    Args:
+        names: as they should appear.
+        most: how many names are shown.
+        separator: between two names.
+    """
+    texts = list(map(str, names))
+    rest = len(texts) - most
+    return separator.join(texts[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
 def missing_values(config: DictConfig) -> list[str]:
     """A sentence for every `???` that nobody filled in, or for a `${...}` that names nothing."""
     try:

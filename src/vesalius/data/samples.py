@@ -5,22 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
 
 SPLITS = ("train", "val", "test")
-_SHOWN = 5
 
 
 def target_columns(table: pd.DataFrame) -> list[str]:
     """Names of the target columns that a table has: `target`, or one `target/<class>` for each class."""
     return [name for name in table.columns if name == "target" or str(name).startswith("target/")]
-
-
-def listed(names: Sequence[object]) -> str:
-    """The first few names, and how many more there are; for messages."""
-    rest = len(names) - _SHOWN
-    return ", ".join(map(str, names[:_SHOWN])) + (f" and {rest} more" if rest > 0 else "")
 
 
 def class_matrix(table: pd.DataFrame, task: Task, classes: Sequence[str]) -> np.ndarray:
@@ -89,12 +83,12 @@ def _identity_problems(table: pd.DataFrame) -> list[str]:
     problems = []
     twice = table["sample_id"][table["sample_id"].duplicated()].unique().tolist()
     if twice:
-        problems.append(f"{len(twice)} `sample_id`(s) occur more than once: {listed(twice)}; make each unique.")
+        problems.append(f"{len(twice)} `sample_id`(s) occur more than once: {format_list(twice)}; make each unique.")
     for column in ("sample_id", "group_id"):
         empty = table[column].isna() | (table[column].astype(str) == "")
         if empty.any():
             rows = np.flatnonzero(empty).tolist()
-            problems.append(f"{len(rows)} sample(s) have no `{column}` (rows {listed(rows)}): fill it in.")
+            problems.append(f"{len(rows)} sample(s) have no `{column}` (rows {format_list(rows)}): fill it in.")
     return problems
 
 
@@ -115,22 +109,22 @@ def _target_problems(table: pd.DataFrame, task: Task, classes: Sequence[str]) ->
         ids = table.get("sample_id", pd.Series(range(len(table)), index=table.index))
         if unlabelled.any():
             problems.append(
-                f"{unlabelled.sum()} sample(s) have no `{column}`: {listed(ids[unlabelled].tolist())}; "
+                f"{unlabelled.sum()} sample(s) have no `{column}`: {format_list(ids[unlabelled].tolist())}; "
                 "label them or take them out."
             )
         if wrong.any():
             found = sorted({str(value) for value in table[column][wrong]})
             wanted = "no finite number" if task == "regression" else f"none of 0 to {allowed[-1]}"
             problems.append(
-                f"{wrong.sum()} sample(s) have a `{column}` that is {wanted} ({listed(found)}): "
-                f"{listed(ids[wrong].tolist())}; correct them."
+                f"{wrong.sum()} sample(s) have a `{column}` that is {wanted} ({format_list(found)}): "
+                f"{format_list(ids[wrong].tolist())}; correct them."
             )
     return problems
 
 
 def _constant_problems(table: pd.DataFrame, quantities: Sequence[str]) -> list[str]:
     constant = [name for name in quantities if table[f"target/{name}"].nunique() < 2]
-    said = f"every sample has the same {listed(constant)}: there is nothing to predict; leave it out."
+    said = f"every sample has the same {format_list(constant)}: there is nothing to predict; leave it out."
     return [said] if constant else []
 
 
@@ -140,7 +134,7 @@ def _variety_problems(present: np.ndarray, task: Task, classes: Sequence[str]) -
         return []
     if task == "multilabel":
         always = [name for name, count in zip(classes, counts, strict=True) if count == len(present)]
-        return [f"every sample is positive for {listed(always)}: leave that class out."] if always else []
+        return [f"every sample is positive for {format_list(always)}: leave that class out."] if always else []
     found = [name for name, count in zip(classes, counts, strict=True) if count]
     if len(found) < 2:
         return [f"every sample is of the class `{found[0]}`: a classifier needs samples of at least two."]
@@ -158,12 +152,12 @@ def _split_problems(table: pd.DataFrame, *, before_split: bool) -> tuple[list[st
         problems.append(f"{unset.sum()} sample(s) are in no split: give each one in the split file.")
     unknown = sorted(set(map(str, split[~unset])) - set(SPLITS))
     if unknown:
-        problems.append(f"`split` may be {', '.join(SPLITS)}, not {listed(unknown)}: correct it.")
+        problems.append(f"`split` may be {', '.join(SPLITS)}, not {format_list(unknown)}: correct it.")
     pairs = table.loc[~unset, ["group_id", "split"]].astype(str).drop_duplicates()
     pairs = pairs[pairs["group_id"].duplicated(keep=False)]
     straddling = {group: sorted(names) for group, names in pairs.groupby("group_id")["split"]}
     if straddling:
-        named = listed([f"{group!s} ({' and '.join(names)})" for group, names in straddling.items()])
+        named = format_list([f"{group!s} ({' and '.join(names)})" for group, names in straddling.items()])
         affected = table["group_id"].astype(str).isin(list(straddling)).sum()
         problems.append(
             f"{len(straddling)} group(s) with {affected} samples are in two splits: {named}; all samples of a group "
@@ -184,7 +178,7 @@ def _coverage_problems(
         absent = [label for label, there in zip(classes, rows.any(axis=0), strict=True) if not there]
         if absent:
             what = "positive sample of" if task == "multilabel" else "sample of"
-            named = listed([f"`{label}`" for label in absent])
+            named = format_list([f"`{label}`" for label in absent])
             problems.append(
                 f"the split `{name}` ({len(rows)} samples) has no {what} {named}: "
                 "it takes at least one group of each class in every split; change `data.fractions` or the seed, or "

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.data.formats.images import DECODER_VERSION, decode_image
-from vesalius.data.samples import listed
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
 from vesalius.data.splits.splits import SYNTHETIC, UNUSED, split_hash
@@ -128,9 +128,9 @@ class SyntheticImages(Source):
         missing = [file for file in table["file"] if not (self.root / file).is_file()]
         findings = {
             f"{LIST} has {len(table)} rows and {MANIFEST} says {self.manifest['n']}": len(table) != self.manifest["n"],
-            f"{LIST} has labels that are no class: {listed(foreign)}": foreign,
+            f"{LIST} has labels that are no class: {format_list(foreign)}": foreign,
             "its files are not numbered through": stems.duplicated().any() or not stems.str.fullmatch("[0-9]+").all(),
-            f"{len(missing)} of its files are missing: {listed(missing)}": missing,
+            f"{len(missing)} of its files are missing: {format_list(missing)}": missing,
         }
         if problems := [said for said, found in findings.items() if found]:
             raise _damaged(self.root, "; ".join(problems))
@@ -156,7 +156,7 @@ def mixed(table: pd.DataFrame, synthetic: SyntheticImages, ratio: Ratio) -> pd.D
         absent = [name for number, name in enumerate(synthetic.classes) if number not in set(made["target"])]
         if absent:
             raise InputError(
-                f"data.synthetic_ratio=only: the folder has no image of {listed(absent)}: synthesize every class "
+                f"data.synthetic_ratio=only: the folder has no image of {format_list(absent)}: synthesize every class "
                 "(leave out label=...)."
             )
         table = table.assign(split=table["split"].mask(table["split"] == "train", UNUSED))
@@ -251,8 +251,8 @@ def _check_classes(made: Sequence[str], real: Sequence[str]) -> None:
         )
     if set(made) != set(real):
         raise InputError(
-            f"data.synthetic: its classes are {listed(made)}, those of the real data {listed(real)}: synthesize from a "
-            "generator that was trained on this data."
+            f"data.synthetic: its classes are {format_list(made)}, those of the real data {format_list(real)}: "
+            "synthesize from a generator that was trained on this data."
         )
 
 

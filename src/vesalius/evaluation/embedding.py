@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from vesalius.config.build import build
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.config.facts import Facts
 from vesalius.config.targets import locate
 from vesalius.data.datamodules.base import SPLITS, ImageDataModule, Split
-from vesalius.data.samples import check_samples, listed, target_columns
+from vesalius.data.samples import check_samples, target_columns
 from vesalius.data.sources.base import Source
 from vesalius.data.splits.splits import UNUSED
 from vesalius.models.family import FamilyModule
@@ -180,6 +181,6 @@ def _refuse_endless(features: NDArray[np.float32], names: "pd.Series[str]") -> N
     endless = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(endless):
         raise RunFailed(
-            f"The features of {len(endless)} samples are no finite numbers: {listed(names.iloc[endless].tolist())}; "
-            "look at these images and take them out."
+            f"The features of {len(endless)} samples are no finite numbers: "
+            f"{format_list(names.iloc[endless].tolist())}; look at these images and take them out."
         )

@@ -9,6 +9,7 @@ import numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.metrics.formatting import (
     features_of,
@@ -249,7 +250,7 @@ def _origin(runs: Sequence[ReportRun]) -> list[tuple[str, str]]:
 
     def every(read: Any) -> str:
         values = dict.fromkeys(str(text) for one in told if (text := read(one)))
-        return "; ".join(list(values)[:4]) + (f" and {len(values) - 4} more" if len(values) > 4 else "")
+        return format_list(values, most=4, separator="; ")
 
     rows = [
         ("commit", every(_commit)),

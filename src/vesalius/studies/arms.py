@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vesalius.config.diagnose import did_you_mean
+from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
 from vesalius.runs.run_folder import CONFIG, METRICS, RunFolder
 
@@ -159,7 +159,7 @@ def _twice(arms: Mapping[str, list[Run]], by: str) -> Iterator[str]:
             same = [run for run in members if run.seed == seed]
             if len(same) > 1:
                 keys = differing(same)
-                cure = f"they differ in {listed(keys)}" if keys else "they do not differ"
+                cure = f"they differ in {format_list(keys)}" if keys else "they do not differ"
                 yield (
                     f"by={by}: arm {name} has {len(same)} runs of seed {seed} ({', '.join(run.name for run in same)}), "
                     f"and {cure}: leave some out, or choose another key."
@@ -189,12 +189,6 @@ def differing(runs: Sequence[Run], by: str | None = None) -> list[str]:
         if not own and key.split(".")[0] not in _NOT_TOLD and not follows and any(v != values[0] for v in values):
             told.append(key)
     return told
-
-
-def listed(keys: Sequence[str], most: int = 6) -> str:
-    """The first few keys, in words."""
-    more = f" and {len(keys) - most} more" if len(keys) > most else ""
-    return ", ".join(keys[:most]) + more
 
 
 def _value(config: Mapping[str, Any], key: str) -> Any:

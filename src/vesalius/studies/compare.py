@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vesalius.config.diagnose import did_you_mean
+from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
 from vesalius.metrics.comparison.repeated import repeated_difference, repeated_metric, verdict
 from vesalius.metrics.reconstruction import RECONSTRUCTION_METRICS
 from vesalius.metrics.statistics import COUNTING
-from vesalius.studies.arms import Run, differing, listed
+from vesalius.studies.arms import Run, differing
 
 SCHEMA = 1
 #: Below this, two predictions of one baseline are the same: sums in another order differ by less.
@@ -100,10 +100,10 @@ def _told(arm: Arm, kind: Mapping[str, Any]) -> dict[str, Any]:
 def _notes(differ: Sequence[str], runs: Sequence[Run], metric: str) -> Iterator[str]:
     """What a reader must know of the numbers."""
     if differ:
-        yield f"Runs of one seed differ also in {listed(differ)}."
+        yield f"Runs of one seed differ also in {format_list(differ)}."
     own = [run.name for run in runs if run.results.get("decision", {}).get("threshold", "argmax") != "argmax"]
     if own and metric.partition("/")[0] in COUNTING:
-        yield f"Classes are decided by argmax here; these runs have a threshold of their own: {listed(own)}."
+        yield f"Classes are decided by argmax here; these runs have a threshold of their own: {format_list(own)}."
 
 
 def _task(runs: Sequence[Run], metric: str) -> str:
@@ -112,7 +112,7 @@ def _task(runs: Sequence[Run], metric: str) -> str:
     for run in runs:
         by_task.setdefault(str(run.results["task"]), []).append(run.name)
     if len(by_task) > 1:
-        said = "; ".join(f"{task}: {listed(names)}" for task, names in by_task.items())
+        said = "; ".join(f"{task}: {format_list(names)}" for task, names in by_task.items())
         raise InputError(f"runs: they have different tasks ({said}); compare runs of one task.")
     for run in runs:
         if metric not in run.results["test"]:

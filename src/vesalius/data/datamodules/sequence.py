@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.data.datamodules.base import Batch, ImageDataModule
 from vesalius.data.datamodules.series_statistics import curve_statistics, even_frames, mean_over_time
-from vesalius.data.samples import listed
 from vesalius.data.sampling.epoch_sampler import EpochSampler
 from vesalius.data.sampling.frames import FrameSampling, sample_frames
 from vesalius.data.sources.base import Source
@@ -236,22 +236,24 @@ def frame_times(table: pd.DataFrame, store: Store) -> tuple[Tensor, bool]:
     problems = []
     if wrong:
         problems.append(
-            f"{len(wrong)} series have another number of times than of frames: {listed(wrong)}; correct the source."
+            f"{len(wrong)} series have another number of times than of frames: {format_list(wrong)}; correct the "
+            "source."
         )
     if endless:
         problems.append(
-            f"{len(endless)} series have times that are no finite numbers: {listed(endless)}; correct the times, or "
-            "give none."
+            f"{len(endless)} series have times that are no finite numbers: {format_list(endless)}; correct the "
+            "times, or give none."
         )
     if unordered:
         problems.append(
-            f"{len(unordered)} series have times that do not rise from frame to frame: {listed(unordered)}; correct "
-            "the times, or put the frames in order."
+            f"{len(unordered)} series have times that do not rise from frame to frame: {format_list(unordered)}; "
+            "correct the times, or put the frames in order."
         )
     if blurred:
         problems.append(
             f"{len(blurred)} series have times that 32-bit floats, which hold seven digits, cannot tell apart or "
-            f"cannot hold: {listed(blurred)}; give them in seconds, and correct frames that are far too close or late."
+            f"cannot hold: {format_list(blurred)}; give them in seconds, and correct frames that are far too close "
+            "or late."
         )
     if problems:
         raise InputError(problems)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
-from vesalius.data.samples import listed
 
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
@@ -67,8 +67,8 @@ class FolderLayout:
         if splits and len(splits) < len(folders):
             others = [folder.name for folder in folders if folder not in splits]
             problems.append(
-                f"{root} holds both splits ({listed([folder.name for folder in splits])}) and other folders "
-                f"({listed(others)}): keep either root/{{train,val,test}}/class/* or root/class/*."
+                f"{root} holds both splits ({format_list([folder.name for folder in splits])}) and other folders "
+                f"({format_list(others)}): keep either root/{{train,val,test}}/class/* or root/class/*."
             )
             splits = []
         if splits:
@@ -119,7 +119,7 @@ class FolderLayout:
         what = "image" if self._folders else self._what
         return [
             f"{len(loose)} {what}(s) lie in {parent} outside any {'clip' if self._folders else 'class'} folder: "
-            f"{listed(sorted(loose))}; move each into the folder of its {'clip' if self._folders else 'class'}."
+            f"{format_list(sorted(loose))}; move each into the folder of its {'clip' if self._folders else 'class'}."
         ]
 
     def _files(self, folder: Path) -> list[str]:
@@ -148,9 +148,9 @@ def check_classes(classes: Sequence[str], found: Sequence[str], root: Path) -> N
     absent = [name for name in classes if name not in found]
     problems = []
     if unlisted:
-        problems.append(f"`data.source.classes` lacks the folder(s) {listed(unlisted)}: add or delete them.")
+        problems.append(f"`data.source.classes` lacks the folder(s) {format_list(unlisted)}: add or delete them.")
     if absent:
-        problems.append(f"`data.source.classes` names {listed(absent)}, but {root} has no such folder(s).")
+        problems.append(f"`data.source.classes` names {format_list(absent)}, but {root} has no such folder(s).")
     if len(set(classes)) < len(classes):
         problems.append("`data.source.classes` names a class twice: name each once.")
     if problems:

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.data.formats.images import DECODER_VERSION, adapt_channels, decode_image
-from vesalius.data.samples import listed
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.folder_layout import FolderLayout, check_classes
@@ -131,6 +131,6 @@ class ImageFolder(Source):
         if unmatched:
             raise InputError(
                 f"`data.source.group_pattern={self._pattern.pattern}` finds no group in {len(unmatched)} file "
-                f"name(s): {listed(unmatched)}; correct the pattern or rename the files."
+                f"name(s): {format_list(unmatched)}; correct the pattern or rename the files."
             )
         return [str(match.group(1)) for match in matches if match]

@@ -10,10 +10,11 @@ from typing import Literal
 
 import pandas as pd
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
 from vesalius.data.identities import Identities
-from vesalius.data.samples import listed, target_columns
+from vesalius.data.samples import target_columns
 from vesalius.data.sources.folder_layout import Filed, FolderLayout, check_classes
 from vesalius.data.sources.tables.labels import Labels, columns_without_table
 from vesalius.data.sources.tables.target_cells import TaskOption
@@ -217,8 +218,8 @@ def _groups_in(paths: Sequence[str], pattern: str) -> list[str]:
     unmatched = [path for path, match in zip(paths, matches, strict=True) if not (match and match.group(1))]
     if unmatched:
         raise InputError(
-            f"`data.source.group_pattern={pattern}` finds no group in {len(unmatched)} path(s): {listed(unmatched)}; "
-            "correct the pattern or rename the files."
+            f"`data.source.group_pattern={pattern}` finds no group in {len(unmatched)} path(s): "
+            f"{format_list(unmatched)}; correct the pattern or rename the files."
         )
     return [str(match.group(1)) for match in matches if match]
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
-from vesalius.data.samples import SPLITS, listed
+from vesalius.data.samples import SPLITS
 from vesalius.data.splits.stratify import deal, group_counts, line_up
 
 UNUSED = "unused"  # in a split file: samples that a run had, but left out of training
@@ -172,7 +173,7 @@ def read_split(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     missing = [column for column in _COLUMNS if column not in given]
     if missing:
         raise InputError(
-            f"the split file {path.name} has no column {listed(missing)}: its header is sample_id,group_id,split."
+            f"the split file {path.name} has no column {format_list(missing)}: its header is sample_id,group_id,split."
         )
 
     ids = table["sample_id"].astype(str)
@@ -191,7 +192,7 @@ def read_split(path: Path, table: pd.DataFrame) -> pd.DataFrame:
         ([f"`{name}`" for name in unknown], "split(s) of another name than train, val, test or unused", "correct them"),
     )
     problems = [
-        f"the split file {path.name} has {len(found)} {what}: {listed(found)}; {cure}."
+        f"the split file {path.name} has {len(found)} {what}: {format_list(found)}; {cure}."
         for found, what, cure in findings
         if found
     ]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
-from vesalius.data.samples import listed
 from vesalius.data.sources.base import Source
 
 Kind = tuple[tuple[int, ...], str]  # shape of an image, or of each frame of a series; name of its type
@@ -93,7 +93,8 @@ def _misfits(kinds: Mapping[Kind, Sequence[str]], files: Files) -> list[str]:
             for name in found
         ]
         problems.append(
-            f"the images differ in {what}: {len(names[usual])} of {total} have {usual}, but not {listed(odd)}; {cure}."
+            f"the images differ in {what}: {len(names[usual])} of {total} have {usual}, but not {format_list(odd)}; "
+            f"{cure}."
         )
     return problems
 

@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor, nn
 
-from vesalius.config.diagnose import did_you_mean
+from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
 
 _ENDINGS = (".pt", ".pth", ".safetensors")
@@ -74,14 +74,14 @@ def load_into(trunk: nn.Module, state: Mapping[str, Tensor], dropped: tuple[str,
         missing = [name for name in result.missing_keys if not name.endswith("num_batches_tracked")]
         missing = [name for name in missing if not name.startswith(dropped)] if dropped else missing
         if missing:
-            problems.append(f"it lacks {_some(missing)}")
+            problems.append(f"it lacks {format_list(missing)}")
         if result.unexpected_keys:
-            problems.append(f"it has {_some(result.unexpected_keys)}, which the network does not have")
+            problems.append(f"it has {format_list(result.unexpected_keys)}, which the network does not have")
     except RuntimeError as error:
         problems += [line.strip().rstrip(".") for line in str(error).splitlines()[1:4]]
     broken = [name for name, value in kept.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        problems.append(f"it has values that are no numbers in {_some(broken)}")
+        problems.append(f"it has values that are no numbers in {format_list(broken)}")
     if problems:
         raise InputError(
             f"model.net.weights={origin} does not fit: {'; '.join(problems)}. "
@@ -146,8 +146,3 @@ def _download(architecture: str, weights: str) -> dict[str, Tensor]:
     finally:
         socket.setdefaulttimeout(patience)
     return state
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:4])
-    return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vesalius.config.diagnose import did_you_mean
+from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
-from vesalius.data.samples import listed
 
 logger = logging.getLogger("vesalius")
 
@@ -82,9 +81,7 @@ def require_columns(table: pd.DataFrame, columns: Mapping[str, str], name: str) 
 
 
 def _quoted(names: Iterable[str]) -> str:
-    quoted = [f"`{name}`" for name in names]
-    rest = len(quoted) - _COLUMNS_SHOWN
-    return ", ".join(quoted[:_COLUMNS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    return format_list([f"`{name}`" for name in names], most=_COLUMNS_SHOWN)
 
 
 def _decode(content: bytes, name: str) -> str:
@@ -141,12 +138,12 @@ def _frame(header: list[str], lines: list[int], rows: list[list[str]], name: str
     named = [column for column in header if column]
     twice = sorted({column for column in named if named.count(column) > 1})
     if twice:
-        problems.append(f"{name} has the column(s) {listed(twice)} more than once: rename or delete the others.")
+        problems.append(f"{name} has the column(s) {format_list(twice)} more than once: rename or delete the others.")
     width = len(header)
     long = [line for line, cells in zip(lines, rows, strict=True) if any(cells[width:])]
     if long:
         problems.append(
-            f"{len(long)} line(s) of {name} have more cells than the header: {listed(long)}; "
+            f"{len(long)} line(s) of {name} have more cells than the header: {format_list(long)}; "
             "put quotes around cells that hold the separator."
         )
     if problems:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
-from vesalius.data.samples import listed
 from vesalius.data.sources.tables.csv_table import read_table, require_columns
 from vesalius.data.sources.tables.path_endings import PathEndings
 
@@ -51,7 +51,7 @@ def groups_from_index(table_path: Path, files: Sequence[str], *, file_column: st
         (conflicting, f"file(s) have two different groups in {name}", "keep one row for each"),
         (without_entry, f"image(s) have no row in {name}", "add the rows or delete the images"),
     )
-    problems = [f"{len(found)} {what}: {listed(found)}; {cure}." for found, what, cure in findings if found]
+    problems = [f"{len(found)} {what}: {format_list(found)}; {cure}." for found, what, cure in findings if found]
     if problems:
         raise InputError(problems)
     return [str(group) for group in groups]

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
-from vesalius.data.samples import listed, target_columns
+from vesalius.data.samples import target_columns
 from vesalius.data.sources.tables.csv_table import read_table, require_columns
 from vesalius.data.sources.tables.path_endings import PathEndings
 from vesalius.data.sources.tables.target_cells import TaskOption, read_targets
@@ -142,13 +143,14 @@ class Labels:
         if unlabelled.any() and unmatched == "error":
             lines = values.index[unlabelled].tolist()
             problems.append(
-                f"{len(lines)} row(s) of {self.name} have no target (lines {listed(lines)}): fill it in, delete them, "
-                f"or say {self._option}.unmatched=skip."
+                f"{len(lines)} row(s) of {self.name} have no target (lines {format_list(lines)}): fill it in, delete "
+                f"them, or say {self._option}.unmatched=skip."
             )
         row_keys, ambiguous = self._row_keys(keys, endings=endings)
         if ambiguous:
             problems.append(
-                f"{len(ambiguous)} row(s) of {self.name} fit several {what}: {listed(ambiguous)}; write longer paths."
+                f"{len(ambiguous)} row(s) of {self.name} fit several {what}: {format_list(ambiguous)}; write longer "
+                "paths."
             )
         labelled = values.assign(_key=row_keys)[~unlabelled]
         labelled = labelled.drop_duplicates()
@@ -180,7 +182,7 @@ class Labels:
             empty = self.table.index[self.table[column] == ""].tolist()
             if empty:
                 problems.append(
-                    f"{len(empty)} row(s) of {self.name} have no `{column}` (lines {listed(empty)}): fill it in."
+                    f"{len(empty)} row(s) of {self.name} have no `{column}` (lines {format_list(empty)}): fill it in."
                 )
         if group is not None:
             notes["group_id"] = self.table[group]
@@ -196,7 +198,7 @@ class Labels:
         if odd.any():
             found = sorted(cells[odd].unique().tolist())
             problems.append(
-                f"`{cells.name}` of {self.name} may be train, val, test or empty, not {listed(found)}: correct it."
+                f"`{cells.name}` of {self.name} may be train, val, test or empty, not {format_list(found)}: correct it."
             )
         return splits.where(splits.notna(), None)
 
@@ -214,7 +216,7 @@ class Labels:
             found = differing.index[differing[columns].any(axis=1)].tolist()
             if found:
                 problems.append(
-                    f"{self.name} contradicts itself on the {what} of {len(found)} `{self.key}`: {listed(found)}; "
+                    f"{self.name} contradicts itself on the {what} of {len(found)} `{self.key}`: {format_list(found)}; "
                     "keep what is right."
                 )
         return problems
@@ -241,11 +243,11 @@ class Labels:
         cure = f"correct `{self._key_option}={self.key}` or the table, or say {self._option}.unmatched=skip"
         if without_row:
             problems.append(
-                f"{self.name} has no row for {samples} {what}, by `{self.key}`: {listed(without_row)}; {cure}."
+                f"{self.name} has no row for {samples} {what}, by `{self.key}`: {format_list(without_row)}; {cure}."
             )
         if without_key:
             problems.append(
-                f"{len(without_key)} `{self.key}` of {self.name} match none of the {what}: {listed(without_key)}; "
+                f"{len(without_key)} `{self.key}` of {self.name} match none of the {what}: {format_list(without_key)}; "
                 f"{cure}."
             )
         return problems + self._nearly(without_row, without_key)
@@ -257,7 +259,7 @@ class Labels:
             plain = {normal(cell): cell for cell in cells}
             pairs = [f"{plain[normal(key)]} and {key}" for key in keys if normal(key) in plain]
             if pairs:
-                hints.append(f"{len(pairs)} of them differ in {change} alone: {listed(pairs)}; write them alike.")
+                hints.append(f"{len(pairs)} of them differ in {change} alone: {format_list(pairs)}; write them alike.")
         return hints
 
 
@@ -287,7 +289,8 @@ def _check_names(target: Sequence[str] | None, subgroups: Sequence[str], option:
     taken = [name for name in subgroups if name in _RESERVED or name.startswith(("target/", "_"))]
     if taken:
         problems.append(
-            f"`{option}.subgroups` may not be called {listed(taken)}, which Vesalius uses itself: rename the column(s)."
+            f"`{option}.subgroups` may not be called {format_list(taken)}, which Vesalius uses itself: rename the "
+            "column(s)."
         )
     if problems:
         raise InputError(problems)

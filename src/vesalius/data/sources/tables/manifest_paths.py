@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vesalius.config.diagnose import did_you_mean
-from vesalius.data.samples import listed
+from vesalius.config.diagnose import did_you_mean, format_list
 
 _SUGGESTIONS = 3
 _NAMES_COMPARED = 5_000
@@ -48,7 +47,7 @@ def path_problems(cells: pd.Series, paths: pd.Series, root: Path, *, name: str, 
             else "correct the paths, or say data.source.unmatched=skip"
         )
         problems.append(
-            f"{len(lost)} of {len(cells)} rows of {name} point nowhere: {listed(named)}; {cure}."
+            f"{len(lost)} of {len(cells)} rows of {name} point nowhere: {format_list(named)}; {cure}."
             + "".join(_suggestion(cell, root) for cell in lost[lost != ""].tolist()[:_SUGGESTIONS])
         )
     found = paths[paths != ""]
@@ -57,9 +56,9 @@ def path_problems(cells: pd.Series, paths: pd.Series, root: Path, *, name: str, 
         lines: dict[str, list[int]] = {}
         for line, path in zip(doubled.index.tolist(), doubled, strict=True):
             lines.setdefault(path, []).append(line)
-        named = [f"{cells[several[0]]} (lines {listed(several)})" for several in lines.values()]
+        named = [f"{cells[several[0]]} (lines {format_list(several)})" for several in lines.values()]
         problems.append(
-            f"{len(lines)} file(s) stand in several rows of {name}: {listed(named)}; keep one row for each."
+            f"{len(lines)} file(s) stand in several rows of {name}: {format_list(named)}; keep one row for each."
         )
     return problems
 

@@ -12,11 +12,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.data.formats.dicom.values import Window
 from vesalius.data.formats.nifti import PLANES, Plane
 from vesalius.data.identities import Identities
-from vesalius.data.samples import listed, target_columns
+from vesalius.data.samples import target_columns
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.tables.csv_table import require_columns
@@ -259,8 +260,8 @@ def _equal_times(rows: pd.DataFrame, name: str) -> list[str]:
     """Sentences on series with two frames at one time."""
     doubled = rows.loc[rows.duplicated(["key", "time"], keep=False), "key"].unique().tolist()
     return [
-        f"{len(doubled)} series of {name} have two rows of the same `data.source.time`: {listed(doubled)}; correct the "
-        "times or name the column that tells the rows apart."
+        f"{len(doubled)} series of {name} have two rows of the same `data.source.time`: {format_list(doubled)}; "
+        "correct the times or name the column that tells the rows apart."
     ] * bool(doubled)
 
 

@@ -8,10 +8,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from vesalius.config.diagnose import did_you_mean
+from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
-from vesalius.data.samples import listed
 
 TaskOption = Literal["auto", "binary", "multiclass", "multilabel", "ordinal", "regression"]
 
@@ -127,7 +126,9 @@ def _one_class(cells: pd.Series, names: list[str] | None, task: TaskOption, opti
     if len(unknown):
         raise InputError(_unknown_names(unknown, names, str(column), option))
     if task == "binary" and len(names) != 2:
-        raise InputError(f"`{option}.task=binary`, but there are {len(names)} classes ({listed(names)}): leave it out.")
+        raise InputError(
+            f"`{option}.task=binary`, but there are {len(names)} classes ({format_list(names)}): leave it out."
+        )
     number_of = {name: number for number, name in enumerate(names)}
     values = np.array([np.nan if gap else number_of[cell] for cell, gap in zip(cells, missing, strict=True)], float)
     meant: Task = task if task != "auto" else "binary" if len(names) == 2 else "multiclass"
@@ -155,7 +156,8 @@ def _sorted_classes(found: pd.Series, column: str, task: TaskOption, option: str
         )
     if task == "ordinal" and not numeric:
         raise InputError(
-            f"`{option}.task=ordinal` needs the order of {listed(names)}: give it as `{option}.classes=[lowest, ...]`."
+            f"`{option}.task=ordinal` needs the order of {format_list(names)}: give it as `{option}.classes=[lowest, "
+            "...]`."
         )
     if numeric:
         return [names[position] for position in np.argsort(values, kind="stable")]
@@ -165,8 +167,8 @@ def _sorted_classes(found: pd.Series, column: str, task: TaskOption, option: str
     variants = [" and ".join(group) for group in alike.values() if len(group) > 1]
     if variants:
         raise InputError(
-            f"`{option}.target={column}` spells classes in several ways ({listed(variants)}): write each in one, or "
-            f"list all in `{option}.classes` if they are different classes."
+            f"`{option}.target={column}` spells classes in several ways ({format_list(variants)}): write each in "
+            f"one, or list all in `{option}.classes` if they are different classes."
         )
     return names
 
@@ -175,7 +177,7 @@ def _unknown_names(unknown: pd.Series, names: Sequence[str], column: str, option
     odd = sorted(unknown.unique().tolist())
     lines = [f"{cell} (line {unknown.index[unknown == cell][0]})" for cell in odd]
     return (
-        f"`{option}.classes` lacks {len(odd)} name(s) that `{column}` holds: {listed(lines)}; add or correct them."
+        f"`{option}.classes` lacks {len(odd)} name(s) that `{column}` holds: {format_list(lines)}; add or correct them."
         f"{did_you_mean(odd[0], names)}"
     )
 
@@ -228,8 +230,8 @@ def _yes_no_columns(cells: pd.DataFrame, names: list[str] | None, task: TaskOpti
         if odd.any():
             found = sorted(cells[name][odd].unique().tolist())
             problems.append(
-                f"`{name}` must be 0 or 1 but holds {listed(found)} (lines {listed(cells.index[odd].tolist())}): "
-                "decide what they mean and write 0 or 1."
+                f"`{name}` must be 0 or 1 but holds {format_list(found)} (lines "
+                f"{format_list(cells.index[odd].tolist())}): decide what they mean and write 0 or 1."
             )
         columns[f"target/{name}"] = values
     if problems:
@@ -248,8 +250,8 @@ def _quantities(cells: pd.DataFrame, names: list[str] | None, separator: str | N
             found = sorted(cells[name][odd].unique().tolist())
             cure = "write a decimal point" if all("," in cell for cell in found) else "correct or empty these cells"
             problems.append(
-                f"`{name}` must be a finite number but holds {listed(found)} "
-                f"(lines {listed(cells.index[odd].tolist())}): {cure}."
+                f"`{name}` must be a finite number but holds {format_list(found)} "
+                f"(lines {format_list(cells.index[odd].tolist())}): {cure}."
             )
         columns[f"target/{name}"] = values
     if problems:

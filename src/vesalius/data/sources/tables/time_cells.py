@@ -7,8 +7,8 @@ from datetime import UTC, datetime, time
 
 import pandas as pd
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
-from vesalius.data.samples import listed
 
 _COMPACT_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")
 
@@ -37,7 +37,7 @@ def read_times(cells: pd.Series, *, option: str) -> pd.Series:
     if bad:
         found = [f"{cells[line] or 'nothing'} (line {line})" for line in bad]
         raise InputError(
-            f"`{option}={cells.name}` holds {len(bad)} cell(s) that are no time like the others: {listed(found)}; "
+            f"`{option}={cells.name}` holds {len(bad)} cell(s) that are no time like the others: {format_list(found)}; "
             "write seconds, dates such as 2020-01-31T10:00:05, or times such as 10:00:05 throughout."
         )
     return pd.Series(values, index=cells.index, dtype=float)

@@ -13,11 +13,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.data.formats.decode_cache import Recent
 from vesalius.data.formats.images import adapt_channels
 from vesalius.data.formats.nifti import DECODER_VERSION, ENDINGS, Grid, Plane, read_grid
-from vesalius.data.samples import listed
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.labelled_files import LabelledFiles, Labelling
@@ -199,7 +199,7 @@ class Nifti(Source):
         if known and unknown:
             raise InputError(
                 f"{len(unknown)} file(s) do not say how many seconds lie between volumes, and others do: "
-                f"{listed(unknown)}; give it as `data.source.repetition_time`."
+                f"{format_list(unknown)}; give it as `data.source.repetition_time`."
             )
         if known:
             pairs = zip(table["_path"], table["_cut"], strict=True)
@@ -218,7 +218,7 @@ class Nifti(Source):
         if beyond:
             raise InputError(
                 f"{len(beyond)} row(s) have a `{self._columns[1]}` beyond the last volume, counted from 0: "
-                f"{listed(beyond)}; correct the table."
+                f"{format_list(beyond)}; correct the table."
             )
 
     def _is_filed(self, path: str, pattern: str | None) -> bool:

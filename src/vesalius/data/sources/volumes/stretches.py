@@ -4,8 +4,9 @@ import logging
 
 import pandas as pd
 
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
-from vesalius.data.samples import listed, target_columns
+from vesalius.data.samples import target_columns
 from vesalius.data.sources.labelled_files import LabelledFiles
 from vesalius.data.sources.tables.csv_table import require_columns
 from vesalius.data.sources.tables.path_endings import PathEndings
@@ -39,7 +40,7 @@ def stretch_rows(files: LabelledFiles, key: str | None, first: str, last: str, *
     if unclear.any():
         problems.append(
             f"{unclear.sum()} row(s) of {labels.name} name no stretch of volumes in `{first}` and `{last}` (whole "
-            f"numbers from 0, first not above last): lines {listed(rows.index[unclear].tolist())}; correct them."
+            f"numbers from 0, first not above last): lines {format_list(rows.index[unclear].tolist())}; correct them."
         )
     unlabelled = rows[target_columns(rows)].isna().any(axis=1)
     without_file = rows["_path"].isna()
@@ -51,7 +52,7 @@ def stretch_rows(files: LabelledFiles, key: str | None, first: str, last: str, *
             (unused, "file(s) have no row in {}: {}; add rows"),
         )
         problems += [
-            f"{len(found)} {text.format(labels.name, listed(found))}, or say data.source.unmatched=skip."
+            f"{len(found)} {text.format(labels.name, format_list(found))}, or say data.source.unmatched=skip."
             for found, text in findings
             if found
         ]
@@ -73,14 +74,14 @@ def _files_of(files: LabelledFiles, table: pd.DataFrame, key: str | None) -> tup
         if len(files.paths) == 1:
             return pd.Series(files.paths[0], index=table.index, dtype=object), []
         return pd.Series(None, index=table.index, dtype=object), [
-            f"the folder holds {len(files.paths)} files ({listed(files.paths)}): name the column of the labels that "
-            "says which in `data.source.key`, or the one file in `data.source.pattern`."
+            f"the folder holds {len(files.paths)} files ({format_list(files.paths)}): name the column of the labels "
+            "that says which in `data.source.key`, or the one file in `data.source.pattern`."
         ]
     endings = PathEndings(files.paths)
     found = {entry: endings.find(entry) for entry in set(table[key])}
     several = sorted(entry for entry, numbers in found.items() if len(numbers) > 1)
     problems = [
-        f"{len(several)} `{key}` of the labels fit several files: {listed(several)}; write longer paths."
+        f"{len(several)} `{key}` of the labels fit several files: {format_list(several)}; write longer paths."
     ] * bool(several)
     paths = [files.paths[found[entry][0]] if found[entry] else None for entry in table[key]]
     return pd.Series(paths, index=table.index, dtype=object), problems
