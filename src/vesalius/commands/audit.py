@@ -13,7 +13,7 @@ from rich.text import Text
 from vesalius.config.build import build
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.config.targets import check_config
-from vesalius.data.audit.audit import NOT_COVERED, look_over
+from vesalius.data.audit.audit import NOT_COVERED, run_audit
 from vesalius.data.audit.datamodule import AuditData
 from vesalius.data.audit.findings import Finding, check_names
 from vesalius.data.audit.page import audit_page
@@ -44,7 +44,7 @@ def _audit(folder: RunFolder) -> list[str]:
     data: AuditData = build(config["data"], "data")
     data.setup()
     audited = data.audited
-    findings, told, refused = look_over(audited, config["audit"]["fail_on"], full=True)
+    findings, told, refused = run_audit(audited, config["audit"]["fail_on"], full=True)
     write_json(folder.path / "audit.json", told)
     title = f"Audit: {folder.path.parent.name.removeprefix('audit_')}"
     write_atomically(folder.path / "audit.html", audit_page(audited, findings, title))

@@ -18,7 +18,7 @@ from vesalius.config.diagnose import did_you_mean
 from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.config.targets import check_config
-from vesalius.data.audit.audit import look_over
+from vesalius.data.audit.audit import run_audit
 from vesalius.data.audit.checks import Audited
 from vesalius.data.audit.findings import check_names
 from vesalius.data.datamodules.base import ImageDataModule
@@ -108,7 +108,7 @@ def _train(folder: RunFolder) -> None:
         check_unseen(key, run, data.table, config["data"]["source"], fingerprint)
     if rank() == 0 and not rehearsal:
         real = data.real_store
-        _look_over(folder, Audited(real.table, real, data.source, train_classes=data.train_classes))
+        _quick_audit(folder, Audited(real.table, real, data.source, train_classes=data.train_classes))
     model: FamilyModule = build(config["model"], "model", facts=data.facts)
     if isinstance(model, GAN) and config["evaluation"]["extractor"] is not None:
         extractor = load_extractor(config["evaluation"]["extractor"], data.facts, torch.device("cpu"))
@@ -138,13 +138,13 @@ def _train(folder: RunFolder) -> None:
         make_console().print(f"Profile: {folder.path / 'profile'}", soft_wrap=True, highlight=False)
 
 
-def _look_over(folder: RunFolder, audited: Audited) -> None:
+def _quick_audit(folder: RunFolder, audited: Audited) -> None:
     """The quick part of an audit and the checks of `audit.fail_on`, said before time is spent on training.
 
     Raises:
         RunFailed: where a check found something that must find nothing, or could not be made.
     """
-    findings, told, refused = look_over(audited, folder.config["audit"]["fail_on"])
+    findings, told, refused = run_audit(audited, folder.config["audit"]["fail_on"])
     write_json(folder.path / "audit.json", told)
     for finding in findings:
         level = logging.INFO if finding.severity == "note" else logging.WARNING

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from vesalius.data.audit import checks, duplicates, files
-from vesalius.data.audit.audit import NOT_COVERED, QUICK, full_audit, look_over, quick_audit, repeated_in_test, to_json
+from vesalius.data.audit.audit import NOT_COVERED, QUICK, full_audit, quick_audit, repeated_in_test, run_audit, to_json
 from vesalius.data.audit.checks import Audited
 from vesalius.data.audit.datamodule import AuditData
 from vesalius.data.audit.findings import CHECKS, check_names
@@ -335,9 +335,9 @@ def test_the_page_shows_the_pairs_and_what_is_not_covered(audited, phantom):
     assert set(full["not_checked"]) == {"telling_files", "unusual_shape", "identifying_tags", "text_in_pixels"}
     assert {*full["checked"], *full["not_checked"]} == set(CHECKS)
     assert "no file for each sample" in page
-    assert look_over(seen, ["exact_duplicates"])[2] == ["audit.fail_on: exact_duplicates found something."]
-    assert not look_over(seen, ["unreadable"])[2]
-    (refused,) = look_over(seen, ["identifying_tags"])[2]
+    assert run_audit(seen, ["exact_duplicates"])[2] == ["audit.fail_on: exact_duplicates found something."]
+    assert not run_audit(seen, ["unreadable"])[2]
+    (refused,) = run_audit(seen, ["identifying_tags"])[2]
     assert "identifying_tags was not made" in refused
 
 
@@ -375,7 +375,7 @@ def test_unlabelled_images_are_audited_for_all_that_takes_no_labels(tmp_path):
     split = np.repeat(["train", "val", "test"], [20, 10, 10])
     audited = Audited(data.table.assign(split=split), data.store, data.source)
     for full in (True, False):
-        findings, told, refused = look_over(audited, ["exact_duplicates"], full=full)
+        findings, told, refused = run_audit(audited, ["exact_duplicates"], full=full)
         assert found(findings)["exact_duplicates"].pairs == [("00.png", "30.png", 1.0)]
         assert found(findings)["repeated_images"].pairs == [("34.png", "35.png", 1.0)]
         assert refused == ["audit.fail_on: exact_duplicates found something."]

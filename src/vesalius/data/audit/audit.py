@@ -79,7 +79,7 @@ def repeated_in_test(audited: Audited) -> set[str]:
     return {audited.ids[row] for row in rows if audited.split[row] == "test"}
 
 
-def look_over(
+def run_audit(
     audited: Audited, fail_on: Sequence[str], *, full: bool = False
 ) -> tuple[list[Finding], dict[str, Any], list[str]]:
     """Audit, and say what stands in the way.
