@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test coverage lint bench proof clean
+.PHONY: install demo test coverage lint docs bench proof clean
 
 install: .venv/installed
 
@@ -28,6 +28,10 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The variable silences an advertisement of the theme's makers.
+docs: install   ## the documentation site, into site/: strict, and without a network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: install   ## speed and memory comparisons, printed as tables
 	$(BIN)/python -m pytest -m benchmark -s
 
@@ -35,4 +39,4 @@ proof: install   ## the minutes-long proofs behind the figures in README and CHA
 	$(BIN)/python -m pytest -m proof -s
 
 clean:
-	rm -rf .venv .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv site .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
