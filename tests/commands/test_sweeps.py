@@ -16,7 +16,7 @@ from vesalius.runs.sweep_folder import SweepFolder
 
 pytestmark = pytest.mark.xdist_group("sweeps")  # its runs are made once
 
-FAKE = Path(__file__).parents[1] / "fake_sweep.py"
+FAKE = Path(__file__).parents[1] / "helpers/fake_sweep.py"
 
 
 def command(*arguments):

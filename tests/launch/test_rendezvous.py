@@ -14,7 +14,7 @@ from vesalius.config.errors import InputError
 from vesalius.launch.rendezvous import MEETINGS, Ranks, ranks_of
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "node7", "MASTER_PORT": "29500"}
-FAKE = Path(__file__).parents[1] / "fake_sweep.py"
+FAKE = Path(__file__).parents[1] / "helpers/fake_sweep.py"
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from vesalius.sweeps.submitit_pool import ClusterTask, _Submitted, check_options
 
 pytest.importorskip("submitit", reason="pip install 'vesalius[sweep]'")
 
-TESTS = Path(__file__).parents[1]
+HELPERS = Path(__file__).parents[1] / "helpers"
 OPTIONS = {
     "cluster": "slurm",
     "n_jobs": 1,
@@ -102,7 +102,7 @@ def test_the_script_asks_for_what_the_options_say(slurm, tmp_path):
 def test_a_sweep_runs_as_an_array_to_its_end(slurm, tmp_path):
     options = ["hydra.launcher.cluster=slurm", "hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=7"]
     arguments = ["-m", "seed=0,13,14", "trainer=cpu", "trainer.max_epochs=1", "hydra.sweep.dir=here", *options]
-    command = [sys.executable, str(TESTS / "fake_sweep.py"), "train", *arguments]
+    command = [sys.executable, str(HELPERS / "fake_sweep.py"), "train", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1, done.stderr
     sweep = SweepFolder(tmp_path / "here")
@@ -124,7 +124,7 @@ def test_a_job_that_is_out_of_time_saves_and_goes_on(tmp_path, monkeypatch):
     folder = RunFolder.create(tmp_path / "0", config, [])
     options = OPTIONS | {"cluster": "local", "tasks_per_node": 1, "gpus_per_node": None, "setup": []}
     executor = make_executor(tmp_path, options)
-    command = [sys.executable, str(TESTS / "fake_worker.py"), str(folder.path)]
+    command = [sys.executable, str(HELPERS / "fake_worker.py"), str(folder.path)]
     job = executor.submit(ClusterTask(command, folder.path / "logs" / "console.log"))
     deadline = time.monotonic() + 60
     while not (folder.path / "history.csv").exists():
@@ -144,7 +144,7 @@ def test_a_job_that_is_out_of_time_saves_and_goes_on(tmp_path, monkeypatch):
 def test_a_killed_rehearsal_takes_its_jobs_with_it_and_none_is_trained_twice_at_once(tmp_path, moment):
     options = ["hydra.launcher.cluster=local", "hydra.launcher.n_jobs=1"]
     arguments = ["-m", "seed=0", "trainer=cpu", "trainer.max_epochs=25", "hydra.sweep.dir=here", *options]
-    command = [sys.executable, str(TESTS / "fake_sweep.py"), "train"]
+    command = [sys.executable, str(HELPERS / "fake_sweep.py"), "train"]
     env, run = {**os.environ, "FAKE_PAUSE": "0.1"}, tmp_path / "here" / "0"
     sweep = subprocess.Popen([*command, *arguments], cwd=tmp_path, env=env)
     deadline = time.monotonic() + 60

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-MEDMNIST = Path(__file__).parents[1].parent / "shared/data/medmnist"
+MEDMNIST = Path(__file__).parents[2].parent / "shared/data/medmnist"
 BREAST = ["data.source.name=breastmnist", f"data.source.root={MEDMNIST}"]
 needs_medmnist = pytest.mark.skipif(not MEDMNIST.is_dir(), reason="the shared data folder is absent")
 

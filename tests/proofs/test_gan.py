@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).parents[1].parent / "shared/data"
+SHARED = Path(__file__).parents[2].parent / "shared/data"
 PHANTOM = ["data.source.image_size=32", "data.source.patients=2400"]
 
 

@@ -11,7 +11,7 @@ from vesalius.config.facts import Facts
 from vesalius.evaluation.scoring import judge_table
 from vesalius.training.checkpoints import load_checkpoint
 
-SHARED = Path(__file__).parents[1].parent / "shared/data"
+SHARED = Path(__file__).parents[2].parent / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is absent")
 
 

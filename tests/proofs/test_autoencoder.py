@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).parents[1].parent / "shared/data"
+SHARED = Path(__file__).parents[2].parent / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is absent")
 BREAST = ["data.source.name=breastmnist", f"data.source.root={SHARED / 'medmnist'}"]
 SEEDS = "seed=0,1,2"
