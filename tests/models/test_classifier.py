@@ -168,7 +168,7 @@ def test_divergence_is_seen_by_the_end_of_the_epoch_where_steps_are_not_looked_a
 ):
     model = make_model(make_facts())
     monkeypatch.setattr(model.loss, "forward", lambda logits, target: logits.sum() * math.nan)
-    monkeypatch.setattr("vesalius.models.module._STEPS_BETWEEN_LOOKS", 1000)
+    monkeypatch.setattr("vesalius.models.single_loss._STEPS_BETWEEN_LOOKS", 1000)
     refuse = model._refuse_divergence
     step = CNNClassifier.training_step
 

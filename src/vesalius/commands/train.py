@@ -159,7 +159,7 @@ def _check_monitor(monitor: dict[str, str], model: FamilyModule) -> None:
     Raises:
         InputError: for a metric of another task, or a mode that would keep the worst checkpoint.
     """
-    name, known = monitor["name"], getattr(model, "logged", None)
+    name, known = monitor["name"], getattr(model, "logged_metrics", None)
     if known is None:  # a user's own module
         return
     if name not in known:

@@ -127,8 +127,7 @@ def feature_batches(model: pl.LightningModule, data: ImageDataModule, device: to
     """
     if getattr(type(model), "embed", FamilyModule.embed) is FamilyModule.embed:
         raise InputError(
-            f"run: {type(model).__name__} gives no features: let it define embed as "
-            "vesalius.models.module.FamilyModule does."
+            f"run: {type(model).__name__} gives no features: let it define embed as vesalius.models.FamilyModule does."
         )
     model = model.to(device).eval()
     for split in (*SPLITS, cast(Split, UNUSED)):

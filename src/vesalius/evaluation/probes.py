@@ -16,7 +16,7 @@ from vesalius.evaluation.base import Metrics
 from vesalius.metrics.baselines.supervised import pool
 from vesalius.metrics.comparison.repeated import repeated_difference, repeated_metric
 from vesalius.metrics.probes import probe
-from vesalius.models.module import TrainedModule
+from vesalius.models.single_loss import SingleLossModule
 
 if TYPE_CHECKING:
     from vesalius.evaluation.reconstruction import ReconstructionResults
@@ -106,10 +106,10 @@ def features(results: "ReconstructionResults", rows: list[Tensor]) -> dict[str, 
     return {name: (values[0], values[1], values[2]) for name, values in kinds.items()}
 
 
-def random_encoder(results: "ReconstructionResults") -> TrainedModule:
+def random_encoder(results: "ReconstructionResults") -> SingleLossModule:
     """The same encoder with the random weights that it would begin with, were there no data."""
     pl.seed_everything(results.config["seed"], workers=True, verbose=False)
-    model: TrainedModule = build(results.config["model"], "model", facts=results.facts)
+    model: SingleLossModule = build(results.config["model"], "model", facts=results.facts)
     return model.to(results.device).eval()
 
 

@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "losses.classification": ["ClassificationLoss"],
         "losses.regression": ["RegressionLoss"],
         "losses.task": ["build_task_loss"],
-        "module": ["TrainedModule"],
+        "single_loss": ["SingleLossModule"],
         "family": ["FamilyModule"],
         "schedules": ["Constant", "Cosine", "MultiStep", "OneCycle"],
         "sequence": ["SequenceClassifier"],

@@ -10,17 +10,17 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
+from vesalius.models.epoch_metrics.classification import NAMES, ClassificationMetrics
 from vesalius.models.family import Batch
 from vesalius.models.finetune import Finetune
 from vesalius.models.losses.classification import ClassificationLoss
-from vesalius.models.module import TrainedModule, trained_encoder
 from vesalius.models.nets.base import Net
 from vesalius.models.nets.preprocess import Preprocess
-from vesalius.models.validation_metrics import NAMES, ValidationMetrics
+from vesalius.models.single_loss import SingleLossModule, trained_encoder
 from vesalius.models.views import flip_views
 
 
-class CNNClassifier(TrainedModule):
+class CNNClassifier(SingleLossModule):
     """Trains a net to tell the classes of images, and says how sure it is.
 
     A batch is a dict of `image` (B, C, H, W) in 0..value_max, `target` (B,) class indices, or (B, K) of 0 and 1 for
@@ -45,7 +45,7 @@ class CNNClassifier(TrainedModule):
     METRICS: ClassVar[tuple[str, ...]] = ("train/loss", "val/loss", *(f"val/{name}" for name in NAMES))
 
     loss: ClassificationLoss
-    val_metrics: ValidationMetrics
+    val_metrics: ClassificationMetrics
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class CNNClassifier(TrainedModule):
             module.check_image(channels, *prepare.out_size)
         super().__init__(
             net=module,
-            val_metrics=ValidationMetrics(facts),
+            val_metrics=ClassificationMetrics(facts),
             optimizer=optimizer,
             schedule=schedule,
             finetune=finetune,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vesalius.config.errors import InputError, RunFailed
-from vesalius.models.step_part import StepPart
+from vesalius.models.shard import Shard
 
 Batch = dict[str, Tensor]
 
@@ -25,7 +25,7 @@ class FamilyModule(pl.LightningModule):
     answers: ClassVar[str] = "targets"
 
     @property
-    def logged(self) -> tuple[str, ...]:
+    def logged_metrics(self) -> tuple[str, ...]:
         """Every metric that this module logs, which depends on the task."""
         raise NotImplementedError
 
@@ -118,11 +118,11 @@ class FamilyModule(pl.LightningModule):
         weights, whole, total = self._sum_over_devices(sums).unbind()
         return loss * (weight * world / weights), total / weights, whole
 
-    def step_part(self, size: int) -> StepPart:
+    def shard(self, size: int) -> Shard:
         """Which samples of a step over all devices the `size` here are; every device must call it."""
         rank, world = self.place
         whole = size if world == 1 else int(self._sum_over_devices(torch.tensor(float(size), device=self.device)))
-        return StepPart(rank, world, whole)
+        return Shard(rank, world, whole)
 
     def _sum_over_devices(self, values: Tensor) -> Tensor:
         total = self.trainer.strategy.reduce(values, reduce_op="sum")

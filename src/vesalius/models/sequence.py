@@ -10,22 +10,21 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.models import validation_errors, validation_metrics
+from vesalius.models.epoch_metrics.classification import ClassificationMetrics
+from vesalius.models.epoch_metrics.regression import RegressionMetrics
 from vesalius.models.family import Batch
 from vesalius.models.finetune import Finetune
 from vesalius.models.losses.classification import ClassificationLoss
 from vesalius.models.losses.regression import RegressionLoss
-from vesalius.models.module import TrainedModule, trained_encoder
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.nets.recurrent.net import RecurrentNet
-from vesalius.models.validation_errors import ValidationErrors
-from vesalius.models.validation_metrics import ValidationMetrics
+from vesalius.models.single_loss import SingleLossModule, trained_encoder
 from vesalius.models.views import flip_views
 
 _ENCODER = "net.encoder."
 
 
-class SequenceClassifier(TrainedModule):
+class SequenceClassifier(SingleLossModule):
     """Trains a net to tell the classes, or to predict quantities, of image series.
 
     A batch is a dict of `image` (B, T, C, H, W) in 0..value_max, `mask` (B, T), True where a frame is real (padding
@@ -51,12 +50,12 @@ class SequenceClassifier(TrainedModule):
     METRICS: ClassVar[tuple[str, ...]] = (
         "train/loss",
         "val/loss",
-        *(f"val/{name}" for name in (*validation_metrics.NAMES, *validation_errors.NAMES)),
+        *(f"val/{name}" for name in (*ClassificationMetrics.names, *RegressionMetrics.names)),
     )
 
     net: RecurrentNet
     loss: ClassificationLoss | RegressionLoss
-    val_metrics: ValidationMetrics | ValidationErrors
+    val_metrics: ClassificationMetrics | RegressionMetrics
 
     def __init__(
         self,
@@ -84,7 +83,7 @@ class SequenceClassifier(TrainedModule):
         regression = facts.task == "regression"
         super().__init__(
             net=module,
-            val_metrics=ValidationErrors(facts) if regression else ValidationMetrics(facts),
+            val_metrics=RegressionMetrics(facts) if regression else ClassificationMetrics(facts),
             optimizer=optimizer,
             schedule=schedule,
             finetune=finetune,

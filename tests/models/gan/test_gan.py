@@ -20,7 +20,7 @@ from vesalius.models.nets.gan.residual import ResidualCritic, ResidualGenerator
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.nets.residual import SmallResNet
 from vesalius.models.schedules import Cosine, MultiStep
-from vesalius.models.step_part import StepPart
+from vesalius.models.shard import Shard
 from vesalius.training.stopping import LastStep
 from vesalius.training.trainer import Trainer
 
@@ -133,7 +133,7 @@ def test_every_pair_trains_with_every_loss_in_both_precisions(make_facts, nets, 
     for part in (*NAMES, "average"):
         assert any(name.startswith(part) for name in moved)
     assert math.isfinite(trainer.callback_metrics["val/frechet_distance"])
-    assert set(model.logged) <= set(trainer.callback_metrics)
+    assert set(model.logged_metrics) <= set(trainer.callback_metrics)
 
 
 @pytest.mark.parametrize("nets", list(NETS))
@@ -391,14 +391,14 @@ def test_penalties_are_their_definitions(make_facts):
     gradients = torch.func.vmap(torch.func.grad(lambda image: critic(image[None], None).sum()))(real)
     squares = gradients.flatten(1).square().sum(1)
     r1 = GANLoss(r1=3.0, r1_every=4)
-    assert float(r1.penalty(critic, real, made, None, 8, StepPart())) == pytest.approx(
+    assert float(r1.penalty(critic, real, made, None, 8, Shard())) == pytest.approx(
         float(3.0 * 4 / 2 * squares.mean()), rel=1e-5
     )
-    assert float(r1.penalty(critic, real, made, None, 9, StepPart())) == 0
+    assert float(r1.penalty(critic, real, made, None, 9, Shard())) == 0
     # Between an image and itself there is nothing but that image.
     smooth = GANLoss(kind="wasserstein", gradient_penalty=10.0)
     expected = 10 * (squares.sqrt() - 1).square().mean()
-    assert float(smooth.penalty(critic, real, real, None, 0, StepPart())) == pytest.approx(float(expected), rel=1e-5)
+    assert float(smooth.penalty(critic, real, real, None, 0, Shard())) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_losses_are_their_definitions():

@@ -14,12 +14,12 @@ from vesalius.models.autoencoder.loss import ReconstructionLoss
 from vesalius.models.autoencoder.metrics import NAMES, ReconstructionMetrics
 from vesalius.models.family import Batch
 from vesalius.models.finetune import Finetune
-from vesalius.models.module import TrainedModule
 from vesalius.models.nets.autoencoder.base import CodingNet
 from vesalius.models.nets.preprocess import Preprocess
+from vesalius.models.single_loss import SingleLossModule
 
 
-class Autoencoder(TrainedModule):
+class Autoencoder(SingleLossModule):
     """Trains a net to draw images again from a short code.
 
     A batch is a dict of `image` (B, C, H, W) in 0..value_max and `index` (B,) row numbers of the sample table.
@@ -115,12 +115,12 @@ class Autoencoder(TrainedModule):
         original = self.preprocess.restore(prepared)
         if self.noise:
             std = self.preprocess.std.view(1, -1, 1, 1)
-            prepared = prepared + self.step_part(len(prepared)).normal_like(prepared) * (self.noise / std)
+            prepared = prepared + self.shard(len(prepared)).normal_like(prepared) * (self.noise / std)
         mean, spread = self.net.encode(prepared)
         if spread is None:
             return self.loss(self.net.decode(mean), original)  # type: ignore[no-any-return]
         mean, spread = mean.float(), spread.float().clamp(-20, 20)
-        latent = mean + self.step_part(len(mean)).normal_like(mean) * (spread / 2).exp()
+        latent = mean + self.shard(len(mean)).normal_like(mean) * (spread / 2).exp()
         divergence = 0.5 * (mean.square() + spread.exp() - 1 - spread).sum(1).mean()
         pixels = original[0].numel()
         error: Tensor = self.loss(self.net.decode(latent), original)

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from vesalius.config.errors import InputError
 from vesalius.models.gan.differentiable_augment import DifferentiableAugment
-from vesalius.models.step_part import StepPart
+from vesalius.models.shard import Shard
 
 
 class AuxiliaryClassifier(nn.Module):
@@ -47,7 +47,7 @@ class AuxiliaryClassifier(nn.Module):
         self.net = net(in_channels=in_channels, num_outputs=num_outputs)
         self.make_optimizer, self.augment, self.weight = optimizer, augment, weight
 
-    def forward(self, images: Tensor, labels: Tensor, part: StepPart) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor, part: Shard) -> Tensor:
         """The mean cross-entropy of images (B, C, H, W) in -1..1, changed at random, and of their classes (B,).
 
         Args:

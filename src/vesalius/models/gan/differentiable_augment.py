@@ -5,9 +5,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vesalius.config.errors import InputError
-from vesalius.models.step_part import StepPart
+from vesalius.models.shard import Shard
 
-_ALL = StepPart()
+_ALL = Shard()
 
 
 class DifferentiableAugment:
@@ -50,7 +50,7 @@ class DifferentiableAugment:
         self.translation, self.brightness, self.contrast, self.cutout = translation, brightness, contrast, cutout
         self.mirror, self.noise = mirror, noise
 
-    def __call__(self, images: Tensor, part: StepPart = _ALL) -> Tensor:
+    def __call__(self, images: Tensor, part: Shard = _ALL) -> Tensor:
         """Change images (B, C, H, W) in -1..1.
 
         Args:
@@ -71,17 +71,17 @@ class DifferentiableAugment:
         return images + self.noise * part.normal_like(images) if self.noise else images
 
 
-def _uniform(images: Tensor, part: StepPart) -> Tensor:
+def _uniform(images: Tensor, part: Shard) -> Tensor:
     """A number in 0..1 for each image, (B, 1, 1, 1)."""
     return part.of(len(images), lambda rows: torch.rand(rows, 1, 1, 1, device=images.device))
 
 
-def _signed(images: Tensor, part: StepPart) -> Tensor:
+def _signed(images: Tensor, part: Shard) -> Tensor:
     """A number in -1..1 for each image, (B, 1, 1, 1)."""
     return _uniform(images, part) * 2 - 1
 
 
-def _shifted(images: Tensor, most: float, part: StepPart) -> Tensor:
+def _shifted(images: Tensor, most: float, part: Shard) -> Tensor:
     count, _, height, width = images.shape
     down, right = round(height * most), round(width * most)
     padded = F.pad(images, (right, right, down, down), value=-1.0)
@@ -93,7 +93,7 @@ def _shifted(images: Tensor, most: float, part: StepPart) -> Tensor:
     return padded.permute(0, 2, 3, 1)[number[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def _with_hole(images: Tensor, share: float, part: StepPart) -> Tensor:
+def _with_hole(images: Tensor, share: float, part: Shard) -> Tensor:
     _, _, height, width = images.shape
     middle_row = _uniform(images, part) * height
     middle_column = _uniform(images, part) * width

@@ -23,7 +23,7 @@ from vesalius.models.gan.steps import GANSteps
 from vesalius.models.nets.gan.base import Critic, Generator
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.schedules import build_schedule
-from vesalius.models.step_part import StepPart
+from vesalius.models.shard import Shard
 
 # Looking at a loss on an accelerator waits for it; on the CPU every step is looked at.
 _STEPS_BETWEEN_LOOKS = 50
@@ -127,11 +127,11 @@ class GAN(FamilyModule):
         self.clip: Callable[[Optimizer], None] | None = None
         self.accumulate = 1
         self.val_metrics = SynthesisMetrics(prepare.out_channels)
-        self._window: list[tuple[Tensor, Tensor | None, StepPart]] = []
+        self._window: list[tuple[Tensor, Tensor | None, Shard]] = []
         self._sums = torch.zeros(4)  # losses of generator and critic, and how many steps of each
 
     @property
-    def logged(self) -> tuple[str, ...]:
+    def logged_metrics(self) -> tuple[str, ...]:
         """Every metric that this module logs."""
         return self.METRICS
 
@@ -182,7 +182,7 @@ class GAN(FamilyModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Take a batch in; step where enough of them have come together."""
         real, labels = self._real(batch)
-        self._window.append((real, labels, self.step_part(len(real))))
+        self._window.append((real, labels, self.shard(len(real))))
         last = batch_idx + 1 == self.trainer.num_training_batches
         if len(self._window) < self.accumulate and not last:
             return
@@ -314,7 +314,7 @@ class GAN(FamilyModule):
         """Compare a batch with as many images made of the same noise in every epoch."""
         real, labels = self._real(batch)
         generator, dim = torch.Generator().manual_seed(batch_idx), self.generator.latent_dim
-        part = StepPart(*self.place, self.place[1] * len(real))  # no device waits for another that may be done
+        part = Shard(*self.place, self.place[1] * len(real))  # no device waits for another that may be done
         noise = part.of(len(real), lambda rows: torch.randn(rows, dim, generator=generator))
         made = self.average(noise.to(real.device), labels)
         self.val_metrics.update(*(self.preprocess.restore(images).clamp(0, 1) for images in (real, made)))
@@ -359,11 +359,11 @@ class GAN(FamilyModule):
         image = self.preprocess(batch["image"]).contiguous(memory_format=self.memory_format)
         return image, batch["target"] if self.conditional else None
 
-    def _noise(self, size: int, part: StepPart) -> Tensor:
+    def _noise(self, size: int, part: Shard) -> Tensor:
         """Noise for this device's part of a step, (B, latent_dim)."""
         return part.of(size, lambda rows: torch.randn(rows, self.generator.latent_dim, device=self.device))
 
-    def _seen(self, images: Tensor, part: StepPart) -> Tensor:
+    def _seen(self, images: Tensor, part: Shard) -> Tensor:
         return images if self.augment is None else self.augment(images, part)
 
     def _refuse_divergence(self) -> None:

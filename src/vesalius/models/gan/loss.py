@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vesalius.config.errors import InputError
-from vesalius.models.step_part import StepPart
+from vesalius.models.shard import Shard
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class GANLoss:
         return F.softplus(-made).mean() if self.kind == "bce" else -made.mean()
 
     def penalty(
-        self, critic: nn.Module, real: Tensor, made: Tensor, labels: Tensor | None, step: int, part: StepPart
+        self, critic: nn.Module, real: Tensor, made: Tensor, labels: Tensor | None, step: int, part: Shard
     ) -> Tensor:
         """What is added to the critic's loss at a step, in 32 bits.
 

@@ -1,7 +1,7 @@
 import torch
 from sklearn import metrics as oracle
 
-from vesalius.models.validation_errors import ValidationErrors
+from vesalius.models.epoch_metrics.regression import RegressionMetrics
 
 
 def make_values(samples=50):
@@ -11,7 +11,7 @@ def make_values(samples=50):
 
 
 def make_errors(make_facts):
-    return ValidationErrors(make_facts("regression", classes=2, target_mean=(999.0, -2.0), target_std=(2.0, 0.1)))
+    return RegressionMetrics(make_facts("regression", classes=2, target_mean=(999.0, -2.0), target_std=(2.0, 0.1)))
 
 
 def test_values_are_scikit_learns_over_all_batches_and_start_anew_each_epoch(make_facts):

@@ -3,11 +3,11 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 
-from vesalius.models.validation_metrics import NAMES, ValidationMetrics
+from vesalius.models.epoch_metrics.classification import NAMES, ClassificationMetrics
 
 
 def fed(facts, probabilities, target, pieces):
-    metrics = ValidationMetrics(facts)
+    metrics = ClassificationMetrics(facts)
     for part, goal in zip(probabilities.tensor_split(pieces), target.tensor_split(pieces), strict=True):
         metrics.update(part, goal)
     return {name: float(value) for name, value in metrics.compute().items()}, metrics

@@ -22,11 +22,11 @@ from torchmetrics.classification import (
 
 from vesalius.config.facts import Facts
 
-# Names of what `ValidationMetrics.compute` gives.
+# Names of what `ClassificationMetrics.compute` gives.
 NAMES = ("auroc", "accuracy", "average_precision")
 
 
-class ValidationMetrics(torch.nn.Module):
+class ClassificationMetrics(torch.nn.Module):
     """AUROC, accuracy and average precision, fed batch by batch and computed once an epoch, over all ranks.
 
     Two classes: AUROC and average precision of the second class. More: the mean over classes, each against

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from vesalius.models.gan.differentiable_augment import DifferentiableAugment
-from vesalius.models.step_part import StepPart
+from vesalius.models.shard import Shard
 
 
 @pytest.mark.parametrize("whole", [8, 9, 11])
@@ -18,7 +18,7 @@ def test_parts_together_are_what_one_process_draws(whole, world):
     for rank in range(world):
         torch.manual_seed(3)
         both = torch.cat([real[rank::world], made[rank::world]])
-        changed = change(both, StepPart(rank, world, whole)).chunk(2)
+        changed = change(both, Shard(rank, world, whole)).chunk(2)
         states.append(torch.get_rng_state())
         for one, all_ in zip(changed, expected, strict=True):
             torch.testing.assert_close(one, all_[rank::world])
@@ -29,16 +29,16 @@ def test_normal_numbers_lie_in_memory_as_the_samples_do():
     samples = torch.zeros(5, 3, 4, 4).contiguous(memory_format=torch.channels_last)
     torch.manual_seed(0)
     alone = torch.randn_like(samples)
-    for part in (StepPart(), StepPart(0, 1, 5)):
+    for part in (Shard(), Shard(0, 1, 5)):
         torch.manual_seed(0)
         assert torch.equal(part.normal_like(samples), alone)
     torch.manual_seed(0)
     part = samples[1::2].contiguous(memory_format=torch.channels_last)
-    assert torch.equal(StepPart(1, 2, 5).normal_like(part), alone[1::2])
+    assert torch.equal(Shard(1, 2, 5).normal_like(part), alone[1::2])
 
 
 def test_weights_of_parts_average_to_the_mean_over_the_whole():
     values, world = torch.rand(11), 3
     parts = [values[rank::world] for rank in range(world)]
-    weighted = [part.mean() * StepPart(rank, world, 11).weight(len(part)) for rank, part in enumerate(parts)]
+    weighted = [part.mean() * Shard(rank, world, 11).weight(len(part)) for rank, part in enumerate(parts)]
     torch.testing.assert_close(torch.stack(weighted).mean(), values.mean())

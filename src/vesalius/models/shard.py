@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class StepPart:
+class Shard:
     """This device's samples of a step: every `world`-th from `rank` on.
 
     What is drawn for them is what one process would draw: the devices' generators are in equal states, so that each

@@ -11,11 +11,11 @@ from torchmetrics import Metric
 
 from vesalius.config.facts import Facts
 
-# Names of what `ValidationErrors.compute` gives.
+# Names of what `RegressionMetrics.compute` gives.
 NAMES = ("mae", "rmse", "r2")
 
 
-class ValidationErrors(torch.nn.Module):
+class RegressionMetrics(torch.nn.Module):
     """Mean absolute error, root mean squared error and R², fed batch by batch, computed once an epoch over all ranks.
 
     Of several quantities, the mean of each quantity's own: `mae` and `rmse` in real units, which should then be the

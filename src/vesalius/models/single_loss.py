@@ -12,11 +12,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from vesalius.config.errors import InputError
+from vesalius.models.epoch_metrics.weighted_mean import WeightedMean
 from vesalius.models.family import Batch, FamilyModule
 from vesalius.models.finetune import Finetune
 from vesalius.models.nets.base import Staged
 from vesalius.models.schedules import build_schedule
-from vesalius.models.weighted_mean import WeightedMean
 
 # Looking at a loss on an accelerator waits for it; on the CPU every step is looked at.
 _STEPS_BETWEEN_LOOKS = 50
@@ -45,7 +45,7 @@ def trained_encoder(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     return {inner: state_dict[name] for name, inner in names.items() if not inner.startswith("head.")}
 
 
-class TrainedModule(FamilyModule):
+class SingleLossModule(FamilyModule):
     """A net, an optimiser and a schedule; a family adds what its batches, `loss` and predictions are.
 
     A `loss` whose mean is a weighted one has a method `batch_weight(target)`: what it is divided by.
@@ -101,7 +101,7 @@ class TrainedModule(FamilyModule):
         return self.finetune.staged
 
     @property
-    def logged(self) -> tuple[str, ...]:
+    def logged_metrics(self) -> tuple[str, ...]:
         """Every metric that this module logs, which depends on the task."""
         return ("train/loss", "val/loss", *(f"val/{name}" for name in self.val_metrics.names))
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vesalius.models.weighted_mean import WeightedMean
+from vesalius.models.epoch_metrics.weighted_mean import WeightedMean
 
 
 def test_parts_of_any_size_give_the_mean_of_the_whole():

@@ -1,0 +1,1 @@
+"""What is measured on validation data after each epoch, to pick a checkpoint."""
