@@ -1,4 +1,4 @@
-"""What was decoded last, kept for the samples that follow from the same file."""
+"""A cache of decoded files, for the samples that follow from the same file."""
 
 import threading
 from collections import OrderedDict
@@ -9,32 +9,33 @@ import numpy as np
 LIMIT = 2**30  # bytes
 
 
-class Recent:
-    """The arrays asked for last, made once each, however many threads ask at the same time.
+class DecodeCache:
+    """The most recently used arrays; each is decoded once, however many threads ask for it at the same time.
 
     Args:
-        limit: arrays are let go of, the oldest first, until they take at most so many bytes; the newest stays always.
+        limit: the bytes that the arrays may take together: beyond it the least recently used are dropped. The newest
+            always stays.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self._arrays: OrderedDict[Hashable, np.ndarray] = OrderedDict()
-        self._making: dict[Hashable, threading.Lock] = {}
+        self._decoding: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of a key; what `make` raises is passed on, and not remembered."""
+    def get(self, key: Hashable, decode: Callable[[], np.ndarray]) -> np.ndarray:
+        """The array of a key, from `decode` if it is not cached yet; an error of `decode` is passed on, not cached."""
         with self._lock:
-            making = self._making.setdefault(key, threading.Lock())
-        with making:
+            decoding = self._decoding.setdefault(key, threading.Lock())
+        with decoding:
             with self._lock:
                 if key in self._arrays:
                     self._arrays.move_to_end(key)
                     return self._arrays[key]
-            made = make()
+            array = decode()
             with self._lock:
-                self._arrays[key] = made
-                while len(self._arrays) > 1 and sum(array.nbytes for array in self._arrays.values()) > self._limit:
+                self._arrays[key] = array
+                while len(self._arrays) > 1 and sum(other.nbytes for other in self._arrays.values()) > self._limit:
                     oldest, _ = self._arrays.popitem(last=False)
-                    self._making.pop(oldest, None)
-            return made
+                    self._decoding.pop(oldest, None)
+            return array

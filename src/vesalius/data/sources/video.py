@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.errors import InputError
-from vesalius.data.formats.decode_cache import Recent
+from vesalius.data.formats.decode_cache import DecodeCache
 from vesalius.data.formats.images import adapt_channels
 from vesalius.data.formats.video import (
     DECODER_VERSION,
@@ -92,7 +92,7 @@ class Video(Source):
         )
         self.root = self._files.root
         self.task, self.classes = self._files.task, self._files.classes
-        self._recent = Recent()
+        self._cache = DecodeCache()
 
     def samples(self) -> pd.DataFrame:
         """The table, in the order of the files' paths; a file that cannot be read has a row that cannot be loaded."""
@@ -108,7 +108,7 @@ class Video(Source):
         if self.series:
             return self._decoded(path, timeline, row["_frames"], name)
         kept = self._kept(timeline)
-        frames = self._recent.get(path, lambda: self._decoded(path, timeline, kept, name))
+        frames = self._cache.get(path, lambda: self._decoded(path, timeline, kept, name))
         image: np.ndarray = frames[kept.index(row["_frames"][0])]
         return image
 

@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 
 from vesalius.config.errors import InputError
-from vesalius.data.formats.decode_cache import Recent
+from vesalius.data.formats.decode_cache import DecodeCache
 from vesalius.data.formats.dicom.decode import DECODER_VERSION as DICOM_VERSION
 from vesalius.data.formats.dicom.decode import decode_file
 from vesalius.data.formats.dicom.values import Window
@@ -32,7 +32,7 @@ IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 VOLUMES = (*ENDINGS, ".mnc", ".brik", ".head")
 _PAIRS = ((".hdr", ".img"), (".HEAD", ".BRIK"))  # header and voxels in two files
 
-_recent = Recent()
+_cache = DecodeCache()
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _read(path: Path, numbers: Sequence[int] | None, name: str, window: Window, 
     if numbers is None:
         return read(name)
     try:
-        frames = _recent.get((str(path), path.stat().st_mtime_ns, window, plane), lambda: read(""))
+        frames = _cache.get((str(path), path.stat().st_mtime_ns, window, plane), lambda: read(""))
     except (InputError, OSError):
         frames = read(name)  # says what is wrong, by the sample's own name
     return frames[list(numbers)]

@@ -15,7 +15,7 @@ import pandas as pd
 
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
-from vesalius.data.formats.decode_cache import Recent
+from vesalius.data.formats.decode_cache import DecodeCache
 from vesalius.data.formats.images import adapt_channels
 from vesalius.data.formats.nifti import DECODER_VERSION, ENDINGS, Grid, Plane, read_grid
 from vesalius.data.sources.base import Source
@@ -109,7 +109,7 @@ class Nifti(Source):
             root, options, _is_volume, what="volume", endings=ENDINGS, filed=lambda path: self._is_filed(path, pattern)
         )
         self.task, self.classes = self._files.task, self._files.classes
-        self._recent, self._told = Recent(), False
+        self._cache, self._told = DecodeCache(), False
 
     def samples(self) -> pd.DataFrame:
         """The table, in the order of the files' paths; a file that cannot be read has a row that cannot be loaded."""
@@ -120,7 +120,7 @@ class Nifti(Source):
         name, cut, path = str(row["sample_id"]), row["_cut"], str(row["_path"])
         if cut.problem is not None:
             raise InputError(f"{name} {cut.problem}")
-        slices = self._recent.get(path, lambda: self._slices_of(path, name))
+        slices = self._cache.get(path, lambda: self._slices_of(path, name))
         if not cut.places or max(cut.places) >= len(slices) or max(cut.frames) >= slices.shape[1]:
             raise InputError(f"{name} changed while it was read: start again.")
         chosen = slices[np.ix_(cut.places, cut.frames)].reshape(-1, *slices.shape[2:])
