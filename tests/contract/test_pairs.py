@@ -131,10 +131,10 @@ def test_a_checkpoint_is_plain_and_rebuilds_its_model(overrides, run_training):
     model, facts = restore_model(checkpoint), Facts.from_dict(checkpoint["facts"])
     frames = [] if facts.sequence_length is None else [3]
     image = torch.zeros(2, *frames, facts.channels, *facts.image_size, dtype=torch.uint8)
-    if model.answers == "samples":
+    if model.output_kind == "samples":
         assert model.sample(torch.zeros(2, dtype=torch.int64), torch.Generator()).shape == image.shape
     else:
-        assert model(image).shape == (image.shape if model.answers == "reconstructions" else (2, facts.num_classes))
+        assert model(image).shape == (image.shape if model.output_kind == "reconstructions" else (2, facts.num_classes))
 
 
 def test_the_run_folder_holds_what_the_design_promises(overrides, run_training):

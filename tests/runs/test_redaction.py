@@ -8,7 +8,7 @@ import pytest
 from vesalius.config.facts import Facts
 from vesalius.runs.provenance import provenance
 from vesalius.runs.redaction import PathlessFormatter, overrides_without_paths, text_without_paths, without_paths
-from vesalius.training.checkpoints import Passport
+from vesalius.training.checkpoints import CheckpointMetadata
 
 CONFIG = {
     "name": "x/y",
@@ -91,9 +91,9 @@ def test_checkpoints_and_provenance_name_no_folder():
         mean=(0.5,),
         std=(0.1,),
     )
-    passport = Passport()
-    passport.fill(CONFIG, facts, origin)
-    written = json.dumps(passport.contents)
+    metadata = CheckpointMetadata()
+    metadata.fill(CONFIG, facts, origin)
+    written = json.dumps(metadata.contents)
     assert "/home/me" not in written
     assert "Meier" not in written
     assert CONFIG["data"]["source"]["root"] == "/home/me/patients"  # the run's own config is left as it was

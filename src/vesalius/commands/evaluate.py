@@ -16,6 +16,7 @@ from vesalius.evaluation.data_compatibility import check_fit, warn_of_known_pati
 from vesalius.evaluation.inference import inference_device
 from vesalius.evaluation.metric_tables import print_metrics
 from vesalius.launch.worker import enter
+from vesalius.models.family import output_kind
 from vesalius.runs.run_folder import METRICS, SPLIT, RunFolder, write_json
 from vesalius.terminal.console import make_console
 from vesalius.training.checkpoints import load_checkpoint, restore_model
@@ -52,7 +53,7 @@ def _evaluate(folder: RunFolder) -> None:
         data.keep_split(run.path / SPLIT)
     data.setup("test" if elsewhere else None)
     model, device = restore_model(checkpoint), inference_device(trained["trainer"])
-    check_fit(data, facts, targets=getattr(model, "answers", "targets") == "targets")
+    check_fit(data, facts, targets=output_kind(model) == "targets")
     if elsewhere:
         warn_of_known_patients(data, run, "these numbers are")
     decision = run.metrics.get("decision", {}).get("threshold")  # quantities and reconstructions are not decided

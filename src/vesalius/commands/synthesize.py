@@ -13,6 +13,7 @@ from vesalius.config.facts import Facts
 from vesalius.evaluation.inference import inference_device
 from vesalius.evaluation.metric_tables import print_metrics
 from vesalius.launch.worker import enter
+from vesalius.models.family import output_kind
 from vesalius.runs.run_folder import RunFolder
 from vesalius.studies.synthetic.export import (
     IMAGES,
@@ -51,7 +52,7 @@ def _synthesize(folder: RunFolder) -> None:
 def _generator(checkpoint: dict[str, Any], run: RunFolder) -> pl.LightningModule:
     """The model of a finished run, which must be one that makes images."""
     model = restore_model(checkpoint)
-    if getattr(model, "answers", None) != "samples":
+    if output_kind(model) != "samples":
         raise InputError(
             f"run={run.path}: its model, {type(model).__name__}, makes no images: name a run of a generator, such as "
             "one of `vesalius train model=gan`."

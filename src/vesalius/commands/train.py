@@ -5,6 +5,7 @@ Single runs, sweep jobs, resumed runs and every DDP rank enter here and nowhere 
 
 import logging
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from vesalius.config.build import build, build_named
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError, RunFailed
+from vesalius.config.facts import Facts
 from vesalius.config.targets import check_config
 from vesalius.data.audit.audit import run_audit
 from vesalius.data.audit.checks import Audited
@@ -34,18 +36,17 @@ from vesalius.launch.worker import enter, log_to, rank
 from vesalius.metrics.baselines.principal_components import MAX_TRAIN
 from vesalius.metrics.thresholds import check_rule
 from vesalius.models.family import FamilyModule
-from vesalius.models.gan.gan import GAN
 from vesalius.runs.provenance import provenance
 from vesalius.runs.redaction import private_paths
 from vesalius.runs.run_folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
 from vesalius.sweeps.slurm import check_slurm
 from vesalius.terminal.console import make_console
-from vesalius.training.checkpoints import Passport, load_checkpoint, restore_model
+from vesalius.training.checkpoints import CheckpointMetadata, load_checkpoint, restore_model
 from vesalius.training.history import EpochProgress, History
-from vesalius.training.rank_consistency import EqualRanks
-from vesalius.training.rng_state import Generators
+from vesalius.training.rank_consistency import RankConsistency
+from vesalius.training.rng_state import RngState
 from vesalius.training.sample_grids import SampleGrids
-from vesalius.training.stopping import LastStep, PruneOnRequest
+from vesalius.training.stopping import PruneOnRequest, ValidateAtMaxSteps
 from vesalius.training.tracking.base import TrackEpochs, answers_of, trackers_of
 
 logger = logging.getLogger("vesalius")
@@ -75,19 +76,19 @@ def _train(folder: RunFolder) -> None:
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     rehearsal = bool(config["trainer"].get("fast_dev_run"))
     loggers = build_named(config["logger"], "logger") if rank() == 0 and not rehearsal else {}
-    passport, ranks = Passport(), EqualRanks()
+    metadata, ranks = CheckpointMetadata(), RankConsistency()
     trainer: pl.Trainer = build(
         config["trainer"],
         "trainer",
         callbacks=[
             ranks,
-            Generators(),
-            LastStep(),
+            RngState(),
+            ValidateAtMaxSteps(),
             History(),
             EpochProgress(),
             SampleGrids(),
             TrackEpochs(),
-            passport,
+            metadata,
             *build_named(config["callbacks"], "callbacks").values(),
             PruneOnRequest(),
         ],
@@ -110,16 +111,15 @@ def _train(folder: RunFolder) -> None:
         real = data.real_store
         _quick_audit(folder, Audited(real.table, real, data.source, train_classes=data.train_classes))
     model: FamilyModule = build(config["model"], "model", facts=data.facts)
-    if isinstance(model, GAN) and config["evaluation"]["extractor"] is not None:
-        extractor = load_extractor(config["evaluation"]["extractor"], data.facts, torch.device("cpu"))
-        model.val_metrics.compare_in(extractor.embed, extractor.dim)
+    if (extractor := config["evaluation"]["extractor"]) is not None:
+        model.compare_in(partial(_features, extractor, data.facts))
     _check_monitor(config["monitor"], model)
     origin = provenance(
         overrides=yaml.safe_load((folder.path / OVERRIDES).read_text()),
         fingerprint=fingerprint,
         seed=config["seed"],
     )
-    passport.fill(config, data.facts, origin)
+    metadata.fill(config, data.facts, origin)
     last = folder.last if folder.last.exists() else None
     if last is None:
         _start_from(model, data=data, initial=initial)
@@ -151,6 +151,12 @@ def _quick_audit(folder: RunFolder, audited: Audited) -> None:
         logger.log(level, "audit: %s: %s", finding.check, finding.message)
     if refused:
         raise RunFailed([*refused, f"{folder.path / 'audit.json'} has the details."])
+
+
+def _features(named: str, facts: Facts) -> tuple[Callable[[torch.Tensor], torch.Tensor], int]:
+    """What `evaluation.extractor` names, as a model family takes it."""
+    extractor = load_extractor(named, facts, torch.device("cpu"))
+    return extractor.embed, extractor.dim
 
 
 def _check_monitor(monitor: dict[str, str], model: FamilyModule) -> None:

@@ -15,6 +15,7 @@ from vesalius.config.facts import Facts
 from vesalius.data.audit.audit import repeated_in_test
 from vesalius.data.audit.checks import Audited
 from vesalius.data.datamodules.base import ImageDataModule, Split
+from vesalius.models.family import OutputKind, output_kind
 from vesalius.runs.run_folder import HISTORY
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ Metrics = dict[str, Any]
 #: Gives a newly built model the weights that the run began with.
 Start = Callable[[pl.LightningModule], None]
 
-# By what a model answers, its class attribute `answers`; a user's own module answers targets.
-_KINDS = {
+_KINDS: dict[OutputKind, str] = {
     "targets": "vesalius.evaluation.supervised.SupervisedResults",
     "reconstructions": "vesalius.evaluation.reconstruction.ReconstructionResults",
     "samples": "vesalius.evaluation.synthesis.SynthesisResults",
@@ -98,7 +98,7 @@ def results_of(
     folder: Path,
 ) -> Results:
     """The results of a model, as its family makes them; see `Results`."""
-    module, _, name = _KINDS[getattr(model, "answers", "targets")].rpartition(".")
+    module, _, name = _KINDS[output_kind(model)].rpartition(".")
     made: Results = getattr(import_module(module), name)(model, data, facts, config, device, folder)
     return made
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.evaluation.embedding import extractor_hash
+from vesalius.models.family import output_kind
 from vesalius.models.nets.random_features import RandomFeatures
 from vesalius.runs.run_folder import RunFolder
 from vesalius.training.checkpoints import load_checkpoint, restore_model
@@ -74,7 +75,7 @@ def load_extractor(named: str | None, facts: Facts, device: torch.device) -> Ext
     folder = RunFolder(named)
     checkpoint = load_checkpoint(folder.best)
     model, own = restore_model(checkpoint), Facts.from_dict(checkpoint["facts"])
-    if getattr(model, "answers", None) == "samples" or own.sequence_length is not None:
+    if output_kind(model) == "samples" or own.sequence_length is not None:
         raise InputError(f"evaluation.extractor={named}: take a run that learned from single images: cnn, autoencoder.")
     if own.channels != facts.channels:
         raise InputError(

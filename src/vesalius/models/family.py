@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -13,16 +13,24 @@ from vesalius.config.errors import InputError, RunFailed
 from vesalius.models.shard import Shard
 
 Batch = dict[str, Tensor]
+#: What a model gives: predicted targets, reconstructed images with their codes, or new images.
+OutputKind = Literal["targets", "reconstructions", "samples"]
+
+
+def output_kind(model: object) -> OutputKind:
+    """What a model, or a class of models, gives; a LightningModule from elsewhere that does not name it: targets."""
+    kind: OutputKind = getattr(model, "output_kind", "targets")
+    return kind
 
 
 class FamilyModule(pl.LightningModule):
-    """A model that a run can begin, judge and hand on to others.
+    """A model that a run can train and evaluate, and whose weights other runs can start from.
 
     Attributes:
-        answers: what predictions are, which decides how they are judged (`vesalius.evaluation.base`).
+        output_kind: what the model gives, which decides how it is evaluated (`vesalius.evaluation.base`).
     """
 
-    answers: ClassVar[str] = "targets"
+    output_kind: ClassVar[OutputKind] = "targets"
 
     @property
     def logged_metrics(self) -> tuple[str, ...]:
@@ -51,6 +59,13 @@ class FamilyModule(pl.LightningModule):
 
         Args:
             images: gives some of them, (N, C, H, W) in 0..value_max.
+        """
+
+    def compare_in(self, load: Callable[[], tuple[Callable[[Tensor], Tensor], int]]) -> None:
+        """Compare synthetic with validation images in other features, in a family that compares them at all.
+
+        Args:
+            load: gives a function from images (B, C, H, W) in 0..1 to features (B, F), on the images' device, and F.
         """
 
     def load_initial(self, state_dict: dict[str, Tensor]) -> list[str]:

@@ -140,7 +140,7 @@ def _runs(part: Part, number: int, budget: Budget, images: bool) -> list[dict[st
         why = (add_thumbnails(run, details.worst, budget) if run is best else hidden) if images else None
         figures = figures_of(run, budget) if images else []
         told.append({"at": at, "run": run, "details": details, "figures": figures, "why": why, **_tables(run)})
-        told[-1]["series"] = "Sequence" in str(run.config["model"].get("_target_"))
+        told[-1]["series"] = run.folder is not None and (run.folder.figures / "test_series.png").is_file()
     return sorted(told, key=lambda entry: entry["at"])
 
 

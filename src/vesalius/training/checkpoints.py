@@ -68,7 +68,7 @@ class Checkpoint(ModelCheckpoint):
         super().load_state_dict(state)
 
 
-class Passport(Callback):
+class CheckpointMetadata(Callback):
     """Writes into every checkpoint what is needed to rebuild and to trust it, as plain containers."""
 
     def __init__(self) -> None:

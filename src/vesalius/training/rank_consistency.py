@@ -21,7 +21,7 @@ def fingerprint(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class EqualRanks(Callback):
+class RankConsistency(Callback):
     """Stops a run whose processes would train on different configs or different data.
 
     Each process reads the frozen config, and lists and splits the data, by itself; over several machines it may meet

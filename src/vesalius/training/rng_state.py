@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 
-class Generators(Callback):
+class RngState(Callback):
     """Keeps the generators' states in every checkpoint, as tensors and plain lists, and puts them back.
 
     Order and augmentation need none of this: they are functions of (seed, epoch, sample).

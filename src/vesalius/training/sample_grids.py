@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from vesalius.models.family import output_kind
 from vesalius.training.history import AfterEpoch
 from vesalius.training.tracking.base import trackers_of
 
@@ -20,7 +21,7 @@ class SampleGrids(AfterEpoch):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw by the averaged generator."""
-        if getattr(pl_module, "answers", None) != "samples" or not trainer.is_global_zero:
+        if output_kind(pl_module) != "samples" or not trainer.is_global_zero:
             return
         from vesalius.figures.synthesis import samples_figure
 

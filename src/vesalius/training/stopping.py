@@ -10,7 +10,7 @@ from vesalius.runs.run_folder import Pruned, prune_reason
 from vesalius.training.history import AfterEpoch
 
 
-class LastStep(Callback):
+class ValidateAtMaxSteps(Callback):
     """Asks for validation after the step of `trainer.max_steps`, which Lightning does after whole epochs alone."""
 
     def on_train_batch_end(

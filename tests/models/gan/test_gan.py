@@ -21,7 +21,7 @@ from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.nets.residual import SmallResNet
 from vesalius.models.schedules import Cosine, MultiStep
 from vesalius.models.shard import Shard
-from vesalius.training.stopping import LastStep
+from vesalius.training.stopping import ValidateAtMaxSteps
 from vesalius.training.trainer import Trainer
 
 NETS = {
@@ -503,7 +503,7 @@ def test_a_critic_that_normalises_over_the_batch_sees_real_images_by_themselves(
 
 def test_losses_are_means_over_the_steps_that_were_taken(make_facts):
     facts = make_facts()
-    given, data = {"max_epochs": 1, "callbacks": [LastStep()]}, batches(facts, 6)
+    given, data = {"max_epochs": 1, "callbacks": [ValidateAtMaxSteps()]}, batches(facts, 6)
     trainer, _ = fit(make_model(facts), data[:3], **given)
     cut, _ = fit(make_model(facts), data, max_steps=3, validate=True, **given)
     for name in ("train/loss", "train/critic_loss"):

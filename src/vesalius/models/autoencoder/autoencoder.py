@@ -12,7 +12,7 @@ from vesalius.config.facts import Facts
 from vesalius.metrics.baselines.principal_components import PrincipalComponents
 from vesalius.models.autoencoder.loss import ReconstructionLoss
 from vesalius.models.autoencoder.metrics import NAMES, ReconstructionMetrics
-from vesalius.models.family import Batch
+from vesalius.models.family import Batch, OutputKind
 from vesalius.models.finetune import Finetune
 from vesalius.models.nets.autoencoder.base import CodingNet
 from vesalius.models.nets.preprocess import Preprocess
@@ -42,7 +42,7 @@ class Autoencoder(SingleLossModule):
         InputError: where the parts do not fit the data or each other.
     """
 
-    answers: ClassVar[str] = "reconstructions"
+    output_kind: ClassVar[OutputKind] = "reconstructions"
     METRICS: ClassVar[tuple[str, ...]] = ("train/loss", "val/loss", *(f"val/{name}" for name in NAMES))
 
     net: CodingNet

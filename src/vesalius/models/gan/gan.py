@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.models.family import Batch, FamilyModule
+from vesalius.models.family import Batch, FamilyModule, OutputKind
 from vesalius.models.gan.auxiliary_classifier import AuxiliaryClassifier
 from vesalius.models.gan.differentiable_augment import DifferentiableAugment
 from vesalius.models.gan.loss import GANLoss
@@ -67,7 +67,7 @@ class GAN(FamilyModule):
         InputError: where the parts do not fit the data or each other.
     """
 
-    answers: ClassVar[str] = "samples"
+    output_kind: ClassVar[OutputKind] = "samples"
     METRICS: ClassVar[tuple[str, ...]] = ("train/loss", "train/critic_loss", *(f"val/{name}" for name in NAMES))
 
     def __init__(
@@ -134,6 +134,10 @@ class GAN(FamilyModule):
     def logged_metrics(self) -> tuple[str, ...]:
         """Every metric that this module logs."""
         return self.METRICS
+
+    def compare_in(self, load: Callable[[], tuple[Callable[[Tensor], Tensor], int]]) -> None:
+        """Measure `val/frechet_distance` in other features."""
+        self.val_metrics.compare_in(*load())
 
     @property
     def compiled_parts(self) -> Sequence[nn.Module]:

@@ -13,6 +13,7 @@ from vesalius.config.targets import locate
 from vesalius.data.sources.base import Source
 from vesalius.data.synthetic import check_ratio
 from vesalius.metrics.classification import metric_names
+from vesalius.models.family import output_kind
 
 # Of the data: arms that differ in one learn by unequal numbers of steps, or from unequal numbers of images.
 _STEPS = ("steps_per_epoch", "batch_size")
@@ -64,7 +65,7 @@ def check_labels(source: Source, metric: str) -> None:
 
 def _gan_problems(gan: Plain, arms: Mapping[str, Plain]) -> Iterator[str]:
     model = locate(gan["model"]["_target_"])
-    if getattr(model, "answers", None) != "samples":
+    if output_kind(model) != "samples":
         yield f"gan: {model.__name__} makes no images: choose model=gan, or an experiment with one."
     elif gan["model"].get("conditional") is False:
         yield "gan: its images would have no class, and the arms learn classes: set model.conditional=true."
