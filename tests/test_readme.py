@@ -19,7 +19,7 @@ BLOCKS = [
 ]
 SMALL = ["trainer=cpu", "trainer.max_epochs=1", "logger=none", "data.steps_per_epoch=2", "data.batch_size=8"]
 # Experiments on phantoms, which are made as large as one asks.
-PHANTOMS = ("experiment=lesions", "experiment=ae_", "experiment=perfusion", "sweep=lesions", "model=cnn,")
+PHANTOMS = ("experiment=lesions", "experiment=ae_", "experiment=perfusion", "hparams_search=lesions", "model=cnn,")
 SHORTER = {"seed": "seed=0", "hydra.sweeper.n_trials": "hydra.sweeper.n_trials=2"}
 FEWER = ["data.source.patients=48", "data.source.image_size=28"]
 

@@ -83,7 +83,7 @@ def test_features_of_embed_are_those_of_the_encoder_that_metrics_name(trained, v
 
 def test_evaluate_gives_the_same_numbers_again(trained, vesalius_in):
     folder, _ = trained
-    done = vesalius_in(folder.path.parent, "evaluate", "run=run", "baselines=true")
+    done = vesalius_in(folder.path.parent, "evaluate", "run=run", "evaluation.baselines=true")
     assert done.returncode == 0, done.stderr
     assert "Equal to the run's own test metrics." in done.stdout
 

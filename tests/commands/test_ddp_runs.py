@@ -42,7 +42,7 @@ HARD = [
     "model.optimizer.lr=0.02",
     "trainer.max_epochs=3",
     "trainer.gradient_clip_val=0.5",
-    "precision=32",
+    "trainer.precision=32",
     "logger=none",
 ]
 
@@ -123,7 +123,7 @@ def test_ranks_log_the_config_that_they_agreed_on(two):
     assert "batch of 15 = 1 x 8 + 1 x 7" in logs[0]
 
 
-SMALL = ["data.source.patients=60", "data.batch_size=15", "trainer.max_epochs=2", "precision=32", "logger=none"]
+SMALL = ["data.source.patients=60", "data.batch_size=15", "trainer.max_epochs=2", "trainer.precision=32", "logger=none"]
 LESIONS = ["data=lesions", "data.source.slices=2", "data.source.image_size=28", "data.eval_batch_size=6", *SMALL]
 ENCODER = ["~model.net.encoder", "+model.net.encoder={_target_: plain.Plain, _partial_: true}", "model.net.dropout=0"]
 FAMILIES = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 SMALL = ["data=lesions", "data.source.patients=40", "data.source.image_size=28", "data.batch_size=15", "logger=none"]
-TWO = ["trainer=ddp_cpu", "trainer.max_epochs=2", "precision=bf16"]
+TWO = ["trainer=ddp_cpu", "trainer.max_epochs=2", "trainer.precision=bf16"]
 WIDTHS = ["model.generator.width=8", "model.critic.width=8"]
 PRESETS = {"gan": WIDTHS, "dcgan": WIDTHS, "article_gan": ["data.channels=1"]}
 

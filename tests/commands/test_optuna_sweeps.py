@@ -35,7 +35,7 @@ def sweep(vesalius_in, tmp_path_factory):
     place = tmp_path_factory.mktemp("sweep")
     options = ["hydra.sweeper.n_trials=2", "hydra.sweep.dir=here", "model.net.dropout=0.1", "trainer.max_epochs=1"]
     small = [*SMALL[1:], "data.source.patients=96"]  # enough for intervals
-    done = vesalius_in(place, "train", "-m", "sweep=lesions_cnn_lr", *small, *options)
+    done = vesalius_in(place, "train", "-m", "hparams_search=lesions_cnn_lr", *small, *options)
     assert done.returncode == 0, done.stderr
     return place / "here", done
 

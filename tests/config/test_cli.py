@@ -53,7 +53,7 @@ def test_both_mistakes_are_named_with_their_cure(vesalius, tmp_path):
         (["seed=-1"], "must lie between 0"),
         (["+foo=1", "--cfg", "job"], "'foo' is not a part of the config"),
         (["--config-dir", "nowhere"], "there is no such folder"),
-        (["sweep=lesions_cnn_lr"], "add -m"),
+        (["hparams_search=lesions_cnn_lr"], "add -m"),
         (["name=a${nosuch}"], "name: Interpolation key 'nosuch' not found"),
         (["-m", "seed=0,1", "name=a${nosuch}"], "name: Interpolation key 'nosuch' not found"),
         ([f"name={'x' * 300}"], "File name too long"),

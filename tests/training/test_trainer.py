@@ -57,14 +57,14 @@ def test_a_given_precision_is_kept():
 @pytest.mark.parametrize(("said", "meant"), [(32, "32-true"), ("bf16", "bf16-mixed"), ("auto", best_precision("cpu"))])
 def test_precision_is_one_word_for_all_trainers(said, meant):
     for trainer in ("cpu", "debug"):
-        config = load_config("train", [f"trainer={trainer}", f"precision={said}"])["trainer"]
+        config = load_config("train", [f"trainer={trainer}", f"trainer.precision={said}"])["trainer"]
         assert Trainer(precision=config["precision"], **QUIET).precision == meant
-    assert load_config("train", ["precision=32", "trainer.precision=64-true"])["trainer"]["precision"] == "64-true"
+    assert load_config("train", ["trainer.precision=64-true"])["trainer"]["precision"] == "64-true"
 
 
 @pytest.mark.parametrize("precision", [16, "16", "16-mixed", "16-true"])
 def test_16_bits_on_a_cpu_are_refused_with_the_cure(precision):
-    with pytest.raises(InputError, match="precision=bf16"):
+    with pytest.raises(InputError, match=r"trainer\.precision=bf16"):
         Trainer(precision=precision, **QUIET)
 
 
@@ -128,7 +128,14 @@ def test_compiling_is_in_place_and_of_the_nets_alone(run, monkeypatch):
     ],
 )
 def test_a_compiled_run_leaves_a_plain_checkpoint(run, model, options):
-    chosen = [f"model={model}", *options, "trainer=cpu", "trainer.max_epochs=1", "precision=32", "callbacks=ema"]
+    chosen = [
+        f"model={model}",
+        *options,
+        "trainer=cpu",
+        "trainer.max_epochs=1",
+        "trainer.precision=32",
+        "callbacks=ema",
+    ]
     torch._dynamo.reset()
     counters.clear()
     compiled, plain = run("compiled", *chosen, "trainer.compile=true"), run("plain", *chosen)
@@ -143,7 +150,9 @@ def test_a_compiled_run_leaves_a_plain_checkpoint(run, model, options):
 @pytest.mark.proof
 def test_bf16_reaches_the_auroc_of_32_bits(run):
     options = ["data.source.patients=200", "data.batch_size=64", "trainer=cpu", "trainer.max_epochs=15"]
-    folders = {precision: run(f"run{precision}", *options, f"precision={precision}") for precision in ("32", "bf16")}
+    folders = {
+        precision: run(f"run{precision}", *options, f"trainer.precision={precision}") for precision in ("32", "bf16")
+    }
     tables = {name: pd.read_csv(folder.predictions / "test.csv") for name, folder in folders.items()}
     classes = [name.removeprefix("prob/") for name in tables["32"].filter(like="prob/")]
     difference = paired_difference(tables["bf16"], tables["32"], metric="auroc", task="multiclass", classes=classes)

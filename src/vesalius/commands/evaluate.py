@@ -61,13 +61,17 @@ def _evaluate(folder: RunFolder) -> None:
     results = results_of(model, data, facts, judged_by, device, folder.path)
     predictions = {"test": results.predictions("test")}
     metrics = results.judge(predictions)
-    if config["baselines"]:
+    if config["evaluation"]["baselines"]:
         if elsewhere:
-            raise InputError("baselines=true: baselines are fitted on the run's own training data: leave out data=...")
+            raise InputError(
+                "evaluation.baselines=true: baselines are fitted on the run's own training data: leave out data=..."
+            )
         metrics["baselines"] = results.baselines(predictions, metrics)
-    if config["drop_duplicates"]:
+    if config["evaluation"]["drop_duplicates"]:
         if elsewhere:
-            raise InputError("drop_duplicates=true compares with the run's own training images: leave out data=...")
+            raise InputError(
+                "evaluation.drop_duplicates=true compares with the run's own training images: leave out data=..."
+            )
         metrics["evidence"] = judge_unrepeated(results, predictions["test"], metrics)
     write_skipped(data, folder.path)
     write_tables(predictions, folder.predictions)

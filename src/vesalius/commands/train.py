@@ -208,7 +208,7 @@ def _finish(folder: RunFolder, data: ImageDataModule, loggers: dict[str, Any]) -
         write_tables(results.baseline_tables, folder.predictions / "baselines")
     metrics["evidence"] = {}
     write_json(folder.path / METRICS, metrics)  # nothing that follows may cost the run its numbers
-    if config["audit"]["drop_duplicates"]:
+    if config["evaluation"]["drop_duplicates"]:
         metrics["evidence"] |= judge_unrepeated(results, predictions["test"], metrics)
     metrics |= results.evidence(predictions, metrics, partial(_start_from, data=data, initial=_initial(config)))
     write_tables(predictions, folder.predictions)

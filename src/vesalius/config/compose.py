@@ -130,8 +130,10 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
         try:
             _check_root(verb, arguments, config)
             frozen = freeze(config, settings.runtime.choices)
-            if not sweep and settings.runtime.choices.get("sweep") is not None:
-                raise InputError(f"sweep={settings.runtime.choices['sweep']} is a search of many runs: add -m.")
+            if not sweep and settings.runtime.choices.get("hparams_search") is not None:
+                raise InputError(
+                    f"hparams_search={settings.runtime.choices['hparams_search']} is a search of many runs: add -m."
+                )
             if sweep and settings.runtime.choices.get("hydra/launcher") != "vesalius":
                 raise InputError(f"vesalius {verb} -m needs hydra/launcher=vesalius.")
             return (begin if sweep else work)(frozen, list(settings.overrides.task), folder)

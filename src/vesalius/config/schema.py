@@ -1,7 +1,7 @@
-"""The closed root of every config: what may stand at the top level, one dataclass a verb.
+"""The closed root of every config: which keys may stand at the top level, one dataclass per verb.
 
-Groups are open dictionaries here: what may stand inside one is decided by the signature of its `_target_`
-(`vesalius.config.targets`). A key that is not below is refused wherever it comes from.
+Groups are open dictionaries here: the signature of its `_target_` decides what may stand inside one
+(`vesalius.config.targets`). A key that is not listed below is refused wherever it comes from.
 """
 
 from dataclasses import dataclass, field, fields
@@ -20,11 +20,18 @@ class Monitor:
 
 
 @dataclass
-class Evaluation:
-    """How the final numbers are made."""
+class Reevaluation:
+    """What `vesalius evaluate` computes next to the metrics of a finished run."""
+
+    baselines: bool = False
+    drop_duplicates: bool = False
+
+
+@dataclass
+class Evaluation(Reevaluation):
+    """How the final numbers of a training run are computed."""
 
     decision: str = MISSING
-    baselines: bool = MISSING
     evidence: bool = MISSING
     probes: bool = MISSING
     extractor: str | None = None
@@ -32,17 +39,10 @@ class Evaluation:
 
 
 @dataclass
-class Gate:
-    """What an audit must not find."""
+class Audit:
+    """Checks of the data that must find nothing."""
 
     fail_on: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Audit(Gate):
-    """What a training run looks at its data for."""
-
-    drop_duplicates: bool = False
 
 
 @dataclass
@@ -51,7 +51,6 @@ class TrainConfig:
 
     name: str | None = None
     seed: int | None = None
-    precision: Any = MISSING  # a number or a word
     data: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
@@ -71,8 +70,7 @@ class EvaluateConfig:
     run: str = MISSING
     seed: int = 0
     data: dict[str, Any] | None = None
-    baselines: bool = False
-    drop_duplicates: bool = False
+    evaluation: Reevaluation = field(default_factory=Reevaluation)
 
 
 @dataclass
@@ -117,7 +115,7 @@ class AuditConfig:
 
     seed: int = 0
     data: dict[str, Any] = field(default_factory=dict)
-    audit: Gate = field(default_factory=Gate)
+    audit: Audit = field(default_factory=Audit)
 
 
 @dataclass

@@ -116,7 +116,9 @@ def _precision_problems(precision: Any, accelerator: str) -> list[str]:
     """Lightning would take bf16 instead, and only warn."""
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
     if on_cpu and str(precision).startswith("16"):
-        return ["precision=16: a CPU does not train in 16-bit floats: choose precision=bf16, 32 or auto."]
+        return [
+            "trainer.precision=16: a CPU does not train in 16-bit floats: choose trainer.precision=bf16, 32 or auto."
+        ]
     return []
 
 

@@ -124,7 +124,7 @@ def near_duplicates(audited: Audited) -> Iterator[Finding]:
             "error",
             f"{len(later)} images of validation or test nearly equal one of another patient in an earlier split "
             f"({len(pairs)} pairs): copies after another compression, size or brightness, or one patient under two "
-            "names; look at them, and give both one group. Results without them: audit.drop_duplicates=true.",
+            "names; look at them, and give both one group. Results without them: evaluation.drop_duplicates=true.",
             len(later),
             pairs=audited.named(pairs),
         )

@@ -91,7 +91,8 @@ def search_space(arguments: Sequence[str], params: Mapping[str, str]) -> SearchS
     if not problems and not distributions:
         problems.append(
             "hydra/sweeper=vesalius_optuna: nothing varies: give at least one key a range, as in "
-            "'model.optimizer.lr=tag(log, interval(1e-4, 1e-2))', or choose a file of conf/sweep with sweep=NAME."
+            "'model.optimizer.lr=tag(log, interval(1e-4, 1e-2))', or choose a file of conf/hparams_search with "
+            "hparams_search=NAME."
         )
     if problems:
         raise InputError(problems)
