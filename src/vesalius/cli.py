@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from vesalius import __version__
-from vesalius.config.errors import InputError, VesaliusError, say_problems
+from vesalius.config.errors import InputError, VesaliusError, print_problems
 
 VERBS = {
-    "train": "train one network, judge it, record it; with -m a sweep",
-    "evaluate": "judge a finished run again, from its folder alone or on other data",
-    "embed": "a table of features of every sample, from a run's encoder",
-    "synthesize": "a folder of images made by a trained generator, which is a source of data",
-    "gain": "what a generator's images are worth: classifiers with and without them, side by side",
-    "compare": "judge runs that differ in one key side by side, on the same patients",
+    "train": "train one network, evaluate it, record everything; with -m a sweep",
+    "evaluate": "the test metrics of a finished run again, from its folder or on other data",
+    "embed": "features of every sample from a run's encoder, as a table",
+    "synthesize": "a folder of synthetic images from a trained generator, usable as training data",
+    "gain": "what synthetic images are worth to a classifier: trained with and without them",
+    "compare": "compare runs that differ in one key, on the same patients",
     "report": "one page and table of a run, or of a whole sweep, finished or not",
-    "audit": "look a data set over for leakage, duplicates and other flaws; trains nothing",
+    "audit": "leakage, duplicates and other flaws of a data set; trains nothing",
 }
 
 HELP = f"""vesalius {__version__}: honest deep-learning experiments on medical images
@@ -34,7 +34,7 @@ HELP = f"""vesalius {__version__}: honest deep-learning experiments on medical i
   vesalius --completion        a script for bash: eval "$(vesalius --completion)"
   vesalius --version
 
-Exit codes: 0 done; 2 bad config or input; 1 failed, or a check said no; 130 Ctrl-C; 143 SIGTERM.
+Exit codes: 0 done; 2 bad config or input; 1 failed, or a check found something; 130 Ctrl-C; 143 SIGTERM.
 """
 
 COMPLETION = """_vesalius() {
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run_verb(verb, arguments[1:])
     except VesaliusError as error:
-        say_problems(error)
+        print_problems(error)
         return error.exit_code
 
 
@@ -89,7 +89,7 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     from vesalius.sweeps.scheduler import end_of_sweep
 
     if is_sweep(arguments) and ranks_of(os.environ) is not None:
-        raise InputError("-m under srun or torchrun: start the sweep alone; each of its jobs starts its own processes.")
+        raise InputError("-m under srun or torchrun: start the sweep without them; each of its jobs starts its own processes.")
     codes: list[int] = []
 
     def work(config: dict[str, Any], overrides: list[str], folder: Path) -> None:

@@ -29,22 +29,22 @@ class VesaliusLauncherConf:
     """Options of the launcher.
 
     Attributes:
-        n_jobs: how many jobs run at once.
-        gpus_per_job: GPUs of each of them, its own; 0: all jobs see all GPUs.
-        threads: of a job's processes; null: the cores are divided among the jobs.
-        resume: whether the sweep's folder holds the sweep to go on with; set by `resume=DIR`.
-        cluster: null: slots of this machine; slurm: the scheduler runs the jobs; local: the same, rehearsed here.
-        partition: where the scheduler runs them.
-        account: who pays.
-        nodes: machines of a job.
-        tasks_per_node: processes on each, one a device.
+        n_jobs: number of jobs that run at once.
+        gpus_per_job: GPUs that each job has to itself; 0: all jobs see all GPUs.
+        threads: of each process of a job; null: the cores are divided among the jobs.
+        resume: whether the sweep's folder holds the sweep to resume; set by `resume=DIR`.
+        cluster: null: slots of this machine; slurm: jobs of the scheduler; local: a rehearsal of slurm on this machine.
+        partition: of the scheduler.
+        account: that the scheduler charges.
+        nodes: machines per job.
+        tasks_per_node: processes per machine, one per device.
         gpus_per_node: GPUs on each.
         cpus_per_task: cores of each process.
         timeout_min: minutes after which a job is stopped, and queued again.
-        array_parallelism: how many jobs of an array run at once.
+        array_parallelism: number of jobs of an array that run at once.
         additional_parameters: further options of `sbatch`, without the dashes.
-        setup: lines of the script before a job begins.
-        max_requeues: how often a job that has run out of time is queued again.
+        setup: lines of the script before the job.
+        max_requeues: how often a job that ran out of time is queued again.
     """
 
     _target_: str = "hydra_plugins.vesalius_launcher.launcher.VesaliusLauncher"
@@ -80,10 +80,10 @@ class VesaliusLauncher(Launcher):
         self.options = plain_options(options)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what the sweep needs.
+        """Check the options and lock the sweep's folder.
 
         Raises:
-            InputError: where the folder is not free, or an option cannot be.
+            InputError: for a folder that is in use or not empty, and for impossible options.
         """
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
         HydraConfig.instance().set_config(config)  # for the command line, which asks where the sweep was
@@ -92,17 +92,17 @@ class VesaliusLauncher(Launcher):
         self._lock = take_folder(self.path, resume=self.options["resume"])  # before anything in it is read
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run jobs that are all known.
+        """Run a known list of jobs.
 
         Args:
             job_overrides: of each; in a sweep that is resumed those of `sweep.json` go before.
             initial_job_idx: number of the first.
 
         Returns:
-            What Hydra wants of each; its `return_value` is the monitored metric of the best checkpoint, or NaN.
+            Hydra's record of each job; its `return_value` is the monitored metric of the best checkpoint, or NaN.
 
         Raises:
-            InputError: where there is none.
+            InputError: for a sweep without jobs.
         """
         if not job_overrides:
             raise InputError("The sweep has no job: give each key at least one value.")
@@ -131,12 +131,12 @@ class VesaliusLauncher(Launcher):
         """Run jobs that are drawn one by one; the sweep's folder holds a `sweep.json` already.
 
         Args:
-            jobs: number and overrides; asked for the next one only when a slot is free.
-            done: called at each end; also of a job that was refused, or found finished.
+            jobs: number and overrides; the next one is drawn only when a slot is free.
+            done: called at the end of each job, also of one that was refused or found finished.
             tick: called about twice a second with the run folders of the running jobs.
 
         Raises:
-            SystemExit: 130 or 143 where the user stopped it, after all jobs have saved what there is.
+            SystemExit: 130 or 143 after a signal, once all jobs have saved their state.
         """
         self._run(jobs, done, tick)
 
@@ -172,7 +172,7 @@ class VesaliusLauncher(Launcher):
         from vesalius.sweeps.submitit_pool import ClusterPool
 
         sweep = SweepFolder(self.path)
-        if "flags" not in sweep.told:
+        if "flags" not in sweep.content:
             sweep.write_flags(flags_of(sys.argv[1:]))
         pool: Pool
         slots = self.options["n_jobs"]
@@ -183,14 +183,14 @@ class VesaliusLauncher(Launcher):
         else:
             slots = known or slots  # the scheduler counts by itself
             pool = ClusterPool(sweep, self.options, slots)
-        board = SweepBoard(list(sweep.told["axes"]), total=known, slots=slots)
+        board = SweepBoard(list(sweep.content["axes"]), total=known, slots=slots)
         JobStream(sweep, self._verb, pool, self._prepare, board).run(jobs, done, tick)
 
     def _prepare(self, number: int, overrides: list[str]) -> RunFolder:
-        """Compose the config of a job, freeze it, and make its folder: what the task function does in a sweep.
+        """Compose the config of a job, freeze it and create its folder, through the task function.
 
         Raises:
-            InputError: where the config cannot be.
+            InputError: for a bad config.
         """
         try:
             config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)

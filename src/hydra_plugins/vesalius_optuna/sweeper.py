@@ -1,4 +1,4 @@
-"""`hydra/sweeper=vesalius_optuna`: what varies is drawn by Optuna, job by job. Imports Optuna only when it sweeps."""
+"""`hydra/sweeper=vesalius_optuna`: Optuna draws the jobs of a sweep. Imports Optuna only when it sweeps."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +18,8 @@ class VesaliusOptunaConf:
     """Options of the sweeper.
 
     Attributes:
-        params: the search space of a config file, `key: interval(..)`; the command line goes before it.
-        n_trials: how many in all, failed and pruned ones included; null: 20, or all points of a grid.
+        params: the search space of a config file, `key: interval(..)`; the command line overrides it.
+        n_trials: number of trials in all, with failed and pruned ones; null: 20, or all points of a grid.
         sampler: tpe, random, grid, or any of Optuna's by `_target_`.
         pruner: none, median, successive_halving, hyperband, or any of Optuna's by `_target_`.
         objectives: a list of `{name, mode}` among the validation metrics; null: the run's monitor.
@@ -58,10 +58,10 @@ class VesaliusOptunaSweeper(Sweeper):
         self.options = plain_options(options)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Make the launcher.
+        """Create the launcher.
 
         Raises:
-            InputError: for a launcher that cannot be asked for one job after another.
+            InputError: for a launcher that cannot run jobs drawn one after another.
         """
         from hydra.core.plugins import Plugins
 
@@ -79,10 +79,10 @@ class VesaliusOptunaSweeper(Sweeper):
             arguments: the overrides as typed.
 
         Returns:
-            The best value of each objective; None where no trial was finished.
+            The best value of each objective; None without a finished trial.
 
         Raises:
-            InputError: with what is wrong with the search space or an option, or that Optuna is not installed.
+            InputError: for a bad search space or option, and without Optuna.
         """
         try:
             import optuna  # noqa: F401

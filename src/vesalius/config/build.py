@@ -15,13 +15,13 @@ def build(config: Mapping[str, Any], key: str, **provided: Any) -> Any:
     Args:
         config: a plain, frozen node with a `_target_`.
         key: where the node stands in the whole config; named in errors.
-        provided: what the config need not say (`vesalius.config.targets.PROVIDED`).
+        provided: arguments that Vesalius sets itself (`vesalius.config.targets.PROVIDED`).
 
     Raises:
-        InputError: what the target itself says of its arguments, behind the key.
+        InputError: with the target's own message on its arguments, after the key.
     """
     try:
-        # Hydra would turn what is provided into config nodes, and a dataclass among it into a dictionary.
+        # Hydra would turn provided arguments into config nodes, and a dataclass into a dictionary.
         return instantiate({**config, "_partial_": True}, _convert_="all")(**provided)
     except Exception as error:
         cause: BaseException | None = error
@@ -35,7 +35,7 @@ def build(config: Mapping[str, Any], key: str, **provided: Any) -> Any:
 
 
 def build_named(entries: Mapping[str, Mapping[str, Any] | None], key: str) -> dict[str, Any]:
-    """Build a dictionary of named entries; `null` ones are left out, the order is kept."""
+    """Build a dictionary of named entries in their order, without those that are `null`."""
     return {name: build(entry, f"{key}.{name}") for name, entry in entries.items() if entry is not None}
 
 

@@ -32,7 +32,7 @@ def conf_dir() -> Path:
 
 
 def register_resolvers() -> None:
-    """Resolvers of the `hydra` node alone; a task value never needs one."""
+    """Register the resolvers of the `hydra` node; values of a task never use one."""
 
     def run_id() -> str:
         # Seconds are not enough: jobs of one cluster start in the same one.
@@ -43,7 +43,7 @@ def register_resolvers() -> None:
 
 
 def _run_name(name: str | None, choices: Mapping[str, Any], verb: str | None = None) -> str:
-    """The user's name, else the experiment's, else `<data>_<model>`, behind the verb if that is said."""
+    """The user's name, else the experiment's, else `<data>_<model>`, after the verb if one is given."""
     parts = [verb, choices.get("data"), choices.get("model")]
     chosen = choices.get("experiment") or "_".join(str(part) for part in parts if part)
     return str(name or chosen).replace("/", "_")
@@ -89,7 +89,7 @@ PATH_KEYS = frozenset(
 
 
 def _absolute(value: Any, key: str) -> Any:
-    """Paths as seen from anywhere: a run is judged and resumed from other folders than it was started in."""
+    """Absolute paths: a run is evaluated and resumed from other folders than it was started in."""
     if isinstance(value, dict):
         return {name: _absolute(inner, name) for name, inner in value.items()}
     if key in PATH_KEYS and isinstance(value, str) and Path(value).expanduser().exists():
@@ -104,10 +104,10 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
         verb: the primary config.
         arguments: as typed.
         work: does a single run.
-        begin: makes the run folder of a job of a sweep, and returns it; the launcher goes on from there.
+        begin: creates and returns the run folder of a job of a sweep, which the launcher then starts.
 
     Returns:
-        The folder of a sweep; None where it was none.
+        The folder of a sweep; None for a single run.
 
     Raises:
         InputError: with every problem of the config or the command line in one message.
@@ -116,7 +116,7 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
     register_resolvers()
     overrides = split_arguments(arguments)
     if any(override.startswith("+") for override in overrides) or {"-m", "--multirun"} & set(arguments):
-        # Hydra accepts any key behind a plus, and a sweep finds its last job's mistake after the first job is done.
+        # Hydra accepts any key after a plus, and would find the mistake of a sweep's last job after the first is done.
         _raise_problems(verb, arguments, overrides)
 
     refused: list[str] = []
@@ -155,14 +155,14 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
         if at_work and not isinstance(error, HydraException | OmegaConfBaseException):
             raise  # of the work or the sweep, and no mistake in the config
         _raise_problems(verb, arguments, overrides, error)
-    except OSError as error:  # Hydra makes the folder of the work before its path is looked at
-        if begun or not _was_making_a_folder(error):
+    except OSError as error:  # Hydra creates the output folder before its path is checked
+        if begun or not _was_creating_a_folder(error):
             raise
         if isinstance(error, NotADirectoryError):
             place = next(one for one in Path(error.filename).parents if os.path.exists(one))
             raise InputError(f"{place} is a file, where a folder is needed: name a folder.") from error
         key = "hydra.run.dir" if sweep_dir() is None else "hydra.sweep.dir"
-        reason = f"{error.filename} cannot be made ({error.strerror})"
+        reason = f"{error.filename} cannot be created ({error.strerror})"
         raise InputError(f"{reason}: choose another folder with {key}.") from error
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
@@ -171,13 +171,13 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
     return sweep_dir()
 
 
-def _was_making_a_folder(error: OSError) -> bool:
-    """Whether a folder could not be made; Hydra reads files too, and makes no folder but that of the work."""
+def _was_creating_a_folder(error: OSError) -> bool:
+    """Whether creating a folder failed: Hydra also reads files, and creates only the output folder."""
     return any(frame.f_code.co_name == "mkdir" for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def sweep_dir() -> Path | None:
-    """The folder of the sweep that Hydra was asked for last; None where it was asked for none, or its name fails."""
+    """The folder of the last sweep; None without a sweep, and for a name that does not resolve."""
     swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     with contextlib.suppress(OmegaConfBaseException):
         return Path(HydraConfig.get().sweep.dir) if swept else None
@@ -217,9 +217,9 @@ def _check_root(verb: str, arguments: list[str], config: DictConfig) -> None:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """A refused job leaves nothing behind; Hydra has made its folder, and those around it, before anyone is asked."""
+    """Remove the empty folder, and empty parents, that Hydra created for a job that is then refused."""
     for one in (folder, *folder.parents):
-        if os.path.isdir(one):  # `Path` has no answer to a name that is too long
+        if os.path.isdir(one):  # `Path` raises for a name that is too long
             if any(one.iterdir()) or one.resolve() == Path.cwd():
                 return
             one.rmdir()
@@ -254,7 +254,7 @@ def _config_dir(arguments: list[str]) -> str | None:
 
 
 def one_line(error: BaseException | None) -> str:
-    """What an error says, and what caused it."""
+    """The messages of an error and of its causes, on one line."""
     parts: list[str] = []
     while error is not None:
         text = " ".join(str(error).split())

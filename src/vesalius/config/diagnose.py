@@ -44,7 +44,7 @@ def format_list(names: Iterable[object], most: int = 5, separator: str = ", ") -
 
 
 def missing_values(config: DictConfig) -> list[str]:
-    """A sentence for every `???` that nobody filled in, or for a `${...}` that names nothing."""
+    """One sentence for every `???` without a value, or for a `${...}` that names no key."""
     try:
         missing = sorted(OmegaConf.missing_keys(config))
     except InterpolationResolutionError as error:
@@ -53,7 +53,7 @@ def missing_values(config: DictConfig) -> list[str]:
 
 
 def find_problems(verb: str, conf: Path, config_dir: str | None, overrides: list[str]) -> list[str]:
-    """Check every override by itself against the config that the others make.
+    """Check every override against the config that the other overrides compose.
 
     Args:
         verb: the primary config.
@@ -62,7 +62,7 @@ def find_problems(verb: str, conf: Path, config_dir: str | None, overrides: list
         overrides: as typed.
 
     Returns:
-        One sentence a problem; empty when nothing is wrong.
+        One sentence per problem; empty for a correct command line.
     """
     if config_dir is not None and not Path(config_dir).is_dir():
         return [f"--config-dir {config_dir}: there is no such folder."]
@@ -114,7 +114,7 @@ def _problems(verb: str, overrides: list[str], searchpath: list[str], folders: l
 
 
 def _group(override: Override) -> str:
-    """A group as it was typed, with the place where its options go, if that was said."""
+    """A group as typed, with the package of its options if one was given."""
     return override.key_or_group if override.package is None else f"{override.key_or_group}@{override.package}"
 
 
@@ -127,7 +127,7 @@ def _bad_options(verb: str, folders: list[Path], override: Override) -> Iterator
 
 
 def _elsewhere(verb: str, folders: list[Path], value: str) -> str:
-    """Where an option of this name is, if another group of this verb, or of any, has one."""
+    """A suggestion if another group of this verb, or of any verb, has an option of this name."""
     for primary in sorted(folders[0].glob("*.yaml"), key=lambda path: (path.stem != verb, path.stem)):
         defaults = yaml.safe_load(primary.read_text(encoding="utf-8"))["defaults"]
         for group in (name for entry in defaults if isinstance(entry, dict) for name in entry):
@@ -137,7 +137,7 @@ def _elsewhere(verb: str, folders: list[Path], value: str) -> str:
 
 
 def _values(override: Override) -> list[Any]:
-    """What an override would set, once for each job of a sweep; nothing where only a sweeper can tell."""
+    """The values that an override sets, one per job of a sweep; empty if only a sweeper knows them."""
     if not override.is_sweep_override():
         return [override.value()]
     try:
@@ -196,7 +196,7 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _composition_problem(verb: str, error: BaseException) -> str:
-    """Hydra's words, or ours where a config file brings in a key that is none."""
+    """Hydra's message, or ours for a config file with an unknown key."""
     text = " ".join(str(error).split())
     if error.__cause__ is not None and str(error.__cause__) not in str(error):
         text = f"{text}: {' '.join(str(error.__cause__).split())}"

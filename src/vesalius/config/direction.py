@@ -5,10 +5,10 @@ _RISING = ("auroc", "precision", "accuracy", "recall", "specificity", "f1", "psn
 
 
 def mode_of(name: str) -> str | None:
-    """`min` where a metric is better the lower it is, `max` the higher; None of a metric of the user's own.
+    """`min` for a metric that is better the lower it is, `max` for the others; None for a user's own metric.
 
     Args:
-        name: with or without `val/`, and with the class where it is of one: `recall/nodule`.
+        name: with or without `val/`, and with a class after it: `recall/nodule`.
     """
     metric = name.removeprefix("val/").removeprefix("train/").partition("/")[0]
     if metric.endswith(_FALLING):

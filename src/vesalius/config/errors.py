@@ -1,15 +1,15 @@
-"""The two ways in which a command ends badly on purpose, and their exit codes."""
+"""Errors that end a command with one message and without a traceback, and their exit codes."""
 
 import sys
 from collections.abc import Iterable
 
 
 class VesaliusError(Exception):
-    """An end that the user is told about in one message, without a traceback.
+    """An error that is reported in one message, without a traceback.
 
     Attributes:
         problems: one sentence each, naming the thing and the cure.
-        exit_code: what the command returns to the shell.
+        exit_code: of the command.
     """
 
     exit_code = 1
@@ -31,7 +31,7 @@ class RunFailed(VesaliusError):
     exit_code = 1
 
 
-def say_problems(error: VesaliusError) -> None:
+def print_problems(error: VesaliusError) -> None:
     """Print each problem of an error on a line of its own."""
     for problem in error.problems:
         sys.stderr.write(f"Error: {problem}\n")

@@ -1,4 +1,4 @@
-"""What a model must know of the data, and nothing more."""
+"""The facts of a data set that a model must know, and nothing more."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,13 +9,13 @@ Task = Literal["binary", "multiclass", "multilabel", "ordinal", "regression", "u
 
 @dataclass(frozen=True)
 class Facts:
-    """What a datamodule tells a model; stored in every checkpoint as a plain dict.
+    """Facts of a data set; a datamodule computes them, and every checkpoint stores them as a plain dict.
 
     Attributes:
-        task: `binary`, `multiclass` and `ordinal` have one class a sample; `multilabel` any number of them;
-            `regression` has values instead; `unlabelled` has neither.
-        classes: names of the classes (of the quantities, for `regression`), in the order of the outputs; none where
-            there are no labels.
+        task: `binary`, `multiclass` and `ordinal` have one class per sample; `multilabel` any number of them;
+            `regression` has continuous targets; `unlabelled` has none.
+        classes: names of the classes (of the continuous targets, for `regression`), in the order of the outputs; empty
+            without labels.
         channels: channels of a stored image.
         image_size: height and width of a stored image, in pixels.
         value_max: the largest value of the stored integer type (255 or 65535; 1.0 for floats).
@@ -24,9 +24,9 @@ class Facts:
         mean: mean of each channel over training images, on the scale where `value_max` is 1.
         std: standard deviation of each channel, on the same scale.
         sequence_length: frames of the longest series; None for single images.
-        time_step: median seconds between two frames of a training series; None where frames are counted, not timed.
-        target_mean: mean of each quantity over training samples, for `regression`.
-        target_std: standard deviation of each quantity, for `regression`; 1 where it does not vary.
+        time_step: median seconds between two frames of a training series; None for series without times.
+        target_mean: mean of each continuous target over training samples, for `regression`.
+        target_std: standard deviation of each continuous target, for `regression`; 1 if it does not vary.
     """
 
     task: Task

@@ -1,4 +1,4 @@
-"""From a frozen config to a folder, and from the folder to a fresh interpreter that does the work. Torch-free."""
+"""From a frozen config to a run folder, and from the folder to a fresh process that does the work. Torch-free."""
 
 import json
 import math
@@ -23,7 +23,7 @@ _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 def launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Path) -> tuple[int, float]:
-    """Do one job of a verb.
+    """Run one job of a verb in a fresh process.
 
     Args:
         verb: names the module in `vesalius.commands`.
@@ -32,7 +32,7 @@ def launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Pat
         path: the folder that Hydra chose for this job.
 
     Returns:
-        The exit code, and the monitored metric of the best checkpoint (NaN where there is none), a sweep's objective.
+        The exit code, and the monitored metric of the best checkpoint (NaN without one), a sweep's objective.
     """
     ranks = ranks_of(os.environ)
     if ranks is None:
@@ -42,16 +42,16 @@ def launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Pat
     if ranks.rank > 0:
         found = ranks.wait_for_folder()
         if path.is_dir() and (found is None or path.resolve() != found.resolve()) and not any(path.iterdir()):
-            path.rmdir()  # Hydra has made it, under another time than rank 0's
+            path.rmdir()  # Hydra created it, with another time stamp than rank 0's
         return (0, math.nan) if found is None else (_work(verb, RunFolder(found)), objective_of(found))
-    with ranks.meeting() as tell:
+    with ranks.announcing() as announce:
         try:
             folder = begin_run(verb, config, overrides, path)
         except InputError as error:
-            tell(None, error.problems)
+            announce(None, error.problems)
             raise
         done = _is_done(config, folder)
-        tell(None if done else folder.path)
+        announce(None if done else folder.path)
         return 0 if done else _work(verb, folder), objective_of(folder.path)
 
 
@@ -66,30 +66,30 @@ def _is_done(config: Mapping[str, Any], folder: RunFolder) -> bool:
 
 
 def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: Path) -> RunFolder:
-    """Make the folder of a new run, or find the one to go on with.
+    """Create the folder of a new run, or open the one to resume.
 
     Args:
-        verb: whose run it is.
+        verb: of the run.
         config: frozen.
         overrides: as typed.
         path: the folder that Hydra chose for this job.
 
     Raises:
-        InputError: where the folder is taken, or what is to be resumed cannot be.
+        InputError: for a folder that is in use, and for a run that cannot be resumed.
     """
-    if "run" in config:  # before anything is made in a folder that was only misspelt
+    if "run" in config:  # before anything is created in a folder that was only misspelt
         (check_reported if verb == "report" else RunFolder)(Path(config["run"]))
     resume = config.get("resume")
     if resume is None or (resume == "auto" and not (path / CONFIG).exists()):
         return RunFolder.create(path, {**config, **({"resume": None} if "resume" in config else {})}, overrides)
     if resume != "auto" and (Path(resume) / SWEEP).is_file():
-        raise InputError(f"{resume} is a sweep's folder: go on with it by `vesalius train -m resume={resume}`.")
+        raise InputError(f"{resume} is the folder of a sweep: resume it with `vesalius train -m resume={resume}`.")
     folder = RunFolder(path if resume == "auto" else resume)
     if not any(path.iterdir()):
         path.rmdir()
     if folder.alive:
         raise InputError(
-            f"{folder.path} is being worked on by process {folder.state.get('pid')}: wait for it, or stop it."
+            f"{folder.path} is in use by process {folder.state.get('pid')}: wait for it, or stop it."
         )
     if resume == "auto":
         before, now = folder.config, {**config, "resume": None}
@@ -98,7 +98,7 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
         changed = [override for override in overrides if not override.startswith("resume=")]
     if changed:
         raise InputError(
-            f"resume goes on with the frozen config of {folder.path}, so nothing can be changed: leave out "
+            f"resume continues with the frozen config of {folder.path}, and nothing can be changed: leave out "
             f"{' '.join(changed)}, or start a new run from its weights with init_from={folder.path}."
         )
     if folder.state.get("state") == "done" and resume != "auto":
@@ -107,17 +107,17 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
 
 
 def work_command(verb: str, folder: Path) -> list[str]:
-    """What does the work of a run folder."""
+    """The command that does the work of a run folder."""
     return [sys.executable, "-m", f"vesalius.commands.{verb}", str(folder)]
 
 
-def settle(folder: RunFolder, code: int) -> int:
-    """Write down the end of a process that was killed before it could answer.
+def record_exit(folder: RunFolder, code: int) -> int:
+    """Record the end of a process that was killed before it could write its own state.
 
-    It was still importing, or the signal is one that nobody can answer.
+    It was still importing, or the signal cannot be caught.
 
     Args:
-        folder: that it worked on.
+        folder: of its run.
         code: its exit code as `subprocess` has it, below 0 for a signal.
 
     Returns:
@@ -131,19 +131,19 @@ def settle(folder: RunFolder, code: int) -> int:
 
 
 def _work(verb: str, folder: RunFolder) -> int:
-    """Run the command in a process of its own and pass signals on to it; a second one kills it, as in a sweep.
+    """Run the command in a fresh process and pass signals on to it; a second signal kills it, as in a sweep.
 
-    It has a session of its own, or a Ctrl-C would reach it from the terminal too; a second one ends all that is in it.
-    Where this process stands in such a session itself, as the trainings of `vesalius gain` do, or belongs to srun or
-    torchrun, the child stays in it, and whoever has begun it does the killing.
+    It has a session of its own, or a Ctrl-C would reach it from the terminal too; the second signal kills all of the
+    session. If this process already is in such a session, as the trainings of `vesalius gain` are, or belongs to srun
+    or torchrun, the child stays in it, and whatever started the session does the killing.
     """
     own = PARENT not in os.environ and ranks_of(os.environ) is None
     child = subprocess.Popen(work_command(verb, folder.path), env=child_environment(), start_new_session=own)
-    asked: list[int] = []
+    received: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        if len(asked) == 1:
+        received.append(number)
+        if len(received) == 1:
             child.send_signal(number)
         elif own:
             signal_group(child.pid, signal.SIGKILL)
@@ -154,19 +154,19 @@ def _work(verb: str, folder: RunFolder) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    code = settle(folder, ended)
-    if ended == -signal.SIGKILL and len(asked) > 1:
+    code = record_exit(folder, ended)
+    if ended == -signal.SIGKILL and len(received) > 1:
         folder.end("interrupted", "killed")
-        raise SystemExit(128 + asked[0])
+        raise SystemExit(128 + received[0])
     if ended == -signal.SIGKILL:
-        sys.stderr.write(f"Error: {folder.path} was killed by SIGKILL: was there not enough memory?\n")
+        sys.stderr.write(f"Error: {folder.path} was killed by SIGKILL, likely for lack of memory: use a smaller data.batch_size, or free memory.\n")
     if code in _EXIT_CODES.values():
         raise SystemExit(code)
     return code
 
 
 def objective_of(path: Path) -> float:
-    """The monitored metric of a run's best checkpoint; NaN where there is none."""
+    """The monitored metric of a run's best checkpoint; NaN without one."""
     metrics = path / METRICS
     if not metrics.is_file():
         return math.nan

@@ -1,4 +1,4 @@
-"""Whose failure it was. Where another rank fails, rank 0 knows only that it has lost its connection. Torch-free."""
+"""Which rank failed first: when another rank fails, rank 0 only sees a lost connection. Torch-free."""
 
 import contextlib
 import logging
@@ -12,23 +12,23 @@ from vesalius.config.errors import RunFailed, VesaliusError
 
 logger = logging.getLogger("vesalius")
 
-_PATIENCE = 1.0  # seconds for the other rank to write down what happened to it
+_PATIENCE = 1.0  # seconds for the other rank to log its error
 _RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ [A-Z]+ ", re.MULTILINE)
 _FRAME = re.compile(r'^  File ".*\n(?:[ \t]+.*\n)*', re.MULTILINE)
-_LONGEST = 300  # characters of what is told of an error
+_LONGEST = 300  # characters of an error message
 
 
 @contextlib.contextmanager
 def named_rank(logs: Path) -> Iterator[None]:
-    """Say of a failure inside in which rank it began.
+    """Name the rank in which a failure inside the block began.
 
     Args:
         logs: folder of the run's `rank0.log`, `rank1.log`, …
 
     Raises:
-        RunFailed: where it was another rank.
+        RunFailed: for a failure of another rank.
     """
-    before = {log: log.stat().st_size for log in logs.glob("rank*.log")}  # what earlier attempts have said
+    before = {log: log.stat().st_size for log in logs.glob("rank*.log")}  # written by earlier attempts
     try:
         yield
     except VesaliusError:
@@ -38,19 +38,19 @@ def named_rank(logs: Path) -> Iterator[None]:
         others = sorted(path for path in logs.glob("rank*.log") if path.name != "rank0.log")
         while others and time.monotonic() < deadline:
             for log in others:
-                if (said := _failure(log, before.get(log, 0))) is not None:
-                    logger.debug("failed", exc_info=True)  # this rank's own traceback is told nowhere else
-                    raise RunFailed(f"{log.stem} failed: {said}. See logs/{log.name}.") from error
+                if (reason := _failure(log, before.get(log, 0))) is not None:
+                    logger.debug("failed", exc_info=True)  # this rank's own traceback is logged nowhere else
+                    raise RunFailed(f"{log.stem} failed: {reason}. See logs/{log.name}.") from error
             time.sleep(0.05)
         raise
 
 
 def _failure(log: Path, start: int) -> str | None:
-    """The error of the traceback that a log ends with; None where the process has written anything since.
+    """The error of the traceback at the end of a log; None if anything follows it.
 
     Args:
         log: of another rank.
-        start: how many bytes of it are of earlier attempts.
+        start: number of its bytes from earlier attempts.
     """
     text = log.read_bytes()[start:].decode("utf-8", errors="replace")
     records = _RECORD.split(text)

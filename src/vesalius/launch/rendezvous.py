@@ -1,8 +1,8 @@
-"""How processes that `srun` or `torchrun` started side by side come to work in one folder. Torch-free.
+"""How the processes that `srun` or `torchrun` start agree on one run folder. Torch-free.
 
-Each of them composes the config, but random values and times must be drawn once: rank 0 makes the run folder and tells
-the others where it is, through files below `runs/.meeting/`. Each other rank leaves a word that only it can know, and
-believes an answer that holds it; so the answer of an earlier start under the same name misleads nobody.
+Each of them composes the config, but random values and times must be drawn once: rank 0 creates the run folder and
+announces it to the others through files below `runs/.rendezvous/`. Each other rank leaves a random token, and accepts
+only a reply that repeats it; so the reply of an earlier start under the same name misleads nobody.
 """
 
 import contextlib
@@ -19,23 +19,23 @@ from pathlib import Path
 from vesalius.config.errors import InputError
 from vesalius.runs.run_folder import CONFIG, write_atomically, write_json
 
-#: Where ranks meet, in the working directory.
-MEETINGS = Path("runs") / ".meeting"
-_ANSWER = "answer.json"
-_PAUSE = 0.05  # seconds between two looks
+#: Folder of all rendezvous, in the working directory.
+RENDEZVOUS = Path("runs") / ".rendezvous"
+_REPLY = "reply.json"
+_PAUSE = 0.05  # seconds between polls
 _THIS_MACHINE = ("", "localhost", "127.0.0.1", "::1")
 
-Tell = Callable[..., None]
+Announce = Callable[..., None]
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes that one command line started.
+    """The processes started by one srun or torchrun.
 
     Attributes:
         rank: of this one.
-        world: how many there are; at least two.
-        name: of the start; equal in all of them.
+        world: number of processes; at least two.
+        name: of the start; equal in all processes.
         patience: seconds to wait for the others.
     """
 
@@ -46,96 +46,96 @@ class Ranks:
 
     @property
     def _place(self) -> Path:
-        return MEETINGS / self.name
+        return RENDEZVOUS / self.name
 
     @contextlib.contextmanager
-    def meeting(self) -> Iterator[Tell]:
-        """For rank 0: answer the others as long as the block inside lasts.
+    def announcing(self) -> Iterator[Announce]:
+        """For rank 0: reply to the other ranks until the block ends.
 
         Yields:
-            A function that takes the run folder; or None, and the reasons why there is none if the config was refused.
-            The latter waits until all ranks have asked, since this process then ends.
+            A function that takes the run folder; or None, with the problems of a refused config. With None it returns
+            only when all ranks have read the reply, since this process then ends.
         """
         self._place.mkdir(parents=True, exist_ok=True)
-        over = threading.Event()
+        stop = threading.Event()
         threads: list[threading.Thread] = []
 
-        def tell(folder: Path | None, problems: Sequence[str] = ()) -> None:
-            answer = {"folder": None if folder is None else str(folder.resolve()), "problems": list(problems)}
-            threads.append(threading.Thread(target=self._answer, args=(answer, over), daemon=True))
+        def announce(folder: Path | None, problems: Sequence[str] = ()) -> None:
+            reply = {"folder": None if folder is None else str(folder.resolve()), "problems": list(problems)}
+            threads.append(threading.Thread(target=self._reply, args=(reply, stop), daemon=True))
             threads[0].start()
             deadline = time.monotonic() + self.patience
-            while folder is None and len(self._words()) < self.world - 1 and time.monotonic() < deadline:
+            while folder is None and len(self._tokens()) < self.world - 1 and time.monotonic() < deadline:
                 time.sleep(_PAUSE)
             if folder is None:
                 time.sleep(10 * _PAUSE)  # for the last of them to read it
 
         try:
-            yield tell
+            yield announce
         finally:
-            over.set()
+            stop.set()
             for thread in threads:
                 thread.join()
             self._leave()
 
     def wait_for_folder(self) -> Path | None:
-        """For the other ranks: the folder that rank 0 made; None where it has found all work done.
+        """For the other ranks: the folder that rank 0 created; None if rank 0 found all work done.
 
         Raises:
-            InputError: where it does not say so in time, or has refused the config.
+            InputError: if rank 0 does not reply in time, or has refused the config.
         """
-        word = secrets.token_hex(8)
-        own, answer = self._place / f"rank{self.rank}", self._place / _ANSWER
+        token = secrets.token_hex(8)
+        own, file = self._place / f"rank{self.rank}", self._place / _REPLY
         deadline = time.monotonic() + self.patience
         while time.monotonic() < deadline:
-            with contextlib.suppress(FileNotFoundError):  # rank 0 takes the folder away when it ends
+            with contextlib.suppress(FileNotFoundError):  # rank 0 removes the folder when it ends
                 if not own.is_file():
                     self._place.mkdir(parents=True, exist_ok=True)
-                if not own.is_file() or own.read_text(encoding="utf-8") != word:
-                    write_atomically(own, word)
-                told = json.loads(answer.read_text(encoding="utf-8"))
-                if told["words"].get(own.name) == word:
-                    if told["problems"]:
-                        raise InputError([f"Rank 0 says: {problem}" for problem in told["problems"]])
-                    if told["folder"] is None:
+                if not own.is_file() or own.read_text(encoding="utf-8") != token:
+                    write_atomically(own, token)
+                reply = json.loads(file.read_text(encoding="utf-8"))
+                if reply["tokens"].get(own.name) == token:
+                    if reply["problems"]:
+                        raise InputError([f"Rank 0: {problem}" for problem in reply["problems"]])
+                    if reply["folder"] is None:
                         return None
-                    if (Path(told["folder"]) / CONFIG).is_file():  # a shared file system may be a little late
-                        return Path(told["folder"])
+                    if (Path(reply["folder"]) / CONFIG).is_file():  # a shared file system may be a little late
+                        return Path(reply["folder"])
             time.sleep(_PAUSE)
         raise InputError(
             f"Rank {self.rank} has waited {self.patience:.0f} s for rank 0 to name the run folder in {self._place}: "
-            f"did rank 0 start, and do all machines share the working directory?"
+            f"check that rank 0 has started, and that all machines share the working directory."
         )
 
-    def _words(self) -> dict[str, str]:
+    def _tokens(self) -> dict[str, str]:
         found = {}
         for path in self._place.glob("rank*"):
             with contextlib.suppress(FileNotFoundError):
                 found[path.name] = path.read_text(encoding="utf-8")
         return found
 
-    def _answer(self, answer: Mapping[str, object], over: threading.Event) -> None:
+    def _reply(self, reply: Mapping[str, object], stop: threading.Event) -> None:
         known: dict[str, str] | None = None
-        while not over.wait(_PAUSE):
-            words = self._words()
-            if words != known:
-                write_json(self._place / _ANSWER, {**answer, "words": words})
-                known = words
+        while not stop.wait(_PAUSE):
+            tokens = self._tokens()
+            if tokens != known:
+                write_json(self._place / _REPLY, {**reply, "tokens": tokens})
+                known = tokens
 
     def _leave(self) -> None:
         for path in self._place.glob("*"):
             path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # somebody else meets there
+        with contextlib.suppress(OSError):  # another start uses it
             self._place.rmdir()
-            MEETINGS.rmdir()
-            MEETINGS.parent.rmdir()
+            RENDEZVOUS.rmdir()
+            RENDEZVOUS.parent.rmdir()
 
 
 def ranks_of(environ: Mapping[str, str]) -> Ranks | None:
-    """The ranks that the environment tells of; None where this process is alone.
+    """The ranks that the environment describes; None for a single process.
 
     Raises:
-        InputError: where nothing names the start.
+        InputError: if no variable names the start.
     """
     if int(environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in environ:
         rank, world = int(environ["RANK"]), int(environ["WORLD_SIZE"])

@@ -1,4 +1,4 @@
-"""How a fresh interpreter does the work of one run folder: signals, logs, exit codes."""
+"""The process that does the work of one run folder: signals, logs, exit codes."""
 
 import ctypes
 import gc
@@ -12,17 +12,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from vesalius.config.errors import VesaliusError, say_problems
+from vesalius.config.errors import VesaliusError, print_problems
 from vesalius.runs.redaction import PathlessFormatter
 from vesalius.runs.run_folder import Interrupted
 
 logger = logging.getLogger("vesalius")
 
-#: Environment variable: id of the process without which this one is of no use.
+#: Environment variable: id of the process with which this one ends.
 PARENT = "VESALIUS_PARENT"
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
-# Said by Lightning of every run, and true of none here: batches are cut from memory, not by workers.
+# Warnings of Lightning in every run that do not apply here: batches are cut from memory, not by workers.
 _NOISE = (
     ".*does not have many workers.*",
     ".*The number of training batches.*",
@@ -33,19 +33,19 @@ _NOISE = (
 
 
 def rank() -> int:
-    """This process's rank before any process group exists; 0 where there is one process."""
+    """This process's rank before any process group exists; 0 for a single process."""
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))))
 
 
 def enter(work: Callable[[Path], None], arguments: list[str]) -> int:
-    """Run `work(folder)` and turn however it ends into an exit code.
+    """Run `work(folder)` and turn its end, however it comes, into an exit code.
 
     Args:
         work: a command; gets the folder named by the only argument.
         arguments: `sys.argv[1:]`.
 
     Returns:
-        0 done; what a `VesaliusError` says; 130 or 143 when interrupted; 1 after anything else, with its traceback.
+        0 when done; the code of a `VesaliusError`; 130 or 143 when interrupted; 1 after any other error, with a traceback.
     """
     gc.enable()  # off during the imports: see vesalius.commands
     (folder,) = arguments
@@ -55,7 +55,7 @@ def enter(work: Callable[[Path], None], arguments: list[str]) -> int:
         _end_with_parent()
         work(Path(folder))
     except VesaliusError as error:
-        say_problems(error)
+        print_problems(error)
         return error.exit_code
     except Interrupted as interruption:
         sys.stderr.write(f"Interrupted by {interruption}.\n")
@@ -73,7 +73,7 @@ def _end_with_parent() -> None:
     Lightning starts the other ranks from rank 0, so they end with it in the same way.
 
     Raises:
-        Interrupted: where the parent has died during the imports.
+        Interrupted: if the parent died during the imports.
     """
     parent = os.environ.get(PARENT)
     if parent is None:
@@ -90,7 +90,7 @@ def log_to(path: Path, private: Sequence[str] = ()) -> None:
 
     Args:
         path: of the file.
-        private: paths that must not stand in it.
+        private: paths that must not appear in it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")

@@ -85,7 +85,7 @@ class SweepFolder:
         return cls(path)
 
     @property
-    def told(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
         """`sweep.json` as it stands.
 
         Raises:
@@ -103,7 +103,7 @@ class SweepFolder:
     @property
     def jobs(self) -> list[SweepJob]:
         """All jobs by number. A run folder knows its own state better than the `sweep.json` of a killed sweep."""
-        return [self._job(entry) for entry in sorted(self.told["jobs"], key=lambda entry: entry["number"])]
+        return [self._job(entry) for entry in sorted(self.content["jobs"], key=lambda entry: entry["number"])]
 
     def plan_jobs(self, jobs: Mapping[int, Sequence[str]]) -> None:
         """Add jobs that wait, if they are not there yet, and name as axes what varies among all.
@@ -111,7 +111,7 @@ class SweepFolder:
         Args:
             jobs: overrides by number.
         """
-        content = self.told
+        content = self.content
         known = {entry["number"] for entry in content["jobs"]}
         new = [
             {"number": number, "overrides": list(overrides), "state": "waiting"}
@@ -124,48 +124,48 @@ class SweepFolder:
 
     def write_flags(self, flags: Sequence[str]) -> None:
         """Remember flags of the command line, such as `--config-dir`, for a resume."""
-        write_json(self.path / SWEEP, self.told | {"flags": list(flags)})
+        write_json(self.path / SWEEP, self.content | {"flags": list(flags)})
 
     def lists(self, number: int) -> bool:
         """Whether this sweep has such a job, so that the folder of that number is its own."""
-        return any(entry["number"] == number for entry in self.told["jobs"])
+        return any(entry["number"] == number for entry in self.content["jobs"])
 
-    def write_job(self, number: int, overrides: Sequence[str], **told: Any) -> None:
-        """Add a job, or say anew how it stands.
+    def write_job(self, number: int, overrides: Sequence[str], **entry: Any) -> None:
+        """Add a job, or update its entry.
 
         Args:
             number: of the job.
             overrides: as `key=value`.
-            told: `state`, and where known `objective` and `reason`.
+            entry: `state`, and if known `objective` and `reason`.
         """
-        content = self.told
+        content = self.content
         others = [entry for entry in content["jobs"] if entry["number"] != number]
         name = self.cluster_name(number)
-        entry = {"number": number, "overrides": list(overrides), **({} if name is None else {"cluster": name}), **told}
-        write_json(self.path / SWEEP, content | {"jobs": [*others, entry]})
+        job = {"number": number, "overrides": list(overrides), **({} if name is None else {"cluster": name}), **entry}
+        write_json(self.path / SWEEP, content | {"jobs": [*others, job]})
 
     def write_cluster_name(self, number: int, name: str) -> None:
         """Remember what the scheduler calls a job."""
-        content = self.told
+        content = self.content
         jobs = [entry | ({"cluster": name} if entry["number"] == number else {}) for entry in content["jobs"]]
         write_json(self.path / SWEEP, content | {"jobs": jobs})
 
     def cluster_name(self, number: int) -> str | None:
         """What the scheduler calls a job that was given to it; None where none was."""
-        return next((entry.get("cluster") for entry in self.told["jobs"] if entry["number"] == number), None)
+        return next((entry.get("cluster") for entry in self.content["jobs"] if entry["number"] == number), None)
 
-    def write_study(self, told: Mapping[str, Any]) -> None:
-        """Say how the study of a sampler stands: `objectives`, `best`, `front`, `importance`, `failed`."""
-        write_json(self.path / SWEEP, self.told | {"study": dict(told)})
+    def write_study(self, summary: Mapping[str, Any]) -> None:
+        """Store the summary of a study: `objectives`, `best`, `front`, `importance`, `failed`."""
+        write_json(self.path / SWEEP, self.content | {"study": dict(summary)})
 
     def _job(self, entry: Mapping[str, Any]) -> SweepJob:
         path = self.path / str(entry["number"])
         state, reason = entry.get("state", "waiting"), entry.get("reason")
         if (path / CONFIG).is_file():
             folder = RunFolder(path)
-            told = folder.state
+            run = folder.state
             # A process that is still importing has written no state; one on another machine is the scheduler's to know.
-            state, reason = told.get("state", "waiting" if state == "running" else state), told.get("reason", reason)
+            state, reason = run.get("state", "waiting" if state == "running" else state), run.get("reason", reason)
             if state == "running" and not folder.alive and "cluster" not in entry:
                 state, reason = "interrupted", "killed"
         return SweepJob(entry["number"], tuple(entry["overrides"]), path, state, entry.get("objective"), reason)

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: a live table on a terminal, else a line at each start and end."""
+"""Progress of a sweep: a live table on a terminal, otherwise a line at the start and end of each job."""
 
 import csv
 import math
@@ -28,10 +28,10 @@ class Progress:
     """How far a run has come.
 
     Attributes:
-        epochs: finished ones.
-        max_epochs: that it is to have at most; None where the config does not say.
-        metric: the monitored one.
-        best: its best value so far; NaN where there is none.
+        epochs: number of finished epochs.
+        max_epochs: most epochs of the run; None without a limit.
+        metric: name of the monitored metric.
+        best: its best value so far; NaN before the first.
     """
 
     epochs: int
@@ -40,14 +40,14 @@ class Progress:
     best: float
 
     def seconds_left(self, elapsed: float, before: int = 0) -> float | None:
-        """For the epochs that are left, if they go on as those so far.
+        """Estimated time for the remaining epochs.
 
         Args:
             elapsed: seconds of this attempt.
             before: epochs that were finished before it.
 
         Returns:
-            Seconds; None where nothing can be said.
+            Seconds; None while there is nothing to estimate from.
         """
         if self.epochs <= before or self.max_epochs is None:
             return None
@@ -106,11 +106,11 @@ class _Row:
 
 
 class SweepBoard:
-    """Says what the jobs of a sweep do, on stderr.
+    """Shows the state of the jobs of a sweep, on stderr.
 
     Args:
         axes: keys that vary.
-        total: number of jobs; None where it is not known before.
+        total: number of jobs; None while it is not known.
         slots: how many run at once.
     """
 
@@ -137,7 +137,7 @@ class SweepBoard:
             self._live.stop()
 
     def started(self, number: int, overrides: Sequence[str], folder: RunFolder, *, goes_on: bool) -> None:
-        """A job has begun, or goes on where it stopped."""
+        """Show that a job has started, or was resumed."""
         config = folder.config
         before = progress_of(folder, config).epochs
         row = _Row(number, self.varies(overrides), folder, config, "running", time.monotonic(), before)
@@ -145,8 +145,8 @@ class SweepBoard:
         if self._live is None:
             self._say(f"{self._count(number)} {'goes on' if goes_on else 'starts'}: {row.varies}")
 
-    def ended(self, job: SweepJob, said: Sequence[str] = ()) -> None:
-        """A job has ended, was refused, or was found finished; `said` are the last lines of its console."""
+    def ended(self, job: SweepJob, last_lines: Sequence[str] = ()) -> None:
+        """Show that a job has ended, was refused, or was found finished; `last_lines` are those of its console."""
         row, run = self._rows.get(job.number), job.run
         if row is None:
             config = {} if run is None else run.config
@@ -161,21 +161,21 @@ class SweepBoard:
             after = f" after {duration(row.seconds)}" if row.seconds else ""
             self._say(f"{self._count(job.number)} {job.state}{after}{best}{reason}")
         if job.state == "failed":
-            for line in said:
+            for line in last_lines:
                 self._say(f"  {job.number} | {line}")
 
     def update(self, *, at_once: bool = False) -> None:
-        """Draw the table anew, if it is time."""
+        """Draw the table again, if it is time."""
         if self._live is not None and (at_once or time.monotonic() - self._drawn > _REDRAW):
             self._drawn = time.monotonic()
             self._live.update(self._table(max(5, self._live.console.height - _FRAME)), refresh=True)
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Print a line of its own."""
         self._say(text)
 
     def varies(self, overrides: Sequence[str]) -> str:
-        """What sets a job apart, keys as short as they can be."""
+        """The overrides in which a job differs from the others, with keys as short as possible."""
         shown = [text for text in overrides if not self._axes or text.partition("=")[0] in self._axes]
         last = [text.partition("=")[0].rpartition(".")[2] for text in shown]
         parts = [

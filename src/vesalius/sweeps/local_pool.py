@@ -14,7 +14,7 @@ from typing import IO, Protocol
 from vesalius.config.errors import InputError
 from vesalius.launch.child import child_environment, signal_group
 
-#: Lines of a job's console that are kept to say why it failed.
+#: Lines of a job's console that are kept to show why it failed.
 LAST_LINES = 15
 _RANKS = 5.0  # seconds that the ranks of a job have after its first process
 
@@ -26,16 +26,16 @@ class Ended:
     Attributes:
         number: of the job.
         code: its exit code; below 0: the signal that killed it.
-        said: the last lines of its console, where they were kept.
+        last_lines: of its console, if they were kept.
     """
 
     number: int
     code: int
-    said: Sequence[str] = ()
+    last_lines: Sequence[str] = ()
 
 
 class Pool(Protocol):
-    """What runs the jobs of a sweep, here or on a cluster."""
+    """Runs the jobs of a sweep, on this machine or on a cluster."""
 
     @property
     def free(self) -> bool:
@@ -45,21 +45,21 @@ class Pool(Protocol):
         """Start the command of a job; `folder` is its run folder."""
 
     def ended(self) -> list[Ended]:
-        """Those that have ended since this was asked last."""
+        """The jobs that have ended since the last call."""
 
     def stop(self, number: int) -> None:
-        """Send a signal to all."""
+        """Send a signal to all jobs."""
 
     def kill(self) -> None:
-        """End all at once, with all that they started."""
+        """Kill all jobs, with all processes that they started."""
 
 
 class JobPool:
-    """Processes of this machine, never more than there are slots.
+    """Jobs as processes of this machine, one per slot.
 
     Args:
-        slots: what the environment of each slot's processes has more than this process's own.
-        consoles: whether each job writes to `logs/console.log` in its folder, and not through to this console.
+        slots: environment variables that each slot adds to this process's own.
+        consoles: whether each job writes to `logs/console.log` in its folder instead of to this console.
     """
 
     def __init__(self, slots: Sequence[Mapping[str, str]], *, consoles: bool) -> None:
@@ -84,7 +84,7 @@ class JobPool:
         self._running[number] = _Child(process, slot, console)
 
     def ended(self) -> list[Ended]:
-        """Those that have ended since this was asked last; their slots are free again."""
+        """The jobs that have ended since the last call; their slots are free again."""
         found = []
         for number, child in list(self._running.items()):
             code = child.process.poll()
@@ -101,7 +101,7 @@ class JobPool:
             child.process.send_signal(number)
 
     def kill(self) -> None:
-        """End all jobs at once, with all that they started."""
+        """Kill all jobs, with all processes that they started."""
         for child in self._running.values():
             signal_group(child.process.pid, signal.SIGKILL)
 
@@ -111,13 +111,12 @@ class _Child:
     process: "subprocess.Popen[bytes]"
     slot: Mapping[str, str]
     console: IO[bytes] | None
-    ended: float | None = None  # when it was first seen that the process has
+    ended: float | None = None  # when the process was first found ended
 
     def has_ranks_left(self) -> bool:
-        """Whether something that an ended process has started still runs; at last it is killed.
+        """Whether an ended process has left ranks running; they are killed after a few seconds.
 
-        It has its slot's GPUs as long, and writes to the run folder. A process that was killed could not take its ranks
-        with it.
+        They still hold the slot's GPUs and write to the run folder. A process that was killed could not end its ranks.
         """
         self.ended = self.ended or time.monotonic()
         patience = _RANKS if self.process.returncode >= 0 else 0.0
@@ -132,7 +131,7 @@ class _Child:
 
 
 def read_last_lines(console: IO[bytes]) -> list[str]:
-    """The end of a file that was open for reading and writing; closes it."""
+    """The last lines of a file that is open for reading and writing; closes it."""
     with console:
         size = console.seek(0, os.SEEK_END)
         console.seek(max(0, size - 20_000))
@@ -166,20 +165,20 @@ def make_slots(
     ranks: int = 1,
     environ: Mapping[str, str] = os.environ,
 ) -> list[dict[str, str]]:
-    """What each slot's processes may use.
+    """Environment variables of each slot: cores and GPUs divided among the jobs.
 
     Args:
         n_jobs: how many jobs run at once.
         gpus_per_job: GPUs of a slot; 0: all jobs see those that this process sees.
-        threads: of a process of a job; None: the cores are divided, unless `OMP_NUM_THREADS` says otherwise.
+        threads: of each process of a job; None: the cores are divided, unless `OMP_NUM_THREADS` is set.
         ranks: processes of a job.
         environ: of this process.
 
     Returns:
-        For each slot the variables to set.
+        The variables to set, one dictionary per slot.
 
     Raises:
-        InputError: for numbers that cannot be, and where there are too few GPUs.
+        InputError: for numbers out of range, and for too few GPUs.
     """
     options = {"n_jobs": (n_jobs, 1), "gpus_per_job": (gpus_per_job, 0), "threads": (threads or 1, 1)}
     if problems := [f"hydra.launcher.{key}={it}: at least {low}." for key, (it, low) in options.items() if it < low]:
@@ -205,7 +204,7 @@ def make_slots(
 
 
 def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Names of the NVIDIA GPUs that a process started now would see, as `CUDA_VISIBLE_DEVICES` has them."""
+    """Names of the NVIDIA GPUs visible to a process started now, as in `CUDA_VISIBLE_DEVICES`."""
     if "CUDA_VISIBLE_DEVICES" in environ:
         named = [name.strip() for name in environ["CUDA_VISIBLE_DEVICES"].split(",")]
         return list(dict.fromkeys(itertools.takewhile(lambda name: name not in ("", "-1"), named)))

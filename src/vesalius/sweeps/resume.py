@@ -1,4 +1,4 @@
-"""`vesalius VERB -m resume=DIR`: with which arguments a sweep goes on. Torch-free."""
+"""`vesalius VERB -m resume=DIR`: the arguments with which a sweep is resumed. Torch-free."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from vesalius.runs.run_folder import CONFIG
 from vesalius.runs.sweep_folder import SWEEP, SweepFolder
 
 _MULTIRUN = ("-m", "--multirun")
-#: How jobs are run, and how long a search goes on, may change; what they are may not.
+#: How jobs are run and how long a search lasts may change on resume; the jobs may not.
 _FREE = ("hydra.launcher.", "hydra.sweeper.n_trials=", "hydra.sweeper.timeout=")
 
 
@@ -33,9 +33,9 @@ def _from_anywhere(flag: str) -> str:
 
 
 def resumed_arguments(verb: str, arguments: Sequence[str]) -> list[str]:
-    """Turn `resume=DIR` of a sweep into what Hydra is to be told, in the directory where the sweep was begun.
+    """Turn `resume=DIR` of a sweep into arguments for Hydra, and change to the directory where the sweep was begun.
 
-    This process goes there, unless there is no such directory here: the paths that were typed are relative to it.
+    The paths among its arguments are relative to that directory. Without such a directory here, this process stays.
 
     Args:
         verb: of the command line.
@@ -53,26 +53,26 @@ def resumed_arguments(verb: str, arguments: Sequence[str]) -> list[str]:
     if asked[-1] == "auto":
         folders = [text.partition("=")[2].strip("'\"") for text in overrides if text.startswith("hydra.sweep.dir=")]
         if not folders:
-            raise InputError("-m resume=auto: say with hydra.sweep.dir=DIR which sweep is begun or goes on.")
+            raise InputError("-m resume=auto: name the sweep to begin or resume with hydra.sweep.dir=DIR.")
         path = Path(folders[-1])
         if not (path / SWEEP).is_file():
             return [text for text in arguments if not text.startswith("resume=")]
     elif (path / CONFIG).is_file():
-        raise InputError(f"resume={path} is one run's folder, no sweep's: leave out -m.")
-    told = SweepFolder(path).told
-    if told["verb"] != verb:
-        raise InputError(f"{path} is a sweep of vesalius {told['verb']}: go on with that verb.")
-    _check_equal(path, [text for text in rest if not text.startswith(_FREE)], _fixed(told["arguments"]))
+        raise InputError(f"resume={path} is the folder of one run and not of a sweep: leave out -m.")
+    sweep = SweepFolder(path).content
+    if sweep["verb"] != verb:
+        raise InputError(f"{path} is a sweep of vesalius {sweep['verb']}: resume it with that verb.")
+    _check_equal(path, [text for text in rest if not text.startswith(_FREE)], _fixed(sweep["arguments"]))
     changed = [text for text in rest if text.startswith(_FREE)]
     keys = {text.partition("=")[0] for text in changed}
-    kept = [text for text in told["arguments"] if text.partition("=")[0] not in keys]
-    flags = flags_of(arguments) or told.get("flags", [])
-    begun = Path(told.get("directory", "."))
+    unchanged = [text for text in sweep["arguments"] if text.partition("=")[0] not in keys]
+    flags = flags_of(arguments) or sweep.get("flags", [])
+    begun = Path(sweep.get("directory", "."))
     if begun.is_dir() and begun.resolve() != Path.cwd():
         path = path.resolve()
         os.chdir(begun)
     place = f"hydra.sweep.dir='{str(path).replace(chr(39), chr(92) + chr(39))}'"
-    return ["-m", *flags, *kept, *changed, place, "hydra.launcher.resume=true"]
+    return ["-m", *flags, *unchanged, *changed, place, "hydra.launcher.resume=true"]
 
 
 def _fixed(arguments: Sequence[str]) -> list[str]:
@@ -87,7 +87,7 @@ def _check_equal(path: Path, given: list[str], before: list[str]) -> None:
     missing = [text for text in before if text not in given]
     if missing:
         problems.append(
-            f"resume={path} goes on with what the sweep was begun with: leave out all arguments, or give also "
+            f"resume={path} resumes the sweep with its own arguments: leave out all of yours, or also give "
             f"{' '.join(missing)}."
         )
     raise InputError(problems)

@@ -1,4 +1,4 @@
-"""The jobs of a sweep, one after another into the free slots, until all have ended or somebody stops it. Torch-free."""
+"""The scheduler of a sweep: starts jobs in free slots until all have ended or a signal stops it. Torch-free."""
 
 import math
 import shlex
@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from vesalius.config.errors import InputError
-from vesalius.launch.launch import objective_of, settle, work_command
+from vesalius.launch.launch import objective_of, record_exit, work_command
 from vesalius.runs.run_folder import CONFIG, PATIENCE, RunFolder
 from vesalius.runs.sweep_folder import FINISHED, SweepFolder, SweepJob
 from vesalius.sweeps.live_table import SweepBoard, job_line
@@ -24,20 +24,20 @@ Done = Callable[[SweepJob], None]
 Tick = Callable[[Mapping[int, Path]], None]
 Prepare = Callable[[int, list[str]], RunFolder]
 
-_PAUSE = 0.05  # seconds between two looks at the processes
-_TICK = 0.5  # seconds between two looks at what they have written
+_PAUSE = 0.05  # seconds between polls of the processes
+_TICK = 0.5  # seconds between reads of what they have written
 
 
 @dataclass
 class JobStream:
-    """Runs jobs.
+    """Runs the jobs of a sweep.
 
     Args:
-        sweep: where they lie.
-        verb: what each runs.
-        pool: where they run.
-        prepare: composes a job's config and makes its run folder; raises InputError where the config cannot be.
-        board: shows how they stand.
+        sweep: the sweep's folder.
+        verb: of every job.
+        pool: runs the jobs, here or on a cluster.
+        prepare: composes a job's config and creates its run folder; raises InputError for a bad config.
+        board: shows the state of the jobs.
     """
 
     sweep: SweepFolder
@@ -46,7 +46,7 @@ class JobStream:
     prepare: Prepare
     board: SweepBoard
     _running: dict[int, tuple[list[str], RunFolder]] = field(default_factory=dict, init=False)
-    _asked: list[int] = field(default_factory=list, init=False)
+    _signals: list[int] = field(default_factory=list, init=False)
     _stopped_by: int | None = field(default=None, init=False)
 
     def run(self, jobs: Jobs, done: Done, tick: Tick | None = None) -> None:
@@ -76,12 +76,12 @@ class JobStream:
         ticked, exhausted = 0.0, False
         try:
             while True:
-                while self.pool.free and not exhausted and not self._asked:
+                while self.pool.free and not exhausted and not self._signals:
                     job = next(jobs, None)
                     exhausted = job is None
                     if job is not None:
                         self._start(*job, done)
-                self._obey()
+                self._handle_signals()
                 for ended in self.pool.ended():
                     self._end(ended, done)
                 if not self._running and (exhausted or self._stopped_by is not None):
@@ -92,7 +92,7 @@ class JobStream:
                 self.board.update()
                 time.sleep(_PAUSE)
         finally:
-            if self._running:  # something here has failed: no job goes on unseen
+            if self._running:  # something here has failed: no job is left running
                 self.pool.stop(signal.SIGTERM)
                 while self._running:
                     for ended in self.pool.ended():
@@ -100,27 +100,27 @@ class JobStream:
                     time.sleep(_PAUSE)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._asked.append(number)  # nothing more: it may come in the middle of anything
+        self._signals.append(number)  # only noted: it may come in the middle of anything
 
-    def _obey(self) -> None:
-        """Do what signals have asked for: the first one to save and end, a second one to end at once."""
-        if self._asked and self._stopped_by is None:
-            self._stopped_by = self._asked[0]
+    def _handle_signals(self) -> None:
+        """The first signal has all jobs save and end; a second one kills them."""
+        if self._signals and self._stopped_by is None:
+            self._stopped_by = self._signals[0]
             self.board.say(f"Stopping: {len(self._running)} jobs save what there is; a second Ctrl-C kills them.")
             self.pool.stop(self._stopped_by)
-        if len(self._asked) > 1:
+        if len(self._signals) > 1:
             self.pool.kill()
 
     def _start(self, number: int, overrides: list[str], done: Done) -> None:
         path = self.sweep.path / str(number)
-        self._claim(number, overrides)
+        self._register(number, overrides)
         try:
             folder, goes_on = self._folder(number, overrides)
         except InputError as error:
-            self._tell(SweepJob(number, tuple(overrides), path, "refused", reason=" ".join(error.problems)), done)
+            self._record(SweepJob(number, tuple(overrides), path, "refused", reason=" ".join(error.problems)), done)
             return
         if folder.state.get("state") in FINISHED:
-            self._tell(self._job(number, overrides, path), done)
+            self._record(self._job(number, overrides, path), done)
             return
         self._running[number] = overrides, folder
         self.sweep.write_job(number, overrides, state="running")
@@ -137,22 +137,22 @@ class JobStream:
             if folder.state.get("state") != "failed":
                 return folder, bool(folder.state)
         if path.exists():
-            shutil.rmtree(path)  # of a job that has failed, or that was killed while its folder was made
+            shutil.rmtree(path)  # of a job that has failed, or that was killed while its folder was created
         return self.prepare(number, overrides), False
 
-    def _claim(self, number: int, overrides: list[str]) -> None:
-        """List a job before its folder is made, so that what lies there and is not listed is known to be somebody's."""
+    def _register(self, number: int, overrides: list[str]) -> None:
+        """List a job before its folder is created: a folder that is not listed belongs to somebody else."""
         if self.sweep.lists(number):
             return
         if (self.sweep.path / str(number)).exists():
-            raise InputError(f"{self.sweep.path / str(number)} was not made by this sweep: move it, and go on.")
+            raise InputError(f"{self.sweep.path / str(number)} was not created by this sweep: move it, then resume.")
         self.sweep.write_job(number, overrides, state="waiting")
 
     def _wait_for_orphan(self, folder: RunFolder) -> None:
         """The jobs of a sweep that was killed save what there is, which takes a moment."""
         deadline = time.monotonic() + PATIENCE
         while folder.alive:
-            if time.monotonic() > deadline or self._asked:
+            if time.monotonic() > deadline or self._signals:
                 raise InputError(
                     f"{folder.path} is still being worked on by process {folder.state.get('pid')}: stop it."
                 )
@@ -162,54 +162,54 @@ class JobStream:
         overrides, folder = self._running.pop(ended.number)
         path = folder.path
         if not (path / CONFIG).is_file():  # its check of the config has taken the folder away
-            said = [line.removeprefix("Error: ") for line in ended.said if line.startswith("Error: ")]
-            reason = " ".join(said) or "see its message above"
+            problems = [line.removeprefix("Error: ") for line in ended.last_lines if line.startswith("Error: ")]
+            reason = " ".join(problems) or "see its message above"
             job = SweepJob(ended.number, tuple(overrides), path, "refused", reason=reason)
-            self._tell(job, done)
+            self._record(job, done)
             return
-        code = settle(folder, ended.code)
+        code = record_exit(folder, ended.code)
         state = folder.state.get("state")
         if code == 0 and state is None:  # of a verb that keeps no state
             folder.end("done", None)
         elif state not in ("done", "failed", "interrupted", "pruned") or (code == 1 and state != "failed"):
-            reason = ended.said[-1] if ended.said else f"exit code {code}"
+            reason = ended.last_lines[-1] if ended.last_lines else f"exit code {code}"
             folder.end("interrupted" if code in (130, 143) else "failed", reason)
         if ended.code == -signal.SIGKILL:
             killed = self._stopped_by is not None
             folder.end(*(("interrupted", "killed") if killed else ("failed", "SIGKILL: was there not enough memory?")))
-        self._tell(self._job(ended.number, overrides, path), done, ended.said)
+        self._record(self._job(ended.number, overrides, path), done, ended.last_lines)
 
     def _job(self, number: int, overrides: list[str], path: Path) -> SweepJob:
         state, best = RunFolder(path).state, objective_of(path)
         objective = best if math.isfinite(best) else None
         return SweepJob(number, tuple(overrides), path, state["state"], objective, state.get("reason"))
 
-    def _tell(self, job: SweepJob, done: Done, said: Sequence[str] = ()) -> None:
-        told: dict[str, Any] = {"state": job.state, "objective": job.objective, "reason": job.reason}
-        self.sweep.write_job(job.number, job.overrides, **told)
-        self.board.ended(job, said)
+    def _record(self, job: SweepJob, done: Done, last_lines: Sequence[str] = ()) -> None:
+        entry: dict[str, Any] = {"state": job.state, "objective": job.objective, "reason": job.reason}
+        self.sweep.write_job(job.number, job.overrides, **entry)
+        self.board.ended(job, last_lines)
         done(job)
 
 
 def end_of_sweep(path: Path) -> int:
-    """Say which jobs of a sweep were not finished, and where to look at the others.
+    """Print which jobs of a sweep are not finished, and how to see the others on one page.
 
     Args:
         path: the sweep's folder.
 
     Returns:
-        The exit code: 1 where there are such, or a search could not count one that was.
+        The exit code: 1 with unfinished jobs, or with a finished trial that has no value of the objective.
     """
     sweep = SweepFolder(path)
-    uncounted = sweep.told.get("study", {}).get("failed", {})
+    uncounted = sweep.content.get("study", {}).get("failed", {})
     left = [job for job in sweep.jobs if job.state not in FINISHED]
     for job in left:
         sys.stderr.write(f"Error: {job_line(job, job.path)}\n")
-    worthless = [job for job in sweep.jobs if job.state in FINISHED and str(job.number) in uncounted]
-    for job in worthless:
+    without_value = [job for job in sweep.jobs if job.state in FINISHED and str(job.number) in uncounted]
+    for job in without_value:
         sys.stderr.write(f"Error: trial {job.number} does not count: {uncounted[str(job.number)]}\n")
-    if sweep.told["verb"] == "train" and len(left) < len(sweep.jobs):
+    if sweep.content["verb"] == "train" and len(left) < len(sweep.jobs):
         sys.stdout.write(f"All runs on one page: vesalius report {shlex.quote(f'run={path}')}\n")
     if (path / "wandb").is_dir():
         sys.stdout.write(f"All runs to W&B: wandb sync {path / 'wandb'}\n")
-    return int(bool(left or worthless))
+    return int(bool(left or without_value))

@@ -1,4 +1,4 @@
-"""What SLURM has been asked for, and whether it fits what the trainer needs. Torch-free."""
+"""Whether an allocation of SLURM fits the processes that the trainer needs. Torch-free."""
 
 import os
 import shutil
@@ -12,19 +12,19 @@ from vesalius.sweeps.local_pool import visible_gpus
 
 
 def is_queued(name: str) -> bool:
-    """Whether SLURM still has a job, waiting or running; True where it does not answer."""
+    """Whether SLURM still has a job, waiting or running; True while SLURM does not respond."""
     command = ["squeue", "--noheader", "--format=%T", f"--jobs={name}"]
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        reply = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return True
-    if asked.returncode != 0:
-        return "invalid job id" not in asked.stderr.lower()
-    return bool(asked.stdout.strip())
+    if reply.returncode != 0:
+        return "invalid job id" not in reply.stderr.lower()
+    return bool(reply.stdout.strip())
 
 
 def check_none_queued(sweep: SweepFolder) -> None:
-    """Refuse to run here what SLURM still has.
+    """Refuse to run jobs here that SLURM still has.
 
     Raises:
         InputError: naming one such job.
@@ -47,7 +47,7 @@ def check_slurm(config: Mapping[str, Any], environ: Mapping[str, str] = os.envir
         environ: of this process.
 
     Raises:
-        InputError: with the lines that would be right.
+        InputError: with the right lines for the batch script.
     """
     if "SLURM_NTASKS" not in environ or environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
         return
@@ -63,14 +63,14 @@ def check_slurm(config: Mapping[str, Any], environ: Mapping[str, str] = os.envir
 
 
 def check_request(config: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    """The same before a job is submitted.
+    """The same check before a job is submitted.
 
     Args:
         config: frozen.
         options: of the launcher.
 
     Raises:
-        InputError: with the launcher's options that would be right.
+        InputError: with the right options of the launcher.
     """
     nodes = options["nodes"]
     tasks = nodes * options["tasks_per_node"]
@@ -90,7 +90,7 @@ def _mismatch(tasks: int, nodes: int, devices: int, machines: int, cure: str) ->
 
 
 def processes_of(config: Mapping[str, Any], gpus: int) -> tuple[int, int]:
-    """Processes on each machine, and machines, that the trainer needs; `gpus`: how many each machine has.
+    """Processes per machine and number of machines that the trainer needs; `gpus`: GPUs per machine.
 
     Raises:
         InputError: for devices that are neither a number nor a list of them.

@@ -1,4 +1,4 @@
-"""Jobs of a sweep that a scheduler runs: SLURM through submitit, or the same rehearsed on this machine. Torch-free."""
+"""Jobs of a sweep on SLURM, through submitit, or a rehearsal of it on this machine. Torch-free."""
 
 import contextlib
 import os
@@ -21,27 +21,27 @@ from vesalius.sweeps.slurm import is_queued
 
 #: Where submitit keeps its scripts, results and logs, below the sweep's folder.
 WORKSHOP = ".submitit"
-#: Seconds between two questions to the scheduler, which serves others too.
-_ASK = 20.0
-#: Seconds between two looks of a rehearsed job at whether its sweep lives.
-_LOOK = 0.5
+#: Seconds between queries of the scheduler, which serves others too.
+_QUERY = 20.0
+#: Seconds between a rehearsed job's checks that its sweep is alive.
+_CHECK = 0.5
 _LOST = 143  # the exit code of a job that has left no result: cancelled, or its machine is gone
 
 
 class ClusterTask:
-    """What runs on the cluster, once for each process of a job: the command as a child, and signals passed on to it.
+    """One process of a job on the cluster: runs the command as a child and passes signals on to it.
 
     Args:
         command: of the job.
-        console: file for what rank 0 prints.
-        sweep: a process on this machine, with which the job ends; None: the job outlives the sweep.
+        console: file that rank 0 prints to.
+        sweep: id of a process on this machine whose end also ends the job; None: the job outlives the sweep.
     """
 
     def __init__(self, command: Sequence[str], console: Path, sweep: int | None = None) -> None:
         self.command, self.console, self.sweep = list(command), console, sweep
 
     def __call__(self) -> tuple[int, list[str]]:
-        """Do the work.
+        """Run the command.
 
         Returns:
             The exit code as `subprocess` has it, and the last lines of the console.
@@ -52,7 +52,7 @@ class ClusterTask:
         if _rank() == 0:
             self.console.parent.mkdir(exist_ok=True)
             console = self.console.open("a+b")
-        # A session of its own, or the scheduler's signals would reach it beside those that are passed on.
+        # A session of its own, or it would get the scheduler's signals twice.
         self._child = subprocess.Popen(
             self.command,
             env=child_environment(_rank_variables(os.environ)),
@@ -72,7 +72,7 @@ class ClusterTask:
     def _wait(self) -> int:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return self._child.wait(timeout=_LOOK)
+                return self._child.wait(timeout=_CHECK)
             if self._is_orphan():
                 self._child.terminate()
 
@@ -84,7 +84,7 @@ class ClusterTask:
         return False
 
     def checkpoint(self) -> Any:
-        """Called by submitit when time is up or the job must give way: save, and go on when it is queued again."""
+        """Called by submitit at a timeout or preemption: save, and continue when queued again."""
         from submitit.helpers import DelayedSubmission
 
         self._child.send_signal(signal.SIGTERM)
@@ -94,7 +94,7 @@ class ClusterTask:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Reads numbers, text and containers of them, all that a job answers; runs nothing that a file names."""
+    """Reads numbers, text and containers of them, which is all that a job returns; refuses every other name."""
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"it names {module}.{name}")
@@ -104,29 +104,29 @@ class _PlainUnpickler(pickle.Unpickler):
 class _Submitted:
     job: Any
     process: "subprocess.Popen[bytes] | None"
-    asked: float
+    queried: float
 
     @property
     def result(self) -> tuple[int, list[str]] | None:
-        """What rank 0 has returned, if it has."""
+        """Exit code and last lines as returned by rank 0; None before that."""
         file = (self.job.task(0) if self.job.num_tasks > 1 else self.job).paths.result_pickle
         if not file.exists():
             return None
         try:
-            with file.open("rb") as answer:
-                outcome, result = _PlainUnpickler(answer).load()
+            with file.open("rb") as opened:
+                outcome, result = _PlainUnpickler(opened).load()
         except pickle.UnpicklingError as error:
-            return _LOST, [f"{file.name} is not what a job answers: {error}"]
+            return _LOST, [f"{file.name} is not the result of a job: {error}"]
         return result if outcome == "success" else (_LOST, str(result).splitlines()[-1:])
 
 
 class ClusterPool:
-    """A scheduler in place of slots.
+    """Jobs as jobs of the scheduler.
 
     Args:
-        sweep: whose jobs these are; remembers the scheduler's name of each.
+        sweep: the sweep's folder; stores the scheduler's name of each job.
         options: of the launcher.
-        slots: how many jobs may be with the scheduler at once.
+        slots: most jobs that are submitted and not ended.
     """
 
     def __init__(self, sweep: SweepFolder, options: Mapping[str, Any], slots: int) -> None:
@@ -153,7 +153,7 @@ class ClusterPool:
         self._new.append((number, task))
 
     def ended(self) -> list[Ended]:
-        """Those that have ended since this was asked last."""
+        """The jobs that have ended since the last call."""
         self._submit()
         found = []
         for number, submitted in list(self._jobs.items()):
@@ -163,12 +163,12 @@ class ClusterPool:
                 over = submitted.result is not None or self._is_gone(submitted)
             if over:
                 del self._jobs[number]
-                code, said = submitted.result or (_LOST, [f"it left no result: see {self._executor.folder.name}/"])
-                found.append(Ended(number, code, said))
+                code, last_lines = submitted.result or (_LOST, [f"it left no result: see {self._executor.folder.name}/"])
+                found.append(Ended(number, code, last_lines))
         return found
 
     def stop(self, number: int) -> None:
-        """Have all jobs save and end; those that wait in the queue never begin."""
+        """Have all jobs save and end; queued jobs are cancelled."""
         self._submit()
         self._stopped = True
         for submitted in self._jobs.values():
@@ -178,7 +178,7 @@ class ClusterPool:
                 submitted.job.cancel(check=False)
 
     def kill(self) -> None:
-        """End all jobs at once."""
+        """Kill all jobs."""
         for submitted in self._jobs.values():
             if submitted.process is not None:
                 submitted.process.kill()
@@ -197,9 +197,9 @@ class ClusterPool:
         self._new = []
 
     def _is_gone(self, submitted: _Submitted) -> bool:
-        if time.monotonic() - submitted.asked < (1.0 if self._stopped else _ASK):
+        if time.monotonic() - submitted.queried < (1.0 if self._stopped else _QUERY):
             return False
-        submitted.asked = time.monotonic()
+        submitted.queried = time.monotonic()
         return not is_queued(submitted.job.job_id)
 
 
@@ -239,10 +239,10 @@ def make_executor(path: Path, options: Mapping[str, Any]) -> Any:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse what cannot be before anything is composed.
+    """Refuse impossible options before anything is composed.
 
     Raises:
-        InputError: naming all of it.
+        InputError: naming all of them.
     """
     kind, problems = options["cluster"], []
     if kind not in ("local", "slurm"):
@@ -271,7 +271,7 @@ def _rank() -> int:
 
 
 def _rank_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """What tells the processes of a rehearsed job of each other; SLURM's own variables do it on a cluster."""
+    """Rank variables for the processes of a rehearsed job; on a cluster SLURM sets its own."""
     tasks = int(environ.get("SUBMITIT_LOCAL_NTASKS", "1"))
     if tasks == 1 or environ.get("SUBMITIT_EXECUTOR") != "local":
         return {}

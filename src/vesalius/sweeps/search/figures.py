@@ -32,7 +32,7 @@ def save_study_figures(study: SweepStudy, folder: Path, importance: Mapping[str,
 
 
 def history_figure(trials: list[FrozenTrial], objectives: list[Objective]) -> "Figure":
-    """Each trial's value and the best so far; pruned trials at the value they were given up with, failed ones below."""
+    """Each trial's value and the best so far; pruned trials at their last value, failed ones below."""
     figure, panels = canvas(7, 3.2 * len(objectives), rows=len(objectives))
     for place, (axes, objective) in enumerate(zip(panels, objectives, strict=True)):
         _draw_history(axes, trials, objective, place)
@@ -77,7 +77,7 @@ def _draw_history(axes: "Axes", trials: list[FrozenTrial], objective: Objective,
 
 
 def importance_figure(importance: Mapping[str, float], objective: str) -> "Figure":
-    """A bar a key, the most important on top."""
+    """One bar per key, the most important on top."""
     names = sorted(importance, key=lambda key: importance[key])
     figure, (axes,) = canvas(7, 0.9 + 0.36 * len(names))
     axes.barh(names, [importance[name] for name in names], color=ACCENT, height=0.6)

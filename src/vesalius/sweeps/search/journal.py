@@ -1,4 +1,4 @@
-"""The journal that holds a sweep's study: one file in the sweep's folder, that no kill can spoil."""
+"""The journal of a sweep's study: one file in the sweep's folder that survives a kill at any moment."""
 
 import fcntl
 import os
@@ -19,16 +19,16 @@ def open_journal(journal: Path) -> JournalStorage:
     """A study's storage in one file, which survives a kill at any moment."""
     journal.parent.mkdir(parents=True, exist_ok=True)
     _drop_torn_line(journal)
-    # A lock that the kernel lets go of with the process: Optuna's own would make a resumed sweep wait.
+    # A lock that the kernel releases with the process: Optuna's own would make a resumed sweep wait.
     lock: Any = _KernelLock(journal)
     return JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
 
 
 def reopen_failed(path: Path, journal: Path, name: str) -> None:
-    """Make the trials of failed jobs unfinished again, so that a resumed sweep runs them once more.
+    """Reopen the trials of failed jobs, so that a resumed sweep runs them once more.
 
-    A finished trial cannot be changed, so the journal is written anew beside the old one. A job that was done, only
-    without a finite value, stays as it is.
+    A finished trial cannot be changed, so a new journal is written and replaces the old one. A job that finished
+    without a finite value stays as it is.
 
     Args:
         path: the sweep's folder.
@@ -44,9 +44,9 @@ def reopen_failed(path: Path, journal: Path, name: str) -> None:
     failed = {trial.number for trial in trials if trial.state is TrialState.FAIL} - ended
     if not failed:
         return
-    beside = journal.with_name(f".{journal.name}")
-    beside.unlink(missing_ok=True)
-    new = optuna.create_study(study_name=name, storage=open_journal(beside), directions=old.directions)
+    rewritten = journal.with_name(f".{journal.name}")
+    rewritten.unlink(missing_ok=True)
+    new = optuna.create_study(study_name=name, storage=open_journal(rewritten), directions=old.directions)
     for trial in trials:
         again = optuna.trial.create_trial(
             state=TrialState.RUNNING,
@@ -55,7 +55,7 @@ def reopen_failed(path: Path, journal: Path, name: str) -> None:
             system_attrs=trial.system_attrs,
         )
         new.add_trial(again if trial.number in failed else trial)
-    beside.replace(journal)
+    rewritten.replace(journal)
 
 
 def _state(path: Path) -> str | None:
@@ -63,7 +63,7 @@ def _state(path: Path) -> str | None:
 
 
 class _KernelLock:
-    """`flock` on a file beside the journal."""
+    """`flock` on a file next to the journal."""
 
     def __init__(self, journal: Path) -> None:
         self._path = journal.with_suffix(".lock")

@@ -1,4 +1,4 @@
-"""A sweep that Optuna draws, from its options to the figures: what `hydra/sweeper=vesalius_optuna` does."""
+"""A search with Optuna from its options to its figures: what `hydra/sweeper=vesalius_optuna` does."""
 
 import sys
 import warnings
@@ -19,7 +19,7 @@ from vesalius.sweeps.search.journal import JOURNAL, open_journal, reopen_failed
 from vesalius.sweeps.search.samplers import Choice, Samplers, make_pruner, open_storage
 from vesalius.sweeps.search.space import search_space
 from vesalius.sweeps.search.study import Objective, SweepStudy
-from vesalius.sweeps.search.summary import best_trials, importance_of, told_of
+from vesalius.sweeps.search.summary import best_trials, importance_of, study_summary
 
 Compose = Callable[[list[str]], Any]
 TRIALS = 20
@@ -44,31 +44,31 @@ def run_study(
     seed: int,
     timeout: float | None,
 ) -> list[float] | None:
-    """Begin or go on with a sweep, and say at the end which trial was best.
+    """Begin or resume a search, and print at its end which trial was best.
 
     Args:
         path: the sweep's folder.
         arguments: overrides as typed.
-        settings: of Hydra, as typed; remembered for a resume.
-        verb: what each job runs.
-        slots: how many jobs run at once.
+        settings: of Hydra, as typed; stored for a resume.
+        verb: of each job.
+        slots: number of jobs that run at once.
         compose: the config of a job from its overrides.
         stream: of the launcher.
         params, n_trials, sampler, pruner, objectives, storage, study_name, seed, timeout: as the sweeper's options.
 
     Returns:
-        The best value of each objective; None where no trial was finished.
+        The best value of each objective; None without a finished trial.
 
     Raises:
-        InputError: with everything that is wrong, before anything is run.
+        InputError: with every problem, before any job starts.
     """
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = search_space([argument for argument in arguments if not argument.startswith("resume=")], params)
-    example = compose(space.overrides(space.example))  # before anything is run: Hydra says what it cannot compose
+    example = compose(space.overrides(space.example))  # Hydra raises its errors before any job starts
     problems: list[str] = []
     samplers = _collect(problems, lambda: Samplers(sampler, space, seed, parallel=slots > 1))
-    giving_up = _collect(problems, lambda: make_pruner(pruner, example.trainer.get("max_epochs"))) or NopPruner()
+    stopping = _collect(problems, lambda: make_pruner(pruner, example.trainer.get("max_epochs"))) or NopPruner()
     aims = _collect(problems, lambda: _objectives(objectives, example.monitor))
     if n_trials is not None and n_trials < 1:
         problems.append(f"hydra.sweeper.n_trials={n_trials}: must be at least 1.")
@@ -81,7 +81,7 @@ def run_study(
         path,
         space=space,
         samplers=samplers,
-        pruner=giving_up,
+        pruner=stopping,
         objectives=aims,
         storage=open_journal(path / JOURNAL) if storage is None else open_storage(storage),
         name=name,
@@ -104,19 +104,19 @@ def run_study(
 
     def done(job: SweepJob) -> None:
         study.done(job)
-        folder.write_study(told_of(study, {}))
+        folder.write_study(study_summary(study, {}))
 
     try:
         stream(study.jobs(), done, study.tick)
     finally:  # also of a sweep that the user stops
         importance = importance_of(study)
-        folder.write_study(told_of(study, importance))
+        folder.write_study(study_summary(study, importance))
         save_study_figures(study, path / JOURNAL.parent, importance)
-    return _say_best(study)
+    return _print_best(study)
 
 
 def _collect(problems: list[str], make: Callable[[], Any]) -> Any:
-    """What `make` gives, or None and its problems added."""
+    """The value of `make`, or None with its problems added to the list."""
     try:
         return make()
     except InputError as error:
@@ -125,7 +125,7 @@ def _collect(problems: list[str], make: Callable[[], Any]) -> Any:
 
 
 def _objectives(chosen: Sequence[Mapping[str, str]] | None, monitor: Any) -> list[Objective]:
-    """What is asked for, or the monitor of a job's config."""
+    """The chosen objectives, or by default the monitor of a job's config."""
     if chosen is None:
         return [Objective(str(monitor.name), str(monitor.mode))]
     bad = "hydra.sweeper.objectives: give a list such as [{name: auroc, mode: max}, {name: ece, mode: min}]."
@@ -135,14 +135,14 @@ def _objectives(chosen: Sequence[Mapping[str, str]] | None, monitor: Any) -> lis
         if not isinstance(one, Mapping) or set(one) != {"name", "mode"} or one["mode"] not in ("min", "max"):
             raise InputError(bad)
         if str(one["name"]).startswith("test"):
-            raise InputError(f"hydra.sweeper.objectives: {one['name']}: test data must not choose: name one of val/.")
+            raise InputError(f"hydra.sweeper.objectives: {one['name']}: test data must not choose: name a metric of val/.")
         if one["mode"] != (mode_of(str(one["name"])) or one["mode"]):
             raise InputError(f"hydra.sweeper.objectives: {one['name']} is best at its {mode_of(str(one['name']))}.")
     return [Objective(str(one["name"]), str(one["mode"])) for one in chosen]
 
 
-def _say_best(study: SweepStudy) -> list[float] | None:
-    """Print the best trial; of several objectives, each trial that no other beats."""
+def _print_best(study: SweepStudy) -> list[float] | None:
+    """Print the best trial; with several objectives, each trial of the Pareto front."""
     best = best_trials(study)
     if not best:
         sys.stdout.write("No trial was finished, so there is no best one.\n")
@@ -153,14 +153,14 @@ def _say_best(study: SweepStudy) -> list[float] | None:
         values = ", ".join(f"{aim.name} {value:.4g}" for aim, value in aims)
         drawn = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
         sys.stdout.write(f"Best trial {trial.number} of {len(study.trials)}: {values} with {drawn}\n")
-        again = [told for aim in study.objectives if (told := _judged(aim, folder))]
-        sys.stdout.writelines(f"  judged on the validation data that chose it: {told}\n" for told in again)
+        with_interval = [text for aim in study.objectives if (text := _format_objective(aim, folder))]
+        sys.stdout.writelines(f"  on the validation data that chose it: {text}\n" for text in with_interval)
         sys.stdout.write(f"  {folder}\n")
     return list(best[0].values)
 
 
-def _judged(aim: Objective, folder: Path) -> str | None:
-    """An objective as the finished run judged it, with its interval over patients; None where it has none."""
+def _format_objective(aim: Objective, folder: Path) -> str | None:
+    """An objective of the finished run with its interval over patients; None without an interval."""
     name = aim.column.removeprefix("val/")
     metric = RunFolder(folder).metrics.get("val", {}).get(name) or {}
     if metric.get("ci95") is None:

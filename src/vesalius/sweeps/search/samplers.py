@@ -24,7 +24,7 @@ PRUNERS = ("none", "median", "successive_halving", "hyperband")
 
 
 class Grid(BaseSampler):
-    """The points of a grid in their order: trial 7 is point 7, in whatever order and however often trials are begun.
+    """The points of a grid in order: trial 7 is point 7, in whatever order and however often trials start.
 
     Optuna's own grid stops a study by itself, which only its own loop allows.
     """
@@ -48,14 +48,14 @@ class Grid(BaseSampler):
 class Samplers:
     """A sampler for each value of each trial, seeded by the sweep's seed and the numbers of both.
 
-    One that is made once would begin its random numbers anew in a resumed sweep, and draw the first trials again. So a
-    trial depends on the seed, its number and the trials told before it, and on nothing else.
+    A single sampler would restart its random numbers in a resumed sweep and draw the first trials again. With these, a
+    trial depends only on the seed, its number and the finished trials before it.
 
     Args:
         chosen: `tpe`, `random`, `grid`, or a `_target_` with its arguments.
-        space: where it draws from.
+        space: the search space.
         seed: of the sweep.
-        parallel: whether other trials may be running when one is drawn; TPE then keeps away from them.
+        parallel: whether other trials may be running when one is drawn; TPE then avoids their neighbourhood.
 
     Raises:
         InputError: where there is no such sampler, or it cannot draw from this space.
@@ -68,12 +68,12 @@ class Samplers:
         self.name = str(chosen if self._target is None else self._target["_target_"]).rpartition(".")[2]
         self._seed, self._parallel = seed, parallel
         self._points = space.grid() if chosen == "grid" else None
-        self(0)  # its own refusals come now
+        self(0)  # raises its own errors now
         if self._target is not None:
             self._rehearse(space)
 
     def _rehearse(self, space: SearchSpace) -> None:
-        """Draw twice from nothing: Optuna imports what a sampler needs only when it is first asked, after a trial."""
+        """Draw two trials of an empty study: Optuna imports a sampler's packages only at the first draw after a trial."""
         study = optuna.create_study()
         try:
             for number in range(2):
@@ -85,11 +85,11 @@ class Samplers:
 
     @property
     def size(self) -> int | None:
-        """How many trials there can be; None without a limit."""
+        """Most trials that can be drawn; None without a limit."""
         return None if self._points is None else len(self._points)
 
     def __call__(self, number: int, place: int = 0) -> BaseSampler:
-        """The sampler of this trial: at place 0 of what is drawn together, behind it of each key by itself."""
+        """The sampler of this trial: at place 0 for the keys drawn jointly, from place 1 for each key drawn by itself."""
         seed = int(np.random.SeedSequence([self._seed, number, place]).generate_state(1)[0])
         if self._points is not None:
             return Grid(self._points)

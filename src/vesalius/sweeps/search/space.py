@@ -1,4 +1,4 @@
-"""Hydra's sweep syntax as a search space: which keys vary, and between what."""
+"""Hydra's sweep syntax as a search space: which keys vary, and over which values."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Value = str | int | float
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What is the same in all jobs, and what a sampler draws.
+    """Fixed overrides of all jobs, and the distribution of each key that a sampler draws.
 
     Attributes:
         fixed: overrides of all jobs, as typed.
@@ -59,14 +59,14 @@ class SearchSpace:
 
 
 def search_space(arguments: Sequence[str], params: Mapping[str, str]) -> SearchSpace:
-    """Read what varies.
+    """Read the search space from overrides.
 
     Args:
-        arguments: `key=value` as typed; those without a sweep in them are the same in all jobs.
-        params: `hydra.sweeper.params` of a config file; what is typed goes before it.
+        arguments: `key=value` as typed; those without a sweep are fixed in all jobs.
+        params: `hydra.sweeper.params` of a config file; typed arguments override it.
 
     Raises:
-        InputError: with everything that cannot be searched.
+        InputError: naming every argument that cannot be searched.
     """
     parser = OverridesParser.create()
     problems: list[str] = []
@@ -107,7 +107,7 @@ def _distribution(override: Override) -> BaseDistribution:
         # Shuffled or not: a sampler has an order of its own, and a resumed sweep must find the same list again.
         texts = [Override._get_value_element_as_str(element) for element in value.list]
         if len(set(texts)) < len(texts):
-            raise ValueError("a value stands in it twice")
+            raise ValueError("it holds a value twice")
         return CategoricalDistribution(texts)
     log = "log" in getattr(value, "tags", ())
     if isinstance(value, RangeSweep):
@@ -132,7 +132,7 @@ def _range(value: RangeSweep, log: bool) -> BaseDistribution:
     """As in Hydra and Python, the stop does not belong to it."""
     numbers = list(value.range())
     if not numbers:
-        raise ValueError("there is nothing in this range")
+        raise ValueError("this range is empty")
     numbers.sort()
     low, high = numbers[0], numbers[-1]
     _check_ends(low, high, log)

@@ -29,7 +29,7 @@ _STATES = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 @dataclass(frozen=True)
 class Objective:
-    """What a sweep makes as good as it can; from validation data, always.
+    """A validation metric that a search optimises.
 
     Attributes:
         name: the run's monitored metric, or one of the `val` metrics of its `metrics.json`, with or without `val/`.
@@ -45,7 +45,7 @@ class Objective:
         return self.name if self.name.startswith("val/") else f"val/{self.name}"
 
     def value(self, metrics: Mapping[str, Any]) -> float | None:
-        """Its value in a `metrics.json`; None where it is not in it, or is no finite number."""
+        """Its value in a `metrics.json`; None if missing or not finite."""
         monitor = metrics.get("monitor", {})
         if monitor.get("name") in (self.name, self.column):
             found = monitor.get("best")
@@ -55,21 +55,21 @@ class Objective:
 
 
 class SweepStudy:
-    """What a launcher asks for the next job, and tells how the last one went.
+    """The study of a sweep: draws its jobs and records how they ended.
 
-    Everything that is known lies in the study's storage and in the run folders, so that a sweep that was killed at any
-    moment goes on from there. One process at a time works on it.
+    All of its state lies in the study's storage and in the run folders, so that a sweep that was killed at any moment
+    resumes from there. One process at a time works on it.
 
     Args:
         path: the sweep's folder.
-        space: what to draw from.
-        samplers: what draws.
-        pruner: what gives jobs up; with several objectives none can.
+        space: the search space.
+        samplers: draw the trials.
+        pruner: stops unpromising jobs; not possible with several objectives.
         objectives: at least one.
-        storage: holds the study.
+        storage: of the study.
         name: of the study.
-        shared: whether the storage is the user's own, where others may have studies too.
-        n_trials: how many in all, those of earlier attempts included; failed and pruned ones count.
+        shared: whether the storage is the user's own database, which may hold other studies.
+        n_trials: number of trials in all, with those of earlier attempts; failed and pruned ones count.
         timeout: seconds of this attempt after which no further trial begins.
 
     Raises:
@@ -95,11 +95,11 @@ class SweepStudy:
         self.path, self.space, self.objectives = path, space, list(objectives)
         self._samplers, self._n_trials = samplers, n_trials
         self._end = math.inf if timeout is None else time.monotonic() + timeout
-        #: Optuna's own; read only for those around.
+        #: Optuna's study; other modules only read it.
         self.study = _open(path, storage, name, pruner, self.objectives, shared=shared)
         self._running: dict[int, Trial] = {}
         self._read: dict[int, int] = {}
-        self._given_up: set[int] = set()
+        self._pruned: set[int] = set()
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -107,12 +107,12 @@ class SweepStudy:
         return self.study.get_trials(deepcopy=False)
 
     def jobs(self) -> Iterator[tuple[int, list[str]]]:
-        """The trials that a killed sweep left unfinished, then new ones, each drawn when it is asked for."""
+        """The trials that a killed sweep left unfinished, then new ones, each drawn on request."""
         for left in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.study.sampler = self._samplers(left.number)
             job = self._draw(Trial(self.study, left._trial_id))
             state = RunFolder(self.path / str(left.number)).state if self._has_run(left.number) else {}
-            if state.get("state") in _STATES:  # it ended, and nobody was there to hear it
+            if state.get("state") in _STATES:  # it ended after the sweep was killed
                 self.done(SweepJob(left.number, tuple(job), self.path / str(left.number), state["state"]))
             else:
                 yield left.number, job
@@ -121,13 +121,13 @@ class SweepStudy:
             if self._has_run(number):
                 raise InputError(
                     f"{self.path / str(number)} holds a run that the study does not know: was its storage lost? "
-                    f"Begin a new sweep in another folder."
+                    f"Start a new sweep in another folder."
                 )
             self.study.sampler = self._samplers(number)
             yield number, self._draw(self.study.ask())
 
     def tick(self, running: Mapping[int, Path]) -> None:
-        """Report new epochs of the running jobs, and stop those that the pruner gives up.
+        """Report new epochs of the running jobs to the study, and stop jobs that the pruner rejects.
 
         Args:
             running: run folders by job number.
@@ -135,20 +135,20 @@ class SweepStudy:
         for number, path in running.items():
             trial = self._running[number]
             epoch = self._report(trial, path)
-            if epoch is None or number in self._given_up or epoch + 1 >= _max_epochs(path):
+            if epoch is None or number in self._pruned or epoch + 1 >= _max_epochs(path):
                 continue
             values = self.trials[number].intermediate_values
-            # One that has never had a number is not worse than others: it fails, if it does not find one.
+            # A job without any finite value yet is not worse than others; without one at its end it fails.
             if all(map(math.isnan, values.values())) or not trial.should_prune():
                 continue
-            self._given_up.add(number)
+            self._pruned.add(number)
             pruner = type(self.study.pruner).__name__.removesuffix("Pruner").lower()
             value = values[epoch]
-            said = f"{pruner} pruner: {self.objectives[0].column} {value:.4g} after {epoch + 1} epochs"
-            request_pruning(path, said)
+            reason = f"{pruner} pruner: {self.objectives[0].column} {value:.4g} after {epoch + 1} epochs"
+            request_pruning(path, reason)
 
     def done(self, job: SweepJob) -> None:
-        """Tell the study how a job ended; one that was interrupted stays open, and goes on in the next attempt."""
+        """Record the end of a job; an interrupted one stays open and continues in the next attempt."""
         trial = self._running.pop(job.number)
         if job.state in ("interrupted", "waiting", "running"):
             return
@@ -162,10 +162,10 @@ class SweepStudy:
         self.study.tell(trial, values if state is TrialState.COMPLETE else None, state)
 
     def _report(self, trial: Trial, path: Path) -> int | None:
-        """Tell the study of epochs that it has not heard of.
+        """Report the epochs that are new to the study.
 
         Returns:
-            The last of them; None where there is none, and always of several objectives, which have no one progress.
+            The last of them; None without a new one, and always with several objectives.
         """
         file = path / HISTORY
         changed = file.stat().st_mtime_ns if file.is_file() else 0
@@ -180,7 +180,7 @@ class SweepStudy:
         return max(new, default=None)
 
     def _draw(self, trial: Trial) -> list[str]:
-        """The overrides of a trial. What a killed sweep has drawn stays; the rest is what it would have drawn."""
+        """The overrides of a trial. Values that a killed sweep drew stay; the others are what it would have drawn."""
         params: dict[str, Any] = {}
         _ = trial.relative_params  # drawn now, before any value is
         for place, (key, of) in enumerate(self.space.distributions.items(), start=1):
@@ -196,13 +196,13 @@ class SweepStudy:
         return self.space.overrides(params)
 
     def _values(self, job: SweepJob) -> list[float] | None:
-        """One value an objective, or None where one is missing."""
+        """One value per objective, or None if one is missing."""
         metrics = _metrics(job)
         values = [objective.value(metrics) for objective in self.objectives]
         return None if None in values else [value for value in values if value is not None]
 
     def _missing(self, job: SweepJob) -> str:
-        """What a finished run has no number of, and what it may have been meant for."""
+        """A message that names the objectives without a finite value, with suggestions."""
         metrics = _metrics(job)
         known = [str(metrics.get("monitor", {}).get("name")), *(f"val/{name}" for name in metrics.get("val", {}))]
         columns = [objective.column for objective in self.objectives if objective.value(metrics) is None]
@@ -234,7 +234,7 @@ def _open(
         if place is not None or study.trials:
             raise InputError(
                 f"hydra.sweeper.study_name={name}: the storage holds a study of this name, of another sweep: choose "
-                f"another name, or go on with that sweep by resume=ITS_FOLDER."
+                f"another name, or resume that sweep with resume=ITS_FOLDER."
             )
         study.set_user_attr(_FOLDER, str(path.resolve()))
     if study.directions != directions:
@@ -252,6 +252,6 @@ def history_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _max_epochs(path: Path) -> float:
-    """How many epochs the run is to have: one that is over them is being judged, and no longer worth stopping."""
+    """Epochs of the whole run: a run beyond them is being evaluated and is not worth stopping."""
     epochs = RunFolder(path).config.get("trainer", {}).get("max_epochs")
     return epochs if epochs is not None and epochs > 0 else math.inf

@@ -1,4 +1,4 @@
-"""What is told of a study: its best trial, which keys mattered, a table of its trials."""
+"""Summary of a study: its best trials, the importance of each key, a table of trials."""
 
 import csv
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from vesalius.sweeps.search.study import SweepStudy, history_rows
 
 
 def best_trials(sweep: SweepStudy) -> list[FrozenTrial]:
-    """The best trial; of several objectives all that no other beats in everything; none before one is finished."""
+    """The best trial; with several objectives the Pareto front; empty before a trial is finished."""
     if not sweep.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return []
     return [sweep.study.best_trial] if len(sweep.objectives) == 1 else sweep.study.best_trials
 
 
-def told_of(sweep: SweepStudy, importance: Mapping[str, float]) -> dict[str, Any]:
-    """What `sweep.json` says of the study; `importance` once it is known."""
+def study_summary(sweep: SweepStudy, importance: Mapping[str, float]) -> dict[str, Any]:
+    """The entry of the study in `sweep.json`; `importance` is empty until it is known."""
     best = [trial.number for trial in best_trials(sweep)]
     single = len(sweep.objectives) == 1
     return {
@@ -37,7 +37,7 @@ def told_of(sweep: SweepStudy, importance: Mapping[str, float]) -> dict[str, Any
 
 
 def importance_of(sweep: SweepStudy) -> dict[str, float]:
-    """Of the first objective's variance that keys explain by themselves, the share of each.
+    """Importance of each key: its share of the first objective's variance that single keys explain.
 
     A functional analysis of variance (Hutter et al. 2014) of a random forest with a fixed seed. Empty with fewer than
     four finished trials, or where all are equally good.
@@ -53,7 +53,7 @@ def importance_of(sweep: SweepStudy) -> dict[str, float]:
 
 
 def write_table(sweep: SweepStudy, path: Path) -> None:
-    """A row a trial: number, state, values, epochs, what was drawn, seconds, reason."""
+    """Write one row per trial: number, state, values, epochs, what was drawn, seconds, reason."""
     names = [objective.name for objective in sweep.objectives]
     keys = list(sweep.space.distributions)
     with path.open("w", newline="", encoding="utf-8") as file:
