@@ -89,7 +89,9 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     from vesalius.sweeps.scheduler import end_of_sweep
 
     if is_sweep(arguments) and ranks_of(os.environ) is not None:
-        raise InputError("-m under srun or torchrun: start the sweep without them; each of its jobs starts its own processes.")
+        raise InputError(
+            "-m under srun or torchrun: start the sweep without them; each of its jobs starts its own processes."
+        )
     codes: list[int] = []
 
     def work(config: dict[str, Any], overrides: list[str], folder: Path) -> None:

@@ -57,7 +57,7 @@ def test_both_mistakes_are_named_with_their_cure(vesalius, tmp_path):
         (["name=a${nosuch}"], "name: Interpolation key 'nosuch' not found"),
         (["-m", "seed=0,1", "name=a${nosuch}"], "name: Interpolation key 'nosuch' not found"),
         ([f"name={'x' * 300}"], "File name too long"),
-        (["hydra.run.dir=/dev/null"], "/dev/null cannot be made"),
+        (["hydra.run.dir=/dev/null"], "/dev/null cannot be created"),
         (["hydra.run.dir=/dev/null/my/run"], "/dev/null is a file, where a folder is needed"),
     ],
 )
@@ -91,7 +91,7 @@ def test_only_a_folder_that_could_not_be_made_is_said_to_be_one(tmp_path, monkey
         Path("/dev/null").mkdir()
 
     monkeypatch.setattr(JobStream, "run", work)
-    with pytest.raises(InputError, match=r"/dev/null cannot be made .* with hydra\.sweep\.dir"):
+    with pytest.raises(InputError, match=r"/dev/null cannot be created .* with hydra\.sweep\.dir"):
         run_hydra("train", ["-m", "seed=0,1"], work, work)
 
     def unreadable(*_, **__):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vesalius.config.errors import InputError
-from vesalius.launch.rendezvous import MEETINGS, Ranks, ranks_of
+from vesalius.launch.rendezvous import RENDEZVOUS, Ranks, ranks_of
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "node7", "MASTER_PORT": "29500"}
 FAKE = Path(__file__).parents[1] / "helpers/fake_sweep.py"
@@ -58,7 +58,7 @@ def meet(zero, others, folder, problems=()):
     threads = [threading.Thread(target=wait, args=(ranks,)) for ranks in others]
     for thread in threads:
         thread.start()
-    with zero.meeting() as tell:
+    with zero.announcing() as tell:
         tell(folder, problems)
         for thread in threads:
             thread.join()
@@ -69,28 +69,28 @@ def test_all_ranks_find_the_folder_and_the_place_is_left_clean(place):
     zero = Ranks(0, 3, "here", patience=20)
     told = meet(zero, [replace(zero, rank=1), replace(zero, rank=2)], Path("run"))
     assert told == {1: place / "run", 2: place / "run"}
-    assert not MEETINGS.parent.exists()
+    assert not RENDEZVOUS.parent.exists()
 
 
 def test_what_a_killed_start_left_behind_misleads_nobody(place):
     zero = Ranks(0, 2, "here", patience=20)
-    (MEETINGS / "here").mkdir(parents=True)
-    (MEETINGS / "here" / "rank1").write_text("old")
+    (RENDEZVOUS / "here").mkdir(parents=True)
+    (RENDEZVOUS / "here" / "rank1").write_text("old")
     (place / "old").mkdir()
     (place / "old" / "config.yaml").touch()
-    old = {"folder": str(place / "old"), "problems": [], "words": {"rank1": "old"}}
-    (MEETINGS / "here" / "answer.json").write_text(json.dumps(old))
+    old = {"folder": str(place / "old"), "problems": [], "tokens": {"rank1": "old"}}
+    (RENDEZVOUS / "here" / "reply.json").write_text(json.dumps(old))
     assert meet(zero, [replace(zero, rank=1)], Path("run")) == {1: place / "run"}
 
 
 def test_all_ranks_hear_of_a_refused_config_and_of_work_that_is_done(place):
     zero = Ranks(0, 2, "here", patience=20)
-    assert meet(zero, [replace(zero, rank=1)], None, ["lr=x: no."]) == {1: ["Rank 0 says: lr=x: no."]}
+    assert meet(zero, [replace(zero, rank=1)], None, ["lr=x: no."]) == {1: ["Rank 0: lr=x: no."]}
     assert meet(zero, [replace(zero, rank=1)], None) == {1: None}
 
 
 def test_nobody_waits_for_ever(place):
-    with pytest.raises(InputError, match="did rank 0 start"):
+    with pytest.raises(InputError, match="check that rank 0 has started"):
         Ranks(1, 2, "here", patience=0.2).wait_for_folder()
 
 
@@ -109,4 +109,4 @@ def test_two_processes_train_in_one_folder(tmp_path):
     log = (config.parent.parent / "log").read_text().splitlines()
     assert [line.split()[:2] for line in log if line.startswith("start")] == [["start", config.parent.name]] * 2
     assert [path.name for path in config.parent.parent.iterdir() if path.is_dir()] == [config.parent.name]
-    assert not (tmp_path / MEETINGS).exists()
+    assert not (tmp_path / RENDEZVOUS).exists()

@@ -39,7 +39,7 @@ def test_jobs_that_are_planned_again_stay_as_they_were(sweep):
     sweep.plan_jobs({0: ["seed=7"], 1: ["seed=8"], 2: ["seed=9"]})
     assert [job.overrides[0] for job in sweep.jobs] == ["seed=0", "seed=1", "seed=9"]
     assert [job.state for job in sweep.jobs] == ["waiting"] * 3
-    assert sweep.told["axes"]["seed"] == ["0", "1", "9"]
+    assert sweep.content["axes"]["seed"] == ["0", "1", "9"]
 
 
 def test_the_run_folder_knows_best_how_a_job_stands(sweep):

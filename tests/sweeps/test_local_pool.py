@@ -86,11 +86,11 @@ def test_a_job_runs_in_a_free_slot_and_frees_it_at_its_end(tmp_path):
         pool.start(number, sh(text), tmp_path / str(number))
     assert not pool.free
     (ended,) = wait_for(pool)
-    assert (ended.number, ended.code, ended.said) == (0, 3, ["a"])
+    assert (ended.number, ended.code, ended.last_lines) == (0, 3, ["a"])
     assert pool.free
     pool.start(2, sh("echo $SLOT"), tmp_path / "0")
     (ended,) = wait_for(pool)
-    assert (ended.number, ended.said) == (2, ["a", "a"])  # the log of an earlier attempt stays
+    assert (ended.number, ended.last_lines) == (2, ["a", "a"])  # the log of an earlier attempt stays
     pool.stop(signal.SIGTERM)
     (ended,) = wait_for(pool)
     assert ended.code == -signal.SIGTERM
@@ -102,8 +102,8 @@ def test_the_last_lines_are_kept_though_the_folder_is_gone(tmp_path):
     pool = JobPool([{}], consoles=True)
     pool.start(0, sh(f"seq 100; printf 'bar 1\\rbar 2\\n' >&2; rm -r {tmp_path / '0'}"), tmp_path / "0")
     (ended,) = wait_for(pool)
-    assert len(ended.said) == LAST_LINES
-    assert ended.said[-3:] == ["100", "bar 1", "bar 2"]
+    assert len(ended.last_lines) == LAST_LINES
+    assert ended.last_lines[-3:] == ["100", "bar 1", "bar 2"]
 
 
 @pytest.mark.parametrize("how", ["kill", "its first process dies"])

@@ -190,7 +190,7 @@ def test_an_answer_is_read_and_nothing_that_it_names_is_run(tmp_path):
         file.write_bytes(content)
         code, (said,) = submitted.result
         assert code != 0
-        assert "is not what a job answers" in said
+        assert "is not the result of a job" in said
     assert not (tmp_path / "run").exists()
 
 

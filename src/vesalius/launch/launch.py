@@ -88,9 +88,7 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
     if not any(path.iterdir()):
         path.rmdir()
     if folder.alive:
-        raise InputError(
-            f"{folder.path} is in use by process {folder.state.get('pid')}: wait for it, or stop it."
-        )
+        raise InputError(f"{folder.path} is in use by process {folder.state.get('pid')}: wait for it, or stop it.")
     if resume == "auto":
         before, now = folder.config, {**config, "resume": None}
         changed = [key for key in now if now[key] != before.get(key)]
@@ -159,7 +157,7 @@ def _work(verb: str, folder: RunFolder) -> int:
         folder.end("interrupted", "killed")
         raise SystemExit(128 + received[0])
     if ended == -signal.SIGKILL:
-        sys.stderr.write(f"Error: {folder.path} was killed by SIGKILL, likely for lack of memory: use a smaller data.batch_size, or free memory.\n")
+        sys.stderr.write(f"Error: {folder.path} was killed by SIGKILL, likely for lack of memory: free some.\n")
     if code in _EXIT_CODES.values():
         raise SystemExit(code)
     return code

@@ -45,7 +45,7 @@ def enter(work: Callable[[Path], None], arguments: list[str]) -> int:
         arguments: `sys.argv[1:]`.
 
     Returns:
-        0 when done; the code of a `VesaliusError`; 130 or 143 when interrupted; 1 after any other error, with a traceback.
+        0 when done; the code of a `VesaliusError`; 130 or 143 when interrupted; 1 after another error.
     """
     gc.enable()  # off during the imports: see vesalius.commands
     (folder,) = arguments

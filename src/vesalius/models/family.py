@@ -164,8 +164,8 @@ class FamilyModule(pl.LightningModule):
         if clips and self.trainer.precision == "16-mixed" and getattr(optimizer, "_step_supports_amp_scaling", False):
             raise InputError(
                 "trainer.gradient_clip_val: with trainer.precision=16 a fused optimiser scales gradients back within "
-                "its step, too late to bound them: choose trainer.precision=bf16, or set model.optimizer.fused=false (of a "
-                "gan also model.critic_optimizer.fused=false and model.classifier.optimizer.fused=false)."
+                "its step, too late to bound them: choose trainer.precision=bf16, or set model.optimizer.fused=false "
+                "(of a gan also model.critic_optimizer.fused=false and model.classifier.optimizer.fused=false)."
             )
 
     def divergence(self, what: str, value: float, lr: float) -> RunFailed:

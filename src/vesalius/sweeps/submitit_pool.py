@@ -163,7 +163,10 @@ class ClusterPool:
                 over = submitted.result is not None or self._is_gone(submitted)
             if over:
                 del self._jobs[number]
-                code, last_lines = submitted.result or (_LOST, [f"it left no result: see {self._executor.folder.name}/"])
+                code, last_lines = submitted.result or (
+                    _LOST,
+                    [f"it left no result: see {self._executor.folder.name}/"],
+                )
                 found.append(Ended(number, code, last_lines))
         return found
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from vesalius.config.compose import load_config
 from vesalius.config.direction import mode_of
-from vesalius.config.errors import InputError, RunFailed, VesaliusError, say_problems
+from vesalius.config.errors import InputError, RunFailed, VesaliusError, print_problems
 from vesalius.data.synthetic import MANIFEST
 from vesalius.launch.launch import launch
 from vesalius.metrics.formatting import format_number
@@ -85,7 +85,7 @@ def _launch(verb: str, path: Path, overrides: list[str]) -> int:
         config = load_config(verb, overrides)
         code, _ = launch(verb, {**config, "resume": "auto"} if verb == "train" else config, overrides, path)
     except VesaliusError as error:
-        say_problems(error)
+        print_problems(error)
         return error.exit_code
     except SystemExit as stop:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -135,7 +135,9 @@ def _objectives(chosen: Sequence[Mapping[str, str]] | None, monitor: Any) -> lis
         if not isinstance(one, Mapping) or set(one) != {"name", "mode"} or one["mode"] not in ("min", "max"):
             raise InputError(bad)
         if str(one["name"]).startswith("test"):
-            raise InputError(f"hydra.sweeper.objectives: {one['name']}: test data must not choose: name a metric of val/.")
+            raise InputError(
+                f"hydra.sweeper.objectives: {one['name']}: test data must not choose: name a metric of val/."
+            )
         if one["mode"] != (mode_of(str(one["name"])) or one["mode"]):
             raise InputError(f"hydra.sweeper.objectives: {one['name']} is best at its {mode_of(str(one['name']))}.")
     return [Objective(str(one["name"]), str(one["mode"])) for one in chosen]

@@ -73,7 +73,7 @@ class Samplers:
             self._rehearse(space)
 
     def _rehearse(self, space: SearchSpace) -> None:
-        """Draw two trials of an empty study: Optuna imports a sampler's packages only at the first draw after a trial."""
+        """Draw two trials of an empty study: Optuna imports a sampler's packages only at the second draw."""
         study = optuna.create_study()
         try:
             for number in range(2):
@@ -89,7 +89,7 @@ class Samplers:
         return None if self._points is None else len(self._points)
 
     def __call__(self, number: int, place: int = 0) -> BaseSampler:
-        """The sampler of this trial: at place 0 for the keys drawn jointly, from place 1 for each key drawn by itself."""
+        """The sampler of this trial: at place 0 for the keys drawn jointly, from 1 on for each single key."""
         seed = int(np.random.SeedSequence([self._seed, number, place]).generate_state(1)[0])
         if self._points is not None:
             return Grid(self._points)
