@@ -47,7 +47,7 @@ WORDS = {
     rf"{_A}quantit(y|ies){_Z}": "continuous targets",
     rf"{_A}floors?{_Z}": "no-skill value",
     rf"{_A}unseen{_Z}": "data_overlap, new",
-    rf"{_A}(Passport|EqualRanks|LastStep|Generators){_Z}": "CheckpointMetadata, RankConsistency, ..., RngState",
+    rf"{_A}(?-i:Passport|EqualRanks|LastStep|Generators){_Z}": "CheckpointMetadata, RankConsistency, ..., RngState",
     rf"{_A}(as_one|waits_with_parameters|unfit|to_learn_from|take_over|settle|last_step|look_over){_Z}": "see HOUSE 2",
 }
 

@@ -70,7 +70,6 @@ def test_images_of_another_size_than_in_training_are_resized(make_facts):
         ({"image_size": 0}, "image_size"),
         ({"image_size": [8]}, "image_size"),
         ({"mean": [0.1, 0.2, 0.3]}, "mean"),
-        ({"mean": "image_net"}, "mean"),
         ({"std": 0.0}, "std"),
     ],
 )

@@ -4,9 +4,11 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
+from vesalius.config.errors import InputError
+
 
 class Staged(nn.Module):
-    """A network with parts that can be frozen and released, and perhaps ready-made weights."""
+    """A network whose parts can be frozen and released in stages, and which may have pretrained weights."""
 
     @abstractmethod
     def stages(self) -> list[nn.Module]:
@@ -23,10 +25,10 @@ class Staged(nn.Module):
         """
 
     def load_pretrained(self) -> None:
-        """Load ready-made weights, if the net was told of any; for a run that starts afresh.
+        """Load the pretrained weights that the config names, if any; for a run that starts from scratch.
 
         Raises:
-            InputError: if they cannot be had, or do not fit.
+            InputError: if they cannot be read or downloaded, or do not fit.
         """
 
 
@@ -34,11 +36,11 @@ class Net(Staged):
     """Images to feature vectors to outputs.
 
     Freezing and layer-wise learning rates need `stages`; a feature table needs `features`. A user's own net may be any
-    module from images to logits, and does without those.
+    module from images to logits, and works without those.
 
     Attributes:
         feature_dim: length of a feature vector.
-        head: what turns feature vectors (B, feature_dim) into outputs (B, num_outputs).
+        head: maps feature vectors (B, feature_dim) to outputs (B, num_outputs).
     """
 
     feature_dim: int
@@ -52,3 +54,44 @@ class Net(Staged):
         """Map images (B, C, H, W) to outputs (B, num_outputs)."""
         outputs: Tensor = self.head(self.features(x))
         return outputs
+
+
+class EncoderBased(Staged):
+    """A network around an image encoder, whose stages and pretrained weights are its own; all else counts as head.
+
+    Attributes:
+        encoder: any module from images (B, C, H, W) to vectors (B, F); stages need a `Net`.
+    """
+
+    encoder: nn.Module
+
+    def stages(self) -> list[nn.Module]:
+        """The encoder's stages.
+
+        Raises:
+            InputError: for an encoder without stages.
+        """
+        if isinstance(self.encoder, Net):
+            return self.encoder.stages()
+        raise InputError(
+            "model.finetune: freeze and lr_decay need an encoder with stages; "
+            f"let {type(self.encoder).__name__} inherit from Net."
+        )
+
+    def check_image(self, channels: int, height: int, width: int) -> None:
+        """Refuse images that the encoder cannot take.
+
+        Raises:
+            InputError: with the cure.
+        """
+        if isinstance(self.encoder, Staged):
+            self.encoder.check_image(channels, height, width)
+
+    def load_pretrained(self) -> None:
+        """Load the pretrained weights of the encoder, if its config names any.
+
+        Raises:
+            InputError: if they cannot be read or downloaded, or do not fit.
+        """
+        if isinstance(self.encoder, Staged):
+            self.encoder.load_pretrained()

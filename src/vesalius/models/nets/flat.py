@@ -1,4 +1,4 @@
-"""A net in which every pixel has weights of its own."""
+"""A net in which every pixel has its own weights."""
 
 from torch import Tensor, nn
 
@@ -7,16 +7,16 @@ from vesalius.models.nets.base import Net
 
 
 class FlatNet(Net):
-    """A linear map of all pixels, for images that are aligned to each other, so that a pixel's place means something.
+    """A linear map of all pixels, for images that are aligned to each other, so that a pixel's place has a meaning.
 
-    Functional MRI of one brain and images in atlas space are such; convolutions with pooling would forget the place.
+    Examples are functional MRI of one brain and images in atlas space; convolutions with pooling would lose the place.
 
     Args:
         in_channels: of the images.
         num_outputs: of the head.
         image_size: height and width of the images, in pixels.
         width: length of the feature vector.
-        dropout: part of the pixels that are left out at each step.
+        dropout: share of the pixels that are left out at each step.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class FlatNet(Net):
         return features
 
     def stages(self) -> list[nn.Module]:
-        """The linear map alone."""
+        """One stage: the linear map."""
         return [self.body]
 
     def check_image(self, channels: int, height: int, width: int) -> None:
@@ -52,6 +52,6 @@ class FlatNet(Net):
         """
         if (height, width) != self.image_size:
             raise InputError(
-                f"model: every pixel has weights of its own, and images are {height}x{width} where "
-                f"{self.image_size[0]}x{self.image_size[1]} were announced: set image_size=[{height},{width}]."
+                f"model: the net is built for images of {self.image_size[0]}x{self.image_size[1]} pixels, and these "
+                f"have {height}x{width}: set image_size=[{height},{width}] of the net."
             )

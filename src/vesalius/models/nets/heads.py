@@ -1,4 +1,4 @@
-"""What stands between a net's features and its logits."""
+"""The layers between a net's features and its logits."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ HeadKind = Literal["linear", "article"]
 
 
 def build_head(kind: HeadKind, features: int, outputs: int, dropout: float | None = None) -> nn.Module:
-    """Build a head that turns features (B, F) into logits (B, K).
+    """Build a head that maps features (B, F) to logits (B, K).
 
     Args:
         kind: `linear`: one dense layer; `article`: Dense 512, ReLU, dropout, Dense K.
@@ -19,18 +19,16 @@ def build_head(kind: HeadKind, features: int, outputs: int, dropout: float | Non
         dropout: probability before the last layer; None is 0 for `linear` and 0.5 for `article`.
 
     Raises:
-        InputError: for another kind, or a probability outside [0, 1).
+        InputError: for a probability outside [0, 1).
     """
     if dropout is not None and not 0 <= dropout < 1:
         raise InputError(f"model.net.dropout={dropout}: must be at least 0 and below 1.")
     if kind == "linear":
         last = nn.Linear(features, outputs)
         return nn.Sequential(nn.Dropout(dropout), last) if dropout else last
-    if kind == "article":
-        return nn.Sequential(
-            nn.Linear(features, 512),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.5 if dropout is None else dropout),
-            nn.Linear(512, outputs),
-        )
-    raise InputError(f"model.net.head={kind}: expected linear or article.")
+    return nn.Sequential(
+        nn.Linear(features, 512),
+        nn.ReLU(inplace=True),
+        nn.Dropout(0.5 if dropout is None else dropout),
+        nn.Linear(512, outputs),
+    )

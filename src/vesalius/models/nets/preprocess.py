@@ -1,4 +1,4 @@
-"""From stored pixels to what a net expects; part of the model, so that every export contains it."""
+"""From stored pixels to the input of a net; part of the model, so that every export contains it."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -22,22 +22,23 @@ class Preprocess(nn.Module):
     """Scale to 0..1, adapt the channels, resize and normalise a batch.
 
     Args:
-        facts: what the stored images are like.
-        image_size: pixels of the side (or height and width) that the net sees; None keeps the stored size.
-            The image is stretched to it.
-        channels: channels that the net sees; None keeps the stored ones. One channel is repeated, three are
-            reduced to one by their luma.
-        mean: subtracted after scaling to 0..1: a number, one a channel, `data` (of the training images) or `imagenet`.
-        std: divided by; as `mean`.
+        facts: of the data; the stored images' channels, size, largest value, mean and standard deviation.
+        image_size: pixels of the side (or height and width) of the net's input; None keeps the stored size.
+            Images are stretched to it.
+        channels: of the net's input; None keeps the stored ones. One channel is repeated, three are reduced to
+            one by their luma.
+        mean: subtracted after scaling to 0..1: one number, one number per channel, `data` (the training images') or
+            `imagenet`.
+        std: divides the result; given as `mean` is.
 
     Attributes:
         out_channels: channels of the result.
         out_size: height and width of the result.
-        mean: (out_channels,) what is subtracted, on the scale where white is 1.
-        std: (out_channels,) what is divided by.
+        mean: (out_channels,) subtracted, on the scale where white is 1.
+        std: (out_channels,) divisor, on the same scale.
 
     Raises:
-        InputError: where the channels cannot be adapted or a statistic makes no sense, all reasons at once.
+        InputError: if the channels cannot be adapted or a statistic is invalid; all reasons at once.
     """
 
     scale: Tensor
@@ -67,12 +68,12 @@ class Preprocess(nn.Module):
         centre = _per_channel("mean", mean, facts.mean, IMAGENET_MEAN, self.out_channels, problems)
         spread = _per_channel("std", std, facts.std, IMAGENET_STD, self.out_channels, problems)
         if std == "data":
-            spread = [value if value > 0 else 1.0 for value in spread]  # a channel without contrast stays as it is
+            spread = [value if value > 0 else 1.0 for value in spread]  # a channel without contrast is not scaled
         if any(value <= 0 for value in spread):
             problems.append(f"model.preprocess.std={std}: must be above 0.")
         if problems:
             raise InputError(problems)
-        # One multiplication and one addition do both steps. Not in the state dict: config and facts give them again.
+        # One multiplication and one addition do both steps. Not in the state dict: config and facts determine them.
         scale = torch.tensor([1 / (facts.value_max * value) for value in spread]).view(1, -1, 1, 1)
         shift = torch.tensor([-m / s for m, s in zip(centre, spread, strict=True)]).view(1, -1, 1, 1)
         luma = torch.tensor(LUMA).view(1, 3, 1, 1) if (facts.channels, self.out_channels) == (3, 1) else None
@@ -94,13 +95,13 @@ class Preprocess(nn.Module):
         return image * self.scale + self.shift  # broadcasting repeats a single channel
 
     def restore(self, prepared: Tensor) -> Tensor:
-        """Undo the normalisation alone: (B, out_channels, *out_size) on the scale where white is 1."""
+        """Undo the normalisation, but no other step: (B, out_channels, *out_size) on the scale where white is 1."""
         return prepared * self.std.view(1, -1, 1, 1) + self.mean.view(1, -1, 1, 1)
 
 
 def _as_size(size: int | Sequence[int], problems: list[str]) -> tuple[int, int]:
     sides = [size, size] if isinstance(size, int) else list(size)
-    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
+    if len(sides) != 2 or any(side < 1 for side in sides):
         problems.append(f"model.preprocess.image_size={size}: expected pixels above 0, one number or height and width.")
         return (1, 1)
     return (sides[0], sides[1])
@@ -114,16 +115,13 @@ def _per_channel(
     channels: int,
     problems: list[str],
 ) -> list[float]:
-    """One number a channel; for a channel that is made of others, what those lead to."""
+    """One number per channel; for a channel that is computed from others, what results from theirs."""
     if isinstance(given, int | float):
         return [float(given)] * channels
     if isinstance(given, str):
-        values = list({"data": data, "imagenet": imagenet}.get(given, ()))
-        if not values:
-            problems.append(f"model.preprocess.{name}={given}: expected numbers, data or imagenet.")
-            return [1.0] * channels
+        values = list({"data": data, "imagenet": imagenet}[given])
         if channels == 1 and len(values) == 3:
-            # Exact for the mean; for the std as if the colours rose and fell together, which they mostly do.
+            # Exact for the mean; for the std only if the colours vary together, which they mostly do.
             values = [sum(weight * value for weight, value in zip(LUMA, values, strict=True))]
     else:
         values = [float(value) for value in given]

@@ -8,11 +8,11 @@ from vesalius.models.nets.heads import build_head
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al. 2016, Deep Residual Learning).
+    """Two 3x3 convolutions and a shortcut (He et al. 2016, Deep Residual Learning).
 
     Where the block halves the resolution, the shortcut averages before its 1x1 convolution instead of dropping three
-    pixels of four (He et al. 2019, Bag of Tricks, ResNet-D). The last normalisation starts at zero, so that a fresh net
-    begins as its shortcuts alone (Goyal et al. 2017).
+    pixels of four (He et al. 2019, Bag of Tricks, ResNet-D). The last normalisation starts at zero, so that an
+    untrained net consists of its shortcuts only (Goyal et al. 2017).
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
@@ -44,22 +44,22 @@ class ResidualBlock(nn.Module):
 class SmallResNet(Net):
     """A residual net of about 0.7 million parameters for images of about 28 to 96 pixels.
 
-    On a CPU, thin layers at full resolution cost the most, being bound by memory and not by arithmetic. So the stem has
-    stride 2 and is as wide as the first stage; 64 pixels become 32, 16 and 8, and 28 become 14, 7 and 4.
+    On a CPU, layers of few channels at full resolution cost the most, as memory limits them and not arithmetic. So the
+    stem has stride 2 and is as wide as the first stage; 64 pixels become 32, 16 and 8, and 28 become 14, 7 and 4.
 
     Args:
         in_channels: channels of the image.
-        num_outputs: logits.
+        num_outputs: number of logits.
         widths: channels of each stage; each stage after the first halves the resolution.
         blocks: residual blocks of each stage.
         stem_stride: 2, or 1 to keep the full resolution through the first stage (about four times slower).
         dropout: probability before the last layer.
-        pool_size: side of the grid that the last feature map is averaged to: 1 forgets places, as a classifier should;
-            an encoder whose images are to be drawn again needs them.
+        pool_size: side of the grid that the last feature map is averaged to: 1 discards positions, as a classifier
+            should; the encoder of an autoencoder needs them.
 
     Attributes:
         feature_dim: length of a feature vector.
-        head: what turns features into logits.
+        head: maps feature vectors to logits.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Any classification network of torchvision, with another stem, another head and one interface."""
+"""Any classification network of torchvision, with stem and head replaced and one interface."""
 
 import warnings
 from functools import lru_cache
@@ -19,35 +19,35 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "googlenet": {"aux_logits": False, "init_weights": True},
     "inception_v3": {"aux_logits": False, "init_weights": True},
 }
-# Children of a network that are walked into when it is cut into stages.
+# Children of a network whose own children are distributed over stages.
 _CONTAINERS = ("features", "layers", "trunk_output", "blocks", "encoder", "classifier", "heads")
 # Blocks that begin a stage although no convolution or pooling in them has a stride.
 _STAGE_BLOCKS = ("PatchMerging", "PatchMergingV2", "EncoderBlock")
 
 
 class TorchvisionNet(Net):
-    """A network of torchvision by name: `trunk` makes feature vectors, `head` makes logits of them.
+    """A network of torchvision by name: `trunk` maps images to feature vectors, `head` maps these to logits.
 
-    Building one never reads or downloads weights; `load_pretrained` does, once, for a run that starts afresh.
+    The constructor never reads or downloads weights; `load_pretrained` does, once, for a run that starts from scratch.
 
     Args:
         in_channels: channels of the image. A stem for other than 3 keeps the response of the RGB stem
-            (`adapt_channels`), with or without ready-made weights.
-        num_outputs: logits.
+            (`adapt_channels`), with or without pretrained weights.
+        num_outputs: number of logits.
         architecture: a name of `torchvision.models.list_models(module=torchvision.models)`.
         weights: torchvision's name of weights (`DEFAULT`), the path of a state dict, or None for random ones. Weights
-            of googlenet and inception_v3 want images normalised by 0.5 and 0.5, all others as `imagenet`.
-        stem: `standard`, or `small` for images of about 28 pixels (resnet family alone): a 3x3 convolution of stride 1
-            without max-pooling (He et al. 2016, section 4.2); it starts afresh even where weights are loaded.
+            of googlenet and inception_v3 need images normalised by 0.5 and 0.5, all others as `imagenet`.
+        stem: `standard`, or `small` for images of about 28 pixels (resnet family only): a 3x3 convolution of stride 1
+            without max-pooling (He et al. 2016, section 4.2), which is never pretrained.
         head: `linear` replaces the last layer; `article` replaces all after the convolutions by a global average
             pool, Dense 512, ReLU, dropout and Dense K.
-        dropout: probability in the head; None keeps what the architecture or the head has.
+        dropout: probability in the head; None keeps the default of the architecture or the head.
 
     Attributes:
         feature_dim: length of a feature vector.
 
     Raises:
-        InputError: for unknown names and options that do not go together, all reasons at once.
+        InputError: for unknown names and options that contradict each other, all reasons at once.
     """
 
     def __init__(
@@ -65,22 +65,22 @@ class TorchvisionNet(Net):
         _check_options(architecture, weights, stem)
         self.architecture = architecture
         self.weights = weights
-        with warnings.catch_warnings():  # torchvision announces faster initialisations that it has not made yet
+        with warnings.catch_warnings():  # torchvision warns of a future change of initialisation
             warnings.simplefilter("ignore", FutureWarning)
             from torchvision.models import get_model
 
             self.trunk: nn.Module = get_model(architecture, weights=None, **_ARGUMENTS.get(architecture, {}))
-        self._fresh: list[str] = []  # names of layers that ready-made weights do not reach
+        self._replaced: list[str] = []  # names of layers that get no pretrained weights
         if stem == "small":
-            self._fresh.append("conv1.")
+            self._replaced.append("conv1.")
             conv = nn.Conv2d(3, 64, 3, padding=1, bias=False)
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-            _set(self.trunk, "conv1", conv)
-            _set(self.trunk, "maxpool", nn.Identity())
+            _replace(self.trunk, "conv1", conv)
+            _replace(self.trunk, "maxpool", nn.Identity())
         self._stem_name, stem_conv = _first_conv(self.trunk)
-        _set(self.trunk, self._stem_name, _with_channels(stem_conv, in_channels))
+        _replace(self.trunk, self._stem_name, _with_channels(stem_conv, in_channels))
         name, self.feature_dim, has_dropout = _cut_head(self.trunk, keep_hidden=head == "linear", dropout=dropout)
-        self._fresh.append(f"{name}.")
+        self._replaced.append(f"{name}.")
         self._last_name = name if head == "linear" else None
         inner_dropout = dropout if head == "article" or not has_dropout else None
         self.head = build_head(head, self.feature_dim, num_outputs, inner_dropout)
@@ -110,7 +110,7 @@ class TorchvisionNet(Net):
         return [nn.ModuleList(group) for group in groups if any(_has_parameters(part) for part in group)]
 
     def check_image(self, channels: int, height: int, width: int) -> None:
-        """Refuse images that the architecture cannot take; runs without memory or arithmetic.
+        """Refuse images that the architecture cannot take; runs on the meta device, without memory or arithmetic.
 
         Raises:
             InputError: with the cure.
@@ -123,7 +123,7 @@ class TorchvisionNet(Net):
             with torch.no_grad():
                 image = torch.empty(1, channels, height, width, device="meta")
                 torch.func.functional_call(self, on_meta, (image,))
-        except Exception as error:  # kernels and assertions complain in many ways
+        except Exception as error:  # kernels and assertions raise many types
             raise InputError(
                 f"model.net.architecture={self.architecture} cannot take images of {height}x{width} pixels "
                 f"({str(error).splitlines()[0].rstrip('.')}): set model.preprocess.image_size=224."
@@ -132,12 +132,12 @@ class TorchvisionNet(Net):
             self.train(training)
 
     def load_pretrained(self) -> None:
-        """Load the weights that the config names, if it names any.
+        """Load the weights that the config names, if any.
 
-        The last layer is kept where it has as many classes and is a plain linear one, else it stays fresh.
+        The last layer's are loaded too if it is a single linear layer with as many outputs.
 
         Raises:
-            InputError: if they cannot be had, or do not fit.
+            InputError: if they cannot be read or downloaded, or do not fit.
         """
         if self.weights is None:
             return
@@ -146,7 +146,7 @@ class TorchvisionNet(Net):
         channels = _first_conv(self.trunk)[1].in_channels
         if name in state and state[name].ndim == 4 and state[name].shape[1] == 3:
             state[name] = adapt_channels(state[name], channels)
-        load_into(self.trunk, state, tuple(self._fresh), self.weights)
+        load_into(self.trunk, state, tuple(self._replaced), self.weights)
         last = self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
         kernel, bias = state.get(f"{self._last_name}.weight"), state.get(f"{self._last_name}.bias")
         if kernel is not None and isinstance(last, nn.Linear) and kernel.shape == last.weight.shape:
@@ -171,10 +171,8 @@ def _check_options(architecture: str, weights: str | None, stem: str) -> None:
     elif weights is not None:
         problem = check_name(architecture, weights)
         problems += [problem] if problem else []
-    if stem not in ("standard", "small"):
-        problems.append(f"model.net.stem={stem}: expected standard or small.")
     if stem == "small" and not architecture.startswith(("resnet", "resnext", "wide_resnet")):
-        problems.append(f"model.net.stem=small: only the resnet family has one, and {architecture} is none of it.")
+        problems.append(f"model.net.stem=small: only the resnet family has one, and {architecture} is not of it.")
     if problems:
         raise InputError(problems)
 
@@ -183,7 +181,7 @@ def _first_conv(network: nn.Module) -> tuple[str, nn.Conv2d]:
     return next((name, part) for name, part in network.named_modules() if isinstance(part, nn.Conv2d))
 
 
-def _set(network: nn.Module, name: str, part: nn.Module) -> None:
+def _replace(network: nn.Module, name: str, part: nn.Module) -> None:
     parent, _, leaf = name.rpartition(".")
     setattr(network.get_submodule(parent), leaf, part)
 
@@ -198,42 +196,42 @@ def _with_channels(conv: nn.Conv2d, channels: int) -> nn.Conv2d:
 
 
 def _cut_head(trunk: nn.Module, *, keep_hidden: bool, dropout: float | None) -> tuple[str, int, bool]:
-    """Take the last layer out, so that the network ends in feature vectors.
+    """Remove the last layer, so that the network ends in feature vectors.
 
     Args:
         trunk: the network.
         keep_hidden: keep dense layers before the last one (AlexNet, VGG); else global average pooling replaces them.
-        dropout: probability for the dropout layers that stay; None leaves them.
+        dropout: probability for the dropout layers that remain; None does not change them.
 
     Returns:
-        Name of the part that was taken out, the length of a feature vector, and whether dropout layers stayed.
+        Name of the part that was removed, the length of a feature vector, and whether dropout layers remain.
     """
     name = list(dict(trunk.named_children()))[-1]
     part = trunk.get_submodule(name)
     if not any(isinstance(layer, nn.Linear) for layer in part.modules()):
-        # SqueezeNet classifies by a 1x1 convolution and pools thereafter.
+        # SqueezeNet classifies by a 1x1 convolution, then pools.
         features = next(layer.in_channels for layer in part.modules() if isinstance(layer, nn.Conv2d))
-        _set(trunk, name, nn.AdaptiveAvgPool2d(1))
+        _replace(trunk, name, nn.AdaptiveAvgPool2d(1))
         return name, features, False
     layers = list(part.named_children()) if isinstance(part, nn.Sequential) else []
     dense = [position for position, (_, layer) in enumerate(layers) if isinstance(layer, nn.Linear)]
     if len(dense) > 1 and not keep_hidden:
         features = _in_features(layers[dense[0]][1])
-        kept = [layer for _, layer in layers[: dense[0]] if not isinstance(layer, nn.Dropout)]
+        remaining = [layer for _, layer in layers[: dense[0]] if not isinstance(layer, nn.Dropout)]
         pool = getattr(trunk, "avgpool", None)
-        if isinstance(pool, nn.AdaptiveAvgPool2d):  # AlexNet's and VGG's keep 6x6 or 7x7 places
+        if isinstance(pool, nn.AdaptiveAvgPool2d):  # AlexNet's and VGG's keep 6x6 or 7x7 positions
             sides = pool.output_size if isinstance(pool.output_size, tuple) else (pool.output_size,) * 2
             features //= (sides[0] or 1) * (sides[1] or 1)
             trunk.avgpool = nn.AdaptiveAvgPool2d(1)
-        _set(trunk, name, nn.Sequential(*kept) if kept else nn.Identity())
+        _replace(trunk, name, nn.Sequential(*remaining) if remaining else nn.Identity())
         return name, features, False
     last = f"{name}.{layers[dense[-1]][0]}" if layers else name
     features = _in_features(trunk.get_submodule(last))
-    _set(trunk, last, nn.Identity())
-    stayed = [layer for layer in _classifier_dropouts(trunk, name)]
-    for layer in stayed:
+    _replace(trunk, last, nn.Identity())
+    dropouts = _classifier_dropouts(trunk, name)
+    for layer in dropouts:
         layer.p = layer.p if dropout is None else dropout
-    return last, features, bool(stayed)
+    return last, features, bool(dropouts)
 
 
 def _in_features(layer: nn.Module) -> int:
@@ -247,7 +245,7 @@ def _classifier_dropouts(trunk: nn.Module, name: str) -> list[nn.Dropout]:
 
 
 def _units(network: nn.Module) -> list[nn.Module]:
-    """The network's parts in order of use, containers opened."""
+    """The network's parts in order of use, those of containers one by one."""
     units: list[nn.Module] = []
     for name, child in network.named_children():
         units += _units(child) if name in _CONTAINERS and list(child.children()) else [child]
@@ -255,7 +253,7 @@ def _units(network: nn.Module) -> list[nn.Module]:
 
 
 def _begins_stage(unit: nn.Module) -> bool:
-    # A resnet's removed max-pool is an Identity, and still divides stem and first stage.
+    # A resnet's removed max-pool is an Identity, and still separates stem and first stage.
     if isinstance(unit, nn.Identity) or type(unit).__name__ in _STAGE_BLOCKS:
         return True
     return any(_largest(getattr(part, "stride", 1)) > 1 for part in unit.modules())

@@ -1,4 +1,4 @@
-"""Ready-made weights for torchvision's networks: by name, cached or downloaded, or from a local file."""
+"""Pretrained weights for torchvision's networks: by name, cached or downloaded, or from a local file."""
 
 import pickle
 import re
@@ -19,7 +19,7 @@ from vesalius.config.errors import InputError
 _ENDINGS = (".pt", ".pth", ".safetensors")
 # The oldest DenseNet files number the layers of a block as submodules.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
-# Heads that ImageNet training used beside the classifier, and that are not built here.
+# Auxiliary heads of ImageNet training, which are not built here.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 
 
@@ -40,7 +40,7 @@ def fetch(architecture: str, weights: str) -> dict[str, Tensor]:
 
 
 def check_name(architecture: str, weights: str) -> str | None:
-    """What is wrong with the name of the weights, without reading anything."""
+    """What is wrong with the name of the weights, or None; reads and downloads nothing."""
     if weights.endswith(_ENDINGS) or "/" in weights:
         return None
     from torchvision.models import get_model_weights
@@ -49,7 +49,7 @@ def check_name(architecture: str, weights: str) -> str | None:
     if weights in known:
         return None
     return (
-        f"model.net.weights={weights}: torchvision has none of that name for {architecture}."
+        f"model.net.weights={weights}: torchvision has no weights of that name for {architecture}."
         f"{did_you_mean(weights, known)} A file is given by a path that ends in {', '.join(_ENDINGS)}."
     )
 
@@ -57,20 +57,26 @@ def check_name(architecture: str, weights: str) -> str | None:
 def load_into(trunk: nn.Module, state: Mapping[str, Tensor], dropped: tuple[str, ...], origin: str) -> None:
     """Copy weights into a network whose layers under `dropped` prefixes were replaced.
 
+    Args:
+        trunk: the network.
+        state: weights in torchvision's key layout.
+        dropped: prefixes of the names to leave out.
+        origin: where the weights are from, for messages.
+
     Raises:
-        InputError: naming what is missing, left over, or of another shape.
+        InputError: naming what is missing, unexpected, or of another shape.
     """
-    kept = OrderedDict(
+    used = OrderedDict(
         (_OLD_DENSENET.sub(r"\1", name), value)
         for name, value in state.items()
         if not name.startswith((*dropped, *_AUXILIARY))
     )
-    # torchvision renames the keys of older files by the version that they carry. A file without versions is
-    # read as the oldest, except that MNASNet wants one, whose second is the published one.
-    kept._metadata = getattr(state, "_metadata", {"": {"version": 2}})  # type: ignore[attr-defined]
+    # torchvision renames the keys of older files by the version in their metadata. A file without versions is read
+    # as the oldest; MNASNet needs a number, and its published files are of version 2.
+    used._metadata = getattr(state, "_metadata", {"": {"version": 2}})  # type: ignore[attr-defined]
     problems: list[str] = []
     try:
-        result = trunk.load_state_dict(kept, strict=False)
+        result = trunk.load_state_dict(used, strict=False)
         missing = [name for name in result.missing_keys if not name.endswith("num_batches_tracked")]
         missing = [name for name in missing if not name.startswith(dropped)] if dropped else missing
         if missing:
@@ -79,9 +85,9 @@ def load_into(trunk: nn.Module, state: Mapping[str, Tensor], dropped: tuple[str,
             problems.append(f"it has {format_list(result.unexpected_keys)}, which the network does not have")
     except RuntimeError as error:
         problems += [line.strip().rstrip(".") for line in str(error).splitlines()[1:4]]
-    broken = [name for name, value in kept.items() if value.is_floating_point() and not value.isfinite().all()]
+    broken = [name for name, value in used.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        problems.append(f"it has values that are no numbers in {format_list(broken)}")
+        problems.append(f"it has non-finite values in {format_list(broken)}")
     if problems:
         raise InputError(
             f"model.net.weights={origin} does not fit: {'; '.join(problems)}. "
@@ -90,10 +96,10 @@ def load_into(trunk: nn.Module, state: Mapping[str, Tensor], dropped: tuple[str,
 
 
 def adapt_channels(kernels: Tensor, channels: int) -> Tensor:
-    """First-layer kernels (O, 3, h, w) for images of another number of channels, keeping the response.
+    """First-layer kernels (O, 3, h, w) for images of another number of channels, keeping the size of the response.
 
-    One channel gets the sum, which answers to a grey image as the original does to the image repeated over RGB.
-    Any other number cycles through red, green and blue, scaled by 3 / channels, so that the size of the response stays.
+    One channel gets the sum, which responds to a grey image as the original does to the image repeated over RGB.
+    Any other number cycles through red, green and blue, scaled by 3 / channels.
     """
     if channels == kernels.shape[1]:
         return kernels
@@ -119,8 +125,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"model.net.weights={path} holds no state dict: expected names and tensors alone.")
-    return state  # type: ignore[return-value]  # a dict or OrderedDict; the latter's metadata is needed
+        raise InputError(f"model.net.weights={path} holds no state dict: expected only names and tensors.")
+    return state  # type: ignore[return-value]  # a dict or OrderedDict, whose metadata is needed
 
 
 def _download(architecture: str, weights: str) -> dict[str, Tensor]:
@@ -132,17 +138,17 @@ def _download(architecture: str, weights: str) -> dict[str, Tensor]:
     entry = get_model_weights(architecture)[weights]
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = folder / Path(urlparse(entry.url).path).name
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(30.0)  # a network that swallows packets is offline, too
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(30.0)  # a network that drops packets counts as offline
     try:
         state: dict[str, Tensor] = entry.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (URLError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        trouble = "is damaged" if file.is_file() else "could not be downloaded"
+        problem = "is damaged" if file.is_file() else "could not be downloaded"
         raise InputError(
-            f"model.net.weights={weights}: {entry.url} {trouble} ({str(error).splitlines()[0]}). Put that file into "
-            f"{folder}, or name a local copy by model.net.weights=/path/to/{file.name}, or train without by "
-            "model.net.weights=null."
+            f"model.net.weights={weights}: {entry.url} {problem} ({str(error).splitlines()[0]}). Put that file into "
+            f"{folder}, or set model.net.weights=/path/to/{file.name} for a local copy, or model.net.weights=null to "
+            "train without."
         ) from error
     finally:
-        socket.setdefaulttimeout(patience)
+        socket.setdefaulttimeout(timeout)
     return state

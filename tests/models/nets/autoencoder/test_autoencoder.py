@@ -81,10 +81,10 @@ def test_what_started_at_zero_learns_and_principal_components_stay_where_asked(l
     assert still == (linear if linear_path == "pca" else [])
 
 
-def test_a_variational_net_tells_a_distribution():
+def test_a_variational_net_gives_a_distribution():
     net = make(variational=True)
-    mean, spread = net.encode(torch.rand(2, 1, 28, 28))
-    assert mean.shape == spread.shape == (2, 8)
+    mean, log_variance = net.encode(torch.rand(2, 1, 28, 28))
+    assert mean.shape == log_variance.shape == (2, 8)
 
 
 def test_a_bounded_net_stays_in_0_to_1():
@@ -96,8 +96,8 @@ def test_a_bounded_net_stays_in_0_to_1():
 
 
 def test_options_that_do_not_go_together_are_refused():
-    with pytest.raises(InputError, match=r"linear or sigmoid") as caught:
-        make(output="tanh", latent_dim=0)
+    with pytest.raises(InputError, match=r"output=sigmoid") as caught:
+        make(output="sigmoid", latent_dim=0)
     assert len(caught.value.problems) == 2
     with pytest.raises(InputError, match="model/decoder=refining"):
         make(decoder=ResidualDecoder)

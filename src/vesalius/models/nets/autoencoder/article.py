@@ -12,8 +12,8 @@ class ArticleAutoencoder(CodingNet):
     """The article's net for grey images of 28 x 28 pixels, whose code is 8 maps of 2 x 2.
 
     As printed, its decoder (transposed convolutions to 16 maps, kernel 3, stride 2, and to 1 map, kernel 5, stride 3,
-    padding 1) turns that code into 15 x 15 pixels. It is completed here: the second convolution keeps 8 maps in place
-    of one, and a third (kernel 2, stride 2, padding 1) turns their 15 x 15 pixels into 28 x 28.
+    padding 1) ends at 15 x 15 pixels. It is completed here: the second convolution gives 8 maps in place of one, and a
+    third (kernel 2, stride 2, padding 1) turns their 15 x 15 pixels into 28 x 28.
 
     Args:
         in_channels: of the images; 1.
@@ -30,8 +30,8 @@ class ArticleAutoencoder(CodingNet):
         super().__init__()
         if in_channels != 1 or image_size != _SIZE:
             raise InputError(
-                f"model: the article's autoencoder takes grey images of 28x28 pixels, and these are of {in_channels} "
-                f"channels and {image_size[0]}x{image_size[1]}: set model.preprocess.image_size=28 and "
+                f"model: the article's autoencoder takes grey images of 28x28 pixels, and these have {in_channels} "
+                f"channels and {image_size[0]}x{image_size[1]} pixels: set model.preprocess.image_size=28 and "
                 "model.preprocess.channels=1, or choose model=autoencoder."
             )
         self.encoder = nn.Sequential(

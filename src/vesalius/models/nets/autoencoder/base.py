@@ -1,4 +1,4 @@
-"""What every net of the autoencoder family offers: images to codes, and codes to images."""
+"""The interface of every net of the autoencoder family: images to codes, and codes to images."""
 
 from abc import abstractmethod
 
@@ -9,12 +9,12 @@ from vesalius.models.nets.base import Staged
 
 
 class CodingNet(Staged):
-    """An encoder and a decoder.
+    """An encoder from images to codes, and a decoder from codes to images.
 
     Attributes:
         latent_dim: length of a code.
-        bounded: whether `decode` gives values in 0..1 by its form, as binary cross-entropy needs.
-        starts_linear: whether the net wants to start as the principal components of the training images.
+        bounded: whether `decode` ends in a sigmoid or the like, so that binary cross-entropy can be its loss.
+        starts_linear: whether `start_at` is to be called with principal components of the training images.
     """
 
     latent_dim: int
@@ -26,8 +26,8 @@ class CodingNet(Staged):
         """Map prepared images (B, C, H, W) to codes (B, latent_dim).
 
         Returns:
-            The code, or for a variational net the mean of its distribution; and the logarithm of the variance (B,
-            latent_dim), or None.
+            The code, or for a variational net the mean of its distribution; and the logarithm of the variance
+            (B, latent_dim), or None.
         """
 
     @abstractmethod
@@ -39,10 +39,10 @@ class CodingNet(Staged):
         return self.decode(self.encode(x)[0])
 
     def start_at(self, components: PrincipalComponents, mean: Tensor, std: Tensor) -> None:
-        """Become the projection on principal components, where `starts_linear`.
+        """Become the projection on principal components; called if `starts_linear`.
 
         Args:
             components: of training images on the scale where white is 1.
-            mean: (C,) what preparing an image subtracts, on that scale.
-            std: (C,) what it divides by.
+            mean: (C,) that preprocessing subtracts from an image, on that scale.
+            std: (C,) that it divides by.
         """

@@ -1,4 +1,4 @@
-"""From a code to an image."""
+"""Decoders: from a code to an image."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from vesalius.models.nets.residual import ResidualBlock
 
 
 class ResidualDecoder(nn.Module):
-    """A dense layer to a small grid, then residual blocks that each double it.
+    """A dense layer to a small feature map, then residual blocks that each double its resolution.
 
     The last doubling rearranges channels into pixels (Shi et al. 2016, Real-Time Single Image and Video
     Super-Resolution, "sub-pixel convolution"), so that no convolution runs at full resolution.
@@ -19,9 +19,9 @@ class ResidualDecoder(nn.Module):
     Args:
         latent_dim: length of a code.
         out_channels: of the image.
-        image_size: its height and width; where 2**len(widths) does not divide them, the rest is cut off.
-        widths: channels from the grid on; each doubles the resolution.
-        blocks: residual blocks of each width.
+        image_size: its height and width; need not be multiples of 2**len(widths), as a larger image is cropped.
+        widths: channels from the feature map on; each width doubles the resolution.
+        blocks: residual blocks per width.
 
     Raises:
         InputError: for widths or blocks below 1.
@@ -62,11 +62,11 @@ class ResidualDecoder(nn.Module):
 
 
 class RefiningDecoder(nn.Module):
-    """Draws a linear image of the code, and lets convolutions correct it.
+    """A linear map from the code to an image, corrected by convolutions.
 
-    A linear decoder blurs what moves: it draws an edge at two places by adding halves. Convolutions see that pattern
-    wherever it stands and draw the edge. They have few weights and learn from every pixel of every image, so that a few
-    hundred images do: a dense decoder of the same code learned its training images by heart.
+    A linear decoder blurs what moves: it renders an edge that may be at two places as two half edges. Convolutions
+    recognise that pattern at any position and sharpen it. They have few weights and learn from every pixel of every
+    image, so that a few hundred images suffice: a dense decoder of the same code memorised its training images.
 
     Args:
         latent_dim: length of a code.
@@ -98,29 +98,29 @@ class RefiningDecoder(nn.Module):
         self.up = nn.Conv2d(2 * width, width, 1)
         self.merge = ResidualBlock(width, width, stride=1)
         self.last = nn.Conv2d(width, 4 * out_channels, 3, padding=1)
-        nn.init.zeros_(self.last.weight)  # what is corrected at first is nothing
+        nn.init.zeros_(self.last.weight)  # the correction starts at zero
         if self.last.bias is not None:
             nn.init.zeros_(self.last.bias)
 
     def forward(self, latent: Tensor) -> Tensor:
         """Map codes (B, latent_dim) to images (B, out_channels, H, W) of any values."""
-        drawn = self.linear(latent).reshape(-1, *self.image)
+        linear = self.linear(latent).reshape(-1, *self.image)
         height, width = self.image[1:]
-        even = nn.functional.pad(drawn, (0, width % 2, 0, height % 2), mode="replicate")
+        even = nn.functional.pad(linear, (0, width % 2, 0, height % 2), mode="replicate")
         fine = self.fine(torch.relu(self.stem(self.unshuffle(even))))
         coarse = self.up(self.coarse(fine))
         merged = fine + nn.functional.interpolate(coarse, size=fine.shape[-2:], mode="nearest")
-        corrected: Tensor = self.shuffle(self.last(self.merge(merged)))
-        image: Tensor = drawn + corrected[:, :, :height, :width]
+        correction: Tensor = self.shuffle(self.last(self.merge(merged)))
+        image: Tensor = linear + correction[:, :, :height, :width]
         return image
 
     @torch.no_grad()
     def start_at(self, components: PrincipalComponents, scales: Tensor) -> None:
-        """Draw by principal components; a dimension beyond them draws nothing at first.
+        """Start the linear map at principal components; further dimensions of the code have no effect at first.
 
         Args:
             components: of training images on the scale where white is 1.
-            scales: (K,) what a code of 1 stands for along each.
+            scales: (K,) length along each component of a code of 1.
         """
         axes = torch.as_tensor(components.components, dtype=torch.float32)
         self.linear.weight.zero_()

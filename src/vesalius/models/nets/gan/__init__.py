@@ -1,1 +1,1 @@
-"""Generators and critics of the GAN family."""
+"""Generator and critic nets of the `gan` family."""

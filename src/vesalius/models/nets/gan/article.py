@@ -1,4 +1,4 @@
-"""A fully connected pair, as introductory articles build it."""
+"""A fully connected generator and critic, as introductory articles build them."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class ArticleGenerator(Generator):
     Args:
         out_channels: of the image.
         image_size: height and width, any.
-        classes: how many are told, by a learned vector beside the noise; 0 for none.
+        classes: number of classes, each a learned vector that is appended to the noise; 0: unconditional.
         latent_dim: length of a noise vector.
         widths: of the hidden layers.
 
@@ -45,12 +45,12 @@ class ArticleGenerator(Generator):
 
 
 class ArticleCritic(Critic):
-    """Dense layers from pixels to one output.
+    """Dense layers from pixels to one score.
 
     Args:
         in_channels: of the image.
         image_size: height and width, any.
-        classes: how many are told, beside the pixels; 0 for none.
+        classes: number of classes, each a learned vector that is appended to the pixels; 0: unconditional.
         widths: of the hidden layers.
 
     Raises:
@@ -66,7 +66,7 @@ class ArticleCritic(Critic):
         self.layers = _dense("model.critic", pixels + self.condition.dim, widths, 1)
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """How real images (B, C, H, W) in -1..1 look that are said to be of classes (B,): (B,)."""
+        """Score images (B, C, H, W) in -1..1 as images of classes (B,): (B,)."""
         output: Tensor = self.layers(self.condition(images.flatten(1), labels)).squeeze(1).float()
         return output
 

@@ -1,4 +1,4 @@
-"""What the nets of every GAN share: the shapes of images they can make, classes that they are told of."""
+"""What the nets of every GAN share: their interface, the image sizes they support, and conditioning on classes."""
 
 from abc import abstractmethod
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vesalius.config.errors import InputError
 
-#: Sides that the convolutional nets can make, in pixels.
+#: Sides of the images that the convolutional nets support, in pixels.
 SIDES = (16, 28, 32, 64, 128, 256)
 
 
@@ -29,21 +29,21 @@ class Generator(nn.Module):
 
     @abstractmethod
     def forward(self, noise: Tensor, labels: Tensor | None) -> Tensor:
-        """Map noise (B, latent_dim) and classes (B,), None where they are not told, to images (B, C, H, W) in -1..1."""
+        """Map noise (B, latent_dim) and classes (B,), None if not conditional, to images (B, C, H, W) in -1..1."""
 
 
 class Critic(nn.Module):
-    """Images to how real they look.
+    """Images to scores of how real they look.
 
     Attributes:
-        normalizes_batches: whether an image's output depends on the others of its batch.
+        normalizes_batches: whether an image's score depends on the other images of its batch.
     """
 
     normalizes_batches: bool = False
 
     @abstractmethod
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """How real images (B, C, H, W) in -1..1 look that are said to be of classes (B,), None where they are not told.
+        """Score images (B, C, H, W) in -1..1 as images of classes (B,), None if not conditional; higher is more real.
 
         Returns:
             (B,), float32, before any sigmoid.
@@ -51,16 +51,16 @@ class Critic(nn.Module):
 
 
 def ladder(net: str, image_size: tuple[int, int], width: int, most: int) -> tuple[int, list[int]]:
-    """The side of the smallest grid, and the channels after each halving of the image down to it.
+    """The side of the smallest feature map, and the channels after each halving of the image down to it.
 
     Args:
-        net: the config key to name in a refusal.
+        net: its config key, for error messages.
         image_size: height and width.
         width: channels at half the resolution; twice as many after each further halving.
-        most: channels at most.
+        most: largest number of channels.
 
     Raises:
-        InputError: for images that are not square, or of a side that is not in `SIDES`; for channels below 1.
+        InputError: for images that are not square, or whose side is not in `SIDES`; for channels below 1.
     """
     height, pixels_wide = image_size
     if height != pixels_wide or height not in SIDES:
@@ -75,10 +75,10 @@ def ladder(net: str, image_size: tuple[int, int], width: int, most: int) -> tupl
 
 
 class Conditioning(nn.Module):
-    """Tells what a class is by a learned vector beside whatever else a layer is given.
+    """Appends a learned vector for each class to a layer's input.
 
     Args:
-        classes: 0 adds nothing.
+        classes: number of classes; 0 appends nothing.
         dim: length of the vector.
 
     Attributes:
@@ -90,8 +90,8 @@ class Conditioning(nn.Module):
         self.embedding = nn.Embedding(classes, dim) if classes else None
         self.dim = dim if classes else 0
 
-    def forward(self, given: Tensor, labels: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         """Map (B, D) and classes (B,) to (B, D + dim)."""
         if self.embedding is None:
-            return given
-        return torch.cat([given, self.embedding(labels).to(given.dtype)], dim=1)
+            return x
+        return torch.cat([x, self.embedding(labels).to(x.dtype)], dim=1)

@@ -7,25 +7,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from vesalius.config.errors import InputError
 from vesalius.models.nets.gan.base import Conditioning, Critic, Generator, ladder
 
 _CLASS_DIM = 32
 
 
 class DCGANGenerator(Generator):
-    """A dense layer to a small grid, then transposed convolutions that each double it.
+    """A dense layer to a small feature map, then transposed convolutions that each double its resolution.
 
     Args:
         out_channels: of the image.
-        image_size: height and width, which must be equal and one of `generative.SIDES`.
-        classes: how many are told; 0 for none.
+        image_size: height and width, which must be equal and one of `base.SIDES`.
+        classes: number of classes; 0: unconditional.
         latent_dim: length of a noise vector.
         width: channels at half the resolution; twice as many before each doubling, up to `most`.
-        most: channels at most.
+        most: largest number of channels.
 
     Raises:
-        InputError: for images that it cannot make, or a noise vector or widths below 1.
+        InputError: for an unsupported image size, or a noise vector or widths below 1.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class DCGANGenerator(Generator):
             ]
         layers.append(nn.ConvTranspose2d(widths[-1], out_channels, 4, 2, padding=1))
         self.layers = nn.Sequential(*layers)
-        self.apply(_start)
+        self.apply(_init_weights)
 
     def forward(self, noise: Tensor, labels: Tensor | None) -> Tensor:
         """Map noise (B, latent_dim) and classes (B,) to images (B, C, H, W) in -1..1."""
@@ -68,13 +67,13 @@ class DCGANCritic(Critic):
     Args:
         in_channels: of the image.
         image_size: height and width.
-        classes: how many are told; 0 for none.
+        classes: number of classes; 0: unconditional.
         width: channels at half the resolution; twice as many after each halving, up to `most`.
-        most: channels at most.
-        norm: `batch`, as the paper has it; `spectral`; or `none`.
+        most: largest number of channels.
+        norm: `batch`, as in the paper; `spectral`; or `none`.
 
     Raises:
-        InputError: as the generator, and for a norm that does not exist.
+        InputError: for an unsupported image size, or widths below 1.
     """
 
     def __init__(
@@ -88,8 +87,6 @@ class DCGANCritic(Critic):
         norm: Literal["batch", "spectral", "none"] = "batch",
     ) -> None:
         super().__init__()
-        if norm not in ("batch", "spectral", "none"):
-            raise InputError(f"model.critic.norm={norm}: expected batch, spectral or none.")
         self.normalizes_batches = norm == "batch"
         self.image_size = image_size
         side, widths = ladder("model.critic", image_size, width, most)
@@ -97,20 +94,20 @@ class DCGANCritic(Critic):
         layers: list[nn.Module] = []
         before = in_channels + (1 if classes else 0)
         for number, after in enumerate(widths):
-            normalized = norm == "batch" and number > 0  # the paper leaves the first layer alone
+            normalized = norm == "batch" and number > 0  # the paper does not normalise the first layer
             layers.append(nn.Conv2d(before, after, 4, 2, padding=1, bias=not normalized))
             layers += [*([nn.BatchNorm2d(after)] if normalized else []), nn.LeakyReLU(0.2, inplace=True)]
             before = after
         self.layers = nn.Sequential(*layers, nn.Flatten())
         self.head = nn.Linear(before * side**2, 1)
-        self.apply(_start)
+        self.apply(_init_weights)
         if norm == "spectral":
             for layer in (*self.layers, self.head):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     spectral_norm(layer)
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """How real images (B, C, H, W) in -1..1 look that are said to be of classes (B,): (B,)."""
+        """Score images (B, C, H, W) in -1..1 as images of classes (B,): (B,)."""
         if self.embedding is not None:
             plane = self.embedding(labels).view(-1, 1, *self.image_size)
             images = torch.cat([images, plane.to(images.dtype)], dim=1)
@@ -118,7 +115,7 @@ class DCGANCritic(Critic):
         return output
 
 
-def _start(module: nn.Module) -> None:
+def _init_weights(module: nn.Module) -> None:
     """The paper's initial weights: normal, with a standard deviation of .02."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, std=0.02)

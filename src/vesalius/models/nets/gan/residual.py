@@ -1,7 +1,7 @@
 """A residual generator, and a critic of bounded slope (Miyato et al. 2018, Spectral Normalization for GANs).
 
-Neither convolves at full resolution, where thin layers cost a CPU the most: the generator's last layer draws four
-pixels at once (Shi et al. 2016, sub-pixel convolution), and the critic's first takes four in.
+Neither convolves at full resolution, where layers of few channels cost a CPU the most: the generator's last layer
+outputs four pixels at once (Shi et al. 2016, sub-pixel convolution), and the critic's first reads four at once.
 """
 
 from collections.abc import Callable
@@ -20,22 +20,22 @@ _CLASS_DIM = 32
 
 
 class ResidualGenerator(Generator):
-    """A dense layer to a small grid, then residual blocks that each double it, up to half the resolution.
+    """A dense layer to a small feature map, then residual blocks that each double it, up to half the resolution.
 
     Args:
         out_channels: of the image.
-        image_size: height and width, which must be equal and one of `generative.SIDES`.
-        classes: how many are told; 0 for none.
+        image_size: height and width, which must be equal and one of `base.SIDES`.
+        classes: number of classes; 0: unconditional.
         latent_dim: length of a noise vector.
         width: channels at half the resolution; twice as many before each doubling, up to `most`.
-        most: channels at most.
-        shared_blocks: how many doublings come before classes are told; what they lay out, noise alone decides. With 0
-            the first dense layer is told already. Where classes differ in details, all learn the rest together, and
-            none has an anatomy of its own.
+        most: largest number of channels.
+        shared_blocks: number of first blocks that do not depend on the class, so that only noise determines the coarse
+            layout. For classes that differ in details: all classes then share what is learned of anatomy, and none has
+            an anatomy of its own. With 0 the first dense layer depends on the class too.
 
     Raises:
-        InputError: for images that it cannot make, a noise vector or widths below 1, or more shared blocks than would
-            leave one.
+        InputError: for an unsupported image size, a noise vector or widths below 1, or if no block is left that depends
+            on the class.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class ResidualGenerator(Generator):
         widths.reverse()
         if not 0 <= shared_blocks < len(widths) - 1:
             raise InputError(
-                f"model.generator.shared_blocks={shared_blocks}: of images of {image_size[0]} pixels, 0 to "
-                f"{len(widths) - 2} can be shared by all classes."
+                f"model.generator.shared_blocks={shared_blocks}: for images of {image_size[0]} pixels, choose 0 to "
+                f"{len(widths) - 2}."
             )
         self.shared_blocks = shared_blocks
         self.condition = Conditioning(classes, _CLASS_DIM)
-        told = latent_dim + self.condition.dim
-        self.dense = nn.Linear(latent_dim if shared_blocks else told, widths[0] * self.side**2)
+        conditioned = latent_dim + self.condition.dim
+        self.dense = nn.Linear(latent_dim if shared_blocks else conditioned, widths[0] * self.side**2)
         self.blocks = nn.ModuleList(
-            _Up(before, after, latent_dim if number < shared_blocks else told)
+            _Up(before, after, latent_dim if number < shared_blocks else conditioned)
             for number, (before, after) in enumerate(pairwise(widths))
         )
         self.norm = nn.BatchNorm2d(widths[-1])
@@ -71,10 +71,10 @@ class ResidualGenerator(Generator):
 
     def forward(self, noise: Tensor, labels: Tensor | None) -> Tensor:
         """Map noise (B, latent_dim) and classes (B,) to images (B, C, H, W) in -1..1."""
-        told = self.condition(noise, labels)
-        x = self.dense(noise if self.shared_blocks else told).view(-1, self.width, self.side, self.side)
+        conditioned = self.condition(noise, labels)
+        x = self.dense(noise if self.shared_blocks else conditioned).view(-1, self.width, self.side, self.side)
         for number, block in enumerate(self.blocks):
-            x = block(x, noise if number < self.shared_blocks else told)
+            x = block(x, noise if number < self.shared_blocks else conditioned)
         image: Tensor = torch.tanh(self.last(F.relu(self.norm(x))).float())
         return image
 
@@ -82,19 +82,19 @@ class ResidualGenerator(Generator):
 class ResidualCritic(Critic):
     """Residual blocks that each halve the image, every weight divided by its largest singular value.
 
-    Classes are told by projection: the output grows with the product of an image's features and its class's embedding
+    Conditional by projection: the inner product of an image's features and its class's embedding is added to the score
     (Miyato and Koyama 2018, cGANs with Projection Discriminator).
 
     Args:
         in_channels: of the image.
         image_size: height and width.
-        classes: how many are told; 0 for none.
+        classes: number of classes; 0: unconditional.
         width: channels at half the resolution; twice as many after each halving, up to `most`.
-        most: channels at most.
-        norm: `spectral` bounds the slope; `none` leaves that to a penalty (`model.loss.r1`).
+        most: largest number of channels.
+        norm: `spectral` bounds the slope; with `none`, a penalty should (`model.loss.r1`).
 
     Raises:
-        InputError: as the generator, and for a norm that does not exist.
+        InputError: for an unsupported image size, or widths below 1.
     """
 
     def __init__(
@@ -108,8 +108,6 @@ class ResidualCritic(Critic):
         norm: Literal["spectral", "none"] = "spectral",
     ) -> None:
         super().__init__()
-        if norm not in ("spectral", "none"):
-            raise InputError(f"model.critic.norm={norm}: expected spectral or none.")
         normalize: Callable[[nn.Module], nn.Module] = spectral_norm if norm == "spectral" else nn.Identity()
         _, widths = ladder("model.critic", image_size, width, most)
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), normalize(nn.Conv2d(4 * in_channels, widths[0], 3, padding=1)))
@@ -118,7 +116,7 @@ class ResidualCritic(Critic):
         self.embedding = normalize(nn.Embedding(classes, widths[-1])) if classes else None
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """How real images (B, C, H, W) in -1..1 look that are said to be of classes (B,): (B,)."""
+        """Score images (B, C, H, W) in -1..1 as images of classes (B,): (B,)."""
         x = self.stem(images)
         for block in self.blocks:
             x = block(x)
@@ -130,43 +128,44 @@ class ResidualCritic(Critic):
 
 
 class _Up(nn.Module):
-    """Two convolutions beside a shortcut, at twice the resolution; normalised as noise and class say."""
+    """Two convolutions and a shortcut, to twice the resolution; noise and class scale and shift the normalised maps."""
 
-    def __init__(self, before: int, after: int, given: int) -> None:
+    def __init__(self, before: int, after: int, condition_dim: int) -> None:
         super().__init__()
-        self.first_norm, self.second_norm = _GivenNorm(before, given), _GivenNorm(after, given)
-        # Twice the resolution in one convolution; upsampling first would take more than twice as many products.
+        self.first_norm = _ConditionalNorm(before, condition_dim)
+        self.second_norm = _ConditionalNorm(after, condition_dim)
+        # A strided convolution: upsampling first would take more than twice as many multiplications.
         self.first = nn.ConvTranspose2d(before, after, 4, 2, padding=1)
         self.second = nn.Conv2d(after, after, 3, padding=1)
         self.shortcut = nn.Conv2d(before, after, 1)
 
-    def forward(self, x: Tensor, given: Tensor) -> Tensor:
-        out = self.first(F.relu(self.first_norm(x, given)))
-        out = self.second(F.relu(self.second_norm(out, given)))
-        beside = F.interpolate(self.shortcut(x), scale_factor=2, mode="nearest")
-        total: Tensor = out + beside
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        out = self.first(F.relu(self.first_norm(x, condition)))
+        out = self.second(F.relu(self.second_norm(out, condition)))
+        shortcut = F.interpolate(self.shortcut(x), scale_factor=2, mode="nearest")
+        total: Tensor = out + shortcut
         return total
 
 
-class _GivenNorm(nn.Module):
-    """Batch normalisation whose scale and shift follow noise and class (de Vries et al. 2017)."""
+class _ConditionalNorm(nn.Module):
+    """Batch normalisation whose scale and shift are linear in noise and class embedding (de Vries et al. 2017)."""
 
-    def __init__(self, channels: int, given: int) -> None:
+    def __init__(self, channels: int, condition_dim: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.scale, self.shift = nn.Linear(given, channels), nn.Linear(given, channels)
+        self.scale, self.shift = nn.Linear(condition_dim, channels), nn.Linear(condition_dim, channels)
         for layer in (self.scale, self.shift):
             nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor, given: Tensor) -> Tensor:
-        scale, shift = self.scale(given)[:, :, None, None], self.shift(given)[:, :, None, None]
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.scale(condition)[:, :, None, None], self.shift(condition)[:, :, None, None]
         out: Tensor = self.norm(x) * (1 + scale) + shift
         return out
 
 
 class _Down(nn.Module):
-    """Two convolutions beside a shortcut, to half the resolution."""
+    """Two convolutions and a shortcut, to half the resolution."""
 
     def __init__(self, before: int, after: int, normalize: Callable[[nn.Module], nn.Module]) -> None:
         super().__init__()

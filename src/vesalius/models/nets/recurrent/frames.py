@@ -1,4 +1,4 @@
-"""Many frames through one image network in bounded memory."""
+"""Encodes many frames with one image network in bounded memory."""
 
 import math
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from torch.utils.checkpoint import checkpoint
 
 
 def encode_frames(encoder: nn.Module, frames: Tensor, chunk_frames: int | None) -> Tensor:
-    """Encode frames, in chunks where there are more than `chunk_frames`.
+    """Encode frames, in chunks if there are more than `chunk_frames`.
 
-    Where the encoder learns, a chunk's activations are not kept but computed again on the way back (activation
+    If the encoder learns, a chunk's activations are not stored but computed again in the backward pass (activation
     checkpointing, Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost): memory then hardly grows with the
-    number of frames, and a step takes about a third longer. BatchNorm takes its statistics over each chunk.
+    number of frames, and a step takes about a third longer. BatchNorm computes its statistics over each chunk.
 
     Args:
         encoder: maps images (N, C, H, W) to features (N, F).
         frames: (N, C, H, W).
-        chunk_frames: frames that go through at once; None: all. An exported program takes all.
+        chunk_frames: most frames of a chunk; None: no chunks. An exported program has none either.
 
     Returns:
         Features (N, F).
@@ -29,7 +29,7 @@ def encode_frames(encoder: nn.Module, frames: Tensor, chunk_frames: int | None) 
     if torch.compiler.is_exporting() or chunk_frames is None or len(frames) <= chunk_frames:
         whole: Tensor = encoder(frames)
         return whole
-    # Of nearly equal size: BatchNorm can learn nothing from a last chunk of one.
+    # Chunks of nearly equal size: BatchNorm cannot use a last chunk of one frame.
     chunks = frames.tensor_split(math.ceil(len(frames) / chunk_frames))
     run = encoder
     if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in encoder.parameters()):
@@ -39,19 +39,19 @@ def encode_frames(encoder: nn.Module, frames: Tensor, chunk_frames: int | None) 
 
 
 def _contexts(encoder: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Of the first pass over a chunk, and of the second."""
-    return nullcontext(), _statistics_kept(encoder)
+    """Contexts of the first pass over a chunk and of the second."""
+    return nullcontext(), _frozen_statistics(encoder)
 
 
 @contextmanager
-def _statistics_kept(encoder: nn.Module) -> Iterator[None]:
-    """Running statistics stay as they are: the second pass over a chunk must not count it twice."""
+def _frozen_statistics(encoder: nn.Module) -> Iterator[None]:
+    """Keep running statistics as they are: the second pass over a chunk must not count it twice."""
     norms = [part for part in encoder.modules() if isinstance(part, _NormBase)]
-    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm, (momentum, count) in zip(norms, kept, strict=True):
+        for norm, (momentum, count) in zip(norms, before, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, count

@@ -1,4 +1,4 @@
-"""LSTM, GRU and plain RNN over padded series, by masks alone."""
+"""LSTM, GRU and plain RNN over padded series, with masks in place of packed sequences."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -15,20 +15,20 @@ CELLS: dict[str, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "
 class RecurrentLayers(nn.Module):
     """Layers of recurrent cells, whose states at real frames do not depend on how long the padding is.
 
-    Padding stands at the end, so that a forward pass never sees it before a real frame. A backward pass runs over each
-    series reversed within its own length, and so starts at the last real frame; packed sequences, which do the same,
-    cannot be exported.
+    Padding is at the end, so that the forward direction reaches it after all real frames. The backward direction runs
+    over each series reversed within its own length, and so starts at the last real frame. Packed sequences do the same
+    but cannot be exported.
 
     Args:
         cell: `lstm` (Hochreiter and Schmidhuber 1997), `gru` (Cho et al. 2014) or `rnn` (tanh; Elman 1990).
         input_size: length of an input vector.
         hidden_size: length of a state, of each direction.
-        layers: how many, one upon the other.
-        bidirectional: add a backward pass to every layer.
+        layers: number of stacked layers.
+        bidirectional: add a backward direction to every layer.
         dropout: probability between layers.
 
     Attributes:
-        out_features: length of an output vector; forward half first.
+        out_features: length of an output vector; the forward direction's half comes first.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class RecurrentLayers(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map series (B, T, F) with `mask` (B, T), True at real frames, to states (B, T, out_features), float32."""
-        if torch.compiler.is_exporting():  # a program that sets autocast cannot be saved; it runs without, anyway
+        if torch.compiler.is_exporting():  # a program that sets autocast cannot be saved, and runs without it
             return self._run(x, mask)
-        # Rounding errors add up over hundreds of steps, and the recurrence is a small part of the work.
+        # In 32 bits: rounding errors accumulate over hundreds of steps, and the recurrence is a small part of the work.
         with torch.autocast(x.device.type, enabled=False):
             return self._run(x.to(next(self.parameters()).dtype), mask)
 
@@ -93,7 +93,7 @@ def _states(cell: nn.Module, x: Tensor) -> Tensor:
 
 
 def _scan(cell: nn.RNNBase, x: Tensor) -> Tensor:
-    """The same by torch's `scan`: an exported `nn.LSTM` is unrolled, and then takes one length of series alone."""
+    """The same by torch's `scan`: an exported `nn.LSTM` is unrolled, and then takes series of one length only."""
     from torch._higher_order_ops.scan import scan
 
     step = {nn.LSTM: _lstm_step, nn.GRU: _gru_step, nn.RNN: _rnn_step}[type(cell)]
@@ -105,14 +105,14 @@ def _scan(cell: nn.RNNBase, x: Tensor) -> Tensor:
 
     inputs = F.linear(x, weight_in, bias_in).transpose(0, 1)
     state = inputs.new_zeros(inputs.shape[1], cell.hidden_size)
-    begin = (state, state.clone()) if isinstance(cell, nn.LSTM) else (state,)
-    states: Tensor = scan(advance, begin, inputs, dim=0)[1]
+    initial = (state, state.clone()) if isinstance(cell, nn.LSTM) else (state,)
+    states: Tensor = scan(advance, initial, inputs, dim=0)[1]
     return states.transpose(0, 1)
 
 
 def _lstm_step(inputs: Tensor, recurrent: Tensor, carry: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    keep_in, forget, new, out = (inputs + recurrent).chunk(4, dim=1)
-    cell = forget.sigmoid() * carry[1] + keep_in.sigmoid() * new.tanh()
+    input_gate, forget, new, out = (inputs + recurrent).chunk(4, dim=1)
+    cell = forget.sigmoid() * carry[1] + input_gate.sigmoid() * new.tanh()
     return out.sigmoid() * cell.tanh(), cell
 
 

@@ -1,4 +1,4 @@
-"""A network for image series: an image network a frame, recurrent layers over time, one vector, outputs."""
+"""A network for image series: an image network for each frame, recurrent layers over time, pooling, a linear head."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -7,19 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from vesalius.config.errors import InputError
-from vesalius.models.nets.base import Net, Staged
+from vesalius.models.nets.base import EncoderBased
 from vesalius.models.nets.recurrent.frames import encode_frames
-from vesalius.models.nets.recurrent.layers import CELLS, Cell, RecurrentLayers
+from vesalius.models.nets.recurrent.layers import Cell, RecurrentLayers
 from vesalius.models.nets.recurrent.pooling import PoolingKind, TemporalPooling
 
 TimeInput = Literal["delta", "elapsed"]
 
 
-class RecurrentNet(Staged):
+class RecurrentNet(EncoderBased):
     """CNN features of every frame, read in order by an LSTM, GRU or plain RNN (Donahue et al. 2015, LRCN).
 
-    Everything goes by masks: frames of padding, which stand at the end, change no output. In training the encoder never
-    sees them, so that BatchNorm's statistics are those of real frames.
+    Series of a batch are padded at the end, and masks keep the padding from changing any output. In training the
+    encoder receives real frames only, so that BatchNorm's statistics are theirs.
 
     Args:
         in_channels: channels of a frame.
@@ -27,25 +27,25 @@ class RecurrentNet(Staged):
         time_step: usual seconds between two frames.
         sequence_length: frames of the longest series; with `time_step`, the scale of the time inputs.
         encoder: called as `encoder(in_channels=..., num_outputs=input_size)`, as any net of the `cnn` family is; its
-            head becomes the projection to `input_size`. Or a finished module from images to such features.
+            head becomes the projection to `input_size`. Or a module from images to such features.
         input_size: length of a frame's feature vector.
-        normalize: put each feature vector through LayerNorm before the recurrence.
-        time_inputs: what is told of time besides the order: `delta`, log(1 + seconds since the frame before /
-            `time_step`); `elapsed`, seconds since the first frame as a share of the longest series.
+        normalize: apply LayerNorm to each feature vector before the recurrence.
+        time_inputs: further inputs of each step: `delta`, log(1 + seconds since the previous frame / `time_step`);
+            `elapsed`, seconds since the first frame as a share of the longest series.
         cell: `lstm`, `gru` or `rnn`.
         hidden_size: length of a state, of each direction.
-        layers: recurrent layers, one upon the other.
-        bidirectional: read every series backwards, too. Such a net is not causal.
+        layers: number of stacked recurrent layers.
+        bidirectional: read every series backwards too. Such a net is not causal.
         dropout: probability between recurrent layers and before the last layer.
-        pooling: which vector stands for the series: `last`, `mean` or `attention`.
-        chunk_frames: frames that go through the encoder at once; a batch with more is encoded in chunks whose
-            activations are not kept for the way back. None: never.
+        pooling: how states become one vector per series: `last`, `mean` or `attention` (see `TemporalPooling`).
+        chunk_frames: most frames that are encoded at once; a batch with more is encoded in chunks whose activations
+            are computed again in the backward pass (see `encode_frames`). None: always all at once.
 
     Attributes:
-        causal: whether a state depends on its frame and earlier ones alone.
+        causal: whether a state depends on no later frame.
 
     Raises:
-        InputError: for options that make no sense, all of them at once.
+        InputError: for invalid options, all of them at once.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class RecurrentNet(Staged):
     ) -> None:
         super().__init__()
         counts = {"input_size": input_size, "hidden_size": hidden_size, "layers": layers, "chunk_frames": chunk_frames}
-        _check(counts, cell, pooling, time_inputs, dropout)
+        _check(counts, time_inputs, dropout)
         self.encoder = (
             encoder if isinstance(encoder, nn.Module) else encoder(in_channels=in_channels, num_outputs=input_size)
         )
@@ -103,7 +103,7 @@ class RecurrentNet(Staged):
         Returns:
             (B, K).
         """
-        return self._decide(self.recurrence(self._inputs(image, mask, time), mask), mask)
+        return self._outputs(self.recurrence(self._inputs(image, mask, time), mask), mask)
 
     def states(self, image: Tensor, mask: Tensor, time: Tensor) -> Tensor:
         """States (B, T, F) of the last recurrent layer after each frame, arguments as in `forward`."""
@@ -113,57 +113,26 @@ class RecurrentNet(Staged):
     def forward_steps(self, image: Tensor, mask: Tensor, time: Tensor) -> Tensor:
         """Outputs (B, T, K) after each frame, as if the series had ended there; arguments as in `forward`.
 
-        At padding the last output is repeated. Each frame is encoded once; a bidirectional net reads each beginning of
-        the series anew.
+        At padding the last output is repeated. Each frame is encoded once; the recurrence of a bidirectional net runs
+        again for every end.
         """
         inputs = self._inputs(image, mask, time)
         states = self.recurrence(inputs, mask) if self.causal else None
         steps = []
         for end in range(1, mask.shape[1] + 1):
-            seen = mask & (torch.arange(mask.shape[1], device=mask.device) < end)
-            steps.append(self._decide(self.recurrence(inputs, seen) if states is None else states, seen))
+            until = mask & (torch.arange(mask.shape[1], device=mask.device) < end)
+            steps.append(self._outputs(self.recurrence(inputs, until) if states is None else states, until))
         return torch.stack(steps, dim=1)
 
-    def stages(self) -> list[nn.Module]:
-        """The encoder's stages; its head, the recurrence and what follows are this net's head.
-
-        Raises:
-            InputError: for an encoder that has none.
-        """
-        if isinstance(self.encoder, Net):
-            return self.encoder.stages()
-        raise InputError(
-            "model.finetune: freeze and lr_decay need an encoder with stages; "
-            f"let {type(self.encoder).__name__} inherit from Net."
-        )
-
-    def check_image(self, channels: int, height: int, width: int) -> None:
-        """Refuse frames that the encoder cannot take.
-
-        Raises:
-            InputError: with the cure.
-        """
-        if isinstance(self.encoder, Staged):
-            self.encoder.check_image(channels, height, width)
-
-    def load_pretrained(self) -> None:
-        """Load the ready-made weights of the encoder, if it was told of any.
-
-        Raises:
-            InputError: if they cannot be had, or do not fit.
-        """
-        if isinstance(self.encoder, Staged):
-            self.encoder.load_pretrained()
-
     def _inputs(self, image: Tensor, mask: Tensor, time: Tensor) -> Tensor:
-        """What the recurrence reads, (B, T, F)."""
+        """Inputs of the recurrence, (B, T, F)."""
         features = self.normalize(self._encode(image, mask).reshape(*image.shape[:2], -1)).float()
         times = {"delta": self._delta(time), "elapsed": time / self.duration}
         columns = [times[name].unsqueeze(2) for name in self.time_inputs]
         return torch.cat([features, *columns], dim=2)
 
     def _encode(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Features (B * T, F), zero at padding; an exported program encodes padding, too, which changes nothing."""
+        """Features (B * T, F), zero at padding; an exported program encodes padding too, which changes no output."""
         frames = image.flatten(0, 1)
         if torch.compiler.is_exporting():
             return encode_frames(self.encoder, frames, None)
@@ -178,27 +147,19 @@ class RecurrentNet(Staged):
         seconds = time - time.index_select(1, before)
         return torch.log1p(seconds.clamp_min(0) / self.time_step)
 
-    def _decide(self, states: Tensor, mask: Tensor) -> Tensor:
+    def _outputs(self, states: Tensor, mask: Tensor) -> Tensor:
         outputs: Tensor = self.head(self.dropout(self.pooling(states, mask)))
         return outputs
 
 
-def _check(counts: dict[str, int | None], cell: str, pooling: str, time_inputs: Sequence[str], dropout: float) -> None:
+def _check(counts: dict[str, int | None], time_inputs: Sequence[str], dropout: float) -> None:
     problems = [
         f"model.net.{name}={count}: must be 1 or more."
         for name, count in counts.items()
         if count is not None and count < 1
     ]
-    if cell not in CELLS:
-        problems.append(f"model.net.cell={cell}: expected {', '.join(CELLS)}.")
-    if pooling not in ("last", "mean", "attention"):
-        problems.append(f"model.net.pooling={pooling}: expected last, mean or attention.")
-    if (
-        isinstance(time_inputs, str)
-        or not set(time_inputs) <= {"delta", "elapsed"}
-        or len(set(time_inputs)) < len(time_inputs)
-    ):
-        problems.append(f"model.net.time_inputs={time_inputs}: expected a list of delta and elapsed.")
+    if len(set(time_inputs)) < len(time_inputs):
+        problems.append(f"model.net.time_inputs={list(time_inputs)}: name each input once.")
     if not 0 <= dropout < 1:
         problems.append(f"model.net.dropout={dropout}: must be at least 0 and below 1.")
     if problems:

@@ -1,4 +1,4 @@
-"""From the states of a series to one vector."""
+"""Pooling of the states of a series into one vector."""
 
 from typing import Literal
 
@@ -12,10 +12,10 @@ class TemporalPooling(nn.Module):
     """Pools states over the real frames of each series.
 
     Args:
-        kind: `last`: the state after the last real frame, and of a backward pass that after the first;
+        kind: `last`: the state after the last real frame, and of a backward direction that after the first;
             `mean`; or `attention`: a mean whose weights are a softmax of learned scores (Bahdanau et al. 2015).
         features: length of a state, of both directions together.
-        bidirectional: the second half of a state comes from a backward pass.
+        bidirectional: whether the second half of a state comes from a backward direction.
     """
 
     def __init__(self, kind: PoolingKind, features: int, *, bidirectional: bool) -> None:
@@ -33,7 +33,7 @@ class TemporalPooling(nn.Module):
             weights = mask.to(states.dtype)
         else:
             scores = self.score(states).squeeze(2).float()
-            # Exactly 0 at padding; and no NaN where a series has no frame at all, as an infinity would give.
+            # Exactly 0 at padding; and unlike minus infinity, no NaN for a series without frames.
             weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=1).to(states.dtype)
         return torch.einsum("bt,btf->bf", weights, states) / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
 
