@@ -90,7 +90,7 @@ def test_every_mistake_is_named_at_once_with_its_cure():
         "model=glob(*)": "choice(a, b)",
         "a=tag(log, interval(0, 1))": "above 0",
         "b=interval(2, 1)": "lower end comes first",
-        "c=range(3, 3)": "nothing in this range",
+        "c=range(3, 3)": "this range is empty",
         "d=tag(log, range(1, 9, 2))": "no log scale",
         "e=1,1": "twice",
         "f=interval(1": "quote",
