@@ -9,6 +9,8 @@ import pandas as pd
 import yaml
 
 from vesalius.metrics.classification import classification_metrics
+from vesalius.metrics.reconstruction import reconstruction_metrics
+from vesalius.metrics.regression import regression_metrics
 
 CLASSES = ["healthy", "sick"]
 
@@ -51,7 +53,33 @@ def write_run(path: Path, table: pd.DataFrame, *, seed: int = 0, state: str = "d
 
 
 def write_baseline(run: Path, name: str, table: pd.DataFrame) -> None:
-    """Test predictions of a cheap model."""
+    """Test predictions and metrics of a cheap model."""
     folder = run / "predictions" / "baselines"
     folder.mkdir(exist_ok=True)
     table.to_csv(folder / f"{name}.csv", index=False)
+    results = json.loads((run / "metrics.json").read_text())
+    no_skill = next(iter(results["test"].values()))["no_skill"]
+    results.setdefault("baselines", {})[name] = metrics_of(table, results["task"], no_skill)
+    (run / "metrics.json").write_text(json.dumps(results))
+
+
+def rewrite_run(run: Path, table: pd.DataFrame, task: str, no_skill: float = 0.5) -> None:
+    """Turn a run into one of another task, with these test predictions."""
+    table.to_csv(run / "predictions" / "test.csv", index=False)
+    results = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps({**results, "task": task, "test": metrics_of(table, task, no_skill)}))
+
+
+def metrics_of(table: pd.DataFrame, task: str, no_skill: float = 0.5) -> dict[str, Any]:
+    """Test metrics as a run of this task has them; of generators, made up."""
+    names = [column.partition("/")[2] for column in table.columns if column.startswith(("prob/", "pred/"))]
+    if task == "synthesis":
+        entry = {"value": 4.0 + table["covered"].mean(), "ci95": [3.0, 6.0], "n": 80, "groups": 40, "no_skill": 70.0}
+        return {"frechet_distance": {**entry, "method": "jackknife"}}
+    if task == "reconstruction":
+        return reconstruction_metrics(table, no_skill=dict.fromkeys(("psnr", "ssim", "mse"), no_skill))
+    if task == "regression":
+        means = [table[f"target/{name}"].mean() for name in names]
+        metrics = regression_metrics(table, names=names, no_skill=means)
+        return {name: {**entry, "no_skill": no_skill} for name, entry in metrics.items()}
+    return classification_metrics(table, task=task, classes=names)

@@ -5,13 +5,13 @@ import json
 import pytest
 import yaml
 
-from report_maker import write_sweep
+from report_maker import finish, write_sweep
+from run_maker import predictions, write_run
 from vesalius.commands.report import write_report
 from vesalius.metrics.formatting import features_of, told_of_made_images
-from vesalius.report.collect import ReportRun, collect
 from vesalius.report.content import content_of, parts_of
-from vesalius.report.page import _origin
-from vesalius.report.reading import read_results, read_sweep
+from vesalius.runs.find import find_runs
+from vesalius.runs.reading import read_results, read_sweep
 from vesalius.terminal.console import make_console
 
 BINARY, LIST, NULL, TEXT, CUT = b"\xff\xfe\x00\x81" * 9, b"[]", b"null", b"oops", b'{"a": [1'
@@ -55,7 +55,7 @@ def test_the_other_runs_are_reported_and_a_note_names_the_file(tmp_path, file, h
     damaged = path / "1" / file
     damaged.write_bytes(how if isinstance(how, bytes) else how(damaged.read_bytes()))
     write_report(path, images=True, console=make_console())
-    collected = collect(path)
+    collected = find_runs(path)
     content = content_of(collected, parts_of(collected))
     rows = {row["run"]: row for part in content["parts"] for row in part["rows"]}
     assert all(rows[name]["test"] for name in ("0", "2", "3"))
@@ -74,7 +74,7 @@ def test_a_damaged_sweep_file_leaves_the_runs(tmp_path, how):
     told = path / "sweep.json"
     told.write_bytes(how if isinstance(how, bytes) else how(told.read_bytes()))
     write_report(path, images=False, console=make_console())
-    collected = collect(path)
+    collected = find_runs(path)
     assert len(collected.runs) == 6
     assert any("sweep.json" in note for note in collected.notes)
 
@@ -121,11 +121,14 @@ def test_a_sweep_without_jobs_is_one_and_an_objective_without_a_name_is_damage(t
         read_sweep(path)
 
 
-def test_an_origin_of_any_shape_is_told():
+def test_an_origin_of_any_shape_is_shown(tmp_path):
+    run = finish(write_run(tmp_path / "run", predictions(1.0, 0)), [], 0.8)
     origin = {"python": [3, 11], "command": None, "hardware": {"system": "Linux", "gpus": [3]}}
-    told = dict(_origin([ReportRun("0", None, {}, {}, "done", provenance=origin)]))
-    assert told["python"] == "[3, 11]"
-    assert told["hardware"].endswith(", 3")
+    (run / "provenance.json").write_text(json.dumps(origin))
+    write_report(run, images=False, console=make_console())
+    page = (run / "report.html").read_text()
+    assert "[3, 11]" in page
+    assert "Linux None, None cores, 3" in page
 
 
 def test_numbers_that_are_none_are_left_out(tmp_path):
@@ -137,7 +140,7 @@ def test_numbers_that_are_none_are_left_out(tmp_path):
     ):
         (path / file).write_bytes(change((path / file).read_bytes()))
     write_report(path, images=False, console=make_console())
-    collected = collect(path)
+    collected = find_runs(path)
     assert collected.runs[1].results["test"]["auroc"]["value"] is None
     assert collected.sweep["study"]["importance"] == {"width": 0.5}
     assert (collected.runs[1].results["baselines"]["logistic_pca"]["auroc"]["ci95"], collected.notes) == (None, [])

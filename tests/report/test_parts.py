@@ -16,18 +16,18 @@ from rich.console import Console
 from sklearn.linear_model import LinearRegression
 
 from report_maker import finish, write_sweep
-from run_maker import predictions, write_run
+from run_maker import predictions, rewrite_run, write_run
 from vesalius.commands.report import write_report
 from vesalius.data.sources.lesions import Lesions
 from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.report.charts import Chart, Series, draw, interval_bar, ticks
-from vesalius.report.collect import Collected, collect
 from vesalius.report.content import content_of, parts_of
 from vesalius.report.details import details_of
 from vesalius.report.importance import grid_importance
 from vesalius.report.page import page_of
 from vesalius.report.pictures import Budget, add_thumbnails, figures_of
 from vesalius.report.tables import plain
+from vesalius.runs.find import FoundRuns, find_runs
 from vesalius.terminal.console import make_console
 
 
@@ -74,7 +74,7 @@ def test_an_interval_bar_shows_value_ends_and_floor_in_order():
 
 
 def _details(path):
-    (run,) = collect(path).runs
+    (run,) = find_runs(path).runs
     return details_of(run, 0)
 
 
@@ -147,7 +147,7 @@ def with_data(tmp_path):
 
 
 def test_worst_errors_come_with_their_images_from_the_data(with_data):
-    (run,) = collect(with_data).runs
+    (run,) = find_runs(with_data).runs
     worst = details_of(run, 0).worst
     assert add_thumbnails(run, worst, Budget()) is None
     assert worst
@@ -161,7 +161,7 @@ def test_worst_errors_come_with_their_images_from_the_data(with_data):
 
 def test_images_are_left_out_where_the_data_are_others_or_gone(with_data):
     (with_data / "provenance.json").write_text(json.dumps({"data": "another"}))
-    (run,) = collect(with_data).runs
+    (run,) = find_runs(with_data).runs
     worst = details_of(run, 0).worst
     assert "no longer those" in add_thumbnails(run, worst, Budget())
     run.config["data"]["source"] = {"_target_": "vesalius.data.sources.ImageFolder", "root": "/gone/jones"}
@@ -173,7 +173,7 @@ def test_images_are_left_out_where_the_data_are_others_or_gone(with_data):
 
 @pytest.mark.parametrize("audit", ['{"findings": [{"check": "text_in_pixels", "samples": ["p1_s0"]}]}', "[]", "{"])
 def test_where_text_was_found_no_pixels_are_shown_and_the_page_says_why(with_data, audit):
-    (run,) = collect(with_data).runs
+    (run,) = find_runs(with_data).runs
     for folder, names in (("figures", ("test_images", "roc", "latent_map")), ("samples", ("0001",))):
         (with_data / folder).mkdir()
         for name in names:
@@ -210,7 +210,7 @@ def test_pictures_are_made_small_and_stop_at_the_budget(tmp_path):
     for name in ("a", "b", "roc"):
         Image.fromarray(noise).save(run / "figures" / f"{name}.png")
     (run / "figures" / "broken.png").write_bytes(b"half a pict")
-    (read,) = collect(run).runs
+    (read,) = find_runs(run).runs
     budget = Budget()
     found = figures_of(read, budget)
     assert [figure["title"] for figure in found] == ["a", "b"]  # the page draws the ROC curve itself
@@ -259,7 +259,7 @@ def test_a_study_says_of_which_objective_its_importance_is_and_which_trials_none
 
 def test_a_full_grid_tells_the_share_of_each_key(tmp_path):
     path = write_sweep(tmp_path / "sweep")
-    (part,) = parts_of(collect(path))
+    (part,) = parts_of(find_runs(path))
     told = dict(grid_importance(part))
     # An oracle: how much of the variance a linear model of the key's dummies explains.
     reached = np.array([run.best[0] for run in part.runs])
@@ -270,7 +270,7 @@ def test_a_full_grid_tells_the_share_of_each_key(tmp_path):
     write_report(path, images=False, console=make_console())
     assert "between runs that a key explains alone" in (path / "report.html").read_text()
     shutil.rmtree(path / "4")
-    (part,) = parts_of(collect(path))
+    (part,) = parts_of(find_runs(path))
     assert grid_importance(part) == []
     write_report(path, images=False, console=make_console())
     assert "Importance is told of a full grid" in (path / "report.html").read_text()
@@ -308,12 +308,12 @@ def test_markdown_shows_what_was_written(text):
 
 
 def test_very_many_long_runs_make_no_long_page(tmp_path):
-    (run,) = collect(finish(write_run(tmp_path / "one", predictions(1, 0)), [], 0.8)).runs
+    (run,) = find_runs(finish(write_run(tmp_path / "one", predictions(1, 0)), [], 0.8)).runs
     rng = np.random.default_rng(0)
     history = [{"epoch": at, "val/auroc": rng.random(), "val/loss": rng.random()} for at in range(300)]
     runs = [replace(run, name=str(at), history=history, overrides={"lr": str(at)}) for at in range(240)]
     runs = [replace(run, config={**run.config, "lr": at}) for at, run in enumerate(runs)]
-    collected = Collected(tmp_path, runs, {}, [])
+    collected = FoundRuns(tmp_path, runs, {}, [])
     parts = parts_of(collected)
     assert len(page_of(collected, parts, content_of(collected, parts), images=False)) < 3_000_000
 
@@ -326,3 +326,13 @@ def test_of_very_many_runs_the_best_on_validation_are_told_in_detail(tmp_path):
     assert found == list(range(6, 30))  # model m29 has the highest validation AUROC
     assert [int(name) for name in re.findall(r'href="#run-0-(\d+)"', page)] == found
     assert "6 more stand in the leaderboard alone" in page
+
+
+@pytest.mark.parametrize("task", ["multiclass", "ordinal"])
+def test_classes_have_the_same_details_whether_they_are_ordered_or_not(tmp_path, task):
+    run = finish(write_run(tmp_path, predictions(0.5, 0)), [], 0.8, baseline=None)
+    rewrite_run(run, predictions(0.5, 0), task)
+    details = _details(tmp_path)
+    assert [chart.name.partition("-")[0] for chart in details.charts] == ["roc", "calibration"]
+    assert details.matrix is not None
+    assert len(details.worst) == 12

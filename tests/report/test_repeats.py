@@ -10,14 +10,14 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from report_maker import finish
 from run_maker import CLASSES, predictions, write_run
 from vesalius.metrics.classification import classification_metrics
+from vesalius.metrics.comparison.arms import combine
 from vesalius.metrics.intervals.scales import scale_of
-from vesalius.report.collect import collect
 from vesalius.report.content import content_of, parts_of
-from vesalius.report.repeats import combined
+from vesalius.runs.find import find_runs
 
 
 def told_of(path) -> dict:
-    collected = collect(path)
+    collected = find_runs(path)
     (part,) = content_of(collected, parts_of(collected))["parts"]
     return part
 
@@ -34,7 +34,7 @@ def entry(value, half, **told):
 @pytest.mark.parametrize(("metric", "task"), [("mae", "regression"), ("rmse/age", "regression")])
 def test_an_error_has_the_same_interval_in_other_units(metric, task):
     values, scale = (0.80, 0.90, 0.98), scale_of(metric, task)
-    one, ten = (combined([entry(u * v, u * 0.015) for v in values], scale)["ci95"] for u in (1, 10))
+    one, ten = (combine([entry(u * v, u * 0.015) for v in values], scale)["ci95"] for u in (1, 10))
     assert np.array(ten) == pytest.approx(10 * np.array(one))
     assert ten[1] > 10
 
@@ -43,7 +43,7 @@ def test_an_error_has_the_same_interval_in_other_units(metric, task):
 def test_a_distance_below_one_is_not_bound_by_one(metric, low, high):
     scale = scale_of(metric, "synthesis")
     assert (scale.low, scale.high) == (low, high)
-    found = combined([entry(v, 0.015) for v in (0.90, 0.98)], scale)
+    found = combine([entry(v, 0.015) for v in (0.90, 0.98)], scale)
     assert found["ci95"][1] > 1
     assert np.mean(found["ci95"]) == pytest.approx(found["value"])
 
@@ -119,7 +119,11 @@ def test_why_arms_cannot_be_paired_is_said_as_it_is(tmp_path):
             finish(run, [f"model=m{number}"], 0.6 + number / 10, baseline=None)
             if name == "task":
                 change(run, task="synthesis", test={"frechet_distance": entry(4.0, 1.0, method="jackknife")})
-    reasons = {"seeds": "no seed and fold in common", "patients": "same patients", "task": "runs of the task synthesis"}
+    reasons = {
+        "seeds": "no seed and fold in common",
+        "patients": "same patients",
+        "task": "synthesis has no predictions per sample",
+    }
     for name, words in reasons.items():
         told = told_of(tmp_path / name)
         assert words in told["arms"][1]["verdict"]

@@ -17,20 +17,20 @@ from report_maker import finish, write_history, write_sweep
 from run_maker import predictions, write_run
 from vesalius.commands.report import write_report
 from vesalius.config.errors import InputError
+from vesalius.metrics.comparison.arms import combine
 from vesalius.metrics.comparison.repeated import repeated_difference, repeated_metric
 from vesalius.metrics.formatting import format_beside_no_skill, format_metric
 from vesalius.metrics.intervals.scales import Scale
-from vesalius.report.collect import collect
 from vesalius.report.content import content_of, parts_of
-from vesalius.report.repeats import combined
 from vesalius.report.tables import leaderboard
+from vesalius.runs.find import find_runs
 from vesalius.terminal.console import make_console
 
 KIND = {"metric": "auroc", "task": "binary", "classes": ["healthy", "sick"]}
 
 
 def told_of(path: Path) -> dict:
-    collected = collect(path)
+    collected = find_runs(path)
     return content_of(collected, parts_of(collected))
 
 
@@ -144,12 +144,12 @@ def test_an_interval_of_separate_repeats_keeps_the_bounds_and_grows_with_their_s
 
     share = Scale("logit", 0.0, 1.0)
     alike, apart = (
-        combined([entry(value, 0.02) for value in values], share) for values in ([0.9] * 3, [0.8, 0.9, 0.97])
+        combine([entry(value, 0.02) for value in values], share) for values in ([0.9] * 3, [0.8, 0.9, 0.97])
     )
     assert alike["ci95"] == pytest.approx([0.88, 0.92], abs=0.002)
     assert apart["ci95"][0] < 0.8
     assert 0.95 < apart["ci95"][1] < 1
-    none = combined([{**entry(0.9, 0.1), "value": None, "ci95": None, "reason": "no sample"}, entry(0.8, 0.1)], share)
+    none = combine([{**entry(0.9, 0.1), "value": None, "ci95": None, "reason": "no sample"}, entry(0.8, 0.1)], share)
     assert (none["value"], none["reason"]) == (None, "no sample")
 
 
@@ -211,7 +211,7 @@ def test_nothing_finished_and_nothing_there(tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("empty", "nowhere"):
         with pytest.raises(InputError, match="no such folder, or no training run in it"):
-            collect(tmp_path / name)
+            find_runs(tmp_path / name)
 
 
 def test_runs_of_several_tasks_stand_in_tables_of_their_own(tmp_path):

@@ -7,18 +7,19 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from run_maker import CLASSES, predictions, write_baseline, write_run
+from run_maker import CLASSES, predictions, rewrite_run, write_baseline, write_run
 from vesalius.config.errors import InputError
 from vesalius.figures.comparison import comparison_figure
 from vesalius.metrics.comparison.paired import paired_difference
-from vesalius.studies.arms import arms_by, find_runs
+from vesalius.runs.arms import arms_by
+from vesalius.runs.find import find_finished
 from vesalius.studies.compare import compare
 
 SEEDS = (0, 1, 2)
 
 
 def compared(folder, by="init_from", **options):
-    runs, _ = find_runs([str(folder)])
+    runs, _ = find_finished([str(folder)])
     return compare(arms_by(runs, by), by=by, **{"metric": "auroc", **options})
 
 
@@ -165,7 +166,7 @@ def test_other_tasks_and_other_classes_are_refused(tmp_path):
     two_arms(tmp_path, seeds=(0,))
     table = predictions(1.0, 0).rename(columns={"prob/sick": "prob/ill"})
     table.to_csv(tmp_path / "10" / "predictions" / "test.csv", index=False)
-    with pytest.raises(InputError, match="answer for different classes"):
+    with pytest.raises(InputError, match="predict different classes"):
         compared(tmp_path)
     path = tmp_path / "10" / "metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"task": "regression"}))
@@ -187,12 +188,6 @@ def test_the_figure_draws_what_was_found(tmp_path):
     assert len(comparison_figure(arms, "auroc").axes[1].collections) == 1
 
 
-def rewrite(run, table, task, metric, no_skill):
-    """Let a run be one of another task."""
-    table.to_csv(run / "predictions" / "test.csv", index=False)
-    (run / "metrics.json").write_text(json.dumps({"task": task, "test": {metric: {"no_skill": no_skill}}}))
-
-
 def people(count=40):
     return pd.DataFrame({"sample_id": [f"s{k}" for k in range(count)], "group_id": [f"g{k}" for k in range(count)]})
 
@@ -202,7 +197,7 @@ def test_quantities_are_compared_by_their_error(tmp_path):
     for at, (spread, start) in enumerate([(1.0, None), (0.1, "ae")]):
         run = write_run(tmp_path / str(at), predictions(1.0, 0), init_from=start)
         table = people().assign(**{"target/age": truth, "pred/age": truth + random.normal(0, spread, 40)})
-        rewrite(run, table, "regression", "mae", 1.1)
+        rewrite_run(run, table, "regression", 1.1)
     told = compared(tmp_path, metric="mae")["arms"]["ae"]
     assert told["mae_difference"]["ci95"][1] < 0
     assert told["mae"]["no_skill"] == 1.1
@@ -214,7 +209,7 @@ def test_reconstructions_are_compared_with_the_baseline_of_their_own_size(tmp_pa
         for seed in (0, 1):
             run = write_run(tmp_path / f"{size:02}_{seed}", predictions(1.0, 0), seed=seed, model__latent_dim=size)
             table = people().assign(psnr=20 + size / 4 + random.normal(size=40), ssim=0.8, mse=0.01, target=0)
-            rewrite(run, table, "reconstruction", "psnr", 15.0 + seed)
+            rewrite_run(run, table, "reconstruction", 15.0 + seed)
             write_baseline(run, "pca", table.assign(psnr=table["psnr"] - size / 8))
             quality[size] = quality.get(size, 0) + table["psnr"].mean() / 2
     arms = compared(tmp_path, by="model.latent_dim", metric="psnr", baselines=["pca"])["arms"]

@@ -13,11 +13,12 @@ from vesalius.config.errors import InputError, RunFailed
 from vesalius.data.sources.lesions import Lesions
 from vesalius.data.sources.medmnist.medmnist import MedMNIST
 from vesalius.metrics.comparison.paired import paired_difference
+from vesalius.runs.arms import Arm
+from vesalius.runs.run import read_run
 from vesalius.runs.run_folder import Interrupted, RunFolder, write_json
-from vesalius.studies.arms import Run
 from vesalius.studies.synthetic import run as gain
 from vesalius.studies.synthetic.checks import check_labels
-from vesalius.studies.synthetic.plan import Job, Plan, override, planned
+from vesalius.studies.synthetic.plan import Plan, Training, override, planned
 
 SMALL = [
     'both=["data=lesions","data.source.patients=24","data.train_fraction=0.5"]',
@@ -159,11 +160,11 @@ def test_an_override_holds_any_path(value):
 def short_plan(folder, least=0):
     """Three arms of two seeds."""
     arms = {
-        name: [Job(f"{name}, seed {seed}", folder / name / str(seed), [f"seed={seed}"]) for seed in (4, 5)]
+        name: [Training(f"{name}, seed {seed}", folder / name / str(seed), [f"seed={seed}"]) for seed in (4, 5)]
         for name in ("real", "synthetic_2", "synthetic_only")
     }
     ratios = {"synthetic_2": 2.0, "synthetic_only": "only"}
-    return Plan(Job("generator", folder / "gan", []), folder / "synthetic", ratios, arms, 0, least)
+    return Plan(Training("generator", folder / "gan", []), folder / "synthetic", ratios, arms, 0, least)
 
 
 class Trainings:
@@ -187,7 +188,9 @@ class Trainings:
             return 0, 0.0
         assert config["resume"] == "auto"
         seed = int(overrides[0].removeprefix("seed=")) if overrides else 0
-        folder = RunFolder(path) if path.exists() else RunFolder.create(path, {"seed": seed}, overrides)
+        if not path.exists():
+            write_run(path, predictions(1.0, seed), seed=seed)
+        folder = RunFolder(path)
         write_json(path / "state.json", {"state": "failed" if ending else "done", "seconds": 60.0})
         folder.checkpoints.mkdir(exist_ok=True)
         torch.save({"config": {}, "facts": {"train_size": 33}, "state_dict": {}}, folder.best)
@@ -243,8 +246,8 @@ def test_a_failed_classifier_does_not_stop_the_others_and_is_trained_again(tmp_p
     work, plan = Trainings(monkeypatch, {"synthetic_only/4": 1}), short_plan(tmp_path)
     assert gain.do(plan) == ["synthetic_only, seed 4: exit code 1."]
     assert len(work.done) == 8
-    arms, left_out = gain.finished(plan)
-    assert {name: [run.seed for run in runs] for name, runs in arms.items()} == {name: [5] for name in plan.arms}
+    arms, left_out = gain.finished_arms(plan)
+    assert {arm.name: [run.seed for run in arm.runs] for arm in arms} == {name: [5] for name in plan.arms}
     assert left_out == ["Seeds 4 are left out: not all arms have finished them."]
     work.endings.clear()
     work.done.clear()
@@ -261,21 +264,22 @@ def test_without_a_generator_nothing_is_judged(tmp_path, monkeypatch):
 
 def arms_of(folder, **qualities):
     """Finished runs whose test predictions are of these qualities, and whose validation AUROC is said beside."""
-    arms = {}
+    arms = []
     for name, (quality, validation) in qualities.items():
-        arms[name] = []
+        arms.append(Arm(name, {"arm": name}, []))
         for seed in SEEDS:
             path = write_run(folder / name / str(seed), predictions(quality, seed), seed=seed)
             told = json.loads((path / "metrics.json").read_text())
             write_json(path / "metrics.json", told | {"val": {"auroc": {"value": validation + 0.01 * seed}}})
-            run = RunFolder(path)
-            arms[name].append(Run(run, run.config))
+            run, damage = read_run(path, f"{name}/{seed}")
+            assert not damage
+            arms[-1].runs.append(run)
     return arms
 
 
 def test_the_verdict_is_on_the_arm_that_validation_picks_not_on_the_best_of_the_test(tmp_path):
     arms = arms_of(tmp_path, real=(0.5, 0.6), augmented=(0.9, 0.7), one=(2.0, 0.8), two=(3.0, 0.75))
-    told = gain.judge(arms, ["one", "two"], metric="auroc", seed=0)
+    told = gain.measure_gain(arms, ["one", "two"], metric="auroc", seed=0)
     assert told["best_on_validation"] == "one"
     assert told["validation"] == pytest.approx({"one": 0.81, "two": 0.76})
     assert told["verdict"].endswith(told["comparisons"]["augmented"]["arms"]["one"]["verdict"])
@@ -290,7 +294,7 @@ def test_the_verdict_is_on_the_arm_that_validation_picks_not_on_the_best_of_the_
 
 
 def test_without_classical_augmentation_the_real_images_are_what_counts(tmp_path):
-    told = gain.judge(arms_of(tmp_path, real=(1.0, 0.6), one=(1.0, 0.8)), ["one"], metric="auroc", seed=0)
+    told = gain.measure_gain(arms_of(tmp_path, real=(1.0, 0.6), one=(1.0, 0.8)), ["one"], metric="auroc", seed=0)
     assert list(told["comparisons"]) == ["real"]
     assert "No evidence of a gain: auroc of one minus that of real" in told["verdict"]
 
@@ -298,22 +302,22 @@ def test_without_classical_augmentation_the_real_images_are_what_counts(tmp_path
 def test_arms_that_a_callback_ended_at_other_steps_are_not_judged(tmp_path):
     arms = {}
     for name, steps in {"real": [2, 4], "one": [2, 4, 6]}.items():
-        jobs = [Job(f"{name}, seed {seed}", tmp_path / name / str(seed), []) for seed in SEEDS]
+        jobs = [Training(f"{name}, seed {seed}", tmp_path / name / str(seed), []) for seed in SEEDS]
         for job, seed in zip(jobs, SEEDS, strict=True):
             write_run(job.path, predictions(1.0, seed), seed=seed)
             (job.path / "history.csv").write_text("\n".join(["step", *map(str, steps if seed else [2, 4]), ""]))
         arms[name] = jobs
-    plan = Plan(Job("generator", tmp_path / "gan", []), tmp_path / "synthetic", {"one": 1.0}, arms, 0, 0)
+    plan = Plan(Training("generator", tmp_path / "gan", []), tmp_path / "synthetic", {"one": 1.0}, arms, 0, 0)
     with pytest.raises(RunFailed, match=r"real/0 4, real/1 4, real/2 4, one/0 4, one/1 6, one/2 6\."):
-        gain.told_of(plan, metric="auroc")
+        gain.summarize(plan, metric="auroc")
 
 
 def test_of_errors_the_lowest_on_validation_is_picked(tmp_path):
     arms = arms_of(tmp_path, real=(1.0, 0.0), one=(1.0, 0.0), two=(1.2, 0.0))
-    for name, error in {"one": 0.1, "two": 0.3}.items():
-        for run in arms[name]:
+    for arm, error in zip(arms[1:], (0.1, 0.3), strict=True):
+        for run in arm.runs:
             run.results["val"]["brier"] = {"value": error}
-    assert gain.judge(arms, ["one", "two"], metric="brier", seed=0)["best_on_validation"] == "one"
+    assert gain.measure_gain(arms, ["one", "two"], metric="brier", seed=0)["best_on_validation"] == "one"
 
 
 @pytest.mark.parametrize(("study", "given"), [("synthetic_gain", []), ("breast_synthetic_gain", ["root=FOLDER"])])

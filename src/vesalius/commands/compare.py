@@ -14,8 +14,9 @@ from vesalius.config.errors import InputError
 from vesalius.figures.comparison import comparison_figure
 from vesalius.launch.worker import enter
 from vesalius.metrics.formatting import format_metric, format_number
+from vesalius.runs.arms import arms_by
+from vesalius.runs.find import find_finished
 from vesalius.runs.run_folder import RunFolder, write_json
-from vesalius.studies.arms import arms_by, find_runs
 from vesalius.studies.compare import compare as compare_arms
 from vesalius.terminal.console import make_console
 
@@ -32,7 +33,7 @@ def compare(path: Path) -> None:
 
 def _compare(folder: RunFolder) -> None:
     config = folder.config
-    runs, left_out = find_runs([config["runs"]] if isinstance(config["runs"], str) else config["runs"])
+    runs, left_out = find_finished([config["runs"]] if isinstance(config["runs"], str) else config["runs"])
     told = compare_arms(
         arms_by(runs, config["by"]),
         metric=config["metric"],

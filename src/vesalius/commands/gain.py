@@ -12,7 +12,7 @@ from vesalius.figures.comparison import comparison_figure
 from vesalius.launch.worker import enter
 from vesalius.runs.run_folder import RunFolder, write_json
 from vesalius.studies.synthetic.plan import GAN, REAL, Plan, planned
-from vesalius.studies.synthetic.run import do, told_of
+from vesalius.studies.synthetic.run import do, summarize
 from vesalius.terminal.console import make_console
 
 
@@ -32,7 +32,7 @@ def gain(path: Path) -> None:
 
 def _gain(folder: RunFolder, plan: Plan) -> None:
     failed = do(plan)
-    write_told(folder.path, told_of(plan, metric=folder.config["metric"]))
+    write_told(folder.path, summarize(plan, metric=folder.config["metric"]))
     if failed:
         raise RunFailed([*failed, f"To train these again: vesalius gain resume={folder.path}"])
 

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from vesalius.launch.worker import enter
 from vesalius.metrics.formatting import format_metric, format_number
-from vesalius.report.collect import collect
 from vesalius.report.content import content_of, parts_of
 from vesalius.report.page import page_of
 from vesalius.report.tables import columns_of, shows_arms, to_csv, to_markdown
+from vesalius.runs.find import find_runs
 from vesalius.runs.run_folder import RunFolder, write_atomically
 from vesalius.terminal.console import make_console
 
@@ -41,7 +41,7 @@ def write_report(path: Path, *, images: bool, console: Console) -> None:
     Raises:
         InputError: for a folder without any training run.
     """
-    collected = collect(path)
+    collected = find_runs(path)
     parts = parts_of(collected)
     content = content_of(collected, parts)
     page = page_of(collected, parts, content, images=images)  # adds notes on tables that cannot be read

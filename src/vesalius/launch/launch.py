@@ -15,7 +15,7 @@ from vesalius.config.errors import InputError
 from vesalius.launch.child import child_environment, signal_group
 from vesalius.launch.rendezvous import ranks_of
 from vesalius.launch.worker import PARENT
-from vesalius.report.collect import check_reported
+from vesalius.runs.find import check_holds_runs
 from vesalius.runs.run_folder import CONFIG, METRICS, RunFolder
 from vesalius.runs.sweep_folder import SWEEP
 
@@ -78,7 +78,7 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
         InputError: for a folder that is in use, and for a run that cannot be resumed.
     """
     if "run" in config:  # before anything is created in a folder that was only misspelt
-        (check_reported if verb == "report" else RunFolder)(Path(config["run"]))
+        (check_holds_runs if verb == "report" else RunFolder)(Path(config["run"]))
     resume = config.get("resume")
     if resume is None or (resume == "auto" and not (path / CONFIG).exists()):
         return RunFolder.create(path, {**config, **({"resume": None} if "resume" in config else {})}, overrides)

@@ -1,26 +1,21 @@
 """The content of a report: every number that the page and the tables show, computed once."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError
+from vesalius.metrics.comparison.arms import Metric, Repeat, arm_difference, arm_metric, by_repeat
 from vesalius.metrics.comparison.repeated import verdict
 from vesalius.metrics.formatting import format_metric, format_number
-from vesalius.report.collect import Collected, ReportRun
-from vesalius.report.experiments import varying
-from vesalius.report.repeats import (
-    Arm,
-    Metric,
-    Repeat,
-    arm_difference,
-    arm_metric,
-    arms_of,
-    by_repeat,
-    validation_mean,
-)
+from vesalius.runs.arms import Arm, arms_of, varying_keys
+from vesalius.runs.find import FoundRuns
+from vesalius.runs.outcome import Outcome
+from vesalius.runs.run import Run
 
 SCHEMA = 1
 # In the order of preference, where the monitored metric is none that is judged at the end.
@@ -51,7 +46,7 @@ class Part:
     metric: str
     monitor: str
     mode: str
-    runs: list[ReportRun]
+    runs: list[Run]
     keys: dict[str, list[str]]
     arms: list[Arm]
     summaries: list[dict[str, Any]] = field(default_factory=list)
@@ -59,7 +54,7 @@ class Part:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def best(self) -> ReportRun | None:
+    def best(self) -> Run | None:
         """The finished run that is best on validation, of the best arm."""
         if not self.summaries:
             return None
@@ -67,9 +62,9 @@ class Part:
         return _sorted(told, self.mode)[0] if told else None
 
 
-def parts_of(collected: Collected) -> list[Part]:
+def parts_of(collected: FoundRuns) -> list[Part]:
     """The runs of a report by their task; those that are not finished stand with the others of their monitor."""
-    by_task: dict[tuple[str, str], list[ReportRun]] = {}
+    by_task: dict[tuple[str, str], list[Run]] = {}
     for run in collected.runs:
         if run.results is not None:
             by_task.setdefault((str(run.results["task"]), run.monitor[0]), []).append(run)
@@ -85,14 +80,14 @@ def parts_of(collected: Collected) -> list[Part]:
         runs.sort(key=lambda run: order[id(run)])
         finished = [run for run in runs if run.results is not None]
         mode = next((run.monitor[1] for run in [*finished, *runs] if run.config), "max")
-        part = Part(task, _main_metric(finished, monitor), monitor, mode, runs, varying(runs), arms_of(runs))
+        part = Part(task, _main_metric(finished, monitor), monitor, mode, runs, varying_keys(runs), arms_of(runs))
         _summarise(part)
         part.headline = _headline(part)
         parts.append(part)
     return parts
 
 
-def _main_metric(runs: Sequence[ReportRun], monitor: str) -> str:
+def _main_metric(runs: Sequence[Run], monitor: str) -> str:
     if not runs:
         return ""
     test = (runs[0].results or {})["test"]
@@ -100,7 +95,7 @@ def _main_metric(runs: Sequence[ReportRun], monitor: str) -> str:
     return str(next(name for name in wanted if name in test))
 
 
-def _sorted(runs: Sequence[ReportRun], mode: str) -> list[ReportRun]:
+def _sorted(runs: Sequence[Run], mode: str) -> list[Run]:
     sign = -1 if mode == "max" else 1
     return sorted(runs, key=lambda run: sign * (run.best or (0.0, 0))[0])
 
@@ -109,15 +104,18 @@ def _summarise(part: Part) -> None:
     """What each arm reaches, and how it differs from the one that is best on validation."""
     sign = -1 if part.mode == "max" else 1
     repeats = _ranking_repeats(part)
-    means = {id(arm): mean for arm in part.arms if (mean := validation_mean(arm, repeats)) is not None}
+    means = {id(arm): mean for arm in part.arms if (mean := _validation_mean(arm, repeats)) is not None}
     part.arms.sort(key=lambda arm: sign * means.get(id(arm), sign * math.inf))
+    best: list[Outcome] = []
     for at, arm in enumerate(part.arms[: len(means)]):
         entry: dict[str, Any] = {"arm": arm.name, "values": dict(arm.values), "validation": means[id(arm)]}
         entry |= {"runs": [run.name for run in arm.finished], "of": len(arm.runs)}
         try:
-            entry["test"] = arm_metric(arm, part.metric, part.task)
+            outcomes = [Outcome(run) for run in arm.finished]
+            best = best or outcomes
+            entry["test"] = arm_metric(outcomes, part.metric, part.task)
             if 0 < at < _MOST_ARMS:
-                difference = arm_difference(arm, part.arms[0], part.metric, part.task)
+                difference = arm_difference(outcomes, best, part.metric, part.task)
                 said = verdict(difference, arm.name, part.arms[0].name, part.metric)
                 entry |= {"difference": difference, "verdict": said}
         except InputError as error:
@@ -126,6 +124,12 @@ def _summarise(part: Part) -> None:
         part.summaries.append(entry)
     if len(means) > _MOST_ARMS:
         part.notes.append(f"Differences are told of the {_MOST_ARMS} arms that are best on validation.")
+
+
+def _validation_mean(arm: Arm, repeats: Collection[Repeat]) -> float | None:
+    """Mean of the monitored metric of the best checkpoints of these repeats; None where none is finished."""
+    values = [run.best[0] for key, run in by_repeat(arm.finished).items() if key in repeats and run.best is not None]
+    return float(np.mean(values)) if values else None
 
 
 def _ranking_repeats(part: Part) -> set[Repeat]:
@@ -144,7 +148,7 @@ def _ranking_repeats(part: Part) -> set[Repeat]:
     return shared
 
 
-def best_baseline(run: ReportRun, metric: str) -> tuple[str, Metric] | None:
+def best_baseline(run: Run, metric: str) -> tuple[str, Metric] | None:
     """The cheap model of a run that does best on the test split, and its entry."""
     arms = (run.results or {}).get("baselines") or {}
     told = {
@@ -191,14 +195,14 @@ def _headline(part: Part) -> str:
     return f"{'; '.join(words)}.{unfinished}"
 
 
-def _states(runs: Sequence[ReportRun]) -> str:
+def _states(runs: Sequence[Run]) -> str:
     counts: dict[str, int] = {}
     for run in runs:
         counts[run.state] = counts.get(run.state, 0) + 1
     return ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
-def row_of(run: ReportRun, part: Part) -> dict[str, Any]:
+def row_of(run: Run, part: Part) -> dict[str, Any]:
     """What the leaderboard says of a run; numbers as they stand in its `metrics.json`."""
     at = part.runs.index(run)
     baseline = best_baseline(run, part.metric)
@@ -221,7 +225,7 @@ def row_of(run: ReportRun, part: Part) -> dict[str, Any]:
     }
 
 
-def content_of(collected: Collected, parts: Sequence[Part]) -> dict[str, Any]:
+def content_of(collected: FoundRuns, parts: Sequence[Part]) -> dict[str, Any]:
     """Everything that the page, `report.csv` and `report.md` show, as plain containers for JSON."""
     told = [
         {

@@ -8,17 +8,18 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.facts import Task
+from vesalius.metrics.comparison.arms import output_names
 from vesalius.metrics.curves import AnswerCounts, count_answers, reliability_table, roc_table
 from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.metrics.predictions import Predictions, read_predictions
 from vesalius.metrics.worst_errors import worst_answers
 from vesalius.report.charts import Chart, Series
-from vesalius.report.collect import ReportRun
-from vesalius.report.repeats import class_names, test_table
+from vesalius.runs.outcome import Outcome
+from vesalius.runs.run import Run
 
 _WORST = 12
-_WORST_TITLE = {
-    **dict.fromkeys(("binary", "multiclass", "multilabel"), "Worst errors: surest of what is wrong"),
+_WORST_CLASSES = "Worst errors: most confident of a wrong class"
+_WORST_TITLES = {
     "regression": "Largest errors, in standard deviations of the truth",
     "reconstruction": "Worst reconstructions",
 }
@@ -45,7 +46,7 @@ class Details:
     classes: list[str] = field(default_factory=list)
 
 
-def details_of(run: ReportRun, number: int) -> Details:
+def details_of(run: Run, number: int) -> Details:
     """Everything that is told of a finished run's test predictions.
 
     Args:
@@ -56,14 +57,14 @@ def details_of(run: ReportRun, number: int) -> Details:
         InputError: for a predictions table that is not what the run wrote.
     """
     results = run.results or {}
-    task, table = str(results["task"]), test_table(run)
-    classes = class_names(table)
-    if task not in _WORST_TITLE:
+    task, table = str(results["task"]), Outcome(run).table
+    classes = output_names(table)
+    if task == "synthesis":
         return Details()
     told: dict[str, Any] = {"task": cast(Task, task), "classes": classes, "decision": run.decision, "name": run.name}
     worst: dict[str, Any] = {
         "worst": _worst(table, worst_answers(table, **told, most=_WORST)),
-        "worst_title": _WORST_TITLE[task],
+        "worst_title": _WORST_TITLES.get(task, _WORST_CLASSES),
     }
     if task == "reconstruction":
         return Details(**worst)

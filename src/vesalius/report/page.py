@@ -19,14 +19,15 @@ from vesalius.metrics.formatting import (
     told_of_made_images,
 )
 from vesalius.report.charts import Chart, Series, draw, interval_bar
-from vesalius.report.collect import Collected, ReportRun
 from vesalius.report.content import Part
 from vesalius.report.details import Details, details_of
-from vesalius.report.experiments import differing
 from vesalius.report.importance import grid_importance, grid_keys
 from vesalius.report.pictures import HIDDEN, Budget, add_thumbnails, figures_of, read_asset
 from vesalius.report.tables import columns_of, shows_arms, to_json
+from vesalius.runs.differences import label_differences
+from vesalius.runs.find import FoundRuns
 from vesalius.runs.redaction import text_was_found
+from vesalius.runs.run import Run
 
 logger = logging.getLogger("vesalius")
 
@@ -35,7 +36,7 @@ _NO_GRID = "Importance is told of a full grid: every combination of values, fini
 _EPOCHS, _POINTS = 300, 6_000  # of a run, and of all runs of a chart
 
 
-def page_of(collected: Collected, parts: Sequence[Part], content: Mapping[str, Any], *, images: bool = True) -> str:
+def page_of(collected: FoundRuns, parts: Sequence[Part], content: Mapping[str, Any], *, images: bool = True) -> str:
     """The page as text.
 
     Args:
@@ -112,7 +113,7 @@ def _curves(part: Part, number: int) -> list[Chart]:
     return charts
 
 
-def _curve(run: ReportRun, name: str, group: str | None, most: int, *, best: bool) -> Series:
+def _curve(run: Run, name: str, group: str | None, most: int, *, best: bool) -> Series:
     """At most so many points of a run's history, and the best and last epoch."""
     known = [(row.get("epoch", float(at)), row[name]) for at, row in enumerate(run.history) if name in row]
     step = max(1, -(-len(known) // most))
@@ -144,7 +145,7 @@ def _runs(part: Part, number: int, budget: Budget, images: bool) -> list[dict[st
     return sorted(told, key=lambda entry: entry["at"])
 
 
-def _tables(run: ReportRun) -> dict[str, Any]:
+def _tables(run: Run) -> dict[str, Any]:
     """All numbers of a run: metrics beside the cheap models', and what more was measured."""
     results = run.results or {}
     test = results["test"]
@@ -171,7 +172,7 @@ def _entries(title: str, arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
     return {"title": title, "columns": names, "rows": arms}
 
 
-def _study(collected: Collected, parts: Sequence[Part]) -> dict[str, Any] | None:
+def _study(collected: FoundRuns, parts: Sequence[Part]) -> dict[str, Any] | None:
     """Which keys mattered, to a sampler's study or in a grid, and how trials went on."""
     study = collected.sweep.get("study")
     if not study:
@@ -210,7 +211,7 @@ def _grid(parts: Sequence[Part], *, swept: bool) -> dict[str, Any] | None:
     }
 
 
-def _trials(runs: Sequence[ReportRun]) -> Chart | None:
+def _trials(runs: Sequence[Run]) -> Chart | None:
     """What each trial reached on validation; a pruned one, until it was given up."""
     name, mode = next((run.monitor for run in runs if run.config), ("", "max"))
     reached: dict[str, list[tuple[float, float]]] = {"done": [], "pruned": []}
@@ -228,10 +229,10 @@ def _trials(runs: Sequence[ReportRun]) -> Chart | None:
     return Chart("study", f"{name} of each trial", "trial", name, lines)
 
 
-def _diff(runs: Sequence[ReportRun]) -> dict[str, Any] | None:
+def _diff(runs: Sequence[Run]) -> dict[str, Any] | None:
     """Keys in which the frozen configs differ."""
     shown = [run for run in runs if run.config][:_DIFF_RUNS]
-    keys = differing(shown) if len(shown) > 1 else {}
+    keys = label_differences(shown) if len(shown) > 1 else {}
     if not keys:
         return None
     rows = [(key, [value.strip('"') for value in values]) for key, values in keys.items()][:_DIFF_KEYS]
@@ -244,7 +245,7 @@ def _diff(runs: Sequence[ReportRun]) -> dict[str, Any] | None:
     }
 
 
-def _origin(runs: Sequence[ReportRun]) -> list[tuple[str, str]]:
+def _origin(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """Code, packages, hardware and data of the runs; several values where runs differ."""
     told = [run.provenance for run in runs if run.provenance]
 

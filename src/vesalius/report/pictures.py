@@ -13,8 +13,8 @@ from PIL import Image
 
 from vesalius.config.build import build
 from vesalius.config.errors import VesaliusError
-from vesalius.report.collect import ReportRun
 from vesalius.runs.redaction import WITHOUT_PIXELS, text_was_found
+from vesalius.runs.run import Run
 
 if TYPE_CHECKING:
     from vesalius.data.sources.base import Source
@@ -48,7 +48,7 @@ class Budget:
         return True
 
 
-def figures_of(run: ReportRun, budget: Budget) -> list[dict[str, str]]:
+def figures_of(run: Run, budget: Budget) -> list[dict[str, str]]:
     """`title` and `uri` of each figure that the page does not draw itself, and of a few sample grids of a generator.
 
     Where the run's audit found text in pixels, those without pixels alone: made images may repeat real ones.
@@ -73,7 +73,7 @@ def figures_of(run: ReportRun, budget: Budget) -> list[dict[str, str]]:
     return told
 
 
-def add_thumbnails(run: ReportRun, worst: Sequence[dict[str, str]], budget: Budget) -> str | None:
+def add_thumbnails(run: Run, worst: Sequence[dict[str, str]], budget: Budget) -> str | None:
     """Add an `image` to each sample that can be shown; decodes these alone.
 
     Args:

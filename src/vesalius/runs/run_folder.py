@@ -14,6 +14,7 @@ from typing import IO, Any
 import yaml
 
 from vesalius.config.errors import InputError, RunFailed
+from vesalius.runs.reading import read_provenance
 from vesalius.runs.redaction import private_paths, text_without_paths
 
 CONFIG, STATE, METRICS, SPLIT, HISTORY = (
@@ -118,8 +119,7 @@ class RunFolder:
     @property
     def provenance(self) -> dict[str, Any]:
         """`provenance.json`; empty before training begins."""
-        path = self.path / PROVENANCE
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return read_provenance(self.path / PROVENANCE)
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -1,43 +1,43 @@
-"""Arms of runs judged side by side: one metric of each, its difference from a reference, and what that comes to."""
+"""Arms of runs next to each other: one metric of each, its difference from a reference, and a verdict."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
-from vesalius.metrics.comparison.repeated import repeated_difference, repeated_metric, verdict
+from vesalius.metrics.comparison.arms import OUTPUTS, arm_difference, arm_metric, output_names, samples_of
+from vesalius.metrics.comparison.repeated import verdict
 from vesalius.metrics.reconstruction import RECONSTRUCTION_METRICS
 from vesalius.metrics.statistics import COUNTING
-from vesalius.studies.arms import Run, differing
+from vesalius.runs.arms import Arm, other_differences
+from vesalius.runs.outcome import Outcome, saved_baselines
+from vesalius.runs.run import Run
 
 SCHEMA = 1
 #: Below this, two predictions of one baseline are the same: sums in another order differ by less.
 _SAME = 1e-6
 
-_ANSWERS = ("prob/", "pred/")
-
 
 @dataclass(frozen=True)
-class Arm:
-    """What is compared: a method, judged once a seed.
+class _Compared:
+    """Outcomes of an arm, or of a baseline of its runs, in the order of their seeds.
 
     Attributes:
-        runs: in the order of their seeds.
-        tables: their predictions tables of the test split.
-        against: the arm that it is compared with; None for the reference itself.
+        outcomes: one per run.
+        against: the arm that it is compared with; None for the reference.
     """
 
-    runs: Sequence[Run]
-    tables: list[pd.DataFrame]
+    outcomes: list[Outcome]
     against: str | None = None
 
 
 def compare(
-    arms: Mapping[str, Sequence[Run]],
+    arms: Sequence[Arm],
     *,
     metric: str,
     by: str,
@@ -45,147 +45,126 @@ def compare(
     reference: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Judge arms of runs on the same test samples.
+    """Compare arms of runs on the same test samples.
 
     Args:
-        arms: at least two, with runs of the same seeds in the same order (`vesalius.studies.arms.arms_by`).
+        arms: at least two, with finished runs of the same seeds in the same order (`vesalius.runs.arms.arms_by`).
         metric: one of the runs' test metrics.
         by: the key that tells the arms apart.
-        baselines: cheap models of the runs, to compare as further arms. One that answers alike in all arms is a single
-            arm and is compared with the reference; else there is one for each arm, `<baseline> of <arm>`, which is
-            compared with that arm.
+        baselines: cheap models of the runs, to compare as further arms. One with the same predictions in all arms is a
+            single arm and is compared with the reference; else there is one for each arm, `<baseline> of <arm>`, which
+            is compared with that arm.
         reference: the arm to compare with; None: the first.
         seed: of the bootstrap.
 
     Returns:
-        What `compare.json` holds: `schema`, `task`, `metric`, `by`, `reference`, `seeds`, `differ` (other keys in
-        which runs of one seed differ), `notes` (sentences) and `arms`: of each its `runs`, the entry of the metric
+        Content of `compare.json`: `schema`, `task`, `metric`, `by`, `reference`, `seeds`, `differ` (other keys in
+        which runs of one seed differ), `notes` (sentences) and `arms`: for each its `runs`, the entry of the metric
         under its name, and, but for the reference, `against`, the entry `<metric>_difference` (the arm minus that one)
         and `verdict`.
 
     Raises:
         InputError: for runs of different tasks, classes or test samples, and for an unknown metric, baseline or arm.
     """
-    everyone = [run for members in arms.values() for run in members]
-    task = _task(everyone, metric)
-    judged = {name: Arm(members, _tables(members, "test")) for name, members in arms.items()}
-    kind: dict[str, Any] = {"metric": metric, "task": task, "classes": _classes(judged), "seed": seed}
-    _check_samples(judged.values())
-    judged |= _baseline_arms(arms, baselines)
-    first = next(iter(arms)) if reference is None else reference
-    if first not in judged:
-        raise InputError(f"reference={first}: there is no such arm.{did_you_mean(first, judged)}")
-    told = {name: _told(arm, kind) for name, arm in judged.items()}
-    for name, arm in judged.items():
-        against = arm.against or first
+    runs = [run for arm in arms for run in arm.runs]
+    task = _task(runs, metric)
+    compared = {arm.name: _Compared([Outcome(run) for run in arm.runs]) for arm in arms}
+    outcomes = [outcome for arm in compared.values() for outcome in arm.outcomes]
+    _check_classes(outcomes)
+    _check_samples(outcomes)
+    compared |= _baseline_arms(compared, baselines, metric)
+    first = arms[0].name if reference is None else reference
+    if first not in compared:
+        raise InputError(f"reference={first}: there is no such arm.{did_you_mean(first, compared)}")
+    entries: dict[str, dict[str, Any]] = {}
+    for name, arm in compared.items():
+        value = arm_metric(arm.outcomes, metric, task, seed=seed)
+        entries[name] = {"runs": [outcome.run.name for outcome in arm.outcomes], metric: value}
         if name != first:
-            difference = repeated_difference(arm.tables, judged[against].tables, **kind)
+            against = arm.against or first
+            difference = arm_difference(arm.outcomes, compared[against].outcomes, metric, task, seed=seed)
             sentence = verdict(difference, name, against, metric)
-            told[name] |= {"against": against, f"{metric}_difference": difference, "verdict": sentence}
-    differ = sorted({key for runs in zip(*arms.values(), strict=True) for key in differing(runs, by)})
-    outline = {"schema": SCHEMA, "task": task, "metric": metric, "by": by, "reference": first}
-    outline |= {"seeds": [run.seed for run in next(iter(arms.values()))], "differ": differ}
-    return outline | {"notes": list(_notes(differ, everyone, metric)), "arms": told}
-
-
-def _told(arm: Arm, kind: Mapping[str, Any]) -> dict[str, Any]:
-    """What an arm reaches by itself."""
-    entry = repeated_metric(arm.tables, **kind)
-    if entry["no_skill"] is None:  # it takes the training sets, of which the runs may have had different parts
-        floors = [run.results["test"][kind["metric"]]["no_skill"] for run in arm.runs]
-        entry["no_skill"] = None if None in floors else float(np.mean(floors))
-    return {"runs": [run.name for run in arm.runs], kind["metric"]: entry}
+            entries[name] |= {"against": against, f"{metric}_difference": difference, "verdict": sentence}
+    of_one_seed = zip(*(arm.runs for arm in arms), strict=True)
+    differ = sorted({key for same_seed in of_one_seed for key in other_differences(same_seed, by)})
+    content = {"schema": SCHEMA, "task": task, "metric": metric, "by": by, "reference": first}
+    content |= {"seeds": [run.seed for run in arms[0].runs], "differ": differ}
+    return content | {"notes": list(_notes(differ, runs, metric)), "arms": entries}
 
 
 def _notes(differ: Sequence[str], runs: Sequence[Run], metric: str) -> Iterator[str]:
     """What a reader must know of the numbers."""
     if differ:
         yield f"Runs of one seed differ also in {format_list(differ)}."
-    own = [run.name for run in runs if run.results.get("decision", {}).get("threshold", "argmax") != "argmax"]
+    own = [run.name for run in runs if run.decision != "argmax"]
     if own and metric.partition("/")[0] in COUNTING:
-        yield f"Classes are decided by argmax here; these runs have a threshold of their own: {format_list(own)}."
+        yield f"Classes are decided by argmax, but in these runs by their own threshold: {format_list(own)}."
 
 
 def _task(runs: Sequence[Run], metric: str) -> str:
     """The task that all runs share, whose metric this is."""
     by_task: dict[str, list[str]] = {}
     for run in runs:
-        by_task.setdefault(str(run.results["task"]), []).append(run.name)
+        by_task.setdefault(str((run.results or {})["task"]), []).append(run.name)
     if len(by_task) > 1:
-        said = "; ".join(f"{task}: {format_list(names)}" for task, names in by_task.items())
-        raise InputError(f"runs: they have different tasks ({said}); compare runs of one task.")
+        tasks = "; ".join(f"{task}: {format_list(names)}" for task, names in by_task.items())
+        raise InputError(f"runs: they have different tasks ({tasks}); compare runs of one task.")
     for run in runs:
-        if metric not in run.results["test"]:
-            known = did_you_mean(metric, run.results["test"]) or f" Known: {', '.join(run.results['test'])}."
+        if metric not in run.test:
+            known = did_you_mean(metric, run.test) or f" Known: {', '.join(run.test)}."
             raise InputError(f"metric={metric}: run {run.name} has no such test metric.{known}")
     return next(iter(by_task))
 
 
-def _tables(runs: Sequence[Run], name: str) -> list[pd.DataFrame]:
-    """A predictions table of each run, its ids as they were written: a patient may be called `007` or `NA`."""
-    paths = [run.folder.predictions / f"{name}.csv" for run in runs]
-    as_written = {"sample_id": str, "group_id": str}
-    return [pd.read_csv(path, dtype=as_written, keep_default_na=False) for path in paths]
-
-
-def _classes(arms: Mapping[str, Arm]) -> list[str]:
-    """Names of the classes or quantities that all runs answer for."""
-    (first, classes), *others = [
-        (run.name, [column.partition("/")[2] for column in table.columns if column.startswith(_ANSWERS)])
-        for arm in arms.values()
-        for run, table in zip(arm.runs, arm.tables, strict=True)
-    ]
-    for name, its in others:
-        if its != classes:
+def _check_classes(outcomes: Sequence[Outcome]) -> None:
+    """Refuse runs that predict different classes or continuous targets, and name two of them."""
+    first, *others = outcomes
+    classes = output_names(first.table)
+    for other in others:
+        if (own := output_names(other.table)) != classes:
             raise InputError(
-                f"runs: {first} and {name} answer for different classes ({', '.join(classes)}; {', '.join(its)}); "
-                "compare runs on the same classes."
-            )
-    return classes
-
-
-def _check_samples(arms: Iterable[Arm]) -> None:
-    """Refuse runs that were not judged on the same samples of the same patients, and name two of them."""
-    known: tuple[str, pd.DataFrame] | None = None
-    for run, table in (each for arm in arms for each in zip(arm.runs, arm.tables, strict=True)):
-        keys = [key for key in table.columns if key in ("sample_id", "group_id") or key.startswith("target")]
-        asked = table[keys].sort_values("sample_id", ignore_index=True)
-        if known is None:
-            known = run.name, asked
-        elif not asked.equals(known[1]):
-            raise InputError(
-                f"runs: {known[0]} and {run.name} were not tested on the same samples, patients and targets. A split "
-                "follows the seed: train all runs on one with data.split_file=DIR/split.csv."
+                f"runs: {first.run.name} and {other.run.name} predict different classes ({', '.join(classes)}; "
+                f"{', '.join(own)}); compare runs on the same classes."
             )
 
 
-def _baseline_arms(arms: Mapping[str, Sequence[Run]], baselines: Sequence[str]) -> dict[str, Arm]:
-    """An arm for each baseline, or one for each arm where its answers differ between them."""
-    made: dict[str, Arm] = {}
+def _check_samples(outcomes: Sequence[Outcome]) -> None:
+    """Refuse runs that were not tested on the same samples of the same patients, and name two of them."""
+    first, *others = outcomes
+    samples = samples_of(first.table)
+    for other in others:
+        if not samples_of(other.table).equals(samples):
+            raise InputError(
+                f"runs: {first.run.name} and {other.run.name} were not tested on the same samples, patients and "
+                "targets. A split follows the seed: train all runs on one with data.split_file=DIR/split.csv."
+            )
+
+
+def _baseline_arms(arms: Mapping[str, _Compared], baselines: Sequence[str], metric: str) -> dict[str, _Compared]:
+    """One arm per baseline, or one per baseline and arm where its predictions differ between arms."""
+    found: dict[str, _Compared] = {}
     for baseline in baselines:
         own = {
-            name: Arm(runs, _tables(runs, f"baselines/{baseline}"), name)
-            for name, runs in arms.items()
-            if all(baseline in _saved(run) for run in runs)
+            name: _Compared([Outcome(outcome.run, baseline) for outcome in arm.outcomes], name)
+            for name, arm in arms.items()
+            if all(baseline in saved_baselines(outcome.run) for outcome in arm.outcomes)
         }
         if not own:
-            raise InputError(_no_baseline(baseline, [run for runs in arms.values() for run in runs]))
+            raise InputError(_no_baseline(baseline, [outcome.run for arm in arms.values() for outcome in arm.outcomes]))
+        for outcome in (outcome for arm in own.values() for outcome in arm.outcomes):
+            if metric not in outcome.metrics:
+                raise InputError(f"baselines: {baseline} of {outcome.run.name} has no {metric} in its metrics.json.")
         one, *others = own.values()
-        if all(_alike(one, other) for other in others):
-            made[baseline if baseline not in arms else f"baseline {baseline}"] = Arm(one.runs, one.tables)
+        if all(_same_predictions(one, other) for other in others):
+            found[baseline if baseline not in arms else f"baseline {baseline}"] = _Compared(one.outcomes)
         else:
-            made |= {f"{baseline} of {name}": arm for name, arm in own.items()}
-    return made
-
-
-def _saved(run: Run) -> list[str]:
-    """Baselines whose predictions the run kept."""
-    return [path.stem for path in (run.folder.predictions / "baselines").glob("*.csv")]
+            found |= {f"{baseline} of {name}": arm for name, arm in own.items()}
+    return found
 
 
 def _no_baseline(baseline: str, runs: Sequence[Run]) -> str:
-    known = {name for run in runs for name in _saved(run)}
-    lacking = [run.name for run in runs if baseline not in _saved(run)]
+    known = {name for run in runs for name in saved_baselines(run)}
+    lacking = [run.name for run in runs if baseline not in saved_baselines(run)]
     if known:
         return f"baselines: {len(lacking)} of {len(runs)} runs have no {baseline}.{did_you_mean(baseline, known)}"
     return (
@@ -194,14 +173,15 @@ def _no_baseline(baseline: str, runs: Sequence[Run]) -> str:
     )
 
 
-def _alike(one: Arm, other: Arm) -> bool:
-    """Whether two arms answer the same for every sample and seed."""
+def _same_predictions(one: _Compared, other: _Compared) -> bool:
+    """Whether two arms predict the same for every sample and seed."""
     return all(
-        np.allclose(_answers(a), _answers(b), rtol=_SAME, atol=_SAME)
-        for a, b in zip(one.tables, other.tables, strict=True)
+        np.allclose(_predictions(a.table), _predictions(b.table), rtol=_SAME, atol=_SAME)
+        for a, b in zip(one.outcomes, other.outcomes, strict=True)
     )
 
 
-def _answers(table: pd.DataFrame) -> Any:
-    columns = [name for name in table.columns if name.startswith(_ANSWERS) or name in RECONSTRUCTION_METRICS]
+def _predictions(table: pd.DataFrame) -> NDArray[np.float64]:
+    """All numbers of a predictions table, rows in the order of their samples."""
+    columns = [name for name in table.columns if name.startswith(OUTPUTS) or name in RECONSTRUCTION_METRICS]
     return table.sort_values("sample_id")[columns].to_numpy(np.float64)

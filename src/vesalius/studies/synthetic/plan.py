@@ -24,7 +24,7 @@ _NO_FOLDS = ("data.folds=null", "data.fold=null")
 
 
 @dataclass(frozen=True)
-class Job:
+class Training:
     """One training.
 
     Attributes:
@@ -56,15 +56,15 @@ class Plan:
         least: how many images there must be at least.
     """
 
-    gan: Job
+    gan: Training
     synthetic: Path
     ratios: dict[str, float | str]
-    arms: dict[str, list[Job]]
+    arms: dict[str, list[Training]]
     seed: int
     least: int
 
     @property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[Training]:
         """Trainings of all arms, seed by seed: what is stopped early has whole seeds."""
         return [job for jobs in zip(*self.arms.values(), strict=True) for job in jobs]
 
@@ -85,7 +85,7 @@ def planned(config: Mapping[str, Any], folder: Path) -> Plan:
         raise InputError(problems)
     root = [] if config["root"] is None else [override("data.source.root", config["root"])]
     shared = [*config["both"], *root]
-    gan = Job("generator", folder / GAN, [*shared, *config["gan"], *_identity(config, GAN, config["seed"])])
+    gan = Training("generator", folder / GAN, [*shared, *config["gan"], *_identity(config, GAN, config["seed"])])
     split = str(folder / GAN / SPLIT)
     classifier = [*shared, *config["cnn"], override("data.split_file", split), *_NO_FOLDS]
     lists = {name: overrides for name, overrides in config["arms"].items() if overrides is not None}
@@ -97,7 +97,7 @@ def planned(config: Mapping[str, Any], folder: Path) -> Plan:
     images = [override("data.synthetic", folder / SYNTHETIC)]
     arms = {
         name: [
-            Job(
+            Training(
                 f"{name}, seed {seed}",
                 folder / name / str(seed),
                 [*classifier, *own, *(images if name in learning else []), *_identity(config, name, seed)],

@@ -3,12 +3,11 @@
 import shutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from vesalius.config.compose import load_config
 from vesalius.config.direction import mode_of
@@ -16,10 +15,12 @@ from vesalius.config.errors import InputError, RunFailed, VesaliusError, print_p
 from vesalius.data.synthetic import MANIFEST
 from vesalius.launch.launch import launch
 from vesalius.metrics.formatting import format_number
-from vesalius.runs.run_folder import HISTORY, Interrupted, RunFolder
-from vesalius.studies.arms import Run
+from vesalius.runs.arms import Arm
+from vesalius.runs.find import short_name
+from vesalius.runs.run import Run, read_run
+from vesalius.runs.run_folder import Interrupted, RunFolder
 from vesalius.studies.compare import compare
-from vesalius.studies.synthetic.plan import AUGMENTED, REAL, Job, Plan, override
+from vesalius.studies.synthetic.plan import AUGMENTED, REAL, Plan, Training, override
 from vesalius.training.checkpoints import load_checkpoint
 
 SCHEMA = 1
@@ -58,7 +59,7 @@ def do(plan: Plan) -> list[str]:
     return failed
 
 
-def _train_generator(job: Job) -> None:
+def _train_generator(job: Training) -> None:
     if code := _launch("train", job.path, job.overrides):
         if not job.path.exists():
             raise InputError("gan: its training was refused, as said above; nothing was done.")
@@ -103,7 +104,7 @@ def _say(number: int, total: int, title: str, left: str = "") -> None:
     sys.stderr.flush()
 
 
-def _time_left(jobs: Sequence[Job]) -> str:
+def _time_left(jobs: Sequence[Training]) -> str:
     """How long the classifiers still take, if they go on as those that are done."""
     seconds = [RunFolder(job.path).state["seconds"] for job in jobs if job.done]
     if not seconds:
@@ -112,31 +113,40 @@ def _time_left(jobs: Sequence[Job]) -> str:
     return f"; about {minutes:.0f} minutes left" if minutes >= 1 else "; about a minute left"
 
 
-def finished(plan: Plan) -> tuple[dict[str, list[Run]], list[str]]:
-    """The runs to judge, of seeds that all arms have, and a sentence on each arm and seed that is left out."""
-    done = {
-        name: {run.seed: run for run in (_run(job) for job in jobs if job.done)} for name, jobs in plan.arms.items()
-    }
+def finished_arms(plan: Plan) -> tuple[list[Arm], list[str]]:
+    """The arms to compare, with runs of the seeds that all have, and a sentence on each arm and seed left out.
+
+    Raises:
+        RunFailed: for a finished run whose files cannot be read.
+    """
+    done = {name: _by_seed(trainings) for name, trainings in plan.arms.items()}
     left_out = [f"{name}: no run was finished; it is left out." for name, runs in done.items() if not runs]
     done = {name: runs for name, runs in done.items() if runs}
     everyone = {seed for runs in done.values() for seed in runs}
     shared = sorted(seed for seed in everyone if all(seed in runs for runs in done.values()))
     if lost := sorted(everyone - set(shared)):
         left_out.append(f"Seeds {', '.join(map(str, lost))} are left out: not all arms have finished them.")
-    return {name: [runs[seed] for seed in shared] for name, runs in done.items()}, left_out
+    return [Arm(name, {"arm": name}, [runs[seed] for seed in shared]) for name, runs in done.items()], left_out
 
 
-def _run(job: Job) -> Run:
-    folder = RunFolder(job.path)
-    return Run(folder, folder.config)
+def _by_seed(trainings: Sequence[Training]) -> dict[int, Run]:
+    runs = [_read(training) for training in trainings if training.done]
+    return {run.config["seed"]: run for run in runs}
 
 
-def judge(arms: Mapping[str, Sequence[Run]], learning: Sequence[str], *, metric: str, seed: int) -> dict[str, Any]:
-    """What the images are worth.
+def _read(training: Training) -> Run:
+    run, damage = read_run(training.path, short_name(training.path))
+    if run is None or run.results is None:
+        raise RunFailed([f"{training.title}: the results in {training.path} cannot be read.", *damage])
+    return run
+
+
+def measure_gain(arms: Sequence[Arm], learning: Sequence[str], *, metric: str, seed: int) -> dict[str, Any]:
+    """Measure what the images are worth.
 
     Args:
-        arms: finished runs of each arm, of the same seeds in the same order; `real` is one.
-        learning: arms that learn from synthetic images.
+        arms: with finished runs of the same seeds in the same order; `real` is one.
+        learning: names of the arms that learn from synthetic images.
         metric: one of the runs' test metrics.
         seed: of the bootstrap.
 
@@ -150,59 +160,61 @@ def judge(arms: Mapping[str, Sequence[Run]], learning: Sequence[str], *, metric:
         InputError: for runs that cannot be compared.
     """
     comparisons = {REAL: compare(arms, metric=metric, by="arm", reference=REAL, seed=seed)}
-    learning = [name for name in arms if name in learning]
-    against = AUGMENTED if AUGMENTED in arms else REAL
+    by_name = {arm.name: arm for arm in arms}
+    learning = [name for name in by_name if name in learning]
+    against = AUGMENTED if AUGMENTED in by_name else REAL
     if against == AUGMENTED and learning:
-        some = {name: arms[name] for name in (AUGMENTED, *learning)}
+        some = [by_name[name] for name in (AUGMENTED, *learning)]
         comparisons[AUGMENTED] = compare(some, metric=metric, by="arm", reference=AUGMENTED, seed=seed)
-    means = {name: _validation(arms[name], metric) for name in learning}
+    means = {name: _validation_mean(by_name[name].runs, metric) for name in learning}
     known = {name: mean for name, mean in means.items() if mean is not None}
-    told: dict[str, Any] = {"comparisons": comparisons, "validation": means, "best_on_validation": None}
+    result: dict[str, Any] = {"comparisons": comparisons, "validation": means, "best_on_validation": None}
     if not known:
-        return told | {"verdict": f"No verdict: no arm with synthetic images has {metric} on validation data."}
+        return result | {"verdict": f"No verdict: no arm with synthetic images has {metric} on validation data."}
     pick = min if mode_of(metric) == "min" else max
     best = pick(known, key=lambda name: known[name])
-    seeds = len(arms[best])
+    seeds = len(by_name[best].runs)
     picked = (
         f"Of the arms with synthetic images {best} is best on validation data ({metric} {format_number(known[best])}, "
         f"{seeds} seed{'s' if seeds > 1 else ''}). On test data: "
     )
-    return told | {"best_on_validation": best, "verdict": picked + comparisons[against]["arms"][best]["verdict"]}
+    return result | {"best_on_validation": best, "verdict": picked + comparisons[against]["arms"][best]["verdict"]}
 
 
-def _validation(runs: Sequence[Run], metric: str) -> float | None:
-    values = [run.results["val"].get(metric, {}).get("value") for run in runs]
+def _validation_mean(runs: Sequence[Run], metric: str) -> float | None:
+    values = [((run.results or {}).get("val") or {}).get(metric, {}).get("value") for run in runs]
     return None if not values or None in values else float(np.mean(values))
 
 
-def told_of(plan: Plan, *, metric: str) -> dict[str, Any]:
-    """What `gain.json` holds: `judge` of all that was finished, and what the images are from.
+def summarize(plan: Plan, *, metric: str) -> dict[str, Any]:
+    """Content of `gain.json`: `measure_gain` of all that was finished, and where the images come from.
 
     Raises:
-        RunFailed: where too little was finished to compare anything, or arms have not learned by equal steps.
+        RunFailed: where too little was finished to compare anything, or arms were not trained for equally many steps.
     """
-    arms, left_out = finished(plan)
-    if REAL not in arms or len(arms) < 2 or not arms[REAL]:
+    arms, left_out = finished_arms(plan)
+    real = next((arm for arm in arms if arm.name == REAL), None)
+    if real is None or len(arms) < 2 or not real.runs:
         raise RunFailed(["Too few runs were finished to compare anything.", *left_out])
     _check_steps(arms)
-    told = judge(arms, list(plan.ratios), metric=metric, seed=plan.seed)
-    generator = _run(plan.gan)
-    scores = {key: generator.results.get(key) for key in ("test", "extractor")}
-    outline = {"schema": SCHEMA, "metric": metric, "seeds": [run.seed for run in arms[REAL]]}
-    made_by = {"generator": {"run": generator.name, **scores}, "ratios": plan.ratios}
-    return outline | told | made_by | {"notes": [_ONE_GENERATOR, *left_out]}
+    gain = measure_gain(arms, list(plan.ratios), metric=metric, seed=plan.seed)
+    generator = _read(plan.gan)
+    scores = {key: (generator.results or {}).get(key) for key in ("test", "extractor")}
+    content = {"schema": SCHEMA, "metric": metric, "seeds": [run.seed for run in real.runs]}
+    content |= gain | {"generator": {"run": generator.name, **scores}, "ratios": plan.ratios}
+    return content | {"notes": [_ONE_GENERATOR, *left_out]}
 
 
-def _check_steps(arms: Mapping[str, Sequence[Run]]) -> None:
-    """What ended a training early is not always to be seen in its config: a callback may be anybody's."""
-    steps = {run.name: _steps(run) for runs in arms.values() for run in runs}
+def _check_steps(arms: Sequence[Arm]) -> None:
+    """What ended a training early does not always show in its config: a callback may be anybody's."""
+    steps = {run.name: _steps(run) for arm in arms for run in arm.runs}
     if len(set(steps.values())) > 1:
-        told = ", ".join(f"{name} {count}" for name, count in steps.items())
+        counts = ", ".join(f"{name} {count}" for name, count in steps.items())
         raise RunFailed(
-            f"The arms have not learned by equally many steps, so that they cannot be compared: {told}. Find what ends "
-            "some of them early, such as a callback, take it out of cnn and arms, and start anew."
+            f"The arms were not trained for equally many steps, so that they cannot be compared: {counts}. Find what "
+            "ends some of them early, such as a callback, take it out of cnn and arms, and start again."
         )
 
 
 def _steps(run: Run) -> int:
-    return int(pd.read_csv(run.folder.path / HISTORY)["step"].iloc[-1])
+    return int(run.history[-1]["step"])

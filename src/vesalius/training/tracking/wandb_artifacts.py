@@ -1,13 +1,13 @@
 """The files of a run that W&B keeps as artifacts: the best checkpoint, and who was in which split."""
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import wandb
 
+from vesalius.runs.reading import read_provenance
 from vesalius.runs.run_folder import PROVENANCE, SPLIT
 
 _SPLIT_COLUMNS = ["row", "patient", "split"]
@@ -49,9 +49,8 @@ def nameless_split(path: Path) -> list[list[Any]]:
 
 
 def _about(folder: Path) -> dict[str, Any]:
-    path = folder / PROVENANCE
-    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {"data_fingerprint": told.get("data"), "seed": told.get("seed"), "code": told.get("code")}
+    origin = read_provenance(folder / PROVENANCE)
+    return {"data_fingerprint": origin.get("data"), "seed": origin.get("seed"), "code": origin.get("code")}
 
 
 def _picked_by(metrics: Mapping[str, Any]) -> dict[str, Any]:

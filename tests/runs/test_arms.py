@@ -4,14 +4,15 @@ import pytest
 
 from run_maker import predictions, write_run
 from vesalius.config.errors import InputError
-from vesalius.studies.arms import arms_by, differing, find_runs
+from vesalius.runs.arms import arms_by, other_differences
+from vesalius.runs.find import find_finished
 
 TABLE = predictions(2.0, seed=0)
 
 
 def grouped(paths, by):
-    runs, _ = find_runs([str(path) for path in paths])
-    return {name: [run.seed for run in members] for name, members in arms_by(runs, by).items()}
+    runs, _ = find_finished([str(path) for path in paths])
+    return {arm.name: [run.seed for run in arm.runs] for arm in arms_by(runs, by)}
 
 
 def test_a_folder_gives_all_finished_runs_below_it_and_says_what_it_leaves_out(tmp_path):
@@ -23,7 +24,7 @@ def test_a_folder_gives_all_finished_runs_below_it_and_says_what_it_leaves_out(t
     audit = tmp_path / "sweep" / "audit"
     audit.mkdir()
     (audit / "config.yaml").write_text("seed: 0\naudit: {}\n")
-    runs, left_out = find_runs([str(tmp_path), str(tmp_path / "sweep" / "3")])
+    runs, left_out = find_finished([str(tmp_path), str(tmp_path / "sweep" / "3")])
     assert [run.seed for run in runs] == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
     assert left_out == ["sweep/4 is failed: it is left out."]
 
@@ -37,7 +38,7 @@ def test_every_folder_that_cannot_be_used_is_named(tmp_path):
     (tmp_path / "audit" / "config.yaml").write_text("seed: 0\n")
     named = [failed, bare, tmp_path / "empty", tmp_path / "audit", tmp_path / "gone"]
     with pytest.raises(InputError) as refused:
-        find_runs([str(path) for path in named])
+        find_finished([str(path) for path in named])
     said = refused.value.problems
     assert [str(path) in problem for path, problem in zip(named, said, strict=True)] == [True] * 5
     for words, problem in zip(["failed", "no test", "no finished", "no training", "not a folder"], said, strict=True):
@@ -106,5 +107,5 @@ def test_what_follows_the_seed_or_names_a_run_is_no_difference(tmp_path):
         write_run(tmp_path / f"a{seed}", TABLE, seed=seed, name=f"n{seed}", model__lr=0.1 * seed, init_from=str(seed))
         for seed in (1, 2)
     ]
-    runs, _ = find_runs([str(path) for path in paths])
-    assert differing(runs, "init_from") == ["model.lr"]
+    runs, _ = find_finished([str(path) for path in paths])
+    assert other_differences(runs, "init_from") == ["model.lr"]

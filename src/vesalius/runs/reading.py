@@ -1,4 +1,4 @@
-"""The files of a run as a report takes them: of the shape that it counts on, or refused.
+"""Careful readers of a run's files: each returns content of the expected shape, or raises.
 
 A run may be half written, edited by hand or damaged. What is wrong is found here, where the file is known by its name,
 and not by whatever draws a chart of it later.
@@ -25,73 +25,73 @@ _EXTRACTOR = {"name", "layer", "hash", "dim"}
 
 
 def read_or(reader: Callable[[Path], Read], path: Path, fallback: Read, name: str, notes: list[str]) -> Read:
-    """What a file holds; `fallback` where there is none, and, with a note, where it is damaged.
+    """Content of a file; `fallback` where there is no file, and, with a note, where it is damaged.
 
     Args:
         reader: one of this module.
         path: of the file.
         fallback: in its place.
         name: of the run, for the note.
-        notes: are added to.
+        notes: a note on a damaged file is added.
     """
     try:
         return reader(path)
     except FileNotFoundError:
         return fallback
     except DAMAGE as error:
-        notes.append(f"{name}: {path.name} cannot be read and is left out: {why(error)}")
+        notes.append(f"{name}: {path.name} cannot be read and is left out: {describe_error(error)}")
         return fallback
 
 
-def why(error: BaseException) -> str:
-    """What an error says, on one line and without paths, which may name a patient."""
-    said = (error.strerror or "it cannot be opened") if isinstance(error, OSError) else str(error)
-    return f"{' '.join(text_without_paths(said).split())[:200].rstrip('.')}."
+def describe_error(error: BaseException) -> str:
+    """Message of an error, on one line and without paths, which may name a patient."""
+    message = (error.strerror or "it cannot be opened") if isinstance(error, OSError) else str(error)
+    return f"{' '.join(text_without_paths(message).split())[:200].rstrip('.')}."
 
 
 def read_config(path: Path) -> dict[str, Any] | None:
     """`config.yaml` of a training run; None of another verb's."""
-    told = _mapping(yaml.safe_load(path.read_text(encoding="utf-8")), "the file")
-    if "model" not in told or "monitor" not in told:
+    config = _mapping(yaml.safe_load(path.read_text(encoding="utf-8")), "the file")
+    if "model" not in config or "monitor" not in config:
         return None
     for key in ("model", "monitor"):
-        _mapping(told[key], key)
-    data, _ = (_mapping(told.get(key) or {}, key) for key in ("data", "trainer"))
-    if any(isinstance(value, Mapping | list) for value in (told.get("seed"), data.get("seed"), data.get("fold"))):
+        _mapping(config[key], key)
+    data, _ = (_mapping(config.get(key) or {}, key) for key in ("data", "trainer"))
+    if any(isinstance(value, Mapping | list) for value in (config.get("seed"), data.get("seed"), data.get("fold"))):
         raise ValueError("a seed or a fold is no number")
-    return told
+    return config
 
 
 def read_state(path: Path) -> dict[str, Any]:
     """`state.json`."""
-    told = _mapping(_finite(_json(path)), "the file")
-    if not isinstance(told.get("state"), str):
+    state = _mapping(_finite(_json(path)), "the file")
+    if not isinstance(state.get("state"), str):
         raise ValueError("it holds no state")
     for key in ("seconds", "pid"):
-        _number(told.get(key), key)
-    return told
+        _number(state.get(key), key)
+    return state
 
 
 def read_results(path: Path) -> dict[str, Any]:
     """`metrics.json`; a number that is not finite is None."""
-    told = _mapping(_finite(_json(path)), "the file")
-    if not isinstance(told.get("task"), str) or not told.get("test"):
+    results = _mapping(_finite(_json(path)), "the file")
+    if not isinstance(results.get("task"), str) or not results.get("test"):
         raise ValueError("it holds no task or no test metrics")
-    told |= {part: _entries(told.get(part) or {}, depth, part) for part, depth in _DEPTHS.items()}
-    told |= {part: _mapping(told.get(part) or {}, part) for part in ("monitor", "decision")}
+    results |= {part: _entries(results.get(part) or {}, depth, part) for part, depth in _DEPTHS.items()}
+    results |= {part: _mapping(results.get(part) or {}, part) for part in ("monitor", "decision")}
     for key in ("best", "epoch"):
-        _number(told["monitor"].get(key), f"monitor.{key}")
-    if isinstance(extractor := told.get("extractor"), Mapping) and not extractor.keys() >= _EXTRACTOR:
-        raise ValueError(f"extractor does not tell {', '.join(sorted(_EXTRACTOR - extractor.keys()))}")
-    if told.get("two_sample"):
-        told["two_sample"] = _entry(told["two_sample"], "two_sample", ("n", "made", "groups"))
-    if told.get("memorisation"):
-        told["memorisation"] = _memorisation(told["memorisation"])
-    return told
+        _number(results["monitor"].get(key), f"monitor.{key}")
+    if isinstance(extractor := results.get("extractor"), Mapping) and not extractor.keys() >= _EXTRACTOR:
+        raise ValueError(f"extractor names no {', '.join(sorted(_EXTRACTOR - extractor.keys()))}")
+    if results.get("two_sample"):
+        results["two_sample"] = _entry(results["two_sample"], "two_sample", ("n", "made", "groups"))
+    if results.get("memorisation"):
+        results["memorisation"] = _memorisation(results["memorisation"])
+    return results
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """A mapping an epoch: what `history.csv` holds as finite numbers."""
+    """One mapping per epoch: the finite numbers of `history.csv`."""
     with path.open(encoding="utf-8", newline="") as file:
         return [_numbers(row) for row in csv.DictReader(file)]
 
@@ -101,35 +101,37 @@ def read_overrides(path: Path) -> dict[str, str]:
     loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(loaded, list):
         raise ValueError("it is no list")
-    return by_key(loaded)
+    return overrides_by_key(loaded)
 
 
-def by_key(overrides: list[Any]) -> dict[str, str]:
-    """`key=value` each, without the signs that add or take away a key."""
+def overrides_by_key(overrides: list[Any]) -> dict[str, str]:
+    """Values of `key=value` overrides by key, without the signs that add or remove a key."""
     pairs = [str(entry).partition("=") for entry in overrides]
     return {key.lstrip("+~"): value if equals else "" for key, equals, value in pairs}
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """`provenance.json`."""
-    told = _mapping(_json(path), "the file")
-    told |= {part: _mapping(told.get(part) or {}, part) for part in ("code", "packages", "hardware")}
-    for part, value in (("command", told.get("command")), ("gpus", told["hardware"].get("gpus"))):
+    """`provenance.json`; empty where there is none, as before training begins."""
+    if not path.is_file():
+        return {}
+    origin = _mapping(_json(path), "the file")
+    origin |= {part: _mapping(origin.get(part) or {}, part) for part in ("code", "packages", "hardware")}
+    for part, value in (("command", origin.get("command")), ("gpus", origin["hardware"].get("gpus"))):
         if not isinstance(value or [], list):
             raise ValueError(f"{part} is no list")
-    return told
+    return origin
 
 
 def read_sweep(path: Path) -> dict[str, Any]:
     """`sweep.json`; importances that are not finite are left out."""
-    told = _mapping(_finite(_json(path)), "the file")
-    told["jobs"] = _list(told.get("jobs"), "jobs")
-    for job in told["jobs"]:
+    sweep = _mapping(_finite(_json(path)), "the file")
+    sweep["jobs"] = _list(sweep.get("jobs"), "jobs")
+    for job in sweep["jobs"]:
         _mapping(job, "a job")
         if not isinstance(job.get("number"), int):
             raise ValueError("a job has no number")
         _list(job.get("overrides"), "overrides of a job")
-    study = _mapping(told.get("study") or {}, "study")
+    study = _mapping(sweep.get("study") or {}, "study")
     importance = _mapping(study.get("importance") or {}, "importance")
     for key, share in importance.items():
         _number(share, key)
@@ -139,42 +141,42 @@ def read_sweep(path: Path) -> dict[str, Any]:
         raise ValueError("an objective has no name")
     study["objectives"] = [str(one["name"]) for one in objectives]
     study["front"] = _list(study.get("front"), "front")
-    return {**told, "study": study if told.get("study") else None}
+    return {**sweep, "study": study if sweep.get("study") else None}
 
 
 def _entries(node: Any, depth: int, name: str) -> dict[str, Any]:
-    """Metrics by name, in `depth` mappings inside each other."""
-    told = _mapping(node, name)
+    """Metrics by name, below `depth` levels of mappings."""
+    entries = _mapping(node, name)
     if depth > 1:
-        return {str(key): _entries(value, depth - 1, f"{name}.{key}") for key, value in told.items()}
-    return {str(key): _entry(value, f"{name}.{key}") for key, value in told.items()}
+        return {str(key): _entries(value, depth - 1, f"{name}.{key}") for key, value in entries.items()}
+    return {str(key): _entry(value, f"{name}.{key}") for key, value in entries.items()}
 
 
 def _entry(node: Any, name: str, counts: Sequence[str] = ("n", "groups")) -> dict[str, Any]:
-    """One metric, whose `counts` are whole numbers; half an interval is none."""
-    told = _mapping(node, name)
-    ends = _list(told.get("ci95"), f"ci95 of {name}")
-    for value in (told.get("value"), told.get("no_skill"), *ends):
+    """One metric, whose `counts` are whole numbers; half an interval counts as no interval."""
+    entry = _mapping(node, name)
+    ends = _list(entry.get("ci95"), f"ci95 of {name}")
+    for value in (entry.get("value"), entry.get("no_skill"), *ends):
         _number(value, name)
-    if len(ends) not in (0, 2) or not all(isinstance(told.get(key), int) for key in counts):
+    if len(ends) not in (0, 2) or not all(isinstance(entry.get(key), int) for key in counts):
         raise ValueError(f"{name} is no metric with its interval and counts")
     whole = bool(ends) and None not in ends
-    return {"no_skill": None, "method": "", **told, "value": told.get("value"), "ci95": ends if whole else None}
+    return {"no_skill": None, "method": "", **entry, "value": entry.get("value"), "ci95": ends if whole else None}
 
 
 def _memorisation(node: Any) -> dict[str, Any]:
     """Whether images were copied, of all of them and of parts."""
-    told = _with_chance(node, "memorisation", ("n", "made", "train", "groups"))
-    if not isinstance(told.get("flagged"), bool):
-        raise ValueError("memorisation does not say whether images were copied")
-    parts = [part for part in ("training_nearest", "closest") if part in told]
-    return told | {part: _with_chance(told[part], f"memorisation.{part}", ()) for part in parts}
+    result = _entry_with_p(node, "memorisation", ("n", "made", "train", "groups"))
+    if not isinstance(result.get("flagged"), bool):
+        raise ValueError("memorisation does not state whether images were copied")
+    parts = [part for part in ("training_nearest", "closest") if part in result]
+    return result | {part: _entry_with_p(result[part], f"memorisation.{part}", ()) for part in parts}
 
 
-def _with_chance(node: Any, name: str, counts: Sequence[str]) -> dict[str, Any]:
-    told = _entry(node, name, counts)
-    _number(told.get("p_value"), f"p_value of {name}")
-    return {"p_value": None, **told}
+def _entry_with_p(node: Any, name: str, counts: Sequence[str]) -> dict[str, Any]:
+    entry = _entry(node, name, counts)
+    _number(entry.get("p_value"), f"p_value of {name}")
+    return {"p_value": None, **entry}
 
 
 def _finite(node: Any) -> Any:
@@ -208,12 +210,12 @@ def _number(value: Any, name: str) -> None:
 
 
 def _numbers(row: Mapping[str, str | None]) -> dict[str, float]:
-    told = {}
+    numbers = {}
     for name, text in row.items():
         try:
             number = float(text or "nan")
         except (TypeError, ValueError):
             continue
         if math.isfinite(number):
-            told[name] = number
-    return told
+            numbers[name] = number
+    return numbers

@@ -1,0 +1,230 @@
+"""One metric of an arm, and of the difference of two: runs that differ in nothing but seed and split, taken together.
+
+Folds whose test samples are different ones are put together, so that each patient counts once, predicted by a model
+that was not trained on it. Seeds that were tested on the same patients are repeats (`metrics.comparison.repeated`).
+Where each seed has a split of its own, patients overlap between repeats in no tidy way; the interval then takes the
+mean margin of the single repeats, as if all shared their patients, and adds that of a t interval over the repeats, less
+the variance that their patients explain: rather too wide than too narrow.
+
+Each run decides as its own metrics do: by argmax, or by the threshold that was tuned on its validation patients.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vesalius.config.errors import InputError
+from vesalius.metrics.comparison.repeated import repeated_difference, repeated_metric
+from vesalius.metrics.intervals.clustered import t_quantile
+from vesalius.metrics.intervals.scales import Scale, scale_of
+
+Metric = dict[str, Any]
+#: What pairs a run of one arm with one of another: seed, seed of the split, fold, and a count of runs equal in these.
+Repeat = tuple[Any, ...]
+
+#: Columns of predictions tables begin with one of these.
+OUTPUTS = ("prob/", "pred/")
+# Tasks whose metrics compare two sets of images, and cannot be computed from a predictions table.
+_WITHOUT_TABLES = ("synthesis",)
+_NORMAL = 1.96  # half the width of a 95 % interval, in standard errors
+_OWN_SPLITS = "; each repeat has its own test patients"
+
+
+class Repeated(Protocol):
+    """Something that was done once per seed and split."""
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the training."""
+
+    @property
+    def data_seed(self) -> int | None:
+        """Seed of the split."""
+
+    @property
+    def fold(self) -> int | None:
+        """The part of a cross-validation that was held out; None for a single split."""
+
+
+class RunResult(Repeated, Protocol):
+    """What one run reached on its test split; see `vesalius.runs.outcome.Outcome`."""
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Entries of its `metrics.json`."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Its predictions table, with a column `threshold` where that decides classes."""
+
+
+AnyRepeated = TypeVar("AnyRepeated", bound=Repeated)
+
+
+def arm_metric(runs: Sequence[RunResult], metric: str, task: str, *, seed: int = 0) -> Metric | None:
+    """A metric of the runs of an arm together.
+
+    Args:
+        runs: finished repeats of one another.
+        metric: name of a test metric.
+        task: as `metrics.json` has it.
+        seed: of the bootstrap.
+
+    Returns:
+        For one run its own entry; for several, the mean, with an interval over patients and runs. None where no run has
+        this metric.
+
+    Raises:
+        InputError: for predictions tables that are not what the run wrote.
+    """
+    runs = [run for run in by_repeat(runs).values() if metric in run.metrics]
+    if not runs:
+        return None
+    entries = [run.metrics[metric] for run in runs]
+    if len(runs) == 1:
+        return dict(entries[0])
+    if task in _WITHOUT_TABLES:
+        result = combine(entries, scale_of(metric, task))
+    else:
+        result = _recompute(list(_pool_folds(runs).values()), metric, task, seed)
+    without_skill = [entry["no_skill"] for entry in entries]
+    if result.get("no_skill") is None and None not in without_skill:  # it takes the training set, not the table
+        result["no_skill"] = float(np.mean(without_skill))
+    return result
+
+
+def arm_difference(
+    first: Sequence[RunResult], second: Sequence[RunResult], metric: str, task: str, *, seed: int = 0
+) -> Metric:
+    """First minus second over the repeats that both have; a reason in place of the value where they have no pairs.
+
+    Args:
+        first: finished runs of an arm.
+        second: those of another.
+        metric: name of a test metric.
+        task: as `metrics.json` has it.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: for predictions tables that are not what the run wrote.
+    """
+    if task in _WITHOUT_TABLES:
+        return _no_difference(f"{task} has no predictions per sample that could be paired")
+    ours, theirs = by_repeat(first), by_repeat(second)
+    shared = [key for key in ours if key in theirs]
+    if not shared:
+        return _no_difference("they have no seed and fold in common")
+    tables = [list(_pool_folds([arm[key] for key in shared]).values()) for arm in (ours, theirs)]
+    kind: dict[str, Any] = {"metric": metric, "task": task, "seed": seed}
+    kind["classes"] = _shared_outputs([*tables[0], *tables[1]])
+    if len(tables[0]) != len(tables[1]) or not all(map(same_samples, zip(*tables, strict=True))):
+        return _no_difference("they were not tested on the same patients")
+    if same_samples(tables[0]):
+        return repeated_difference(*tables, **kind)
+    differences = [repeated_difference([a], [b], **kind) for a, b in zip(*tables, strict=True)]
+    return combine(differences, Scale("plain"), _OWN_SPLITS)
+
+
+def combine(entries: Sequence[Metric], scale: Scale, patients: str = "") -> Metric:
+    """The mean of entries whose predictions cannot be taken together, with an interval that is wide enough.
+
+    Args:
+        entries: one per repeat.
+        scale: on which intervals of the metric are symmetric; plain where a number lies at a bound of it.
+        patients: what is known of the repeats' test patients, for `method`.
+    """
+    known = [entry for entry in entries if entry["value"] is not None and entry["ci95"] is not None]
+    result: Metric = {"value": None, "ci95": None, "n": max(entry["n"] for entry in entries), "method": "none"}
+    result |= {"groups": max(entry["groups"] for entry in entries), "no_skill": None}
+    without_skill = [entry["no_skill"] for entry in entries]
+    if None not in without_skill:
+        result["no_skill"] = float(np.mean(without_skill))
+    if len(known) < len(entries):
+        reasons = {str(entry.get("reason", "not computed")) for entry in entries if entry["value"] is None}
+        return result | {"reason": "; ".join(sorted(reasons))}
+    numbers = np.array([[entry["value"], *entry["ci95"]] for entry in known], dtype=np.float64)
+    mean = numbers[:, 0].mean()
+    if not np.isfinite(scale.there(numbers)).all():
+        scale = Scale("plain", scale.low, scale.high)
+    scaled, middle = scale.there(numbers), scale.there(mean)
+    of_repeats = _margin_of_repeats(scaled)
+    low = middle - np.hypot(middle - scaled[:, 1].mean(), of_repeats)
+    high = middle + np.hypot(scaled[:, 2].mean() - middle, of_repeats)
+    ends = scale.back(np.array([low, high])).tolist()
+    method = f"mean margin and t interval, {len(known)} repeats{patients}"
+    return result | {"value": float(mean), "ci95": ends, "method": method}
+
+
+def by_repeat(runs: Iterable[AnyRepeated]) -> dict[Repeat, AnyRepeated]:
+    """Runs by what pairs them, sorted by it."""
+    found: dict[Repeat, AnyRepeated] = {}
+    for run in runs:
+        key = (run.seed, run.data_seed, run.fold)
+        found[(*key, sum(known[:-1] == key for known in found))] = run
+    return dict(sorted(found.items(), key=lambda pair: [(type(part).__name__, part) for part in pair[0]]))
+
+
+def output_names(table: pd.DataFrame) -> list[str]:
+    """Names of the classes or continuous targets that a predictions table holds predictions of."""
+    return [column.partition("/")[2] for column in table.columns if column.startswith(OUTPUTS)]
+
+
+def samples_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Samples, patients and targets of a predictions table as text, sorted by sample."""
+    columns = [name for name in table.columns if name in ("sample_id", "group_id") or name.startswith("target")]
+    return table[columns].sort_values("sample_id", ignore_index=True).astype(str)
+
+
+def same_samples(tables: Sequence[pd.DataFrame]) -> bool:
+    """Whether predictions are of the same samples, patients and targets."""
+    first, *others = map(samples_of, tables)
+    return all(other.equals(first) for other in others)
+
+
+def _recompute(tables: Sequence[pd.DataFrame], metric: str, task: str, seed: int) -> Metric:
+    """A metric of several repeats from their predictions tables."""
+    kind: dict[str, Any] = {"metric": metric, "task": task, "classes": _shared_outputs(tables), "seed": seed}
+    if same_samples(tables):
+        return repeated_metric(tables, **kind)
+    return combine([repeated_metric([table], **kind) for table in tables], scale_of(metric, task), _OWN_SPLITS)
+
+
+def _no_difference(reason: str) -> Metric:
+    nothing: Metric = {"value": None, "ci95": None, "n": 0, "groups": 0, "method": "none"}
+    return nothing | {"no_skill": 0.0, "reason": reason}
+
+
+def _margin_of_repeats(scaled: NDArray[np.float64]) -> float:
+    """Half of a t interval over the repeats, (T, 3) values with their ends, beyond what their patients explain."""
+    count = len(scaled)
+    if count < 2:
+        return 0.0
+    of_patients = float(np.mean(((scaled[:, 2] - scaled[:, 1]) / (2 * _NORMAL)) ** 2))
+    between = max(0.0, float(scaled[:, 0].var(ddof=1)) - of_patients)
+    return float(t_quantile(count - 1) * np.sqrt(between / count))
+
+
+def _pool_folds(runs: Sequence[RunResult]) -> dict[Repeat, pd.DataFrame]:
+    """One predictions table per repeat: folds of one seed and split seed together where they share no sample."""
+    by_seed: dict[Repeat, list[RunResult]] = {}
+    for run in runs:
+        by_seed.setdefault((run.seed, run.data_seed), []).append(run)
+    pooled: dict[Repeat, pd.DataFrame] = {}
+    for seeds, members in by_seed.items():
+        tables = [run.table for run in members]
+        whole = pd.concat(tables, ignore_index=True)
+        if len(members) > 1 and not whole["sample_id"].duplicated().any():
+            pooled[seeds] = whole
+        else:
+            pooled |= {(*seeds, at): table for at, table in enumerate(tables)}
+    return pooled
+
+
+def _shared_outputs(tables: Sequence[pd.DataFrame]) -> list[str]:
+    first, *others = map(output_names, tables)
+    if any(other != first for other in others):
+        raise InputError("runs predict different classes, and cannot be compared.")
+    return first

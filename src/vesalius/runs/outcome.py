@@ -1,0 +1,73 @@
+"""What a finished run, or one of its cheap baselines, reached on the test split: its numbers and its predictions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from vesalius.config.errors import InputError
+from vesalius.runs.reading import describe_error
+from vesalius.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Test results of a run, or of one of its baselines.
+
+    Attributes:
+        run: finished.
+        baseline: name of a baseline; None for the run's own model.
+    """
+
+    run: Run
+    baseline: str | None = None
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the run."""
+        return self.run.seed
+
+    @property
+    def data_seed(self) -> int | None:
+        """Seed of the split."""
+        return self.run.data_seed
+
+    @property
+    def fold(self) -> int | None:
+        """The part of a cross-validation that was held out; None for a single split."""
+        return self.run.fold
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """Entries of `metrics.json` by name."""
+        return self.run.test if self.baseline is None else self.run.baselines.get(self.baseline, {})
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Predictions of the test split, ids as they were written: a patient may be called `007` or `NA`.
+
+        A run that decides classes by a threshold has it in a column `threshold`; baselines decide by argmax.
+
+        Raises:
+            InputError: where the table is gone or is not one.
+        """
+        assert self.run.folder is not None
+        name = "test.csv" if self.baseline is None else f"baselines/{self.baseline}.csv"
+        table_name = f"predictions/{name} of {self.run.name}"
+        as_written = {"sample_id": str, "group_id": str}
+        try:
+            table = pd.read_csv(self.run.folder.predictions / name, dtype=as_written, keep_default_na=False)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{table_name} cannot be read: {describe_error(error)}") from error
+        if not as_written.keys() <= set(table.columns):
+            raise InputError(f"{table_name} names no samples and patients.")
+        if self.baseline is not None or self.run.decision == "argmax":
+            return table
+        return table.assign(threshold=self.run.decision)
+
+
+def saved_baselines(run: Run) -> list[str]:
+    """Names of the baselines whose predictions the run kept."""
+    return [] if run.folder is None else [path.stem for path in (run.folder.predictions / "baselines").glob("*.csv")]
