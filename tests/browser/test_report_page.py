@@ -10,7 +10,7 @@ from PIL import Image
 
 from report_maker import write_sweep
 from vesalius.commands.report import write_report
-from vesalius.terminal.console import make_console
+from vesalius.terminal import command_console
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="browser tests take playwright: pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -25,7 +25,7 @@ def path(tmp_path_factory):
     sweep = write_sweep(tmp_path_factory.mktemp("runs") / "three-models")
     (sweep / "3/figures").mkdir()
     Image.fromarray(np.zeros((60, 80), np.uint8)).save(sweep / "3/figures/test_images.png")
-    write_report(sweep, images=True, console=make_console())
+    write_report(sweep, images=True, console=command_console())
     return sweep / "report.html"
 
 
@@ -165,7 +165,7 @@ def test_all_text_can_be_read(browser, tmp_path, scheme):
         (sweep / str(name) / "state.json").write_text(told)
     # A matrix with shares of every shade.
     shares = [at / 20 for at in range(21)]
-    write_report(sweep, images=True, console=make_console())
+    write_report(sweep, images=True, console=command_console())
     opened = browser.new_page(color_scheme=scheme)
     opened.goto((sweep / "report.html").as_uri())
     opened.evaluate("for (const run of document.querySelectorAll('details')) run.open = true")
@@ -190,7 +190,7 @@ def test_labels_of_an_axis_stand_apart(browser, tmp_path):
     history = pd.read_csv(sweep / "0/history.csv")
     history["val/loss"] = np.linspace(0.002460, 0.002469, len(history))
     history.to_csv(sweep / "0/history.csv", index=False)
-    write_report(sweep, images=True, console=make_console())
+    write_report(sweep, images=True, console=command_console())
     opened = browser.new_page()
     opened.goto((sweep / "report.html").as_uri())
     gaps = opened.evaluate(

@@ -12,7 +12,7 @@ from vesalius.metrics.formatting import features_of, told_of_made_images
 from vesalius.report.content import content_of, parts_of
 from vesalius.runs.find import find_runs
 from vesalius.runs.reading import read_results, read_sweep
-from vesalius.terminal.console import make_console
+from vesalius.terminal import command_console
 
 BINARY, LIST, NULL, TEXT, CUT = b"\xff\xfe\x00\x81" * 9, b"[]", b"null", b"oops", b'{"a": [1'
 
@@ -54,7 +54,7 @@ def test_the_other_runs_are_reported_and_a_note_names_the_file(tmp_path, file, h
     path = write_sweep(tmp_path / "sweep", seeds=2, models={"cnn": 0.8, "vgg": 1.5})
     damaged = path / "1" / file
     damaged.write_bytes(how if isinstance(how, bytes) else how(damaged.read_bytes()))
-    write_report(path, images=True, console=make_console())
+    write_report(path, images=True, console=command_console())
     collected = find_runs(path)
     content = content_of(collected, parts_of(collected))
     rows = {row["run"]: row for part in content["parts"] for row in part["rows"]}
@@ -73,7 +73,7 @@ def test_a_damaged_sweep_file_leaves_the_runs(tmp_path, how):
     path = write_sweep(tmp_path / "sweep", seeds=2)
     told = path / "sweep.json"
     told.write_bytes(how if isinstance(how, bytes) else how(told.read_bytes()))
-    write_report(path, images=False, console=make_console())
+    write_report(path, images=False, console=command_console())
     collected = find_runs(path)
     assert len(collected.runs) == 6
     assert any("sweep.json" in note for note in collected.notes)
@@ -125,7 +125,7 @@ def test_an_origin_of_any_shape_is_shown(tmp_path):
     run = finish(write_run(tmp_path / "run", predictions(1.0, 0)), [], 0.8)
     origin = {"python": [3, 11], "command": None, "hardware": {"system": "Linux", "gpus": [3]}}
     (run / "provenance.json").write_text(json.dumps(origin))
-    write_report(run, images=False, console=make_console())
+    write_report(run, images=False, console=command_console())
     page = (run / "report.html").read_text()
     assert "[3, 11]" in page
     assert "Linux None, None cores, 3" in page
@@ -139,7 +139,7 @@ def test_numbers_that_are_none_are_left_out(tmp_path):
         ("sweep.json", edit(study={"best": 1, "importance": {"lr": nan, "width": 0.5}})),
     ):
         (path / file).write_bytes(change((path / file).read_bytes()))
-    write_report(path, images=False, console=make_console())
+    write_report(path, images=False, console=command_console())
     collected = find_runs(path)
     assert collected.runs[1].results["test"]["auroc"]["value"] is None
     assert collected.sweep["study"]["importance"] == {"width": 0.5}

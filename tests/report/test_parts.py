@@ -28,7 +28,7 @@ from vesalius.report.page import page_of
 from vesalius.report.pictures import Budget, add_thumbnails, figures_of
 from vesalius.report.tables import plain
 from vesalius.runs.find import FoundRuns, find_runs
-from vesalius.terminal.console import make_console
+from vesalius.terminal import command_console
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.93, 0.997), (-3, 1200), (1e-7, 3e-7), (0, 59)])
@@ -114,7 +114,7 @@ def test_quantities_get_a_scatter_and_the_largest_errors(tmp_path):
     assert (list(points.x), list(points.y)) == (table["target/age"].tolist(), table["pred/age"].tolist())
     worst = (table["pred/age"] - table["target/age"]).abs().idxmax()
     assert details.worst[0]["sample_id"] == table["sample_id"][worst]
-    write_report(tmp_path, images=True, console=make_console())
+    write_report(tmp_path, images=True, console=command_console())
     assert "scatter-0-0" in (tmp_path / "report.html").read_text()
 
 
@@ -184,7 +184,7 @@ def test_where_text_was_found_no_pixels_are_shown_and_the_page_says_why(with_dat
     worst = details_of(run, 0).worst
     assert "text in pixels" in add_thumbnails(run, worst, Budget())
     assert not any("image" in entry for entry in worst)
-    write_report(with_data, images=True, console=make_console())
+    write_report(with_data, images=True, console=command_console())
     page = (with_data / "report.html").read_text()
     assert page.count("data:image/") == 1
     assert "signs of text in pixels" in page
@@ -195,7 +195,7 @@ def test_the_page_names_rows_and_no_samples(tmp_path, images):
     table = predictions(0.5, 0)
     table["sample_id"] = "Doe^Jane_" + table["sample_id"]
     finish(write_run(tmp_path / "0", table), [], 0.8)
-    write_report(tmp_path, images=images, console=make_console())
+    write_report(tmp_path, images=images, console=command_console())
     page = (tmp_path / "report.html").read_text()
     assert "Doe^Jane" not in page
     rows = [int(row) for row in re.findall(r"<b>row (\d+)</b>", page)]
@@ -225,7 +225,7 @@ def test_no_images_on_request(with_data):
     (with_data / "figures").mkdir()
     Image.new("RGB", (50, 50)).save(with_data / "figures" / "test_images.png")
     for images in (True, False):
-        write_report(with_data, images=images, console=make_console())
+        write_report(with_data, images=images, console=command_console())
         assert ("data:image/" in (with_data / "report.html").read_text()) == images
 
 
@@ -236,7 +236,7 @@ def test_a_study_shows_importance_and_its_trials(tmp_path):
     (path / "sweep.json").write_text(json.dumps(told))
     (path / "5/metrics.json").unlink()
     (path / "5/state.json").write_text(json.dumps({"state": "pruned", "reason": "median"}))
-    write_report(path, images=False, console=make_console())
+    write_report(path, images=False, console=command_console())
     page = (path / "report.html").read_text()
     assert page.index("data.batch_size") < page.index("model.optimizer.lr")
     data = json.loads(re.search(r'id="report-data">(.*?)</script>', page, re.S)[1])
@@ -251,7 +251,7 @@ def test_a_study_says_of_which_objective_its_importance_is_and_which_trials_none
     objectives = [{"name": "val/auroc", "mode": "max"}, {"name": "val/loss", "mode": "min"}]
     told["study"] = {"objectives": objectives, "best": None, "front": [1, 3], "importance": {"lr": 0.3}}
     (path / "sweep.json").write_text(json.dumps(told))
-    write_report(path, images=False, console=make_console())
+    write_report(path, images=False, console=command_console())
     page = (path / "report.html").read_text()
     assert "variance of val/auroc between trials" in page
     assert "which no other beats in all of val/auroc, val/loss: 1, 3." in page
@@ -267,12 +267,12 @@ def test_a_full_grid_tells_the_share_of_each_key(tmp_path):
         dummies = pd.get_dummies(pd.Series(levels).astype(str)).to_numpy(float)
         assert told[key] == pytest.approx(LinearRegression().fit(dummies, reached).score(dummies, reached))
     assert 0.99 < sum(told.values()) <= 1
-    write_report(path, images=False, console=make_console())
+    write_report(path, images=False, console=command_console())
     assert "between runs that a key explains alone" in (path / "report.html").read_text()
     shutil.rmtree(path / "4")
     (part,) = parts_of(find_runs(path))
     assert grid_importance(part) == []
-    write_report(path, images=False, console=make_console())
+    write_report(path, images=False, console=command_console())
     assert "Importance is told of a full grid" in (path / "report.html").read_text()
 
 
@@ -320,7 +320,7 @@ def test_very_many_long_runs_make_no_long_page(tmp_path):
 
 def test_of_very_many_runs_the_best_on_validation_are_told_in_detail(tmp_path):
     path = write_sweep(tmp_path / "sweep", seeds=1, models={f"m{at}": 0.1 * at for at in range(30)})
-    write_report(path, images=False, console=make_console())
+    write_report(path, images=False, console=command_console())
     page = (path / "report.html").read_text()
     found = [int(name) for name in re.findall(r'<details id="run-0-(\d+)"', page)]
     assert found == list(range(6, 30))  # model m29 has the highest validation AUROC

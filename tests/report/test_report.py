@@ -24,7 +24,7 @@ from vesalius.metrics.intervals.scales import Scale
 from vesalius.report.content import content_of, parts_of
 from vesalius.report.tables import leaderboard
 from vesalius.runs.find import find_runs
-from vesalius.terminal.console import make_console
+from vesalius.terminal import command_console
 
 KIND = {"metric": "auroc", "task": "binary", "classes": ["healthy", "sick"]}
 
@@ -43,7 +43,7 @@ def page_data(page: str) -> dict:
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory) -> Path:
     path = write_sweep(tmp_path_factory.mktemp("runs") / "2026-11-23_10-00-00-aaaa")
-    write_report(path, images=True, console=make_console())
+    write_report(path, images=True, console=command_console())
     return path
 
 
@@ -169,7 +169,7 @@ def test_cells_of_the_leaderboard_stand_below_their_names_whatever_the_metric(tm
     told = dict(zip(head, rows[0], strict=True))
     assert told["recall/sick"] == format_metric(metrics["test"]["recall/sick"])
     assert told["accuracy"] == format_beside_no_skill(metrics["test"]["accuracy"])
-    write_report(tmp_path / "of_a_class", images=False, console=make_console())
+    write_report(tmp_path / "of_a_class", images=False, console=command_console())
     assert '<th class="num">recall/sick</th>' in (tmp_path / "of_a_class" / "report.html").read_text()
 
 
@@ -187,7 +187,7 @@ def test_a_half_finished_sweep_is_told_as_far_as_it_is(tmp_path):
     told = json.loads((path / "sweep.json").read_text())
     told["jobs"].append({"number": 5, "overrides": ["model=oops"], "state": "refused", "reason": "no such model"})
     (path / "sweep.json").write_text(json.dumps(told))
-    write_report(path, images=True, console=make_console())
+    write_report(path, images=True, console=command_console())
     page = (path / "report.html").read_text()
     data = page_data(page)
     assert "/home/jones" not in page
@@ -206,7 +206,7 @@ def test_a_half_finished_sweep_is_told_as_far_as_it_is(tmp_path):
 def test_nothing_finished_and_nothing_there(tmp_path):
     run = write_run(tmp_path / "sweep" / "0", predictions(1, 0), state="running")
     (run / "metrics.json").unlink()
-    write_report(tmp_path / "sweep", images=True, console=make_console())
+    write_report(tmp_path / "sweep", images=True, console=command_console())
     assert "No run is finished yet" in (tmp_path / "sweep/report.html").read_text()
     (tmp_path / "empty").mkdir()
     for name in ("empty", "nowhere"):
@@ -228,7 +228,7 @@ def test_runs_of_several_tasks_stand_in_tables_of_their_own(tmp_path):
     told["two_sample"] = {**entry, "value": 0.7, "ci95": [0.6, 0.8], "no_skill": 0.5, "made": 80}
     told["memorisation"] = {**told["two_sample"], "p_value": 0.0001, "flagged": True, "train": 300}
     (run / "metrics.json").write_text(json.dumps(told))
-    write_report(tmp_path, images=True, console=make_console())
+    write_report(tmp_path, images=True, console=command_console())
     text = (tmp_path / "report.html").read_text()
     for words in (
         "In features of cnn/9, features, 64 dimensions",
@@ -288,7 +288,7 @@ def test_hostile_names_stay_text(tmp_path):
     finish(run, [f"model={evil}"], 0.8)
     other = finish(write_run(tmp_path / "plain", predictions(1.0, 1)), ["model=cnn"], 0.7)
     assert other.is_dir()
-    write_report(tmp_path, images=True, console=make_console())
+    write_report(tmp_path, images=True, console=command_console())
     page = (tmp_path / "report.html").read_text()
     assert "<script>alert" not in page
     assert "</table>0" not in page
@@ -301,6 +301,6 @@ def test_paths_of_the_user_are_not_passed_on(tmp_path):
     for number in range(2):
         run = write_run(tmp_path / str(number), predictions(1, number), init_from=f"/home/jones/runs/{number}")
         finish(run, [f"init_from=/home/jones/runs/{number}"], 0.8)
-    write_report(tmp_path, images=True, console=make_console())
+    write_report(tmp_path, images=True, console=command_console())
     for name in ("report.html", "report.csv", "report.md"):
         assert "/home/jones" not in (tmp_path / name).read_text()

@@ -19,7 +19,7 @@ from vesalius.data.audit.findings import Finding, check_names
 from vesalius.data.audit.page import audit_page
 from vesalius.launch.worker import enter
 from vesalius.runs.run_folder import RunFolder, write_atomically, write_json
-from vesalius.terminal.console import make_console
+from vesalius.terminal import command_console
 
 COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 
@@ -48,7 +48,7 @@ def _audit(folder: RunFolder) -> list[str]:
     write_json(folder.path / "audit.json", told)
     title = f"Audit: {folder.path.parent.name.removeprefix('audit_')}"
     write_atomically(folder.path / "audit.html", audit_page(audited, findings, title))
-    console = make_console()
+    console = command_console()
     _print(told, findings, console)
     console.print(f"Page: {folder.path / 'audit.html'}", soft_wrap=True, highlight=False, markup=False)
     return refused

@@ -18,7 +18,7 @@ from vesalius.runs.arms import arms_by
 from vesalius.runs.find import find_finished
 from vesalius.runs.run_folder import RunFolder, write_json
 from vesalius.studies.compare import compare as compare_arms
-from vesalius.terminal.console import make_console
+from vesalius.terminal import command_console
 
 
 def compare(path: Path) -> None:
@@ -46,7 +46,7 @@ def _compare(folder: RunFolder) -> None:
     write_json(folder.path / "compare.json", told)
     figure = comparison_figure(told["arms"], told["metric"])
     figure.savefig(folder.path / "compare.png", dpi=110, bbox_inches="tight")
-    console = make_console()
+    console = command_console()
     print_comparison(told, console)
     console.print(f"Written to: {folder.path}", soft_wrap=True, highlight=False, markup=False)
 

@@ -1,10 +1,7 @@
 """`python -m vesalius.commands.embed DIR`: what a run's encoder makes of every sample, as a table."""
 
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
@@ -12,11 +9,11 @@ from vesalius.config.targets import check_config
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.evaluation.base import write_skipped
 from vesalius.evaluation.data_compatibility import check_fit, warn_of_known_patients
-from vesalius.evaluation.embedding import FeatureBatch, every_sample, extractor_hash, feature_batches, write_features
+from vesalius.evaluation.embedding import every_sample, extractor_hash, feature_batches, write_features
 from vesalius.evaluation.inference import inference_device
 from vesalius.launch.worker import enter
 from vesalius.runs.run_folder import SPLIT, RunFolder, write_json
-from vesalius.terminal.console import make_console
+from vesalius.terminal import command_console, show_progress
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 FEATURES, ABOUT = "features.csv", "features.json"
@@ -46,8 +43,9 @@ def _embed(folder: RunFolder) -> None:
     fingerprint = data.source.fingerprint()
     _set_up(data, facts, run, elsewhere=folder.config["data"] is not None, known=checkpoint["provenance"]["data"])
     write_skipped(data, folder.path)
-    batches = _progress(feature_batches(model, data, inference_device(trained["trainer"])), len(data.table))
-    rows, dim = write_features(batches, data.table, folder.path / FEATURES)
+    batches = feature_batches(model, data, inference_device(trained["trainer"]))
+    shown = show_progress(batches, len(data.table), "embed", size=lambda batch: len(batch[0]))
+    rows, dim = write_features(shown, data.table, folder.path / FEATURES)
     about = {
         "schema": 1,
         "extractor": extractor_hash(model, checkpoint["config"]["model"]),
@@ -58,7 +56,7 @@ def _embed(folder: RunFolder) -> None:
         "data_fingerprint": fingerprint,
     }
     write_json(folder.path / ABOUT, about)
-    console = make_console()
+    console = command_console()
     console.print(f"{rows} samples, {dim} features each; extractor {about['extractor']}", highlight=False)
     console.print(f"Written to: {folder.path / FEATURES}", soft_wrap=True, highlight=False)
 
@@ -80,16 +78,6 @@ def _set_up(data: ImageDataModule, facts: Facts, run: RunFolder, *, elsewhere: b
     check_fit(data, facts, targets=False)
     if elsewhere:
         warn_of_known_patients(data, run, "what is measured on their features is")
-
-
-def _progress(batches: Iterable[FeatureBatch], total: int) -> Iterator[FeatureBatch]:
-    """Pass everything on, and show a bar with the time that is left, on a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=make_console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("embed", total=total)
-        for rows, features in batches:
-            yield rows, features
-            bar.advance(task, len(rows))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from vesalius.evaluation.metric_tables import print_metrics
 from vesalius.launch.worker import enter
 from vesalius.models.family import output_kind
 from vesalius.runs.run_folder import METRICS, SPLIT, RunFolder, write_json
-from vesalius.terminal.console import make_console
+from vesalius.terminal import command_console
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 
@@ -77,7 +77,7 @@ def _evaluate(folder: RunFolder) -> None:
     write_tables(predictions, folder.predictions)
     write_json(folder.path / METRICS, metrics)
     save_figures(draw(results, predictions, metrics), folder.figures)
-    console = make_console()
+    console = command_console()
     print_metrics(metrics, console)
     if not elsewhere:
         console.print(_comparison(metrics["test"], run.metrics["test"]), highlight=False)

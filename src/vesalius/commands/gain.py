@@ -13,7 +13,7 @@ from vesalius.launch.worker import enter
 from vesalius.runs.run_folder import RunFolder, write_json
 from vesalius.studies.synthetic.plan import GAN, REAL, Plan, planned
 from vesalius.studies.synthetic.run import do, summarize
-from vesalius.terminal.console import make_console
+from vesalius.terminal import command_console
 
 
 def gain(path: Path) -> None:
@@ -40,7 +40,7 @@ def _gain(folder: RunFolder, plan: Plan) -> None:
 def write_told(path: Path, told: dict[str, Any]) -> None:
     """Write `gain.json` and the figures, and print the tables and the verdict."""
     write_json(path / "gain.json", told)
-    console = make_console()
+    console = command_console()
     for reference, comparison in told["comparisons"].items():
         figure = comparison_figure(comparison["arms"], told["metric"])
         name = "gain.png" if reference == REAL else f"gain_against_{reference}.png"

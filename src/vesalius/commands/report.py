@@ -17,7 +17,7 @@ from vesalius.report.page import page_of
 from vesalius.report.tables import columns_of, shows_arms, to_csv, to_markdown
 from vesalius.runs.find import find_runs
 from vesalius.runs.run_folder import RunFolder, write_atomically
-from vesalius.terminal.console import make_console
+from vesalius.terminal import command_console
 
 PAGE = "report.html"
 
@@ -27,7 +27,7 @@ def report(path: Path) -> None:
     folder = RunFolder(path)
     config = folder.config
     folder.discard()  # a report is made anew at any time, and leaves nothing but itself
-    write_report(Path(config["run"]), images=config["images"], console=make_console())
+    write_report(Path(config["run"]), images=config["images"], console=command_console())
 
 
 def write_report(path: Path, *, images: bool, console: Console) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
@@ -24,7 +23,7 @@ from vesalius.studies.synthetic.export import (
     write_images,
     write_manifest,
 )
-from vesalius.terminal.console import make_console
+from vesalius.terminal import command_console, show_progress
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 
@@ -73,22 +72,19 @@ def _write(
     """Make all images, of a few at a time, and say what the files are like."""
     names = {name: number for number, name in enumerate(facts.classes)}
     labels = torch.tensor([names.get(label, 0) for _, label in table])
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=make_console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task, done = bar.add_task("synthesize", total=len(table)), 0
-        for images in sampled(model, labels, seed, device):
-            _, channels, height, width = images.shape
-            part = table[done : done + len(images)]
-            write_images(integers(images, facts.value_max), [folder / file for file, _ in part])
-            done += len(images)
-            bar.advance(task, len(images))
+    done = 0
+    for images in show_progress(sampled(model, labels, seed, device), len(table), "synthesize", size=len):
+        _, channels, height, width = images.shape
+        part = table[done : done + len(images)]
+        write_images(integers(images, facts.value_max), [folder / file for file, _ in part])
+        done += len(images)
     # A colour PNG has 8 bits a channel: of deeper integers they keep the upper ones.
     value_max = 255.0 if channels == 3 and facts.value_max > 255 else facts.value_max
     return {"channels": channels, "height": height, "width": width, "value_max": value_max}
 
 
 def _say(folder: Path, manifest: dict[str, Any]) -> None:
-    console = make_console()
+    console = command_console()
     judged = {key: manifest[key] for key in ("extractor", "two_sample", "memorisation")}
     print_metrics({"test": manifest["scores"], **judged}, console)
     counts = ", ".join(f"{count} {name}" for name, count in manifest["counts"].items())

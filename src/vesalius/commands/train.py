@@ -40,7 +40,7 @@ from vesalius.runs.provenance import provenance
 from vesalius.runs.redaction import private_paths
 from vesalius.runs.run_folder import METRICS, OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
 from vesalius.sweeps.slurm import check_slurm
-from vesalius.terminal.console import make_console
+from vesalius.terminal import command_console
 from vesalius.training.checkpoints import CheckpointMetadata, load_checkpoint, restore_model
 from vesalius.training.history import EpochProgress, History
 from vesalius.training.rank_consistency import RankConsistency
@@ -135,7 +135,7 @@ def _train(folder: RunFolder) -> None:
     if rank() == 0 and not rehearsal:
         _finish(folder, data, loggers)
     if rank() == 0 and (folder.path / "profile").is_dir():
-        make_console().print(f"Profile: {folder.path / 'profile'}", soft_wrap=True, highlight=False)
+        command_console().print(f"Profile: {folder.path / 'profile'}", soft_wrap=True, highlight=False)
 
 
 def _quick_audit(folder: RunFolder, audited: Audited) -> None:
@@ -190,7 +190,7 @@ def _start_from(model: FamilyModule, *, data: ImageDataModule, initial: dict[str
     if initial is not None:
         skipped = model.load_initial(initial["state_dict"])
         if skipped:
-            make_console(stderr=True).print(f"init_from: these weights stay as they were: {', '.join(skipped)}")
+            command_console(stderr=True).print(f"init_from: these weights stay as they were: {', '.join(skipped)}")
 
 
 def _finish(folder: RunFolder, data: ImageDataModule, loggers: dict[str, Any]) -> None:
@@ -215,7 +215,7 @@ def _finish(folder: RunFolder, data: ImageDataModule, loggers: dict[str, Any]) -
     write_json(folder.path / METRICS, metrics)
     figures = draw(results, predictions, metrics)
     save_figures(figures, folder.figures)
-    console = make_console()
+    console = command_console()
     print_metrics(metrics, console)
     console.print(f"Run folder: {folder.path}", soft_wrap=True, highlight=False)
     answers = answers_of(data, predictions)

@@ -1,1 +1,6 @@
-"""The console and its progress bars."""
+"""What commands print to: the console, and the progress bar of everything that takes long."""
+
+from vesalius.terminal.console import command_console
+from vesalius.terminal.progress import show_progress
+
+__all__ = ["command_console", "show_progress"]

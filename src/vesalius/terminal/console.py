@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def make_console(stderr: bool = False) -> Console:
-    """Where commands print: as wide as the terminal, or as the table where there is none."""
+def command_console(stderr: bool = False) -> Console:
+    """A console as wide as the terminal, or of 110 columns where the output goes to a file or a pipe."""
     from rich.console import Console
 
     terminal = (sys.stderr if stderr else sys.stdout).isatty()

@@ -1,34 +1,58 @@
-"""A bar for work that takes long."""
+"""The progress bar of work that takes long."""
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, TypeVar
+
+from vesalius.terminal.console import command_console
 
 Item = TypeVar("Item")
 _QUIET_SECONDS = 2.0
 
 
-def with_bar(items: Iterable[Item], total: int, what: str, wanted: bool = True) -> Iterator[Item]:
-    """Pass items on, and show a bar on a terminal once it has taken two seconds.
+def show_progress(
+    items: Iterable[Item],
+    total: int | None,
+    label: str,
+    *,
+    size: Callable[[Item], int] = lambda item: 1,
+    unit: Literal["items", "bytes"] = "items",
+    wanted: bool = True,
+) -> Iterator[Item]:
+    """Pass items on; on a terminal a bar on stderr appears once this has taken two seconds.
 
     Args:
-        items: as they come.
-        total: how many there will be.
-        what: is done, in a word or two.
-        wanted: whether to show anything at all.
+        items: any, passed on as they come.
+        total: the sum of all sizes; None where it is unknown.
+        label: the work, in a word or two.
+        size: what an item adds to the work done.
+        unit: what sizes count.
+        wanted: False shows nothing.
     """
     if not wanted or not sys.stderr.isatty():
         yield from items
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True))
-    task, start, shown = bar.add_task(what, total=total), time.monotonic(), False
+    counts: list[ProgressColumn] = [MofNCompleteColumn(), TimeRemainingColumn()]
+    if unit == "bytes":
+        counts = [DownloadColumn(), TransferSpeedColumn()]
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), *counts, console=command_console(stderr=True))
+    task = bar.add_task(label, total=total)
+    start, done, shown = time.monotonic(), 0, False
     try:
-        for done, item in enumerate(items, 1):
+        for item in items:
+            done += size(item)
             if not shown and time.monotonic() - start > _QUIET_SECONDS:
                 bar.start()
                 shown = True

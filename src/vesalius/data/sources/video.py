@@ -26,7 +26,7 @@ from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.labelled_files import LabelledFiles, Labelling
 from vesalius.data.sources.tables.target_cells import TaskOption
-from vesalius.terminal.progress import with_bar
+from vesalius.terminal import show_progress
 
 UNITS = ("slice", "time_series")
 
@@ -141,7 +141,8 @@ class Video(Source):
         """Of each clip; None for one that cannot be read."""
         paths = self._rows["_path"].tolist()
         with ThreadPoolExecutor() as pool:
-            return dict(zip(paths, with_bar(pool.map(self._timeline, paths), len(paths), "read clips"), strict=True))
+            timelines = show_progress(pool.map(self._timeline, paths), len(paths), "read clips")
+            return dict(zip(paths, timelines, strict=True))
 
     def _timeline(self, path: str) -> Timeline | None:
         try:

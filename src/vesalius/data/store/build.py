@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import shutil
-import sys
 import time
 import zlib
 from collections import deque
@@ -22,6 +21,7 @@ from vesalius.config.errors import InputError
 from vesalius.data.formats.images import Fit, adapt_channels, resize
 from vesalius.data.sources.base import Source
 from vesalius.data.store.faults import Kind, refuse, refuse_all
+from vesalius.terminal import show_progress
 
 STORE_VERSION = 1  # belongs to every key: raise it whenever a byte may come out different
 IMAGES_FILE, META_FILE = "images.bin", "meta.json"
@@ -30,7 +30,6 @@ MAX_FRAMES = 10_000  # of a series: five minutes of video; a longer one is a mis
 
 _IMAGES_A_TASK = 16  # a series is a task of its own
 _MAX_WORKERS = 16
-_QUIET_SECONDS = 2.0
 _STALE_SECONDS = 24 * 3600
 
 Outcome = np.ndarray | str  # an image or a series, or why there is none
@@ -110,7 +109,7 @@ def _fill(
     written = _Written()
     with (work / IMAGES_FILE).open("wb") as file:
         outcomes = _decode_all(source, table, decoding)
-        for name, outcome in _progress(outcomes, len(table)) if progress else outcomes:
+        for name, outcome in show_progress(outcomes, len(table), "decode images", wanted=progress):
             if isinstance(outcome, str):
                 written.skipped.append((name, outcome))
                 continue
@@ -203,31 +202,6 @@ def _fitted(image: np.ndarray, decoding: Decoding) -> np.ndarray:
     """An image of the channels and the size wanted."""
     image = adapt_channels(image, decoding.channels)
     return image if decoding.size is None else resize(image, decoding.size, decoding.fit)
-
-
-def _progress(outcomes: Iterator[tuple[str, Outcome]], total: int) -> Iterator[tuple[str, Outcome]]:
-    """Pass everything on, and show a bar on a terminal if it takes long."""
-    if not sys.stderr.isatty():
-        yield from outcomes
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True))
-    task = bar.add_task("decode images", total=total)
-    start, shown = time.monotonic(), False
-    try:
-        for done, outcome in enumerate(outcomes, 1):
-            if not shown and time.monotonic() - start > _QUIET_SECONDS:
-                bar.start()
-                shown = True
-            if shown:
-                bar.update(task, completed=done)
-            yield outcome
-    finally:
-        if shown:
-            bar.stop()
 
 
 def _clear_stale(cache_dir: Path) -> None:

@@ -16,7 +16,7 @@ import wandb
 from vesalius.runs.redaction import text_was_found, without_paths
 from vesalius.runs.run_folder import HISTORY, prune_reason
 from vesalius.runs.sweep_folder import SWEEP
-from vesalius.terminal.console import make_console
+from vesalius.terminal import command_console
 from vesalius.training.tracking import wandb_media
 from vesalius.training.tracking.base import (
     Answers,
@@ -188,7 +188,7 @@ class WandbTracker(Tracker):
             line = sync_line(self._folder)
             if line:
                 logger.info("W&B kept this run here; send it with: %s", line)
-                make_console().print(f"To send it to W&B: {line}", soft_wrap=True, highlight=False, markup=False)
+                command_console().print(f"To send it to W&B: {line}", soft_wrap=True, highlight=False, markup=False)
 
 
 def sync_line(folder: Path) -> str | None:

@@ -14,7 +14,7 @@ from vesalius.config.errors import InputError
 from vesalius.data.formats.dicom.headers import Frame, Header, read_image_header
 from vesalius.data.formats.dicom.ordering import Grid, arrange
 from vesalius.data.formats.dicom.reading import NotDicom
-from vesalius.terminal.progress import with_bar
+from vesalius.terminal import show_progress
 
 # Drawn or computed by people and programs, not taken of the patient
 NOT_IMAGES = ("SEG", "RTDOSE", "PR", "KO", "SR", "REG", "RTSTRUCT", "RTPLAN", "PLAN", "AU", "ECG", "EEG", "DOC")
@@ -100,7 +100,8 @@ def index_folder(
     pattern = _compiled(description)
     names = sorted(_names(root))
     index, headers = Index(), []
-    for name, found in zip(names, with_bar(_headers(root, names), len(names), "read headers", progress), strict=True):
+    read = show_progress(_headers(root, names), len(names), "read headers", wanted=progress)
+    for name, found in zip(names, read, strict=True):
         if isinstance(found, NotDicom):
             index.not_dicom += 1
         elif isinstance(found, InputError):

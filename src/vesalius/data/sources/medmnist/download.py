@@ -4,10 +4,12 @@ import hashlib
 import http.client
 import os
 import secrets
+from functools import partial
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 from vesalius.config.errors import InputError
+from vesalius.terminal import show_progress
 
 TIMEOUT_SECONDS = 30
 _BLOCK = 2**20
@@ -44,25 +46,15 @@ def download(url: str, target: Path, *, md5: str | None) -> None:
 
 def _fetch(url: str, part: Path) -> str:
     """Stream the answer into a file with a progress bar; returns its MD5."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
     digest = hashlib.md5(usedforsecurity=False)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with (
-        urlopen(Request(url), timeout=TIMEOUT_SECONDS) as answer,
-        part.open("wb") as file,
-        Progress(*columns, console=console, disable=not console.is_terminal) as bar,
-    ):
-        length = int(answer.headers.get("Content-Length") or 0)
-        task = bar.add_task(f"download {part.name.split('.')[1]}", total=length or None)
-        received = 0
-        while block := answer.read(_BLOCK):
+    with urlopen(Request(url), timeout=TIMEOUT_SECONDS) as reply, part.open("wb") as file:
+        length = int(reply.headers.get("Content-Length") or 0)
+        label, received = f"download {part.name.split('.')[1]}", 0
+        blocks = iter(partial(reply.read, _BLOCK), b"")
+        for block in show_progress(blocks, length or None, label, size=len, unit="bytes"):
             digest.update(block)
             file.write(block)
             received += len(block)
-            bar.advance(task, len(block))
         if length and received < length:
             raise OSError(f"the connection broke after {received} of {length} bytes")
     return digest.hexdigest()

@@ -25,7 +25,7 @@ from vesalius.data.sources.tables.target_cells import TaskOption
 from vesalius.data.sources.volumes.cuts import UNITS, Cut, Slices, Unit, cuts_of
 from vesalius.data.sources.volumes.preparation import VolumePreparation, either
 from vesalius.data.sources.volumes.stretches import stretch_rows
-from vesalius.terminal.progress import with_bar
+from vesalius.terminal import show_progress
 
 logger = logging.getLogger("vesalius")
 
@@ -148,7 +148,8 @@ class Nifti(Source):
             rows = files.table()
         paths = sorted(set(rows["_path"]))
         with ThreadPoolExecutor() as pool:
-            grids = dict(zip(paths, with_bar(pool.map(self._grid, paths), len(paths), "read headers"), strict=True))
+            read = show_progress(pool.map(self._grid, paths), len(paths), "read headers")
+            grids = dict(zip(paths, read, strict=True))
         self._check_ends(rows, grids)
         cuts = [list(self._cuts(row, grids[row["_path"]])) for row in rows.to_dict("records")]
         table = rows.iloc[np.repeat(np.arange(len(rows)), [len(found) for found in cuts])].reset_index(drop=True)
