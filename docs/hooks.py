@@ -92,8 +92,7 @@ def _file_section(path: Path, group: str) -> str:
     text = path.read_text(encoding="utf-8")
     first = text.splitlines()[0]
     package = "" if first == _GLOBAL else _PACKAGES.get(group, group.replace("/", "."))
-    name = f"`vesalius {path.stem}`" if group == "." else f"`{path.stem}`"
-    lines = [f"{'##' if group == '.' else '###'} {name}", "", _cell(header_of(text)), ""]
+    lines = [section_title(path), "", _cell(header_of(text)), ""]
     rows = [key for key in keys_of(text) if key.path != "defaults"]
     if defaults := yaml.safe_load(text).get("defaults"):
         lines += [f"Composed from (`defaults`): {', '.join(f'`{_entry(entry)}`' for entry in defaults)}.", ""]
@@ -103,6 +102,12 @@ def _file_section(path: Path, group: str) -> str:
             value = "" if key.value == "" else f"`{_cell(key.value)}`"
             lines.append(f"| `{'.'.join(filter(None, (package, key.path)))}` | {value} | {_cell(key.comment)} |")
     return "\n".join([*lines, ""])
+
+
+def section_title(path: Path) -> str:
+    """The heading of a file's keys."""
+    group = path.parent.relative_to(CONF).as_posix()
+    return f"## `vesalius {path.stem}`" if group == "." else f"### `{group}={path.stem}`"
 
 
 def _entry(entry: Any) -> str:

@@ -51,10 +51,10 @@ def run_of(folder, cache_dir, *overrides):
         "flagged": False,
         "no_skill": 0.5,
         "n": 8,
-        "made": 8,
+        "synthetic": 8,
         "train": 40,
     }
-    judged = {"two_sample": {**entry, "made": 8, "no_skill": 0.5}, "memorisation": {**copied, "groups": 4}}
+    judged = {"two_sample": {**entry, "synthetic": 8, "no_skill": 0.5}, "memorisation": {**copied, "groups": 4}}
     write_json(run.path / "metrics.json", told | judged)
     return run
 

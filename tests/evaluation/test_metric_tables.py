@@ -60,13 +60,13 @@ def test_what_is_absent_says_why() -> None:
 
 
 MADE = {
-    "test": {name: entry(0.7, made=156) for name in ("frechet_distance", "kid", "density")},
+    "test": {name: entry(0.7, synthetic=156) for name in ("frechet_distance", "kid", "density")},
     "extractor": {"name": "cnn/9", "layer": "features", "hash": "ab12", "dim": 64},
-    "two_sample": entry(0.8, made=78),
+    "two_sample": entry(0.8, synthetic=78),
     "memorisation": {"value": 0.74, "ci95": [0.7, 0.78], "p_value": 0.0004, "flagged": True, "no_skill": 0.5}
     | {"training_nearest": {"value": 0.9, "ci95": [0.85, 0.95], "p_value": 0.002, "no_skill": 0.82}}
     | {"closest": {"value": 0.95, "ci95": [0.8, 1.0], "p_value": 0.02, "no_skill": 0.82}}
-    | {"n": 156, "made": 156, "train": 700, "groups": 120, "method": ""},
+    | {"n": 156, "synthetic": 156, "train": 700, "groups": 120, "method": ""},
 }
 
 

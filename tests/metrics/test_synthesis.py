@@ -90,7 +90,7 @@ def test_entries_hold_the_value_inside_an_interval_over_patients():
         low, high = entry["ci95"]
         assert low <= entry["value"] <= high
         assert low < high
-        assert (entry["n"], entry["made"], entry["groups"], entry["no_skill"]) == (160, 160, 40, 0.5)
+        assert (entry["n"], entry["synthetic"], entry["groups"], entry["no_skill"]) == (160, 160, 40, 0.5)
     # Four images of a patient that are nearly one count as about one.
     alike = np.repeat(real[::4], 4, axis=0) + 0.01 * samples(160, 8, 2)
     wider = synthesis_metrics(alike, groups, made, no_skill=NO_SKILL)["kid"]["ci95"]

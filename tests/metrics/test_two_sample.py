@@ -18,7 +18,7 @@ def test_what_is_alike_is_not_told_apart_and_what_differs_is():
     apart = two_sample_test(draw(200, 0), groups, draw(200, 1, shift=1.0))
     assert apart["value"] > 0.9
     assert apart["ci95"][0] > 0.8
-    assert (apart["n"], apart["made"], apart["groups"], apart["no_skill"]) == (100, 100, 25, 0.5)
+    assert (apart["n"], apart["synthetic"], apart["groups"], apart["no_skill"]) == (100, 100, 25, 0.5)
 
 
 def test_patients_are_not_learned_by_heart():

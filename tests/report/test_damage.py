@@ -79,9 +79,9 @@ def test_a_damaged_sweep_file_leaves_the_runs(tmp_path, how):
     assert any("sweep.json" in note for note in collected.notes)
 
 
-ENTRY = {"value": 0.6, "ci95": [0.5, 0.7], "n": 9, "made": 9, "groups": 4, "method": "x", "no_skill": 0.5}
+ENTRY = {"value": 0.6, "ci95": [0.5, 0.7], "n": 9, "synthetic": 9, "groups": 4, "method": "x", "no_skill": 0.5}
 PART = {"value": 0.6, "p_value": 0.2, "n": 9, "no_skill": 0.5}
-COPIES = {**PART, "flagged": False, "made": 9, "train": 9, "groups": 4, "training_nearest": PART, "closest": PART}
+COPIES = {**PART, "flagged": False, "synthetic": 9, "train": 9, "groups": 4, "training_nearest": PART, "closest": PART}
 FEATURES = {"name": "inception", "layer": "pool3", "dim": 2048, "hash": "abc"}
 GENERATOR = {
     "task": "synthesis",
@@ -96,7 +96,7 @@ GENERATOR = {
     "how",
     [
         *(edit(test__kid__ci95=ends) for ends in (0.5, "wide", [0.5], ["low", "high"], {"low": 0.5})),
-        *(edit(two_sample=told) for told in ([1], {"value": 0.6}, {**ENTRY, "made": None}, {**ENTRY, "ci95": 1})),
+        *(edit(two_sample=told) for told in ([1], {"value": 0.6}, {**ENTRY, "synthetic": None}, {**ENTRY, "ci95": 1})),
         *(edit(memorisation=told) for told in ("no", ENTRY, {**COPIES, "p_value": "low"}, {**COPIES, "train": None})),
         *(edit(memorisation__closest=told) for told in (3, {"value": "all"}, {**PART, "ci95": 0.5})),
         edit(extractor={"name": "inception"}),

@@ -225,7 +225,7 @@ def test_runs_of_several_tasks_stand_in_tables_of_their_own(tmp_path):
     told = {"schema": 1, "task": "synthesis", "test": {"frechet_distance": entry}, "val": {}, "baselines": arms}
     told["monitor"] = {"name": "val/frechet_distance", "mode": "min", "best": 0.1, "epoch": 3}
     told["extractor"] = {"name": "cnn/9", "layer": "features", "dim": 64, "hash": "ab12"}
-    told["two_sample"] = {**entry, "value": 0.7, "ci95": [0.6, 0.8], "no_skill": 0.5, "made": 80}
+    told["two_sample"] = {**entry, "value": 0.7, "ci95": [0.6, 0.8], "no_skill": 0.5, "synthetic": 80}
     told["memorisation"] = {**told["two_sample"], "p_value": 0.0001, "flagged": True, "train": 300}
     (run / "metrics.json").write_text(json.dumps(told))
     write_report(tmp_path, images=True, console=command_console())

@@ -13,6 +13,7 @@ from torch import Tensor
 from vesalius.data.datamodules.base import Split
 from vesalius.evaluation.base import Metrics
 from vesalius.metrics.anomaly import ErrorMaps, Mahalanobis, anomaly_metrics, peak_in_mask
+from vesalius.metrics.entry import MetricEntry
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -133,7 +134,7 @@ class Anomalies:
             return None
         return lambda row: np.asarray(mask(records[row]), dtype=bool)
 
-    def _peaks(self, table: pd.DataFrame) -> Metrics | None:
+    def _peaks(self, table: pd.DataFrame) -> MetricEntry | None:
         """Of test images with a lesion that is known."""
         if self._mask is None:
             return None

@@ -14,7 +14,7 @@
 
 import logging
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from vesalius.evaluation.base import SCHEMA, Metrics, Results, Start
 from vesalius.evaluation.feature_extractors import Extractor, load_extractor
 from vesalius.metrics.baselines.gaussian_sampler import GaussianSampler, best_gaussian_sampler
 from vesalius.metrics.baselines.principal_components import MAX_TRAIN
+from vesalius.metrics.entry import missing_entry
 from vesalius.metrics.memorisation import Memorisation, memorisation
 from vesalius.metrics.synthesis import SYNTHESIS_METRICS, distances, manifold, synthesis_metrics
 from vesalius.metrics.two_sample import two_sample_test
@@ -195,9 +196,9 @@ class SynthesisResults(Results):
     def _without_floor(self) -> Metrics:
         """What stands where there are no training images to compare."""
         rows = self.data.rows("test")
-        counts = {"n": len(rows), "made": 0, "groups": len(np.unique(self._groups(rows))), "method": "none"}
-        unknown = {"value": None, "ci95": None, **counts, "reason": _TOO_FEW}
-        return {name: {**unknown, "no_skill": floor} for name, floor in self._floors("test").items()}
+        missing = partial(missing_entry, _TOO_FEW, n=len(rows), groups=len(np.unique(self._groups(rows))))
+        floors = self._floors("test").items()
+        return {name: missing(no_skill=floor) | {"synthetic": 0} for name, floor in floors}
 
     def _floors(self, split: Split) -> dict[str, float | None]:
         """What images without any skill reach: noise about the mean training image."""

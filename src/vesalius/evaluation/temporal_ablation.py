@@ -44,6 +44,7 @@ from vesalius.evaluation.base import Metrics, Start
 from vesalius.evaluation.inference import predict
 from vesalius.evaluation.scoring import judge_table
 from vesalius.metrics.comparison.paired import paired_difference
+from vesalius.metrics.entry import missing_entry
 from vesalius.metrics.predictions import Decision
 from vesalius.metrics.regression import paired_error_difference
 from vesalius.runs.run_folder import SPLIT
@@ -197,8 +198,7 @@ def _judged(
 
 
 def _absent(reason: str, *, compared: bool) -> Metrics:
-    entry = {"value": None, "ci95": None, "n": 0, "groups": 0, "method": "none", "no_skill": None, "reason": reason}
-    return {name: dict(entry) for name in (*_CLASS_METRICS, *(["auroc_difference"] if compared else []))}
+    return {name: missing_entry(reason) for name in (*_CLASS_METRICS, *(["auroc_difference"] if compared else []))}
 
 
 def _several_processes() -> bool:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
 from vesalius.metrics.classification import classification_metrics
+from vesalius.metrics.entry import MetricEntry, metric_entry, missing_entry
 from vesalius.metrics.intervals.clustered import proportion_interval
 
-Metric = dict[str, Any]
 Floats = NDArray[np.float64]
 
 #: Part of the spread over the whole image that is added to that of each pixel, so that where the error hardly varies,
@@ -113,7 +113,7 @@ class ErrorMaps:
 
 def anomaly_metrics(
     table: pd.DataFrame, *, scores: Sequence[str], normal: NDArray[np.bool_], classes: Sequence[str]
-) -> dict[str, dict[str, Metric]]:
+) -> dict[str, dict[str, MetricEntry]]:
     """How well each score tells unusual images from normal ones.
 
     Args:
@@ -135,7 +135,7 @@ def anomaly_metrics(
     normal = np.asarray(normal, dtype=np.bool_)
     target = table["target"].to_numpy()
     unusual = [k for k in range(len(classes)) if (target == k).any() and not normal[target == k].any()]
-    told: dict[str, dict[str, Metric]] = {}
+    told: dict[str, dict[str, MetricEntry]] = {}
     for score in scores:
         values = table[score].to_numpy(np.float64)
         if bad := int((~np.isfinite(values)).sum()):
@@ -151,7 +151,7 @@ def anomaly_metrics(
     return told
 
 
-def _told_apart(table: pd.DataFrame, values: Floats, normal: NDArray[np.bool_]) -> dict[str, Metric]:
+def _told_apart(table: pd.DataFrame, values: Floats, normal: NDArray[np.bool_]) -> dict[str, MetricEntry]:
     """Metrics of a binary task; ranks stand for probabilities, as only the order of scores has a meaning."""
     from scipy.stats import rankdata
 
@@ -162,7 +162,7 @@ def _told_apart(table: pd.DataFrame, values: Floats, normal: NDArray[np.bool_]) 
     return classification_metrics(binary, task="binary", classes=("normal", "unusual"))
 
 
-def peak_in_mask(maps: NDArray[Any], masks: NDArray[np.bool_], groups: Any) -> Metric:
+def peak_in_mask(maps: NDArray[Any], masks: NDArray[np.bool_], groups: Any) -> MetricEntry:
     """Share of the images with a finding whose map is highest inside it.
 
     Args:
@@ -177,17 +177,11 @@ def peak_in_mask(maps: NDArray[Any], masks: NDArray[np.bool_], groups: Any) -> M
     masks = np.asarray(masks, dtype=np.bool_)
     there = masks.any(axis=(1, 2))
     maps, masks, groups = np.asarray(maps)[there], masks[there], np.asarray(groups)[there]
-    metric: Metric = {"value": None, "ci95": None, "n": len(maps), "groups": 0, "method": "none", "no_skill": None}
     if not len(maps):
-        return metric | {"reason": "no image has a mask of its finding"}
+        return missing_entry("no image has a mask of its finding")
     peaks = maps == maps.max(axis=(1, 2), keepdims=True)
     hit = ~(peaks & ~masks).any(axis=(1, 2))
     numbers = np.unique(groups.astype(str), return_inverse=True)[1].astype(np.int64)
-    low, high, method = proportion_interval(hit[:, None], np.ones((len(hit), 1), dtype=np.bool_), numbers)
-    return metric | {
-        "value": float(hit.mean()),
-        "ci95": [low, high],
-        "groups": int(numbers.max()) + 1,
-        "method": method,
-        "no_skill": float(masks.mean(axis=(1, 2)).mean()),
-    }
+    interval = proportion_interval(hit[:, None], np.ones((len(hit), 1), dtype=np.bool_), numbers)
+    no_skill = float(masks.mean(axis=(1, 2)).mean())
+    return metric_entry(hit.mean(), interval, n=len(hit), groups=int(numbers.max()) + 1, no_skill=no_skill)

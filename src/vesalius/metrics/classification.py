@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.facts import Task
+from vesalius.metrics.entry import Interval, MetricEntry, metric_entry, missing_entry
 from vesalius.metrics.intervals.auroc import auroc_interval
 from vesalius.metrics.intervals.clustered import (
     Floats,
-    Interval,
     bootstrap_interval,
     bootstrap_weights,
     effective_groups,
@@ -19,8 +19,6 @@ from vesalius.metrics.intervals.clustered import (
 from vesalius.metrics.no_skill import no_skill_values
 from vesalius.metrics.predictions import Decision, Predictions, read_predictions
 from vesalius.metrics.statistics import CALIBRATION, COUNTING, RANKING, weighted_metrics
-
-Metric = dict[str, Any]
 
 ORDER = (*RANKING, *COUNTING, *CALIBRATION)
 
@@ -32,7 +30,7 @@ def classification_metrics(
     classes: Sequence[str],
     decision: Decision = "argmax",
     seed: int = 0,
-) -> dict[str, Metric]:
+) -> dict[str, MetricEntry]:
     """Every metric with its 95 % interval over patients and its no-skill value.
 
     `auroc` and `average_precision` of a binary task are those of class 1, of other tasks the mean over classes against
@@ -76,29 +74,17 @@ def _ordered(names: Sequence[str] | dict[str, Floats]) -> list[str]:
     return sorted(names, key=lambda name: ("/" in name, ORDER.index(name.split("/")[0])))
 
 
-def _metric(p: Predictions, name: str, value: float, replicates: Floats | None, no_skill: float) -> Metric:
+def _metric(p: Predictions, name: str, value: float, replicates: Floats | None, no_skill: float) -> MetricEntry:
     """The M of DESIGN's `metrics.json`."""
     family, _, label = name.partition("/")
     columns = [p.classes.index(label)] if label else list(range(len(p.classes)))
     member = _member(p, family, columns) if label else np.ones((len(p.groups), 1), dtype=np.bool_)
     counted = member.any(axis=1)
-    metric: Metric = {
-        "value": None,
-        "ci95": None,
-        "n": int(counted.sum()),
-        "groups": len(np.unique(p.groups[counted])),
-        "method": "none",
-        "no_skill": no_skill,
-    }
-    reason = why_undefined(p, family, columns)
-    if reason:
-        return metric | {"reason": reason}
+    n, groups = int(counted.sum()), len(np.unique(p.groups[counted]))
+    if reason := why_undefined(p, family, columns):
+        return missing_entry(reason, n=n, groups=groups, no_skill=no_skill)
     interval = _interval(p, family, columns, bool(label), value, replicates)
-    return metric | {
-        "value": value,
-        "ci95": [interval.low, interval.high],
-        "method": interval.method,
-    }
+    return metric_entry(value, interval, n=n, groups=groups, no_skill=no_skill)
 
 
 def why_undefined(p: Predictions, family: str, columns: Sequence[int]) -> str | None:

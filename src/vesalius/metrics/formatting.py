@@ -72,7 +72,7 @@ def _or_reason(told: Mapping[str, Any], found: str) -> str:
 
 
 def _counts(told: Mapping[str, Any]) -> str:
-    return f"{told['made']} made and {told['n']} real images of {told['groups']} patients"
+    return f"{told['synthetic']} made and {told['n']} real images of {told['groups']} patients"
 
 
 def _p(value: float | None) -> str:

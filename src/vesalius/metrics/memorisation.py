@@ -117,7 +117,7 @@ def _judged(
     from scipy.stats import t
 
     nearest, apart = _nearest(made, known.train)
-    counts = {"n": len(known.held_out), "made": len(made), "train": len(known.train)}
+    counts = {"n": len(known.held_out), "synthetic": len(made), "train": len(known.train)}
     counts["groups"] = len(np.unique(known.groups))
     if reason := _refusal(apart, known.usual, counts["groups"], len(np.unique(made_groups))):
         unknown = {"value": None, "ci95": None, "p_value": None, "flagged": False, "no_skill": 0.5, "method": "none"}

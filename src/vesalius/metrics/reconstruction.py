@@ -1,6 +1,7 @@
 """How well images come back from their codes: errors of each image, and their means with intervals over patients."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vesalius.config.errors import InputError
+from vesalius.metrics.entry import Interval, MetricEntry, metric_entry, missing_entry
 from vesalius.metrics.intervals.clustered import effective_groups, t_quantile
 
-Metric = dict[str, Any]
 Floats = NDArray[np.float64]
 
 RECONSTRUCTION_METRICS = ("psnr", "ssim", "mse")
@@ -72,7 +73,7 @@ def mean_image_errors(mean_image: NDArray[Any], images: NDArray[Any]) -> dict[st
     return {name: float(np.concatenate([part[name] for part in parts]).mean()) for name in RECONSTRUCTION_METRICS}
 
 
-def reconstruction_metrics(table: pd.DataFrame, *, no_skill: Mapping[str, float | None]) -> dict[str, Metric]:
+def reconstruction_metrics(table: pd.DataFrame, *, no_skill: Mapping[str, float | None]) -> dict[str, MetricEntry]:
     """Mean errors over images, with 95 % intervals over patients.
 
     The standard error of the mean is cluster-robust: the residuals of a patient are summed before they are squared,
@@ -95,16 +96,16 @@ def reconstruction_metrics(table: pd.DataFrame, *, no_skill: Mapping[str, float 
         InputError: for a table that lacks columns, rows or numbers.
     """
     _check(table, RECONSTRUCTION_METRICS, "predictions")
-    told = {}
+    entries = {}
     for name in RECONSTRUCTION_METRICS:
-        metric = _mean(table[name].to_numpy(np.float64), table, _PERFECT[name], log=name != "psnr")
-        if metric["ci95"]:
-            metric["ci95"] = _within(metric["ci95"], *sorted((_WORST[name], _PERFECT[name])))
-        told[name] = metric | {"no_skill": no_skill[name]}
-    return told
+        entry = _mean(table[name].to_numpy(np.float64), table, _PERFECT[name], no_skill[name], log=name != "psnr")
+        if entry["ci95"]:
+            entry["ci95"] = _within(entry["ci95"], *sorted((_WORST[name], _PERFECT[name])))
+        entries[name] = entry
+    return entries
 
 
-def paired_reconstruction_difference(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Metric:
+def paired_reconstruction_difference(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> MetricEntry:
     """First minus second on the same images: the mean difference, with an interval over patients.
 
     What makes an image hard for both cancels out, image by image. Interval as for `psnr` in `reconstruction_metrics`.
@@ -129,7 +130,7 @@ def paired_reconstruction_difference(first: pd.DataFrame, second: pd.DataFrame, 
     if len(first) != len(second) or (first[shared].astype(str) != second[shared].astype(str)).any(axis=None):
         raise InputError("The two predictions tables differ in samples or patients; compare models on one split.")
     differences = first[metric].to_numpy(np.float64) - second[metric].to_numpy(np.float64)
-    return _mean(differences, first, 0.0) | {"no_skill": 0.0}
+    return _mean(differences, first, 0.0, 0.0)
 
 
 def _within(ends: list[float], lowest: float, highest: float) -> list[float]:
@@ -160,23 +161,26 @@ def _check(table: pd.DataFrame, metrics: Sequence[str], name: str) -> None:
         raise InputError(problems)
 
 
-def _mean(values: Floats, table: pd.DataFrame, perfect: float, *, log: bool = False) -> Metric:
+def _mean(
+    values: Floats, table: pd.DataFrame, perfect: float, no_skill: float | None, *, log: bool = False
+) -> MetricEntry:
     """A mean and its interval; `log`: symmetric on the log scale of the distance from `perfect`."""
     groups = pd.factorize(table["group_id"].astype(str))[0].astype(np.int64)
     count = int(groups.max()) + 1
-    metric: Metric = {"value": None, "ci95": None, "n": len(values), "groups": count, "method": "none"}
+    missing = partial(missing_entry, n=len(values), groups=count, no_skill=no_skill)
+    computed = partial(metric_entry, n=len(values), groups=count, no_skill=no_skill)
     if count < 2:
-        return metric | {"reason": "one patient only: no interval over patients"}
+        return missing("one patient only: no interval over patients")
     value = float(values.mean())
     distance = abs(value - perfect)
     residuals = np.bincount(groups, weights=values - value, minlength=count)
     error = float(np.sqrt(count / (count - 1) * (residuals**2).sum()) / len(values))
     if error <= 1e-12 * abs(value) and distance > 1e-12:
-        return metric | {"reason": "all patients come to the same error: no interval over patients"}
+        return missing("all patients come to the same error: no interval over patients")
     half = t_quantile(effective_groups(np.ones(len(values), dtype=np.bool_), groups) - 1) * error
     if not log or distance <= 1e-12:
-        return metric | {"value": value, "ci95": [value - half, value + half], "method": "cluster t"}
+        return computed(value, Interval(value - half, value + half, "cluster t"))
     factor = float(np.exp(min(half / distance, 700)))
     sign = 1 if value > perfect else -1
-    ends = sorted(perfect + sign * distance * scale for scale in (1 / factor, factor))
-    return metric | {"value": value, "ci95": ends, "method": "cluster t on the log scale"}
+    low, high = sorted(perfect + sign * distance * scale for scale in (1 / factor, factor))
+    return computed(value, Interval(low, high, "cluster t on the log scale"))

@@ -1,13 +1,15 @@
 """Final numbers of a regression, computed from its predictions table alone."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
+from vesalius.metrics.entry import Interval, MetricEntry, metric_entry, missing_entry
 from vesalius.metrics.intervals.clustered import (
     Floats,
     bootstrap_error,
@@ -17,8 +19,6 @@ from vesalius.metrics.intervals.clustered import (
 )
 from vesalius.metrics.statistics import per_group
 
-Metric = dict[str, Any]
-
 ORDER = ("mae", "rmse", "r2")
 
 _NO_SPREAD = "the error is the same in all resamples of the patients: no interval over patients"
@@ -27,7 +27,7 @@ FEWEST = {"mae": 2, "rmse": 2, "r2": 3}  # patients: a resample of two that draw
 
 def regression_metrics(
     predictions: pd.DataFrame, *, names: Sequence[str], no_skill: Sequence[float], seed: int = 0
-) -> dict[str, Metric]:
+) -> dict[str, MetricEntry]:
     """Every error with its 95 % interval over patients and its no-skill value.
 
     `mae` (mean absolute error) and `rmse` (root mean squared error) are in the units of the target, `r2` is the
@@ -63,27 +63,27 @@ def regression_metrics(
     constant = np.tile(np.asarray(no_skill, dtype=np.float64), (len(truth), 1))
     once = np.ones((1, count))
     values = weighted_errors(truth, predicted, groups, once)
-    floor = weighted_errors(truth, constant, groups, once)
+    constant_errors = weighted_errors(truth, constant, groups, once)
     replicates = weighted_errors(truth, predicted, groups, bootstrap_weights(count, truth.size, seed))
     degrees = effective_groups(np.ones(len(groups), dtype=np.bool_), groups) - 1
-    metrics: dict[str, Metric] = {}
+    metrics: dict[str, MetricEntry] = {}
     for column in (None, *range(len(names))):
         for kind in ORDER:
             still = _unvarying(truth, names, column) if kind == "r2" else []
-            metric: Metric = {"value": None, "ci95": None, "n": len(truth), "groups": count, "method": "none"}
-            metric["no_skill"] = None if still else _of(floor, kind, column)[0]
+            reason = interval = None
+            value = _of(values, kind, column)[0]
             if still:
-                metric["reason"] = f"all samples have the same {', '.join(still)}: nothing to explain"
+                reason = f"all samples have the same {', '.join(still)}: nothing to explain"
             elif count < FEWEST[kind]:
-                metric["reason"] = f"{_patients(count)}: no interval over patients"
+                reason = f"{_patients(count)}: no interval over patients"
             else:
-                value = _of(values, kind, column)[0]
                 interval = _interval(kind, value, _of(replicates, kind, column), degrees)
-                if interval is None:
-                    metric["reason"] = _NO_SPREAD
-                else:
-                    metric |= {"value": value, "ci95": interval, "method": "cluster bootstrap"}
-            metrics[kind if column is None else f"{kind}/{names[column]}"] = metric
+            without = None if still else _of(constant_errors, kind, column)[0]
+            if interval is None:
+                entry = missing_entry(reason or _NO_SPREAD, n=len(truth), groups=count, no_skill=without)
+            else:
+                entry = metric_entry(value, interval, n=len(truth), groups=count, no_skill=without)
+            metrics[kind if column is None else f"{kind}/{names[column]}"] = entry
     return metrics
 
 
@@ -94,7 +94,7 @@ def paired_error_difference(
     names: Sequence[str],
     metric: Literal["mae", "rmse"] = "mae",
     seed: int = 0,
-) -> Metric:
+) -> MetricEntry:
     """Error of the first minus error of the second, with an interval over patients: below 0 the first errs less.
 
     Both are judged on the same drawn patients, so that what makes a case hard for both cancels out. Cluster bootstrap,
@@ -129,17 +129,17 @@ def paired_error_difference(
         errors = (weighted_errors(truth, each, groups, weights)[metric].mean(axis=1) for each in (predicted, other))
         return np.asarray(next(errors) - next(errors))
 
-    difference: Metric = {"value": None, "ci95": None, "n": len(first), "groups": count, "method": "none"}
-    difference["no_skill"] = 0.0
+    missing = partial(missing_entry, n=len(first), groups=count, no_skill=0.0)
     if count < 2:
-        return difference | {"reason": f"{_patients(count)}: no interval over patients"}
+        return missing(f"{_patients(count)}: no interval over patients")
     value = float(under(np.ones((1, count)))[0])
     degrees = effective_groups(np.ones(len(groups), dtype=np.bool_), groups) - 1
     error = bootstrap_error(under(bootstrap_weights(count, truth.size, seed)), degrees)
     if error == 0 and value != 0:
-        return difference | {"reason": _NO_SPREAD}
+        return missing(_NO_SPREAD)
     half = t_quantile(degrees) * error
-    return difference | {"value": value, "ci95": [value - half, value + half], "method": "paired cluster bootstrap"}
+    interval = Interval(value - half, value + half, "paired cluster bootstrap")
+    return metric_entry(value, interval, n=len(first), groups=count, no_skill=0.0)
 
 
 def check_table(table: pd.DataFrame, names: Sequence[str], name: str = "predictions") -> None:
@@ -206,18 +206,19 @@ def _of(errors: dict[str, Floats], kind: str, column: int | None) -> list[float]
     return plain
 
 
-def _interval(kind: str, value: float, replicates: list[float], degrees: float) -> list[float] | None:
+def _interval(kind: str, value: float, replicates: list[float], degrees: float) -> Interval | None:
     """Symmetric on the log scale of what is positive; None where errors do not vary, which says nothing of the next."""
     error, spread = (1 - value, 1 - np.array(replicates)) if kind == "r2" else (value, np.array(replicates))
     if error <= 0:  # not one sample was off
-        return [value, value]
+        return Interval(value, value, "cluster bootstrap")
     with np.errstate(divide="ignore"):
         deviation = bootstrap_error(np.log(spread), degrees)
     if deviation == 0:
         return None
     factor = float(np.exp(t_quantile(degrees) * deviation))
     low, high = error / factor, error * factor
-    return [1 - high, 1 - low] if kind == "r2" else [low, high]
+    low, high = (1 - high, 1 - low) if kind == "r2" else (low, high)
+    return Interval(low, high, "cluster bootstrap")
 
 
 def _unvarying(truth: Floats, names: Sequence[str], column: int | None) -> list[str]:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
-from vesalius.metrics.classification import Metric
+from vesalius.metrics.entry import Interval, MetricEntry, metric_entry, missing_entry
 from vesalius.metrics.intervals.clustered import t_quantile, wilson
 from vesalius.metrics.intervals.scales import scale_of
 
@@ -81,7 +81,7 @@ def synthesis_metrics(
     no_skill: Mapping[str, float | None],
     made_groups: NDArray[Any] | None = None,
     seed: int = 0,
-) -> dict[str, Metric]:
+) -> dict[str, MetricEntry]:
     """Every distance of made from real samples.
 
     Args:
@@ -96,28 +96,28 @@ def synthesis_metrics(
     Returns:
         An entry for each of `SYNTHESIS_METRICS`; null with a reason where it cannot be computed.
     """
-    counts: Metric = {"n": len(real), "made": len(made), "groups": len(np.unique(groups)), "method": "none"}
+    n, patients, count = len(real), len(np.unique(groups)), len(made)
+
+    def missing(name: str, reason: str) -> MetricEntry:
+        return missing_entry(reason, n=n, groups=patients, no_skill=no_skill[name]) | {"synthetic": count}
+
     if reason := _refusal(real, made):
-        return {
-            name: {"value": None, "ci95": None, **counts, "no_skill": no_skill[name], "reason": reason}
-            for name in SYNTHESIS_METRICS
-        }
+        return {name: missing(name, reason) for name in SYNTHESIS_METRICS}
     real, made = np.asarray(real, np.float64), np.asarray(made, np.float64)
     apart = _Apart(real, made)
     values = _told(real, made, apart)
-    entries = {
-        name: {"value": value, "ci95": None, **counts, "no_skill": no_skill[name]} for name, value in values.items()
-    }
     made_groups = np.arange(len(made)) if made_groups is None else made_groups
-    fewest = min(counts["groups"], len(np.unique(made_groups)))
+    fewest = min(patients, len(np.unique(made_groups)))
     if fewest < _FEWEST_GROUPS:
         reason = f"samples of {fewest} patients: no interval over patients"
-        return {name: {**entry, "reason": reason} for name, entry in entries.items()}
+        return {name: missing(name, reason) | {"value": value} for name, value in values.items()}
     draws, both = min(_BLOCKS, fewest), (groups, made_groups)
     errors = _jackknife_errors(real, made, both, draws, seed) | _half_sample_errors(apart, both, draws, seed)
-    for name, entry in entries.items():
-        entry["ci95"] = _interval(name, entry["value"], errors[name], draws)
-        entry["method"] = _METHODS.get(name, "half-samples of patients, {draws} pairs").format(draws=draws)
+    entries: dict[str, MetricEntry] = {}
+    for name, value in values.items():
+        interval = _interval(name, value, errors[name], draws)
+        entry = metric_entry(value, interval, n=n, groups=patients, no_skill=no_skill[name])
+        entries[name] = entry | {"synthetic": count}
     return entries
 
 
@@ -249,13 +249,14 @@ def _half_sample_errors(
     return {name: float(np.std([value[name] for value in values], ddof=1)) for name in values[0]}
 
 
-def _interval(name: str, value: float, error: float, draws: int) -> list[float]:
+def _interval(name: str, value: float, error: float, draws: int) -> Interval:
+    method = _METHODS.get(name, "half-samples of patients, {draws} pairs").format(draws=draws)
     scale = scale_of(name, "synthesis")
     if scale.name == "logit" and error == 0 and value in (0, 1):  # nothing ever went wrong, as far as so few tell
-        return list(wilson(value, draws))
+        return Interval(*wilson(value, draws), method)
     half = error * t_quantile(draws - 1)
     low, high = value - half, value + half
-    return [max(low, scale.low), min(high, scale.high)]
+    return Interval(max(low, scale.low), min(high, scale.high), method)
 
 
 def _reach(apart: NDArray[np.float32], k: int) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.metrics.classification import Metric
+from vesalius.metrics.entry import MetricEntry, metric_entry, missing_entry
 from vesalius.metrics.intervals.auroc import auroc_interval
 
 Floats = NDArray[np.float64]
@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 _FEWEST = 8
 
 
-def two_sample_test(real: Floats, groups: NDArray[Any], made: Floats, *, seed: int = 0) -> Metric:
+def two_sample_test(real: Floats, groups: NDArray[Any], made: Floats, *, seed: int = 0) -> MetricEntry:
     """AUROC of a logistic regression, made or real; .5 where nothing tells them apart.
 
     It learns from half of the patients and half of the made images, and is judged on the others, each made image being
@@ -43,8 +43,7 @@ def two_sample_test(real: Floats, groups: NDArray[Any], made: Floats, *, seed: i
     elif not (np.isfinite(real).all() and np.isfinite(made).all()):
         reason = "some features are no numbers"
     if reason:
-        counts = {"n": len(real), "made": len(made), "groups": len(patients)}
-        return {"value": None, "ci95": None, **counts, "method": "none", "no_skill": 0.5, "reason": reason}
+        return missing_entry(reason, n=len(real), groups=len(patients), no_skill=0.5) | {"synthetic": len(made)}
     generator = np.random.default_rng(seed)
     learned_real = (generator.permutation(len(patients)) % 2 == 0)[of_real]
     learned = np.concatenate([learned_real, generator.permutation(len(made)) % 2 == 0])
@@ -56,12 +55,7 @@ def two_sample_test(real: Floats, groups: NDArray[Any], made: Floats, *, seed: i
         scores = classifier.fit(features[learned], truth[learned]).decision_function(features[~learned])
     asked = truth[~learned]
     interval = auroc_interval(asked[:, None] == 1, scores[:, None], np.unique(owners[~learned], return_inverse=True)[1])
-    return {
-        "value": float(roc_auc_score(asked, scores)),
-        "ci95": [float(interval.low), float(interval.high)],
-        "n": int((asked == 0).sum()),
-        "made": int(asked.sum()),
-        "groups": len(np.unique(of_real[~learned_real])),
-        "method": f"logistic regression on the other half, {interval.method}",
-        "no_skill": 0.5,
-    }
+    interval = interval._replace(method=f"logistic regression on the other half, {interval.method}")
+    n, count = int((asked == 0).sum()), len(np.unique(of_real[~learned_real]))
+    entry = metric_entry(roc_auc_score(asked, scores), interval, n=n, groups=count, no_skill=0.5)
+    return entry | {"synthetic": int(asked.sum())}

@@ -9,8 +9,9 @@ import numpy as np
 
 from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError
-from vesalius.metrics.comparison.arms import Metric, Repeat, arm_difference, arm_metric, by_repeat
+from vesalius.metrics.comparison.arms import Repeat, arm_difference, arm_metric, by_repeat
 from vesalius.metrics.comparison.repeated import verdict
+from vesalius.metrics.entry import MetricEntry
 from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.runs.arms import Arm, arms_of, varying_keys
 from vesalius.runs.find import FoundRuns
@@ -148,7 +149,7 @@ def _ranking_repeats(part: Part) -> set[Repeat]:
     return shared
 
 
-def best_baseline(run: Run, metric: str) -> tuple[str, Metric] | None:
+def best_baseline(run: Run, metric: str) -> tuple[str, MetricEntry] | None:
     """The cheap model of a run that does best on the test split, and its entry."""
     arms = (run.results or {}).get("baselines") or {}
     told = {
@@ -206,7 +207,7 @@ def row_of(run: Run, part: Part) -> dict[str, Any]:
     """What the leaderboard says of a run; numbers as they stand in its `metrics.json`."""
     at = part.runs.index(run)
     baseline = best_baseline(run, part.metric)
-    arms: Mapping[str, Mapping[str, Metric]] = (run.results or {}).get("baselines", {})
+    arms: Mapping[str, Mapping[str, MetricEntry]] = (run.results or {}).get("baselines", {})
     trainer: Mapping[str, Any] = run.config.get("trainer") or {}
     return {
         "run": run.name,

@@ -84,7 +84,7 @@ def read_results(path: Path) -> dict[str, Any]:
     if isinstance(extractor := results.get("extractor"), Mapping) and not extractor.keys() >= _EXTRACTOR:
         raise ValueError(f"extractor names no {', '.join(sorted(_EXTRACTOR - extractor.keys()))}")
     if results.get("two_sample"):
-        results["two_sample"] = _entry(results["two_sample"], "two_sample", ("n", "made", "groups"))
+        results["two_sample"] = _entry(results["two_sample"], "two_sample", ("n", "synthetic", "groups"))
     if results.get("memorisation"):
         results["memorisation"] = _memorisation(results["memorisation"])
     return results
@@ -166,7 +166,7 @@ def _entry(node: Any, name: str, counts: Sequence[str] = ("n", "groups")) -> dic
 
 def _memorisation(node: Any) -> dict[str, Any]:
     """Whether images were copied, of all of them and of parts."""
-    result = _entry_with_p(node, "memorisation", ("n", "made", "train", "groups"))
+    result = _entry_with_p(node, "memorisation", ("n", "synthetic", "train", "groups"))
     if not isinstance(result.get("flagged"), bool):
         raise ValueError("memorisation does not state whether images were copied")
     parts = [part for part in ("training_nearest", "closest") if part in result]

@@ -18,10 +18,17 @@ from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
 from vesalius.metrics.comparison.repeated import repeated_difference, repeated_metric
+from vesalius.metrics.entry import (
+    Interval,
+    MetricEntry,
+    mean_no_skill,
+    metric_entry,
+    missing_entry,
+    value_and_ends,
+)
 from vesalius.metrics.intervals.clustered import t_quantile
 from vesalius.metrics.intervals.scales import Scale, scale_of
 
-Metric = dict[str, Any]
 #: What pairs a run of one arm with one of another: seed, seed of the split, fold, and a count of runs equal in these.
 Repeat = tuple[Any, ...]
 
@@ -53,7 +60,7 @@ class RunResult(Repeated, Protocol):
     """What one run reached on its test split; see `vesalius.runs.outcome.Outcome`."""
 
     @property
-    def metrics(self) -> Mapping[str, Metric]:
+    def metrics(self) -> Mapping[str, MetricEntry]:
         """Entries of its `metrics.json`."""
 
     @property
@@ -64,7 +71,7 @@ class RunResult(Repeated, Protocol):
 AnyRepeated = TypeVar("AnyRepeated", bound=Repeated)
 
 
-def arm_metric(runs: Sequence[RunResult], metric: str, task: str, *, seed: int = 0) -> Metric | None:
+def arm_metric(runs: Sequence[RunResult], metric: str, task: str, *, seed: int = 0) -> MetricEntry | None:
     """A metric of the runs of an arm together.
 
     Args:
@@ -85,20 +92,19 @@ def arm_metric(runs: Sequence[RunResult], metric: str, task: str, *, seed: int =
         return None
     entries = [run.metrics[metric] for run in runs]
     if len(runs) == 1:
-        return dict(entries[0])
+        return MetricEntry(**entries[0])
     if task in _WITHOUT_TABLES:
         result = combine(entries, scale_of(metric, task))
     else:
         result = _recompute(list(_pool_folds(runs).values()), metric, task, seed)
-    without_skill = [entry["no_skill"] for entry in entries]
-    if result.get("no_skill") is None and None not in without_skill:  # it takes the training set, not the table
-        result["no_skill"] = float(np.mean(without_skill))
+    if result["no_skill"] is None:  # it depends on the training set, which the tables do not hold
+        result["no_skill"] = mean_no_skill(entries)
     return result
 
 
 def arm_difference(
     first: Sequence[RunResult], second: Sequence[RunResult], metric: str, task: str, *, seed: int = 0
-) -> Metric:
+) -> MetricEntry:
     """First minus second over the repeats that both have; a reason in place of the value where they have no pairs.
 
     Args:
@@ -128,7 +134,7 @@ def arm_difference(
     return combine(differences, Scale("plain"), _OWN_SPLITS)
 
 
-def combine(entries: Sequence[Metric], scale: Scale, patients: str = "") -> Metric:
+def combine(entries: Sequence[MetricEntry], scale: Scale, patients: str = "") -> MetricEntry:
     """The mean of entries whose predictions cannot be taken together, with an interval that is wide enough.
 
     Args:
@@ -136,16 +142,13 @@ def combine(entries: Sequence[Metric], scale: Scale, patients: str = "") -> Metr
         scale: on which intervals of the metric are symmetric; plain where a number lies at a bound of it.
         patients: what is known of the repeats' test patients, for `method`.
     """
-    known = [entry for entry in entries if entry["value"] is not None and entry["ci95"] is not None]
-    result: Metric = {"value": None, "ci95": None, "n": max(entry["n"] for entry in entries), "method": "none"}
-    result |= {"groups": max(entry["groups"] for entry in entries), "no_skill": None}
-    without_skill = [entry["no_skill"] for entry in entries]
-    if None not in without_skill:
-        result["no_skill"] = float(np.mean(without_skill))
+    known = [numbers for entry in entries if (numbers := value_and_ends(entry)) is not None]
+    n, groups = max(entry["n"] for entry in entries), max(entry["groups"] for entry in entries)
+    no_skill = mean_no_skill(entries)
     if len(known) < len(entries):
         reasons = {str(entry.get("reason", "not computed")) for entry in entries if entry["value"] is None}
-        return result | {"reason": "; ".join(sorted(reasons))}
-    numbers = np.array([[entry["value"], *entry["ci95"]] for entry in known], dtype=np.float64)
+        return missing_entry("; ".join(sorted(reasons)), n=n, groups=groups, no_skill=no_skill)
+    numbers = np.array(known, dtype=np.float64)
     mean = numbers[:, 0].mean()
     if not np.isfinite(scale.there(numbers)).all():
         scale = Scale("plain", scale.low, scale.high)
@@ -153,9 +156,9 @@ def combine(entries: Sequence[Metric], scale: Scale, patients: str = "") -> Metr
     of_repeats = _margin_of_repeats(scaled)
     low = middle - np.hypot(middle - scaled[:, 1].mean(), of_repeats)
     high = middle + np.hypot(scaled[:, 2].mean() - middle, of_repeats)
-    ends = scale.back(np.array([low, high])).tolist()
+    low, high = scale.back(np.array([low, high]))
     method = f"mean margin and t interval, {len(known)} repeats{patients}"
-    return result | {"value": float(mean), "ci95": ends, "method": method}
+    return metric_entry(mean, Interval(low, high, method), n=n, groups=groups, no_skill=no_skill)
 
 
 def by_repeat(runs: Iterable[AnyRepeated]) -> dict[Repeat, AnyRepeated]:
@@ -184,7 +187,7 @@ def same_samples(tables: Sequence[pd.DataFrame]) -> bool:
     return all(other.equals(first) for other in others)
 
 
-def _recompute(tables: Sequence[pd.DataFrame], metric: str, task: str, seed: int) -> Metric:
+def _recompute(tables: Sequence[pd.DataFrame], metric: str, task: str, seed: int) -> MetricEntry:
     """A metric of several repeats from their predictions tables."""
     kind: dict[str, Any] = {"metric": metric, "task": task, "classes": _shared_outputs(tables), "seed": seed}
     if same_samples(tables):
@@ -192,9 +195,8 @@ def _recompute(tables: Sequence[pd.DataFrame], metric: str, task: str, seed: int
     return combine([repeated_metric([table], **kind) for table in tables], scale_of(metric, task), _OWN_SPLITS)
 
 
-def _no_difference(reason: str) -> Metric:
-    nothing: Metric = {"value": None, "ci95": None, "n": 0, "groups": 0, "method": "none"}
-    return nothing | {"no_skill": 0.0, "reason": reason}
+def _no_difference(reason: str) -> MetricEntry:
+    return missing_entry(reason, no_skill=0.0)
 
 
 def _margin_of_repeats(scaled: NDArray[np.float64]) -> float:

@@ -7,7 +7,8 @@ import pandas as pd
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
-from vesalius.metrics.classification import Metric, why_undefined
+from vesalius.metrics.classification import why_undefined
+from vesalius.metrics.entry import Interval, MetricEntry, metric_entry, missing_entry
 from vesalius.metrics.intervals.clustered import bootstrap_error, bootstrap_weights, effective_groups, t_quantile
 from vesalius.metrics.predictions import Decision, read_predictions, target_columns
 from vesalius.metrics.statistics import FAMILIES, weighted_metrics
@@ -23,7 +24,7 @@ def paired_difference(
     decision: Decision = "argmax",
     decision_second: Decision | None = None,
     seed: int = 0,
-) -> Metric:
+) -> MetricEntry:
     """First minus second, with an interval over patients.
 
     Both models are judged on the same drawn patients, so what makes a case hard for both cancels out; two overlapping
@@ -59,19 +60,11 @@ def paired_difference(
         )
 
     columns = [classes.index(label)] if label else list(range(len(classes)))
-    difference: Metric = {
-        "value": None,
-        "ci95": None,
-        "n": len(first),
-        "groups": a.group_count,
-        "method": "paired cluster bootstrap",
-        "no_skill": 0.0,
-    }
     reason = why_undefined(a, family, columns) or why_undefined(b, family, columns)
     if a.group_count < 2:
         reason = "one patient only: no interval over patients"
     if reason:
-        return difference | {"method": "none", "reason": reason}
+        return missing_entry(reason, n=len(first), groups=a.group_count, no_skill=0.0)
 
     def under(weights: np.ndarray) -> np.ndarray:
         name = [family]
@@ -81,4 +74,5 @@ def paired_difference(
     everyone = effective_groups(np.ones(len(first), dtype=np.bool_), a.groups)
     error = bootstrap_error(under(bootstrap_weights(a.group_count, a.truth.size, seed)), everyone - 1)
     half = t_quantile(everyone - 1) * error
-    return difference | {"value": value, "ci95": [value - half, value + half]}
+    interval = Interval(value - half, value + half, "paired cluster bootstrap")
+    return metric_entry(value, interval, n=len(first), groups=a.group_count, no_skill=0.0)

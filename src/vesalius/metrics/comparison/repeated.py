@@ -15,7 +15,6 @@ Tried and left: one t at Satterthwaite's degrees of freedom (3 repeats, 91 %), a
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,21 +22,19 @@ import pandas as pd
 from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError
 from vesalius.metrics.comparison.weighted_tables import Floats, Judged, WeightedTables, weighted_tables
+from vesalius.metrics.entry import Interval, MetricEntry, metric_entry, missing_entry
 from vesalius.metrics.formatting import format_number
 from vesalius.metrics.intervals.clustered import (
-    Interval,
     bootstrap_error,
     bootstrap_interval,
     logit_interval,
     t_quantile,
 )
 
-Metric = dict[str, Any]
-
 
 def repeated_metric(
     tables: Sequence[pd.DataFrame], *, metric: str, task: Judged, classes: Sequence[str], seed: int = 0
-) -> Metric:
+) -> MetricEntry:
     """Mean of a metric over repeats, with an interval over patients and repeats.
 
     Args:
@@ -57,12 +54,11 @@ def repeated_metric(
         InputError: for no table, an unknown metric, or tables of different samples, patients or truths.
     """
     judged = weighted_tables(tables, metric=metric, task=task, classes=classes)
-    entry = _entry(judged, judged.no_skill)
     if judged.reason:
-        return entry | {"reason": judged.reason}
+        return _missing(judged, judged.no_skill)
     values, replicates = judged.values(), judged.replicates(len(tables), seed)
     value, half = float(values.mean()), _margin(values, replicates, judged.degrees)
-    return _told(entry, value, _interval(judged, value, half, replicates.mean(axis=0)), len(tables))
+    return _entry(judged, value, _interval(judged, value, half, replicates.mean(axis=0)), len(tables), judged.no_skill)
 
 
 def repeated_difference(
@@ -73,7 +69,7 @@ def repeated_difference(
     task: Judged,
     classes: Sequence[str],
     seed: int = 0,
-) -> Metric:
+) -> MetricEntry:
     """First minus second, paired by patient and by repeat.
 
     With one table each this is `comparison.paired_difference`.
@@ -99,17 +95,16 @@ def repeated_difference(
             " give both the same seeds or draws."
         )
     judged = weighted_tables([*first, *second], metric=metric, task=task, classes=classes)
-    entry = _entry(judged, 0.0)
     if judged.reason:
-        return entry | {"reason": judged.reason}
+        return _missing(judged, 0.0)
     count = len(first)
     values, replicates = judged.values(), judged.replicates(count, seed)
     values, replicates = values[:count] - values[count:], replicates[:count] - replicates[count:]
     value, half = float(values.mean()), _margin(values, replicates, judged.degrees_of_all)
-    return _told(entry, value, Interval(value - half, value + half, "paired cluster bootstrap"), count)
+    return _entry(judged, value, Interval(value - half, value + half, "paired cluster bootstrap"), count, 0.0)
 
 
-def verdict(difference: Metric, first: str, second: str, metric: str) -> str:
+def verdict(difference: MetricEntry, first: str, second: str, metric: str) -> str:
     """What a difference comes to, in one sentence.
 
     Args:
@@ -144,14 +139,16 @@ def _decimals(number: float, digits: int) -> str:
     return f"{number:.{digits}f}".replace("0.", ".", 1) if abs(number) < 1 else f"{number:.{digits}f}"
 
 
-def _entry(judged: WeightedTables, no_skill: float | None) -> Metric:
-    counts = {"n": len(judged.groups), "groups": judged.group_count}
-    return {"value": None, "ci95": None, **counts, "method": "none", "no_skill": no_skill}
+def _missing(judged: WeightedTables, no_skill: float | None) -> MetricEntry:
+    return missing_entry(str(judged.reason), n=len(judged.groups), groups=judged.group_count, no_skill=no_skill)
 
 
-def _told(entry: Metric, value: float, interval: Interval, repeats: int) -> Metric:
-    method = interval.method if repeats == 1 else f"{interval.method} and {repeats} repeats"
-    return entry | {"value": value, "ci95": [float(interval.low), float(interval.high)], "method": method}
+def _entry(
+    judged: WeightedTables, value: float, interval: Interval, repeats: int, no_skill: float | None
+) -> MetricEntry:
+    if repeats > 1:
+        interval = interval._replace(method=f"{interval.method} and {repeats} repeats")
+    return metric_entry(value, interval, n=len(judged.groups), groups=judged.group_count, no_skill=no_skill)
 
 
 def _margin(values: Floats, replicates: Floats, degrees: float) -> float:

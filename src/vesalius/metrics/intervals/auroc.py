@@ -16,7 +16,8 @@ Tried and left: no binormal share (at .97 down to 91.5 %); half (at .90 up to 98
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.metrics.intervals.clustered import Interval, effective_groups, logit_interval, wilson
+from vesalius.metrics.entry import Interval
+from vesalius.metrics.intervals.clustered import effective_groups, logit_interval, wilson
 
 Floats = NDArray[np.float64]
 

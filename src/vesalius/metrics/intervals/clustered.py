@@ -14,11 +14,10 @@ tests/evaluation/test_coverage.py`): 97 % without repeats; with half the patient
 and for proportions of .80, 93.9 to 96.9 %.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
+from vesalius.metrics.entry import Interval
 from vesalius.metrics.statistics import per_group
 
 Floats = NDArray[np.float64]
@@ -28,14 +27,6 @@ REPLICATES = 1000
 MIN_REPLICATES = 200
 
 Z95 = 1.959963984540054
-
-
-class Interval(NamedTuple):
-    """A 95 % interval and the name of its method."""
-
-    low: float
-    high: float
-    method: str
 
 
 def wilson(proportion: float, n: float) -> tuple[float, float]:

@@ -1,0 +1,153 @@
+"""The documentation is true: its commands compose, its reference is complete, its pages load nothing from a network."""
+
+import importlib.util
+import re
+
+import pytest
+import yaml
+
+from documented_commands import DOCUMENTS, ROOT, bash_blocks, check_command, commands_of, text_of, words_in_bash
+from vesalius.config.compose import conf_dir
+from vesalius.config.diagnose import find_problems
+
+spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs/hooks.py")
+hooks = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(hooks)
+
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def own_configs(tmp_path_factory):
+    """What stands for the folder of one's own configs: the example of CONTRIBUTING."""
+    folder = tmp_path_factory.mktemp("own") / "myconf"
+    (folder / "model").mkdir(parents=True)
+    for name in ("net", "config"):
+        block = re.search(rf"<!-- own-{name} -->\n```\w+\n(.*?)```", CONTRIBUTING, re.DOTALL).group(1)
+        path = folder.parent / "mynets.py" if name == "net" else folder / "model/tiny.yaml"
+        path.write_text(block)
+    return folder
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_command_is_read_by_bash_and_composes(path, tmp_path, own_configs, monkeypatch):
+    monkeypatch.syspath_prepend(own_configs.parent)
+    for words in commands_of(text_of(path), tmp_path):
+        check_command(words, own_configs)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "vesalius train data.train_classes=[healthy]",  # zsh refuses a pattern that matches nothing
+        "vesalius train data.source.group_pattern=(P[0-9]+)_",
+        "vesalius evaluate run=runs/<date>",
+        "vesalius train seed='0",
+        "vesalus train",
+    ],
+)
+def test_a_command_that_breaks_when_it_is_pasted_is_refused(command, tmp_path):
+    with pytest.raises(AssertionError, match="bash does not take this"):
+        words_in_bash(command, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "make tests",
+        "pip install vesalius[medial]",
+        "vesalius trian",
+        "vesalius train --multi",
+        "vesalius train -m a=1,2",
+    ],
+)
+def test_a_command_of_something_that_does_not_exist_is_refused(words, own_configs):
+    with pytest.raises(AssertionError):
+        check_command(words.split(), own_configs)
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.suffix == ".md"], ids=lambda path: path.name)
+def test_mistakes_shown_are_answered_as_shown(path, tmp_path):
+    for block in re.findall(r"^```console\n(.*?)^```", text_of(path), re.DOTALL | re.MULTILINE):
+        command, _, output = block.removeprefix("$ ").partition("\n")
+        ((_, verb, *overrides),) = words_in_bash(command, tmp_path)
+        assert [
+            f"Error: {problem}" for problem in find_problems(verb, conf_dir(), None, overrides)
+        ] == output.splitlines()
+
+
+def _paths(node, prefix=""):
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield f"{prefix}{name}"
+            yield from _paths(value, f"{prefix}{name}.")
+
+
+def test_the_reference_lists_every_key_of_every_config():
+    pages = "\n".join(hooks.configuration_pages().values())
+    for path in conf_dir().rglob("*.yaml"):
+        listed = {key.path for key in hooks.keys_of(path.read_text())}
+        assert listed == set(_paths(yaml.safe_load(path.read_text()))), path
+        part = pages.partition(f"\n{hooks.section_title(path)}\n")[2]
+        part = re.split(r"^##", part, maxsplit=1, flags=re.MULTILINE)[0]
+        for key in listed - {"defaults"}:
+            assert f"{key}` |" in part, (path, key)
+        assert hooks.header_of(path.read_text()), path
+
+
+def test_the_reference_takes_comments_at_the_end_of_a_line_and_below():
+    text = "# What it is,\n# in two lines.\na: 1  # first,\n      # and more\nb: {c: '#', d: [x, y]}   # of b\n"
+    text += "e:  # of e\n  f: null\n"
+    assert hooks.header_of(text) == "What it is, in two lines."
+    assert [(key.path, key.value, key.comment) for key in hooks.keys_of(text)] == [
+        ("a", "1", "first, and more"),
+        ("b", "", "of b"),
+        ("b.c", "'#'", ""),
+        ("b.d", "[x, y]", ""),
+        ("e", "", "of e"),
+        ("e.f", "null", ""),
+    ]
+
+
+def test_the_reference_lists_every_option_of_launcher_and_sweeper():
+    from dataclasses import fields
+
+    from hydra_plugins.vesalius_launcher.launcher import VesaliusLauncherConf
+    from hydra_plugins.vesalius_optuna.sweeper import VesaliusOptunaConf
+
+    page = hooks.configuration_pages()["configuration/jobs.md"]
+    for group, conf in {"launcher": VesaliusLauncherConf, "sweeper": VesaliusOptunaConf}.items():
+        for field in fields(conf):
+            assert field.name.startswith("_") or f"`hydra.{group}.{field.name}`" in page
+
+
+def test_the_api_lists_every_public_name_of_every_package():
+    import vesalius.data
+    import vesalius.models
+    import vesalius.models.nets
+
+    pages = hooks.api_pages()
+    for package in (vesalius.data, vesalius.models, vesalius.models.nets):
+        page = pages[f"api/{package.__name__.removeprefix('vesalius.')}.md"]
+        assert all(f"heading: {name}\n" in page for name in package.__all__)
+
+
+@pytest.mark.parametrize(
+    ("page", "loads"),
+    [
+        ('<script src="https://unpkg.com/mermaid"></script>', 1),
+        ('<link rel=stylesheet href="//fonts.googleapis.com/css">', 1),
+        ("@font-face{src:url(https://fonts.gstatic.com/a.woff)}", 1),
+        ('<img alt="x" src="http://example.org/x.png"><img src="figures/x.png">', 1),
+        ('<a href="https://monai.io">MONAI</a><script src="assets/bundle.js"></script>', 0),
+    ],
+)
+def test_a_page_that_loads_from_a_network_is_found(page, loads):
+    assert len(hooks.loads_from_a_network(page)) == loads
+
+
+def test_every_page_is_in_the_navigation():
+    listed = (ROOT / "mkdocs.yml").read_text()
+    for path in (ROOT / "docs").rglob("*.md"):
+        assert path.relative_to(ROOT / "docs").as_posix() in listed
+        assert all(block.strip() for block in bash_blocks(text_of(path)))
