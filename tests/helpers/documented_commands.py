@@ -20,11 +20,10 @@ from omegaconf import open_dict
 
 from vesalius.cli import VERBS
 from vesalius.config.compose import conf_dir, freeze, register_resolvers, split_arguments
-from vesalius.config.diagnose import find_problems
 from vesalius.config.schema import register_schemas, root_keys
 from vesalius.config.targets import check_config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
@@ -155,8 +154,6 @@ def compose_command(arguments: tuple[str, ...], config_dir: Path) -> None:
     folder = config_dir if "--config-dir" in rest else None
     jobs = [overrides]
     if {"-m", "--multirun"} & set(rest):
-        problems = find_problems(verb, conf_dir(), folder and str(folder), overrides)
-        assert not problems, problems
         jobs = _jobs(overrides)
     for job in jobs:
         _compose(verb, job, folder)
@@ -190,13 +187,16 @@ def _hydra() -> Iterator[None]:
 def _jobs(overrides: list[str]) -> list[list[str]]:
     """As many jobs as show each option of each group once; of other values, the first."""
     parser = OverridesParser.create()
-    values: dict[str, list[str]] = {}
+    values: list[list[str]] = []
     for text in overrides:
         override = parser.parse_override(text)
+        key = override.key_or_group
         if not override.is_sweep_override():
-            values[text] = [text]
-        elif override.is_choice_sweep() or override.is_range_sweep():
-            found = [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
-            values[text] = found if (conf_dir() / override.key_or_group).is_dir() else found[:1]
-    count = max(map(len, values.values()), default=1)
-    return [[options[number % len(options)] for options in values.values()] for number in range(count)]
+            values.append([text])
+        elif override.is_interval_sweep():
+            values.append([f"{key}={override.value().start}"])
+        else:
+            found = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            values.append(found if (conf_dir() / key).is_dir() else found[:1])
+    count = max(map(len, values), default=1)
+    return [[options[number % len(options)] for options in values] for number in range(count)]
