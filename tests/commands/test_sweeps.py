@@ -172,8 +172,8 @@ def test_a_folder_that_came_while_the_sweep_stood_still_is_not_taken(tmp_path):
     ("arguments", "said"),
     [
         (["-m", "seed=range(0,0)", "hydra.sweep.dir=here"], "has no job"),
-        (["-m", "seed=0,1", "hydra.sweep.dir=afile"], "hydra.sweep.dir=afile: no folder can be made there"),
-        (["-m", "seed=0,1", f"name={'x' * 300}"], "no folder can be made there"),
+        (["-m", "seed=0,1", "hydra.sweep.dir=afile"], "hydra.sweep.dir=afile: no folder can be created there"),
+        (["-m", "seed=0,1", f"name={'x' * 300}"], "no folder can be created there"),
         (["-m", "seed=0,1", "hydra.launcher.n_jobs=0", "hydra.sweep.dir=here"], "hydra.launcher.n_jobs=0"),
         (["-m", "model=cnn,autoencoder", "model.net.dropout=0.1", "hydra.sweep.dir=here"], "dropout"),
     ],

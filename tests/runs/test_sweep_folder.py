@@ -83,7 +83,7 @@ def test_a_new_sweep_takes_no_folder_that_holds_something(sweep, tmp_path):
         take_folder(tmp_path / "mine", resume=False)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["0"]
     for path in (tmp_path / "mine" / "0", tmp_path / "mine" / "0" / "below", tmp_path / ("x" * 300)):
-        with pytest.raises(InputError, match="no folder can be made"):
+        with pytest.raises(InputError, match="no folder can be created"):
             take_folder(path, resume=False)
 
 

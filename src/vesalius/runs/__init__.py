@@ -1,1 +1,1 @@
-"""What lies on disk: run folders, sweep folders, provenance."""
+"""Run folders and sweep folders on disk: writing them, finding and reading runs, grouping runs into arms."""

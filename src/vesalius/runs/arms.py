@@ -31,7 +31,7 @@ class Arm:
     """Runs that are repeats of one another.
 
     Attributes:
-        name: made of the values that set it apart.
+        name: built from the values that set it apart.
         values: the same by key.
         runs: finished or not.
     """

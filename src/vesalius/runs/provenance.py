@@ -25,7 +25,7 @@ PACKAGES = (
 
 
 def provenance(*, overrides: list[str], fingerprint: str, seed: int) -> dict[str, Any]:
-    """Everything needed to tell whether two runs should be equal; plain containers, no host name, no user's path."""
+    """Everything that decides whether two runs should be equal: plain containers without host name or user's paths."""
     return {
         "code": _code(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},

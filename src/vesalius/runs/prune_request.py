@@ -1,4 +1,4 @@
-"""How a sweep stops one of its jobs: a file in its folder, found after each epoch, and a signal where that reaches."""
+"""How a sweep stops one of its jobs: by a file in the job's folder, checked after each epoch, and by a signal."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from vesalius.runs.run_folder import PRUNE, RunFolder, write_atomically
 
 
 def request_pruning(path: Path, reason: str) -> None:
-    """Ask the training of this run folder to stop; over a shared file system from any machine.
+    """Ask the training in a run folder to stop. Works from any machine that shares the file system.
 
     Args:
         path: of the run folder.
@@ -17,13 +17,13 @@ def request_pruning(path: Path, reason: str) -> None:
     """
     write_atomically(path / PRUNE, reason)
     state = RunFolder(path).state
-    if state.get("state") == "running" and _works_on(state["pid"], path):
+    if state.get("state") == "running" and _is_process_of(state["pid"], path):
         with contextlib.suppress(ProcessLookupError):  # it may have ended meanwhile
             os.kill(state["pid"], signal.SIGTERM)
 
 
-def _works_on(pid: int, path: Path) -> bool:
-    """Whether this process was started for this folder: a run on another machine has its number there."""
+def _is_process_of(pid: int, path: Path) -> bool:
+    """Whether a process of this machine was started for this folder: the number may be that of another machine."""
     process = Path(f"/proc/{pid}")
     try:
         arguments = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")

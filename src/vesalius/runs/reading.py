@@ -58,7 +58,7 @@ def read_config(path: Path) -> dict[str, Any] | None:
         _mapping(config[key], key)
     data, _ = (_mapping(config.get(key) or {}, key) for key in ("data", "trainer"))
     if any(isinstance(value, Mapping | list) for value in (config.get("seed"), data.get("seed"), data.get("fold"))):
-        raise ValueError("a seed or a fold is no number")
+        raise ValueError("a seed or a fold is not a number")
     return config
 
 
@@ -100,7 +100,7 @@ def read_overrides(path: Path) -> dict[str, str]:
     """`overrides.yaml` by key, as typed."""
     loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(loaded, list):
-        raise ValueError("it is no list")
+        raise ValueError("it is not a list")
     return overrides_by_key(loaded)
 
 
@@ -118,7 +118,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     origin |= {part: _mapping(origin.get(part) or {}, part) for part in ("code", "packages", "hardware")}
     for part, value in (("command", origin.get("command")), ("gpus", origin["hardware"].get("gpus"))):
         if not isinstance(value or [], list):
-            raise ValueError(f"{part} is no list")
+            raise ValueError(f"{part} is not a list")
     return origin
 
 
@@ -159,7 +159,7 @@ def _entry(node: Any, name: str, counts: Sequence[str] = ("n", "groups")) -> dic
     for value in (entry.get("value"), entry.get("no_skill"), *ends):
         _number(value, name)
     if len(ends) not in (0, 2) or not all(isinstance(entry.get(key), int) for key in counts):
-        raise ValueError(f"{name} is no metric with its interval and counts")
+        raise ValueError(f"{name} is not a metric with its interval and counts")
     whole = bool(ends) and None not in ends
     return {"no_skill": None, "method": "", **entry, "value": entry.get("value"), "ci95": ends if whole else None}
 
@@ -194,19 +194,19 @@ def _json(path: Path) -> Any:
 
 def _mapping(node: Any, name: str) -> dict[str, Any]:
     if not isinstance(node, Mapping):
-        raise ValueError(f"{name} is no mapping")
+        raise ValueError(f"{name} is not a mapping")
     return dict(node)
 
 
 def _list(node: Any, name: str) -> list[Any]:
     if not isinstance(node or [], list):
-        raise ValueError(f"{name} is no list")
+        raise ValueError(f"{name} is not a list")
     return list(node or [])
 
 
 def _number(value: Any, name: str) -> None:
     if value is not None and not isinstance(value, int | float):
-        raise ValueError(f"{name} is no number")
+        raise ValueError(f"{name} is not a number")
 
 
 def _numbers(row: Mapping[str, str | None]) -> dict[str, float]:

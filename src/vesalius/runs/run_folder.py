@@ -1,4 +1,4 @@
-"""The run folder: where everything of one run lies, and in which state the run is."""
+"""The run folder: paths of everything in it, and the state of the run."""
 
 import fcntl
 import json
@@ -26,7 +26,7 @@ CONFIG, STATE, METRICS, SPLIT, HISTORY = (
 )
 OVERRIDES, PROVENANCE = "overrides.yaml", "provenance.json"
 PRUNE = "prune"  # asks the run to stop, and holds the reason
-#: Seconds that a process which was told to end gets to save what there is, before it is in the way.
+#: Seconds that a process has for saving its state once it is asked to end.
 PATIENCE = 120.0
 
 
@@ -43,7 +43,7 @@ class Interrupted(BaseException):
 
 
 class Pruned(Interrupted):
-    """Stopped by the sweep that it is a job of, as not worth going on with; counts as finished."""
+    """Stopped by its sweep because it was not promising; counts as finished."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(143)
@@ -51,20 +51,20 @@ class Pruned(Interrupted):
 
 
 def prune_reason(path: Path) -> str | None:
-    """Why a sweep asks the run in this folder to stop; None where it does not."""
+    """Why a sweep asks the run in this folder to stop; None if it does not."""
     request = path / PRUNE
     return request.read_text(encoding="utf-8") if request.is_file() else None
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write beside and rename, so that a reader or a crash never meets half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    """Write to a temporary file and rename it, so that nobody ever reads half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Plain JSON; NaN is refused, since no other reader knows it."""
+    """Write plain JSON atomically; NaN, which JSON does not have, raises ValueError."""
     write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
@@ -75,7 +75,7 @@ class RunFolder:
         path: an existing folder that holds a `config.yaml`.
 
     Raises:
-        InputError: where there is no run.
+        InputError: if it holds no run.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -89,10 +89,10 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: Mapping[str, Any], overrides: list[str]) -> "RunFolder":
-        """Make the folder of a new run from its frozen config.
+        """Create the folder of a new run from its frozen config.
 
         Raises:
-            InputError: where the folder already holds a run, or anything else.
+            InputError: if the folder already holds a run or anything else.
         """
         if (path / CONFIG).exists():
             resume = shlex.quote(f"resume={path}")
@@ -126,7 +126,7 @@ class RunFolder:
         """`metrics.json`.
 
         Raises:
-            InputError: where the run has not come that far.
+            InputError: if the run has not written it yet.
         """
         path = self.path / METRICS
         if not path.is_file():
@@ -135,21 +135,21 @@ class RunFolder:
         return loaded
 
     def discard(self) -> None:
-        """Take away the folder of a run that was refused at its first attempt; `create` found it empty."""
+        """Delete the folder of a run that was refused at its first attempt; `create` found it empty."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     @property
     def alive(self) -> bool:
-        """Whether a process works on the run: it holds the config locked, and no process outlives its locks."""
+        """Whether a process works on the run: it holds a lock on the config, which ends with the process."""
         with (self.path / CONFIG).open() as file:
             return not _locks(file, fcntl.LOCK_SH)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other processes from working on the run meanwhile, on all machines whose file system tells of locks.
+    def _exclusive(self) -> Iterator[None]:
+        """Keep other processes from working on the run meanwhile, on all machines whose file system has locks.
 
         Raises:
-            RunFailed: where another one does, and does not end.
+            RunFailed: if another process works on it and does not end.
         """
         deadline = time.monotonic() + PATIENCE
         with (self.path / CONFIG).open("r+") as file:
@@ -160,21 +160,21 @@ class RunFolder:
             yield
 
     def end(self, state: str, reason: str | None) -> None:
-        """Say how a process ended that could not say so itself."""
+        """Record how a process ended that could not record it itself."""
         write_json(self.path / STATE, {**self.state, "state": state, "reason": reason})
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Keep `state.json` true while the work inside runs, however it ends; one process at a time.
+        """Keep `state.json` up to date while the work inside runs, however it ends; one process at a time.
 
         Raises:
-            RunFailed: where another process works on the run, and does not end.
+            RunFailed: if another process works on the run and does not end.
         """
-        with self._alone(), self._told():
+        with self._exclusive(), self._recorded_state():
             yield
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _recorded_state(self) -> Iterator[None]:
         (self.path / PRUNE).unlink(missing_ok=True)  # of an earlier attempt
         started = time.time()
         state: dict[str, Any] = {"attempt": self.state.get("attempt", 0) + 1, "started": _timestamp(started)}
@@ -188,9 +188,9 @@ class RunFolder:
             ending, reason = ("interrupted", str(interruption)) if pruned is None else ("pruned", pruned)
             raise
         except BaseException as error:
-            # Bad input is named on the console alone: the message may say which patient or file it is about.
-            said = "the input was refused" if isinstance(error, InputError) else str(error)
-            reason = text_without_paths(f"{type(error).__name__}: {said}", private_paths(self.config))
+            # Bad input is described on the console only: the message may name a patient or a file.
+            message = "the input was refused" if isinstance(error, InputError) else str(error)
+            reason = text_without_paths(f"{type(error).__name__}: {message}", private_paths(self.config))
             raise
         finally:
             state |= {"ended": _timestamp(time.time()), "seconds": round(time.time() - started, 3)}
@@ -198,7 +198,7 @@ class RunFolder:
 
 
 def _locks(file: IO[str], kind: int) -> bool:
-    """Whether a lock could be had; also where the file system has none."""
+    """Whether a lock was acquired; True on a file system without locks."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -212,7 +212,7 @@ def latest_run(parent: Path) -> RunFolder:
     """The newest finished run among the folders in `parent`.
 
     Raises:
-        InputError: where there is none.
+        InputError: if there is none.
     """
     runs = [RunFolder(path.parent) for path in sorted(parent.glob(f"*/{CONFIG}"))]
     done = [run for run in runs if run.state.get("state") == "done" and (run.path / METRICS).is_file()]

@@ -1,4 +1,4 @@
-"""The sweep folder: what a multirun was asked for, its jobs, and how far each has come."""
+"""The sweep folder: what a multirun was asked for, its jobs, and the state of each."""
 
 import contextlib
 import fcntl
@@ -18,9 +18,9 @@ SCHEMA = 1
 LOCK = ".lock"
 #: States in which a job is not run again.
 FINISHED = ("done", "pruned")
-#: What lies in a sweep's folder before its `sweep.json` does: Hydra's own file, the lock, the study of a search.
+#: What may be in a sweep's folder before `sweep.json`: Hydra's own file, the lock, the study of a search.
 _BEFORE = {"multirun.yaml", LOCK, "study"}
-#: Folders that this process has taken; of each, what it has made of the folder and those around it, innermost first.
+#: Folders that this process has locked; for each, the folders that it created for it, innermost first.
 _taken: dict[Path, list[Path]] = {}
 
 
@@ -33,7 +33,7 @@ class SweepJob:
         overrides: what sets it apart: all overrides of the job, as `key=value`.
         path: its run folder, which may not exist yet.
         state: waiting, running, done, failed, interrupted, pruned, or refused (it has no folder).
-        objective: monitored metric of its best checkpoint; None where there is none yet.
+        objective: monitored metric of its best checkpoint; None if there is none yet.
         reason: why it failed, was refused or was stopped.
     """
 
@@ -57,7 +57,7 @@ class SweepFolder:
         path: an existing folder that holds a `sweep.json`.
 
     Raises:
-        InputError: where there is no sweep.
+        InputError: if it holds no sweep.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -69,10 +69,10 @@ class SweepFolder:
     def create(
         cls, path: Path, *, verb: str, arguments: Sequence[str], axes: Mapping[str, Sequence[str]], sweeper: str
     ) -> "SweepFolder":
-        """Begin a sweep.
+        """Create the folder of a new sweep.
 
         Args:
-            path: of the folder; made if it does not exist.
+            path: of the folder; created if it does not exist.
             verb: what each job runs.
             arguments: as typed, without `-m` and `resume`.
             axes: the values, as typed, of each key that varies; a search space's text where a sampler draws them.
@@ -89,7 +89,7 @@ class SweepFolder:
         """`sweep.json` as it stands.
 
         Raises:
-            InputError: where something has spoiled it.
+            InputError: if it is damaged.
         """
         loaded: dict[str, Any]
         try:
@@ -97,7 +97,7 @@ class SweepFolder:
         except ValueError:
             loaded = {}
         if not isinstance(loaded, dict) or not {"verb", "arguments", "jobs"} <= loaded.keys():
-            raise InputError(f"{self.path / SWEEP} cannot be read: begin the sweep anew in another folder.")
+            raise InputError(f"{self.path / SWEEP} cannot be read: start the sweep again in another folder.")
         return loaded
 
     @property
@@ -106,7 +106,7 @@ class SweepFolder:
         return [self._job(entry) for entry in sorted(self.content["jobs"], key=lambda entry: entry["number"])]
 
     def plan_jobs(self, jobs: Mapping[int, Sequence[str]]) -> None:
-        """Add jobs that wait, if they are not there yet, and name as axes what varies among all.
+        """Add new jobs as waiting, and update the axes to what varies among all jobs.
 
         Args:
             jobs: overrides by number.
@@ -123,10 +123,10 @@ class SweepFolder:
         write_json(self.path / SWEEP, content | {"axes": axes, "jobs": entries})
 
     def write_flags(self, flags: Sequence[str]) -> None:
-        """Remember flags of the command line, such as `--config-dir`, for a resume."""
+        """Store flags of the command line, such as `--config-dir`, for a resume."""
         write_json(self.path / SWEEP, self.content | {"flags": list(flags)})
 
-    def lists(self, number: int) -> bool:
+    def has_job(self, number: int) -> bool:
         """Whether this sweep has such a job, so that the folder of that number is its own."""
         return any(entry["number"] == number for entry in self.content["jobs"])
 
@@ -145,13 +145,13 @@ class SweepFolder:
         write_json(self.path / SWEEP, content | {"jobs": [*others, job]})
 
     def write_cluster_name(self, number: int, name: str) -> None:
-        """Remember what the scheduler calls a job."""
+        """Store the scheduler's name of a job."""
         content = self.content
         jobs = [entry | ({"cluster": name} if entry["number"] == number else {}) for entry in content["jobs"]]
         write_json(self.path / SWEEP, content | {"jobs": jobs})
 
     def cluster_name(self, number: int) -> str | None:
-        """What the scheduler calls a job that was given to it; None where none was."""
+        """The scheduler's name of a job; None if it was not submitted."""
         return next((entry.get("cluster") for entry in self.content["jobs"] if entry["number"] == number), None)
 
     def write_study(self, summary: Mapping[str, Any]) -> None:
@@ -172,33 +172,33 @@ class SweepFolder:
 
 
 def take_folder(path: Path, *, resume: bool) -> IO[str]:
-    """Make a sweep's folder, or find that of a sweep which goes on, for this process alone.
+    """Create the folder of a sweep, or find that of a resumed one, and lock it for this process.
 
     Args:
         path: of the folder.
-        resume: whether a sweep goes on; a new one takes no folder that holds something.
+        resume: whether a sweep is resumed; a new one needs an empty folder.
 
     Returns:
         The lock. It ends when it is closed, and with this process, however that ends.
 
     Raises:
-        InputError: where the folder cannot be made, is not free, or another process works on it.
+        InputError: if the folder cannot be created, is not empty, or another process works on it.
     """
-    made = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
+    created = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not resume:
             _check_vacant(path)
         lock = (path / LOCK).open("w")
     except OSError as error:
-        _remove_empty(made)
-        raise InputError(f"hydra.sweep.dir={path}: no folder can be made there ({error.strerror}).") from error
+        _remove_empty(created)
+        raise InputError(f"hydra.sweep.dir={path}: no folder can be created there ({error.strerror}).") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
         raise InputError(f"{path} is being worked on by another process: wait, or stop it.") from error
-    _taken[path] = made
+    _taken[path] = created
     return lock
 
 
@@ -212,20 +212,20 @@ def _check_vacant(path: Path) -> None:
 
 
 def withdraw(path: Path) -> None:
-    """Take away what this process has made for a sweep that was refused before it began; nothing of another's."""
-    made = _taken.pop(path, None)
-    if made is None:
+    """Delete what this process created for a sweep that was refused before it began; nothing else."""
+    created = _taken.pop(path, None)
+    if created is None:
         return
     inside = {*os.listdir(path)}
     if inside <= {"multirun.yaml", LOCK}:
         for name in inside:
             (path / name).unlink()
-        _remove_empty(made)
+        _remove_empty(created)
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
-        with contextlib.suppress(OSError):  # it was not made in the end, or somebody has put something there
+        with contextlib.suppress(OSError):  # it was never created, or it is not empty
             folder.rmdir()
 
 

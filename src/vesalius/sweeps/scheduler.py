@@ -142,7 +142,7 @@ class JobStream:
 
     def _register(self, number: int, overrides: list[str]) -> None:
         """List a job before its folder is created: a folder that is not listed belongs to somebody else."""
-        if self.sweep.lists(number):
+        if self.sweep.has_job(number):
             return
         if (self.sweep.path / str(number)).exists():
             raise InputError(f"{self.sweep.path / str(number)} was not created by this sweep: move it, then resume.")
