@@ -81,14 +81,15 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
         from vesalius.config.diagnose import did_you_mean
 
         raise InputError(f"vesalius {verb}: there is no such verb.{did_you_mean(verb, VERBS)}")
+    from vesalius.config.command_line import is_multirun
     from vesalius.config.compose import run_hydra, sweep_dir
     from vesalius.launch.launch import begin_run, launch
     from vesalius.launch.rendezvous import ranks_of
     from vesalius.runs.sweep_folder import withdraw
-    from vesalius.sweeps.resume import is_sweep, resumed_arguments
+    from vesalius.sweeps.resume import resumed_arguments
     from vesalius.sweeps.scheduler import end_of_sweep
 
-    if is_sweep(arguments) and ranks_of(os.environ) is not None:
+    if is_multirun(arguments) and ranks_of(os.environ) is not None:
         raise InputError(
             "-m under srun or torchrun: start the sweep without them; each of its jobs starts its own processes."
         )

@@ -1,10 +1,10 @@
-"""Check (b): the walk over every `_target_`."""
+"""Signatures of targets."""
 
 import pytest
 
 from vesalius.config.build import build, build_named
 from vesalius.config.errors import InputError
-from vesalius.config.targets import check_config, locate, target_problems
+from vesalius.config.targets import locate, target_problems
 
 
 def problems(node):
@@ -44,22 +44,6 @@ def test_a_package_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InputError, match="not_installed_anywhere"):
         locate("needs_more.Thing")
-
-
-def test_the_monitored_metric_must_be_one_of_the_models():
-    model = {"_target_": "vesalius.models.CNNClassifier", "_partial_": True}
-    with pytest.raises(InputError, match="Did you mean 'val/auroc'"):
-        check_config({"model": model, "monitor": {"name": "val/auc", "mode": "max"}})
-    with pytest.raises(InputError, match="expected min or max"):
-        check_config({"model": model, "monitor": {"name": "val/auroc", "mode": "up"}})
-
-
-@pytest.mark.parametrize(
-    "callbacks", [{}, {"best": None, "last": {"filename": "last"}}, {"best": {"filename": "other"}}]
-)
-def test_the_two_checkpoints_that_everything_rests_on_are_there(callbacks):
-    with pytest.raises(InputError, match=r"callbacks\.(best|last) is needed"):
-        check_config({"callbacks": callbacks})
 
 
 def test_what_the_builder_provides_is_not_for_the_config():

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from vesalius.config.checks import check_config
 from vesalius.config.compose import conf_dir, load_config
-from vesalius.config.targets import check_config
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = sorted(

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from vesalius.config.build import build
+from vesalius.config.checks import check_config
 from vesalius.config.errors import InputError, RunFailed
-from vesalius.config.targets import check_config
 from vesalius.data.audit.audit import NOT_COVERED, run_audit
 from vesalius.data.audit.datamodule import AuditData
 from vesalius.data.audit.findings import Finding, check_names

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
+from vesalius.config.checks import check_config
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.config.targets import check_config
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.evaluation.base import write_skipped
 from vesalius.evaluation.data_compatibility import check_fit, warn_of_known_patients

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from vesalius.config.build import build
+from vesalius.config.checks import check_config
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.config.targets import check_config
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.evaluation.base import draw, judge_unrepeated, results_of, save_figures, write_skipped, write_tables
 from vesalius.evaluation.data_compatibility import check_fit, warn_of_known_patients

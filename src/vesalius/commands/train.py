@@ -15,11 +15,11 @@ import torch
 import yaml
 
 from vesalius.config.build import build, build_named
+from vesalius.config.checks import check_config
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.config.facts import Facts
-from vesalius.config.targets import check_config
 from vesalius.data.audit.audit import run_audit
 from vesalius.data.audit.checks import Audited
 from vesalius.data.audit.findings import check_names

@@ -6,7 +6,7 @@ import secrets
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from vesalius.config.diagnose import find_problems, missing_values
+from vesalius.config.command_line import PATH_KEYS, config_dir_of, is_multirun, quote_text_values, split_arguments
+from vesalius.config.diagnose import find_problems, missing_values, several_values
 from vesalius.config.errors import InputError
 from vesalius.config.schema import register_schemas, root_keys
 
@@ -81,19 +82,13 @@ def freeze(config: DictConfig, choices: Mapping[str, Any]) -> Plain:
     return {key: _absolute(value, key) for key, value in plain.items()}
 
 
-# Keys whose values name a file or a folder of the user's.
-PATH_KEYS = frozenset(
-    {"root", "index", "labels", "manifest", "mask", "split_file", "cache_dir", "weights", "init_from", "run"}
-    | {"extractor", "synthetic"}
-)
-
-
 def _absolute(value: Any, key: str) -> Any:
     """Absolute paths: a run is evaluated and resumed from other folders than it was started in."""
     if isinstance(value, dict):
         return {name: _absolute(inner, name) for name, inner in value.items()}
-    if key in PATH_KEYS and isinstance(value, str) and Path(value).expanduser().exists():
-        return str(Path(value).expanduser().resolve())
+    if key in PATH_KEYS and isinstance(value, str) and value:
+        path = Path(value).expanduser()
+        return str(path.resolve()) if path.exists() or value.startswith("~") else value
     return value
 
 
@@ -114,8 +109,9 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
     """
     register_schemas()
     register_resolvers()
+    arguments = quote_text_values(arguments)
     overrides = split_arguments(arguments)
-    if any(override.startswith("+") for override in overrides) or {"-m", "--multirun"} & set(arguments):
+    if any(override.startswith("+") for override in overrides) or is_multirun(arguments):
         # Hydra accepts any key after a plus, and would find the mistake of a sweep's last job after the first is done.
         _raise_problems(verb, arguments, overrides)
 
@@ -197,6 +193,7 @@ def load_config(verb: str, overrides: list[str], config_dir: str | None = None) 
     """
     register_schemas()
     register_resolvers()
+    overrides = quote_text_values(overrides)
     problems = find_problems(verb, conf_dir(), config_dir, overrides)
     if problems:
         raise InputError(problems)
@@ -226,31 +223,11 @@ def remove_if_empty(folder: Path) -> None:
 
 
 def _raise_problems(verb: str, arguments: list[str], overrides: list[str], error: Exception | None = None) -> None:
-    problems = find_problems(verb, conf_dir(), _config_dir(arguments), overrides)
+    problems = find_problems(verb, conf_dir(), config_dir_of(arguments), overrides)
+    if not problems and not is_multirun(arguments):
+        problems = list(several_values(overrides))
     if problems or error:
         raise InputError(problems or one_line(error)) from error
-
-
-def split_arguments(arguments: Sequence[str]) -> list[str]:
-    """The overrides of a command line: what is neither a flag nor the value of one."""
-    takes_value = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
-    takes_value |= {"--cfg", "-c", "--info", "-i"}
-    before = ["", *arguments]
-    return [
-        argument
-        for argument, previous in zip(arguments, before, strict=False)
-        if not argument.startswith("-") and previous not in takes_value
-    ]
-
-
-def _config_dir(arguments: list[str]) -> str | None:
-    for flag in ("--config-dir", "-cd"):
-        for position, argument in enumerate(arguments):
-            if argument.startswith(f"{flag}="):
-                return argument.partition("=")[2]
-            if argument == flag and position + 1 < len(arguments):
-                return arguments[position + 1]
-    return None
 
 
 def one_line(error: BaseException | None) -> str:

@@ -18,6 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
+from vesalius.config.command_line import spelling
 from vesalius.config.schema import root_keys
 
 
@@ -48,7 +49,10 @@ def missing_values(config: DictConfig) -> list[str]:
     try:
         missing = sorted(OmegaConf.missing_keys(config))
     except InterpolationResolutionError as error:
-        return [f"{error.full_key}: {str(error).splitlines()[0]}: write a key of the config between the braces."]
+        cure = "write a key of the config between the braces"
+        if "Environment variable" in str(error):
+            cure = "set the variable, or give a default as in ${oc.env:NAME,default}"
+        return [f"{error.full_key}: {str(error).splitlines()[0]}: {cure}."]
     return [f"{key} has no value: give it on the command line as {key}=VALUE." for key in missing]
 
 
@@ -79,7 +83,7 @@ def _problems(verb: str, overrides: list[str], searchpath: list[str], folders: l
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:
-            yield f"'{text}' is not an override that Hydra can read: write key=value, and quote special characters."
+            yield _unreadable(text)
             continue
         # Hydra's own settings are its own to check; where it should search for configs matters here too.
         if override.key_or_group == "hydra.searchpath":
@@ -111,6 +115,23 @@ def _problems(verb: str, overrides: list[str], searchpath: list[str], folders: l
             if not found and not override.is_delete():
                 OmegaConf.update(base, override.key_or_group, next(iter(_values(override)), None), force_add=True)
     yield from missing_values(base)
+
+
+def several_values(overrides: Iterable[str]) -> Iterator[str]:
+    """A message for each override that lists values as a sweep does, for a command line without `-m`."""
+    for text in overrides:
+        if OverridesParser.create().parse_override(text).is_sweep_override():
+            key, _, value = text.partition("=")
+            typed = spelling(text)
+            one = f", for one text type {typed}" if typed else ""
+            yield f"{text}: several values need a sweep: add -m; for a list type '{key}=[{value}]'{one}."
+
+
+def _unreadable(text: str) -> str:
+    """A message for an override that Hydra cannot parse, with the spelling that it can."""
+    typed = spelling(text)
+    cure = f"to give this text, type {typed}" if typed else "write key=value, with brackets and quotes closed"
+    return f"'{text}' is not an override that Hydra can read: {cure}."
 
 
 def _group(override: Override) -> str:
@@ -159,7 +180,7 @@ def _value_problem(verb: str, base: DictConfig, override: Override) -> Iterator[
     node: Any = base
     for depth, part in enumerate(path):
         if not _has(node, part):
-            if override.is_add():
+            if override.is_add() or override.is_force_add():
                 return  # the signature of the _target_ decides
             siblings = [".".join([*path[:depth], name]) for name in _names(node)]
             here = ".".join(path[: depth + 1])

@@ -1,7 +1,4 @@
-"""Check (b): every `_target_` imports, every key is one of its parameters, every required one is there.
-
-Runs before data or GPU is touched and reports everything that is wrong in one message.
-"""
+"""Signatures of targets: every `_target_` imports, every key is one of its parameters, every required one is there."""
 
 import importlib
 import inspect
@@ -32,19 +29,6 @@ EXTRAS = {
     "av": "medical",
 }
 _HYDRA_KEYS = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
-
-
-def check_config(config: Mapping[str, Any]) -> None:
-    """Walk a frozen config and check what only Vesalius can know of it.
-
-    Raises:
-        InputError: with one sentence for each thing that is wrong.
-    """
-    problems = list(target_problems(config, ""))
-    if not problems:
-        problems = [*_monitor_problems(config), *_checkpoint_problems(config)]
-    if problems:
-        raise InputError(problems)
 
 
 def locate(path: str) -> Any:
@@ -177,24 +161,3 @@ def _describe(hint: Any) -> str:
         return f"a list, such as [{', '.join(_describe(option) for option in get_args(hint)[:1])}]"
     words = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
     return words.get(hint, str(hint))
-
-
-def _checkpoint_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """Final numbers are those of `best`; a run is resumed from `last`."""
-    if "callbacks" not in config:
-        return
-    for name in ("best", "last"):
-        entry = config["callbacks"].get(name)
-        if entry is None or entry.get("filename") != name:
-            yield f"callbacks.{name} is needed, with filename={name}: restore it as in conf/callbacks/default.yaml."
-
-
-def _monitor_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    if "monitor" not in config:
-        return
-    metrics = getattr(locate(config["model"]["_target_"]), "METRICS", None)
-    monitor = config["monitor"]
-    if metrics is not None and monitor["name"] not in metrics:
-        yield f"monitor.name={monitor['name']}: the model has no such metric.{did_you_mean(monitor['name'], metrics)}"
-    if monitor["mode"] not in ("min", "max"):
-        yield f"monitor.mode={monitor['mode']}: expected min or max."

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vesalius.config.compose import PATH_KEYS
+from vesalius.config.command_line import PATH_KEYS
 
 #: Figures that show no pixel of a patient's image.
 WITHOUT_PIXELS = frozenset({"confusion_matrix", "roc", "calibration", "scatter", "history", "evidence", "latent_map"})

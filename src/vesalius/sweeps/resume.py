@@ -4,25 +4,19 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from vesalius.config.compose import split_arguments
+from vesalius.config.command_line import MULTIRUN, is_multirun, split_arguments
 from vesalius.config.errors import InputError
 from vesalius.runs.run_folder import CONFIG
 from vesalius.runs.sweep_folder import SWEEP, SweepFolder
 
-_MULTIRUN = ("-m", "--multirun")
 #: How jobs are run and how long a search lasts may change on resume; the jobs may not.
 _FREE = ("hydra.launcher.", "hydra.sweeper.n_trials=", "hydra.sweeper.timeout=")
-
-
-def is_sweep(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for a sweep."""
-    return any(argument in _MULTIRUN for argument in arguments)
 
 
 def flags_of(arguments: Sequence[str]) -> list[str]:
     """The flags of a command line and their values, such as `--config-dir`, without `-m`."""
     overrides = set(split_arguments(arguments))
-    flags = [argument for argument in arguments if argument not in overrides and argument not in _MULTIRUN]
+    flags = [argument for argument in arguments if argument not in overrides and argument not in MULTIRUN]
     return [_from_anywhere(flag) for flag in flags]
 
 
@@ -46,7 +40,7 @@ def resumed_arguments(verb: str, arguments: Sequence[str]) -> list[str]:
     """
     overrides = split_arguments(arguments)
     asked = [text.partition("=")[2].strip("'\"") for text in overrides if text.startswith("resume=")]
-    if not is_sweep(arguments) or not asked or asked[-1] == "null":
+    if not is_multirun(arguments) or not asked or asked[-1] == "null":
         return list(arguments)
     rest = [text for text in overrides if not text.startswith(("resume=", "hydra.sweep.dir="))]
     path = Path(asked[-1])

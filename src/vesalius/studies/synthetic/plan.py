@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.config.build import build
+from vesalius.config.checks import check_config
 from vesalius.config.compose import Plain, load_config
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
-from vesalius.config.targets import check_config
 from vesalius.metrics.classification import ORDER
 from vesalius.runs.run_folder import CONFIG, SPLIT, RunFolder
 from vesalius.studies.synthetic.checks import check_fair, check_labels
