@@ -19,9 +19,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import open_dict
 
 from vesalius.cli import VERBS
+from vesalius.config.checks import check_config
 from vesalius.config.compose import conf_dir, freeze, register_resolvers, split_arguments
 from vesalius.config.schema import register_schemas, root_keys
-from vesalius.config.targets import check_config
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
