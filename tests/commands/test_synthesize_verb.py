@@ -12,7 +12,7 @@ from vesalius.commands.synthesize import synthesize
 from vesalius.config.build import build
 from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
-from vesalius.data.splits.splits import split_hash, write_split
+from vesalius.data.splits.file import split_hash, write_split
 from vesalius.runs.run_folder import RunFolder, write_json
 from vesalius.studies.synthetic.export import dealt, integers, places
 from vesalius.training.checkpoints import load_checkpoint, restore_model

@@ -12,8 +12,9 @@ from PIL import Image
 from vesalius.config.errors import InputError
 from vesalius.data.datamodules.classification import ClassificationData
 from vesalius.data.datamodules.synthesis import SynthesisData
+from vesalius.data.samples import UNUSED
 from vesalius.data.sources.base import Source
-from vesalius.data.splits.splits import UNUSED, split_hash, synthetic_rows, write_split
+from vesalius.data.splits.file import split_hash, synthetic_rows, write_split
 from vesalius.data.synthetic import SyntheticImages
 
 NAMES = ("healthy", "nodule", "cyst")

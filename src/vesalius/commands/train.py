@@ -24,7 +24,7 @@ from vesalius.data.audit.audit import run_audit
 from vesalius.data.audit.checks import Audited
 from vesalius.data.audit.findings import check_names
 from vesalius.data.datamodules.base import ImageDataModule
-from vesalius.data.splits.splits import write_split
+from vesalius.data.splits.file import write_split
 from vesalius.evaluation.base import draw, judge_unrepeated, results_of, save_figures, write_skipped, write_tables
 from vesalius.evaluation.data_overlap import check_unseen
 from vesalius.evaluation.feature_extractors import load_extractor

@@ -1,6 +1,7 @@
-"""What must hold of a sample table before anything is trained on it."""
+"""The sample table: its splits and target columns, and the checks it must pass before anything is trained on it."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,15 @@ from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
 
-SPLITS = ("train", "val", "test")
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+#: The `split` of samples that a run has, and leaves out of training.
+UNUSED = "unused"
+
+
+def in_use(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table that are not `unused`, numbered from 0."""
+    return table[table["split"] != UNUSED].reset_index(drop=True)
 
 
 def target_columns(table: pd.DataFrame) -> list[str]:

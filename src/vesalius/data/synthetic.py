@@ -13,9 +13,10 @@ import pandas as pd
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.data.formats.images import DECODER_VERSION, decode_image
+from vesalius.data.samples import UNUSED
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
-from vesalius.data.splits.splits import SYNTHETIC, UNUSED, split_hash
+from vesalius.data.splits.file import SYNTHETIC, split_hash
 from vesalius.data.store.store import Store
 
 logger = logging.getLogger("vesalius")

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vesalius.data.datamodules.base import Split
+from vesalius.data.samples import Split
 from vesalius.evaluation.base import Metrics
 from vesalius.metrics.anomaly import ErrorMaps, Mahalanobis, anomaly_metrics, peak_in_mask
 from vesalius.metrics.entry import MetricEntry

@@ -14,7 +14,8 @@ import torch
 from vesalius.config.facts import Facts
 from vesalius.data.audit.audit import repeated_in_test
 from vesalius.data.audit.checks import Audited
-from vesalius.data.datamodules.base import ImageDataModule, Split
+from vesalius.data.datamodules.base import ImageDataModule
+from vesalius.data.samples import Split
 from vesalius.models.family import OutputKind, output_kind
 from vesalius.runs.run_folder import HISTORY
 

@@ -20,10 +20,9 @@ from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.config.facts import Facts
 from vesalius.config.targets import locate
-from vesalius.data.datamodules.base import SPLITS, ImageDataModule, Split
-from vesalius.data.samples import check_samples, target_columns
+from vesalius.data.datamodules.base import ImageDataModule
+from vesalius.data.samples import SPLITS, UNUSED, Split, check_samples, target_columns
 from vesalius.data.sources.base import Source
-from vesalius.data.splits.splits import UNUSED
 from vesalius.models.family import FamilyModule
 from vesalius.runs.redaction import without_paths
 

@@ -9,8 +9,8 @@ import pytorch_lightning as pl
 import torch
 
 from vesalius.config.facts import Facts
-from vesalius.data.datamodules.base import Batch, ImageDataModule, Split
-from vesalius.data.samples import target_columns
+from vesalius.data.datamodules.base import Batch, ImageDataModule
+from vesalius.data.samples import Split, target_columns
 
 
 def inference_device(trainer: Mapping[str, Any]) -> torch.device:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vesalius.config.build import build
-from vesalius.data.splits.splits import train_subset
+from vesalius.data.splits.subset import train_subset
 from vesalius.evaluation.base import Metrics
 from vesalius.metrics.baselines.supervised import pool
 from vesalius.metrics.comparison.repeated import repeated_difference, repeated_metric

@@ -21,8 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vesalius.data.datamodules.base import Split
-from vesalius.data.samples import target_columns
+from vesalius.data.samples import Split, target_columns
 from vesalius.evaluation.anomaly import Anomalies
 from vesalius.evaluation.base import SCHEMA, Metrics, Results, Start
 from vesalius.evaluation.embedding import extractor_hash

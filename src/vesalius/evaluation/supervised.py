@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from vesalius.config.facts import Facts
-from vesalius.data.datamodules.base import ImageDataModule, Split
+from vesalius.data.datamodules.base import ImageDataModule
+from vesalius.data.samples import Split
 from vesalius.evaluation.base import Metrics, Results, Start
 from vesalius.evaluation.inference import predict
 from vesalius.evaluation.scoring import judge, judge_table

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vesalius.data.augment import Augment, Rotation, Translation, Zoom
-from vesalius.data.datamodules.base import Split
-from vesalius.data.samples import target_columns
+from vesalius.data.samples import Split, target_columns
 from vesalius.evaluation.base import SCHEMA, Metrics, Results, Start
 from vesalius.evaluation.feature_extractors import Extractor, load_extractor
 from vesalius.metrics.baselines.gaussian_sampler import GaussianSampler, best_gaussian_sampler

@@ -9,9 +9,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from vesalius.config.errors import InputError
-from vesalius.data import random
 from vesalius.data.augment import Augment, Flip, Rotation, Shear, Translation, Zoom
 from vesalius.data.augment.geometry import look_up, places
+from vesalius.data.stateless_random import uniform
 
 INDEX = torch.arange(32)
 
@@ -34,7 +34,7 @@ def keras(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 def drawn(name: str, count: int) -> np.ndarray:
     """The draws of an entry, stretched to [-1, 1)."""
-    return random.uniform(0, 0, INDEX, f"augment/{name}", count).double().numpy() * 2 - 1
+    return uniform(0, 0, INDEX, f"augment/{name}", count).double().numpy() * 2 - 1
 
 
 def test_rotation_shift_shear_and_zoom_are_those_of_keras() -> None:
@@ -108,7 +108,7 @@ def test_whole_pixel_translation_only_moves_values() -> None:
 def test_flips_alone_are_exact(dtype: torch.dtype) -> None:
     images = (torch.rand(32, 3, 9, 14) * 200).to(dtype)
     flipped = Augment({"flip": Flip(horizontal=0.5, vertical=0.3)})(images, INDEX, seed=0, epoch=0)
-    draws = random.uniform(0, 0, INDEX, "augment/flip", 2)
+    draws = uniform(0, 0, INDEX, "augment/flip", 2)
     seen = set()
     for row, (horizontal, vertical) in enumerate(draws.tolist()):
         axes = [axis for axis, happens in ((-1, horizontal < 0.5), (-2, vertical < 0.3)) if happens]

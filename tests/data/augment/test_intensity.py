@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from vesalius.config.errors import InputError
-from vesalius.data import random
 from vesalius.data.augment import Augment, Erasing, Intensity, Noise
+from vesalius.data.stateless_random import uniform
 
 INDEX = torch.arange(24)
 
 
 def drawn(name: str, count: int) -> np.ndarray:
-    return random.uniform(0, 0, INDEX, f"augment/{name}", count).double().numpy() * 2 - 1
+    return uniform(0, 0, INDEX, f"augment/{name}", count).double().numpy() * 2 - 1
 
 
 @pytest.mark.parametrize(("dtype", "top"), [(torch.uint8, 255), (torch.uint16, 65535)])

@@ -84,7 +84,7 @@ def test_multilabel_targets_are_float_columns(make):
 
 
 def test_a_split_file_brings_the_split_back(make, tmp_path):
-    from vesalius.data.splits.splits import write_split
+    from vesalius.data.splits.file import write_split
 
     first = make(seed=1)
     write_split(first.table, tmp_path / "split.csv")

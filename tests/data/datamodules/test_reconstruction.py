@@ -9,8 +9,9 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.data.datamodules.classification import ClassificationData
 from vesalius.data.datamodules.reconstruction import ReconstructionData
+from vesalius.data.samples import UNUSED
 from vesalius.data.sources.base import Source
-from vesalius.data.splits.splits import UNUSED, write_split
+from vesalius.data.splits.file import write_split
 
 NAMES = ("healthy", "nodule", "cyst")
 

@@ -8,7 +8,7 @@ import torch
 from vesalius.config.errors import InputError
 from vesalius.data.datamodules.synthesis import SynthesisData
 from vesalius.data.sources.base import Source
-from vesalius.data.splits.splits import write_split
+from vesalius.data.splits.file import write_split
 
 
 class Counted(Source):

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vesalius.config.errors import InputError
-from vesalius.data.samples import SPLITS, check_samples
-from vesalius.data.splits.splits import UNUSED, assign_splits, in_use, read_split, train_subset, write_split
+from vesalius.data.samples import SPLITS, UNUSED, check_samples, in_use
+from vesalius.data.splits.assign import assign_splits
+from vesalius.data.splits.file import read_split, write_split
+from vesalius.data.splits.subset import train_subset
 
 FRACTIONS = (0.7, 0.15, 0.15)
 
@@ -439,7 +441,7 @@ def test_a_split_file_of_other_data_is_refused_with_every_difference(tmp_path):
     with pytest.raises(InputError) as caught:
         read_split(tmp_path / "split.csv", table)
     text = str(caught.value)
-    for words in ("stranger", "not at all: g0_s0", "another group than the data says: g1_s0", "`holdout`", "g3_s0"):
+    for words in ("stranger", "of the data: g0_s0", "another group than the data does: g1_s0", "`holdout`", "g3_s0"):
         assert words in text
     assert len(caught.value.problems) == 5
 

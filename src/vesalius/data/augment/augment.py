@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from vesalius.config.errors import InputError
-from vesalius.data import random
 from vesalius.data.augment.geometry import Flip, Geometric, Padding, compose, look_up, places
 from vesalius.data.augment.intensity import Pixelwise
 from vesalius.data.augment.operation import Operation
+from vesalius.data.stateless_random import normal, uniforms
 
 _CACHED_VALUES = 2**19
 
@@ -78,15 +78,15 @@ class Augment:
         value_max = self._value_range(images.dtype)
         cut = self.value_max is not None or not images.dtype.is_floating_point
         counts = {_stream(name): entry.draws for name, entry in self.operations.items()}
-        draws = dict(zip(self.operations, random.uniforms(seed, epoch, index, counts).values(), strict=True))
+        draws = dict(zip(self.operations, uniforms(seed, epoch, index, counts).values(), strict=True))
         looked_up = self._places(draws, *images.shape[-2:])
 
         def changed(part: slice) -> Tensor:
             planes = _planes(images[part])
             planes = self._flip(planes, draws, part) if looked_up is None else self._move(planes, looked_up, part)
             for name, operation in self._pixelwise.items():
-                normal = partial(random.normal, seed, epoch, index[part], f"{_stream(name)}/normal")
-                planes = operation.apply(planes, draws[name][part], value_max, normal)
+                normal_draws = partial(normal, seed, epoch, index[part], f"{_stream(name)}/normal")
+                planes = operation.apply(planes, draws[name][part], value_max, normal_draws)
             return planes
 
         parts = _parts(images)

@@ -18,16 +18,16 @@ from torch.utils.data import DataLoader, Dataset
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.data.augment import Augment
-from vesalius.data.samples import check_samples, target_columns
+from vesalius.data.samples import SPLITS, UNUSED, Split, check_samples, in_use, target_columns
 from vesalius.data.sampling.epoch_sampler import EpochSampler, balanced_weights
 from vesalius.data.sources.base import Source
-from vesalius.data.splits.splits import UNUSED, assign_splits, in_use, read_split, train_subset
+from vesalius.data.splits.assign import assign_splits
+from vesalius.data.splits.file import read_run_split, read_split
+from vesalius.data.splits.subset import train_subset
 from vesalius.data.store.store import Store
 
 logger = logging.getLogger("vesalius")
 
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _STATISTICS_IMAGES = 2_000  # enough for a mean to three digits, and seconds even at 224 pixels
 
 Batch = dict[str, Tensor]
@@ -184,7 +184,7 @@ class ImageDataModule(pl.LightningDataModule):
         if self.shuffle_labels:
             table = shuffled_labels(table, self.seed)
         if self._kept_split is not None:
-            return _kept(self._kept_split, table)
+            return read_run_split(self._kept_split, table)
         if self.split_file is not None:
             table = read_split(Path(self.split_file), table)
         if stage == "test":
@@ -287,8 +287,7 @@ class ImageDataModule(pl.LightningDataModule):
                 f"data: {len(rows)} validation samples in batches of {size} cannot be shared by {world} devices, each "
                 "of which needs one: raise data.eval_batch_size, give validation more samples, or take fewer devices."
             )
-        options: dict[str, Any] = {"shuffle": False, "training": False, "rank": rank, "world_size": world}
-        return self._loader(EpochSampler(rows, size, seed=self.seed, **options))
+        return self._loader(EpochSampler(rows, size, seed=self.seed, training=False, rank=rank, world_size=world))
 
     def val_rows(self) -> Tensor:
         """Row numbers of the samples that a model is validated on while it is trained."""
@@ -327,22 +326,6 @@ class ImageDataModule(pl.LightningDataModule):
     def linear_inputs(self, rows: Tensor) -> dict[str, NDArray[Any]]:
         """What cheap models are given: `pixels` as (N, C, H, W), and any further arms as (N, D)."""
         return {"pixels": self.store[rows].numpy()}
-
-
-def _kept(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the split of a run.
-
-    Raises:
-        InputError: where the data are no longer those of the run.
-    """
-    try:
-        return read_split(path, table)
-    except InputError as error:
-        cure = (
-            "the data are not those that the run began with: bring these back (and the file of identities, "
-            "VESALIUS_IDENTITIES, if patients have other pseudonyms now), or start a new run."
-        )
-        raise InputError([*error.problems, cure]) from error
 
 
 def shuffled_labels(table: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from vesalius.config.errors import InputError
 from vesalius.data.datamodules.base import Batch, ImageDataModule, targets_of
 from vesalius.data.sources.base import Source
-from vesalius.data.splits.splits import synthetic_rows
+from vesalius.data.splits.file import synthetic_rows
 from vesalius.data.store.joined import JoinedStore
 from vesalius.data.store.store import Store
 from vesalius.data.synthetic import Ratio, SyntheticImages, check_ratio, check_split, mixed

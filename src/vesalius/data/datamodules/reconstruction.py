@@ -10,10 +10,9 @@ from torch.utils.data import Dataset
 
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
-from vesalius.data.datamodules.base import Batch, ImageDataModule, Split
-from vesalius.data.samples import check_samples
+from vesalius.data.datamodules.base import Batch, ImageDataModule
+from vesalius.data.samples import UNUSED, Split, check_samples, in_use
 from vesalius.data.sources.base import Source
-from vesalius.data.splits.splits import UNUSED, in_use
 from vesalius.data.store.store import Store
 
 

@@ -6,8 +6,8 @@ Each function takes a batch of series and gives another; nothing but frames, the
 import torch
 from torch import Tensor
 
-from vesalius.data import random
 from vesalius.data.datamodules.base import Batch
+from vesalius.data.stateless_random import uniform
 
 
 def first_frames(batch: Batch, count: int) -> Batch:
@@ -43,7 +43,7 @@ def dropped_frames(batch: Batch, part: float, seed: int) -> Batch:
 
 def _ranks(batch: Batch, seed: int, stream: str) -> Tensor:
     """(B, T) random numbers, a pure function of seed and sample; padding after everything else."""
-    numbers = random.uniform(seed, 0, batch["index"], f"evidence/{stream}", batch["mask"].shape[1])
+    numbers = uniform(seed, 0, batch["index"], f"evidence/{stream}", batch["mask"].shape[1])
     return numbers.masked_fill(~batch["mask"], 2.0)
 
 

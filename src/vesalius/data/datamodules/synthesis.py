@@ -8,11 +8,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vesalius.config.errors import InputError
-from vesalius.data.datamodules.base import Batch, ImageDataModule, Split
+from vesalius.data.datamodules.base import Batch, ImageDataModule
 from vesalius.data.datamodules.reconstruction import ImageDataset
-from vesalius.data.samples import check_samples
+from vesalius.data.samples import Split, check_samples, in_use
 from vesalius.data.sources.base import Source
-from vesalius.data.splits.splits import in_use
 from vesalius.data.store.store import Store
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vesalius.data import random
+from vesalius.data.stateless_random import uniform
 
 FrameSampling = Literal["random", "uniform", "first"]
 
@@ -33,14 +33,14 @@ def sample_frames(
     if sampling == "first":
         return place.expand(len(length), -1), chosen
     # In 64 bits, so that a whole series (of which length / chosen is 1) comes out as it is.
-    begin = random.uniform(seed, epoch, index, "frames").double()
+    begin = uniform(seed, epoch, index, "frames").double()
     frames = ((place + begin) * (length / chosen.double())[:, None]).long()
     return frames.minimum(length[:, None] - 1), chosen
 
 
 def _subset(length: Tensor, index: Tensor, chosen: Tensor, seed: int, epoch: int) -> Tensor:
     longest = int(length.max())
-    draw = random.uniform(seed, epoch, index, "frames", longest)
+    draw = uniform(seed, epoch, index, "frames", longest)
     draw = draw.masked_fill(torch.arange(longest) >= length[:, None], 2.0)
     left_out = draw.argsort(dim=1).argsort(dim=1) >= chosen[:, None]
     # A stable sort moves the chosen frames to the front without touching their order.

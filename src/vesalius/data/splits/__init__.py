@@ -1,1 +1,1 @@
-"""Training, validation and test sets that never share a patient."""
+"""Training, validation and test sets that never share a patient: assigned, thinned out, written and read."""

@@ -1,6 +1,7 @@
-"""Spreading classes evenly when whole groups are dealt out or put in line."""
+"""Classes spread evenly while whole groups are dealt out or put in line."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,16 @@ from vesalius.config.facts import Task
 from vesalius.data.samples import target_columns
 
 _MOST_BINS = 10
-_GROUPS_A_BIN = 7  # so that a split of 15 % can hold a group of each bin
+_GROUPS_PER_BIN = 7  # so that a split of 15 % can hold a group of each bin
+
+
+def seeded_order(groups: Iterable[int], names: Sequence[object], seed: int) -> list[int]:
+    """Numbers of groups in the order of a hash of (seed, name): a shuffle that does not depend on other groups."""
+
+    def key(number: int) -> bytes:
+        return hashlib.blake2b(f"{seed}:{names[number]}".encode(), digest_size=8).digest()
+
+    return sorted(groups, key=key)
 
 
 def group_counts(table: pd.DataFrame, task: Task, codes: np.ndarray, groups: int) -> np.ndarray:
@@ -35,7 +45,7 @@ def group_counts(table: pd.DataFrame, task: Task, codes: np.ndarray, groups: int
     else:
         target = table[target_columns(table)[0]].to_numpy(dtype=float)
         if task == "regression":
-            target = _binned(target, bins=min(max(groups // _GROUPS_A_BIN, 1), _MOST_BINS))
+            target = _binned(target, bins=min(max(groups // _GROUPS_PER_BIN, 1), _MOST_BINS))
         member = target[:, None] == np.unique(target[~np.isnan(target)])
     counts = np.zeros((groups, member.shape[1] + 1))
     np.add.at(counts, codes, np.column_stack([member, np.ones(len(table))]))

@@ -17,7 +17,7 @@ from torch import Tensor
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.data.splits.splits import split_hash
+from vesalius.data.splits.file import split_hash
 from vesalius.data.synthetic import KIND, LIST, MANIFEST, SCHEMA
 from vesalius.runs.run_folder import SPLIT, RunFolder, write_json
 

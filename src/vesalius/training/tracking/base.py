@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pytorch_lightning.loggers import Logger
 
 from vesalius.config.facts import Facts
-from vesalius.data.datamodules.base import ImageDataModule, Split
+from vesalius.data.datamodules.base import ImageDataModule
+from vesalius.data.samples import Split
 from vesalius.training.history import AfterEpoch, epoch_metrics
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import wandb
 from numpy.typing import NDArray
 from PIL import Image
 
-from vesalius.data.datamodules.base import Split
+from vesalius.data.samples import Split
 from vesalius.figures.canvas import displayable
 from vesalius.metrics.curves import confusion_table, precision_recall_table, roc_table
 from vesalius.metrics.predictions import Decision, read_predictions

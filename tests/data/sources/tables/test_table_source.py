@@ -18,7 +18,7 @@ from vesalius.data.identities import Identities
 from vesalius.data.samples import check_samples
 from vesalius.data.sources.tables.file_kinds import with_bits
 from vesalius.data.sources.tables.table import Table
-from vesalius.data.splits.splits import assign_splits
+from vesalius.data.splits.assign import assign_splits
 
 
 def write_png(path, value, size=(6, 5)):

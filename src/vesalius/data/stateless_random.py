@@ -73,9 +73,9 @@ def normal(seed: int, epoch: int, index: Tensor, stream: int | str, count: int =
 
 
 def generator(seed: int, epoch: int, stream: int | str) -> torch.Generator:
-    """A fresh CPU generator for draws that cannot be made sample by sample, such as a permutation.
+    """A fresh CPU generator for draws that cannot be done sample by sample, such as a permutation.
 
-    Its seed is a hash, so that (seed 0, epoch 1) and (seed 1, epoch 0) have nothing in common.
+    Its seed is a hash, so (seed 0, epoch 1) and (seed 1, epoch 0) have nothing in common.
     """
     return torch.Generator().manual_seed(stream_key(seed, epoch, stream))
 
@@ -92,8 +92,8 @@ def _stream_constants(
 ) -> tuple[Tensor, Tensor]:
     """Key and counter of each number a sample gets, both (numbers,) int64.
 
-    A key is one step ahead, since sample 0 takes the first number of its stream, not the seed itself. Kept, because
-    they change once an epoch, and copying them to a GPU at every step would make the step wait.
+    A key is one step ahead, since sample 0 takes the first number of its stream, not the seed itself. Cached, because
+    they change once per epoch, and copying them to a GPU at every step would make the step wait.
     """
     keys = [stream_key(seed, epoch, stream) for stream, count in streams for _ in range(count)]
     counters = torch.cat([torch.arange(1, count + 1) for _, count in streams]) if streams else torch.empty(0)
@@ -101,20 +101,28 @@ def _stream_constants(
 
 
 def _hash(keys: Tensor, counters: Tensor, index: Tensor) -> Tensor:
-    """64 random bits for each sample and counter, (B, counters); `keys` is (counters,) or (1,), one step ahead."""
     if index.device.type == "cpu":  # numpy has unsigned integers, and starts a small operation in a third of the time
-        return _hash_words(keys, counters, index)
-    return _hash_tensors(keys, counters, index)
+        return hash_numpy(keys, counters, index)
+    return hash_torch(keys, counters, index)
 
 
-def _hash_tensors(keys: Tensor, counters: Tensor, index: Tensor) -> Tensor:
-    """`_hash` in torch, for any device."""
+def hash_torch(keys: Tensor, counters: Tensor, index: Tensor) -> Tensor:
+    """64 random bits for each sample and counter, on any device; arguments and result as of `hash_numpy`."""
     samples = _mix(torch.add(keys, index.to(torch.int64)[:, None], alpha=_GAMMA))
     return _mix(samples + counters)
 
 
-def _hash_words(keys: Tensor, counters: Tensor, index: Tensor) -> Tensor:
-    """`_hash` in numpy."""
+def hash_numpy(keys: Tensor, counters: Tensor, index: Tensor) -> Tensor:
+    """64 random bits for each sample and counter, on the CPU.
+
+    Args:
+        keys: (counters,) or (1,) int64, one step ahead of the stream's key.
+        counters: (counters,) int64 multiples of the step.
+        index: (B,) int64.
+
+    Returns:
+        (B, counters) int64.
+    """
     first, step = keys.numpy().view(np.uint64), counters.numpy().view(np.uint64)
     samples = index.numpy().astype(np.uint64)[:, None] * np.uint64(_GAMMA % 2**64) + first
     words = _mix_words(samples) + step

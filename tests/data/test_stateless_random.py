@@ -8,7 +8,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from vesalius.data import random
+from vesalius.data import stateless_random
+from vesalius.data.stateless_random import generator, hash_torch, normal, stream_key, uniform, uniforms
 
 INDEX = torch.arange(20_000)
 
@@ -33,14 +34,14 @@ def test_uniform_is_splitmix64(seed: int, epoch: int, stream: int | str) -> None
         [(splitmix(splitmix(key + (index + 1) * gamma) + number * gamma) >> 40) / 2**24 for number in (1, 2, 3)]
         for index in (0, 1, 12345)
     ]
-    drawn = random.uniform(seed, epoch, torch.tensor([0, 1, 12345]), stream, count=3)
+    drawn = uniform(seed, epoch, torch.tensor([0, 1, 12345]), stream, count=3)
     assert drawn.tolist() == expected
 
 
 def test_devices_and_the_processor_hash_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    on_processor = [draw(-5, 3, INDEX, "a", count=4) for draw in (random.uniform, random.normal)]
-    monkeypatch.setattr(random, "_hash_words", random._hash_tensors)
-    as_on_devices = [draw(-5, 3, INDEX, "a", count=4) for draw in (random.uniform, random.normal)]
+    on_processor = [draw(-5, 3, INDEX, "a", count=4) for draw in (uniform, normal)]
+    monkeypatch.setattr(stateless_random, "hash_numpy", hash_torch)
+    as_on_devices = [draw(-5, 3, INDEX, "a", count=4) for draw in (uniform, normal)]
     assert all(map(torch.equal, on_processor, as_on_devices))
 
 
@@ -50,7 +51,7 @@ def test_splitmix64_gives_its_published_first_output() -> None:
 
 
 def test_uniform_numbers_are_uniform() -> None:
-    drawn = random.uniform(0, 0, INDEX, "a", count=5)
+    drawn = uniform(0, 0, INDEX, "a", count=5)
     assert drawn.dtype == torch.float32
     assert drawn.min() >= 0
     assert drawn.max() < 1
@@ -59,12 +60,12 @@ def test_uniform_numbers_are_uniform() -> None:
 
 
 def test_low_bits_are_uniform_too() -> None:
-    low = (random.uniform(0, 0, INDEX, "a") * 2**24).to(torch.int64) % 16
+    low = (uniform(0, 0, INDEX, "a") * 2**24).to(torch.int64) % 16
     assert stats.chisquare(torch.bincount(low.flatten(), minlength=16).numpy()).pvalue > 1e-3
 
 
 def test_normal_numbers_are_normal() -> None:
-    drawn = random.normal(0, 0, INDEX, "a", count=3)
+    drawn = normal(0, 0, INDEX, "a", count=3)
     for column in drawn.T:
         assert stats.kstest(column.numpy(), "norm").pvalue > 1e-3
     assert abs(correlation(drawn[:, 0], drawn[:, 1])) < 0.04
@@ -72,14 +73,14 @@ def test_normal_numbers_are_normal() -> None:
 
 
 def test_nothing_is_correlated() -> None:
-    drawn = random.uniform(0, 0, INDEX, "a")
+    drawn = uniform(0, 0, INDEX, "a")
     others = {
-        "stream": random.uniform(0, 0, INDEX, "b"),
-        "numbered stream": random.uniform(0, 0, INDEX, 1),
-        "epoch": random.uniform(0, 1, INDEX, "a"),
-        "seed": random.uniform(1, 0, INDEX, "a"),
-        "neighbour": random.uniform(0, 0, INDEX + 1, "a"),
-        "next number": random.uniform(0, 0, INDEX, "a", count=2)[:, 1:],
+        "stream": uniform(0, 0, INDEX, "b"),
+        "numbered stream": uniform(0, 0, INDEX, 1),
+        "epoch": uniform(0, 1, INDEX, "a"),
+        "seed": uniform(1, 0, INDEX, "a"),
+        "neighbour": uniform(0, 0, INDEX + 1, "a"),
+        "next number": uniform(0, 0, INDEX, "a", count=2)[:, 1:],
     }
     # Four standard errors of a correlation of 20,000 independent pairs.
     assert {name: correlation(drawn, other) for name, other in others.items()} == pytest.approx(
@@ -88,12 +89,12 @@ def test_nothing_is_correlated() -> None:
 
 
 def test_seed_and_epoch_do_not_stand_in_for_each_other() -> None:
-    assert not torch.equal(random.uniform(0, 1, INDEX, "a"), random.uniform(1, 0, INDEX, "a"))
-    assert random.stream_key(0, 1, "a") != random.stream_key(1, 0, "a")
-    assert random.stream_key(0, 0, 1) != random.stream_key(0, 0, "1")
+    assert not torch.equal(uniform(0, 1, INDEX, "a"), uniform(1, 0, INDEX, "a"))
+    assert stream_key(0, 1, "a") != stream_key(1, 0, "a")
+    assert stream_key(0, 0, 1) != stream_key(0, 0, "1")
 
 
-@pytest.mark.parametrize("draw", [random.uniform, random.normal])
+@pytest.mark.parametrize("draw", [uniform, normal])
 def test_a_sample_does_not_depend_on_its_batch(draw) -> None:
     whole = draw(3, 2, torch.arange(100), "a", count=4)
     assert torch.equal(whole, draw(3, 2, torch.arange(100), "a", count=4))
@@ -103,27 +104,25 @@ def test_a_sample_does_not_depend_on_its_batch(draw) -> None:
 
 
 def test_first_numbers_do_not_depend_on_the_count() -> None:
-    assert torch.equal(random.uniform(0, 0, INDEX, "a", count=2), random.uniform(0, 0, INDEX, "a", count=9)[:, :2])
-    assert random.normal(0, 0, INDEX[:5], "a", count=7).shape == (5, 7)
+    assert torch.equal(uniform(0, 0, INDEX, "a", count=2), uniform(0, 0, INDEX, "a", count=9)[:, :2])
+    assert normal(0, 0, INDEX[:5], "a", count=7).shape == (5, 7)
 
 
 def test_several_streams_equal_single_ones() -> None:
     streams = {"a": 3, "b": 1, "c": 2}
-    together = random.uniforms(5, 6, INDEX, streams)
+    together = uniforms(5, 6, INDEX, streams)
     for name, count in streams.items():
-        assert torch.equal(together[name], random.uniform(5, 6, INDEX, name, count))
+        assert torch.equal(together[name], uniform(5, 6, INDEX, name, count))
 
 
 def test_index_is_left_alone() -> None:
     index = torch.arange(10)
-    random.uniforms(0, 0, index, {"a": 2})
-    random.normal(0, 0, index, "a", 3)
+    uniforms(0, 0, index, {"a": 2})
+    normal(0, 0, index, "a", 3)
     assert torch.equal(index, torch.arange(10))
 
 
 def test_generators_are_fresh_and_differ() -> None:
-    first, again, other = (
-        torch.rand(4, generator=random.generator(*key)) for key in [(0, 1, "a"), (0, 1, "a"), (1, 0, "a")]
-    )
+    first, again, other = (torch.rand(4, generator=generator(*key)) for key in [(0, 1, "a"), (0, 1, "a"), (1, 0, "a")])
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
