@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -194,12 +195,18 @@ def load_config(verb: str, overrides: list[str], config_dir: str | None = None) 
     register_schemas()
     register_resolvers()
     overrides = quote_text_values(overrides)
-    problems = find_problems(verb, conf_dir(), config_dir, overrides)
-    if problems:
-        raise InputError(problems)
+    if config_dir is not None or any(override.startswith("+") for override in overrides):  # Hydra accepts these unseen
+        problems = find_problems(verb, conf_dir(), config_dir, overrides)
+        if problems:
+            raise InputError(problems)
     search = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = hydra.compose(verb, [*search, *overrides], return_hydra_config=True)
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            config = hydra.compose(verb, [*search, *overrides], return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        problems = find_problems(verb, conf_dir(), config_dir, overrides)
+        raise InputError(problems or one_line(error)) from error
     choices = config.hydra.runtime.choices
     with open_dict(config):
         del config["hydra"]

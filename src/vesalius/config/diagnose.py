@@ -3,9 +3,10 @@
 Hydra stops at the first bad override. Nothing here runs for a command line without mistakes.
 """
 
+import contextlib
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,22 +92,15 @@ def _problems(verb: str, overrides: list[str], searchpath: list[str], folders: l
         elif override.key_or_group.split("/")[0].split(".")[0] != "hydra":
             parsed.append(override)
     groups = [override for override in parsed if any((folder / override.key_or_group).is_dir() for folder in folders)]
-    good_groups: list[str] = list(searchpath)
+    chosen = list(searchpath)
     for override in groups:
         bad = list(_bad_options(verb, folders, override))
         yield from bad
         choice = next(iter(_values(override)), None)
         if not bad and isinstance(choice, str):
-            try:
-                chosen = f"{_group(override)}={choice}"
-                compose(verb, [*good_groups, chosen])
-                good_groups.append(chosen)
-            except (HydraException, OmegaConfBaseException) as error:
-                yield _composition_problem(verb, error)
-    try:
-        base = compose(verb, good_groups)
-    except (HydraException, OmegaConfBaseException) as error:
-        yield _composition_problem(verb, error)
+            chosen.append(f"{_group(override)}={choice}")
+    base = yield from _compose_choices(verb, chosen, len(searchpath))
+    if base is None:
         return
     for override in parsed:
         if override not in groups:
@@ -115,6 +109,33 @@ def _problems(verb: str, overrides: list[str], searchpath: list[str], folders: l
             if not found and not override.is_delete():
                 OmegaConf.update(base, override.key_or_group, next(iter(_values(override)), None), force_add=True)
     yield from missing_values(base)
+
+
+def _compose_choices(verb: str, chosen: list[str], first: int) -> Generator[str, None, DictConfig | None]:
+    """Compose the choices of groups, and give a message for each of them that does not compose with those before it.
+
+    Args:
+        verb: the primary config.
+        chosen: overrides that choose an option of a group, after those that say where to search.
+        first: how many of the latter there are.
+
+    Returns:
+        The config of the choices that compose; None where even they do not.
+    """
+    with contextlib.suppress(HydraException, OmegaConfBaseException):
+        return compose(verb, chosen)  # one composition, where no choice is wrong
+    good = chosen[:first]
+    for choice in chosen[first:]:
+        try:
+            compose(verb, [*good, choice])
+            good.append(choice)
+        except (HydraException, OmegaConfBaseException) as error:
+            yield _composition_problem(verb, error)
+    try:
+        return compose(verb, good)
+    except (HydraException, OmegaConfBaseException) as error:
+        yield _composition_problem(verb, error)
+        return None
 
 
 def several_values(overrides: Iterable[str]) -> Iterator[str]:
