@@ -6,7 +6,16 @@ import re
 import pytest
 import yaml
 
-from documented_commands import DOCUMENTS, ROOT, bash_blocks, check_command, commands_of, text_of, words_in_bash
+from documented_commands import (
+    DOCUMENTS,
+    ROOT,
+    bash_blocks,
+    check_command,
+    commands_of,
+    contributing_block,
+    text_of,
+    words_in_bash,
+)
 from vesalius.config.compose import conf_dir
 from vesalius.config.diagnose import find_problems
 
@@ -14,18 +23,14 @@ spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs/hooks.p
 hooks = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(hooks)
 
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-
 
 @pytest.fixture(scope="module")
 def own_configs(tmp_path_factory):
     """What stands for the folder of one's own configs: the example of CONTRIBUTING."""
     folder = tmp_path_factory.mktemp("own") / "myconf"
     (folder / "model").mkdir(parents=True)
-    for name in ("net", "config"):
-        block = re.search(rf"<!-- own-{name} -->\n```\w+\n(.*?)```", CONTRIBUTING, re.DOTALL).group(1)
-        path = folder.parent / "mynets.py" if name == "net" else folder / "model/tiny.yaml"
-        path.write_text(block)
+    (folder.parent / "mynets.py").write_text(contributing_block("own-net"))
+    (folder / "model/tiny.yaml").write_text(contributing_block("own-config"))
     return folder
 
 

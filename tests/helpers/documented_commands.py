@@ -46,6 +46,13 @@ def text_of(path: Path) -> str:
     return "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown")
 
 
+def contributing_block(marker: str) -> str:
+    """The code block behind a marker of CONTRIBUTING."""
+    found = re.search(rf"<!-- {marker} -->\n```\w+\n(.*?)```", text_of(ROOT / "CONTRIBUTING.md"), re.DOTALL)
+    assert found is not None
+    return found.group(1)
+
+
 def section(text: str, title: str) -> str:
     """What stands below a heading of the second level, up to the next."""
     return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
