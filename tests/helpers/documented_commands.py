@@ -20,7 +20,8 @@ from omegaconf import open_dict
 
 from vesalius.cli import VERBS
 from vesalius.config.checks import check_config
-from vesalius.config.compose import conf_dir, freeze, register_resolvers, split_arguments
+from vesalius.config.command_line import is_multirun, quote_text_values, split_arguments
+from vesalius.config.compose import conf_dir, freeze, register_resolvers
 from vesalius.config.schema import register_schemas, root_keys
 
 ROOT = Path(__file__).parents[2]
@@ -157,12 +158,9 @@ def compose_command(arguments: tuple[str, ...], config_dir: Path) -> None:
     if verb.startswith("--"):
         return
     assert verb in VERBS, verb
-    overrides = split_arguments(rest)
+    overrides = split_arguments(quote_text_values(rest))
     folder = config_dir if "--config-dir" in rest else None
-    jobs = [overrides]
-    if {"-m", "--multirun"} & set(rest):
-        jobs = _jobs(overrides)
-    for job in jobs:
+    for job in _jobs(overrides) if is_multirun(rest) else [overrides]:
         _compose(verb, job, folder)
 
 
