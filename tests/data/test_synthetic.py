@@ -85,7 +85,7 @@ def make(tmp_path):
     def build(source=None, *, kept=None, stage=None, **options):
         data = ClassificationData(source or Bright(), cache_dir=str(tmp_path / "cache"), batch_size=16, **options)
         if kept is not None:
-            data.keep_split(kept)
+            data.reuse_split(kept)
         data.setup(stage)
         return data
 
@@ -145,15 +145,15 @@ def test_only_synthetic_ones_are_learned_from_and_validation_and_test_stay_real(
     assert len(data.rows("train")) == 128
     assert data.rows("test").tolist() == plain.rows("test").tolist()
     assert set(data.table["split"].iloc[plain.rows("train").tolist()]) == {UNUSED}
-    assert len(data.even_rows("train", 50, real=True)) == 0
+    assert len(data.spread_rows("train", 50, real=True)) == 0
 
 
 def test_audits_and_cheap_models_see_real_images_alone(make, folder):
     plain, data = make(), make(synthetic=folder(), synthetic_ratio=1)
     assert len(data.real_store) == len(plain.store) < len(data.store)
     assert data.real_store.table["sample_id"].tolist() == plain.table["sample_id"].tolist()
-    assert data.even_rows("train", 10_000, real=True).tolist() == plain.rows("train").tolist()
-    assert len(data.even_rows("train", 10_000)) > len(plain.rows("train"))
+    assert data.spread_rows("train", 10_000, real=True).tolist() == plain.rows("train").tolist()
+    assert len(data.spread_rows("train", 10_000)) > len(plain.rows("train"))
     assert plain.real_store is plain.store
 
 
@@ -180,7 +180,7 @@ def test_colour_of_sixteen_bits_lies_in_files_of_eight(make, folder):
 
 def test_files_that_are_not_what_the_manifest_says_are_refused(make, folder):
     image = {"channels": 1, "height": SIDE, "width": SIDE, "value_max": 255}
-    assert "synthesize anew" in problems_of(make, synthetic=folder(value_max=65535, changes={"image": image}))
+    assert "synthesize again" in problems_of(make, synthetic=folder(value_max=65535, changes={"image": image}))
 
 
 def test_floats_are_scaled_to_one(make, folder):
@@ -271,7 +271,7 @@ def test_folders_that_are_not_finished_or_damaged_are_refused(make, folder, tmp_
     assert "unfinished" in problems_of(make, synthetic=str(tmp_path / "half"))
     (tmp_path / "half" / "manifest.json").write_text("{")
     assert "cannot be read" in problems_of(make, synthetic=str(tmp_path / "half"))
-    findings = {"is none of": {"kind": "x"}, "manifest.json says 3": {"n": 3}, "image.channels": {"image": {}}}
+    findings = {"is not of kind": {"kind": "x"}, "not 3 as manifest.json": {"n": 3}, "image.channels": {"image": {}}}
     for said, changes in findings.items():
         assert said in problems_of(make, synthetic=folder(changes=changes))
     next((tmp_path / "synthetic0" / "images" / "cyst").iterdir()).unlink()

@@ -101,7 +101,7 @@ def test_a_rare_class_is_drawn_from_its_own_images_where_not_all_are_looked_at(r
     targets[train[[1, 3, 5]]] = 3
     monkeypatch.setattr(data, "targets", targets)
     results = results_of(replay)
-    assert targets[data.even_rows("train", 40)].max() == 2
+    assert targets[data.spread_rows("train", 40)].max() == 2
     drawn = results.gaussian.sample(np.full(200, 3), np.random.default_rng(0))
     own = results._images(train[[1, 3, 5]]).numpy()
     assert np.abs(drawn.mean(0) - own.mean(0)).mean() < 0.02

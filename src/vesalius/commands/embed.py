@@ -68,7 +68,7 @@ def _set_up(data: ImageDataModule, facts: Facts, run: RunFolder, *, elsewhere: b
         InputError: for data that the model does not take, or the run's own under another name.
     """
     if not elsewhere:
-        data.keep_split(run.path / SPLIT)
+        data.reuse_split(run.path / SPLIT)
     elif data.source.fingerprint() == known:
         raise InputError(
             "data: these are the very images that the run was trained on: leave out data=..., so that the table says "

@@ -50,7 +50,7 @@ def _evaluate(folder: RunFolder) -> None:
             "data: these are the very images that the run was trained on: leave out data=... to judge its test split."
         )
     if not elsewhere:
-        data.keep_split(run.path / SPLIT)
+        data.reuse_split(run.path / SPLIT)
     data.setup("test" if elsewhere else None)
     model, device = restore_model(checkpoint), inference_device(trained["trainer"])
     check_fit(data, facts, targets=output_kind(model) == "targets")

@@ -101,7 +101,7 @@ def _train(folder: RunFolder) -> None:
     check_evidence(config["evaluation"], data.source)
     check_names(config["audit"]["fail_on"], "audit.fail_on")
     if (folder.path / SPLIT).exists():  # a run that is resumed goes on with its own patients
-        data.keep_split(folder.path / SPLIT)
+        data.reuse_split(folder.path / SPLIT)
     data.setup()
     fingerprint = data.source.fingerprint()
     named = {"init_from": config["init_from"], "evaluation.extractor": config["evaluation"]["extractor"]}
@@ -186,7 +186,7 @@ def _initial(config: dict[str, Any]) -> dict[str, Any] | None:
 def _start_from(model: FamilyModule, *, data: ImageDataModule, initial: dict[str, Any] | None) -> None:
     """Weights of a fresh run: the net's own pretrained ones, what the data give, those of another run's checkpoint."""
     model.load_pretrained()
-    model.initialize(lambda: data.pixels(data.even_rows("train", MAX_TRAIN)))
+    model.initialize(lambda: data.pixels(data.spread_rows("train", MAX_TRAIN)))
     if initial is not None:
         skipped = model.load_initial(initial["state_dict"])
         if skipped:

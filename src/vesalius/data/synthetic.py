@@ -1,4 +1,4 @@
-"""Images that a generator made, as training samples beside real ones."""
+"""Images of a generator, as training samples next to real ones."""
 
 import json
 import logging
@@ -28,17 +28,17 @@ Ratio = float | Literal["only"]
 
 
 class SyntheticImages(Source):
-    """A folder that `vesalius synthesize` made: labelled images of a generator that was told the class.
+    """A folder that `vesalius synthesize` wrote: labelled images of a class-conditional generator.
 
     Args:
-        root: the folder; `manifest.json` tells what made it, `manifest.csv` the label of each file.
+        root: the folder; `manifest.json` names the generator, `manifest.csv` the label of each file.
         classes: of the real data, in its order; a target is an index into them.
 
     Attributes:
         manifest: the content of `manifest.json`.
 
     Raises:
-        InputError: for a folder that is none of these, is unfinished, or holds other classes or none.
+        InputError: for any other folder, an unfinished one, or one of other classes or none.
     """
 
     task = "multiclass"
@@ -47,14 +47,14 @@ class SyntheticImages(Source):
         self.root, self.classes = Path(root).expanduser(), tuple(classes)
         self.manifest = _read_manifest(self.root)
         _check_classes(self.manifest["classes"], self.classes)
-        self._listed = self._read_list()
+        self._list = self._read_list()
 
     def samples(self) -> pd.DataFrame:
         """`sample_id` and `group_id` (`synthetic/<number>`), `split` (train), `target`, in the order of the list."""
-        files = self._listed["file"].tolist()
+        files = self._list["file"].tolist()
         ids = [SYNTHETIC + Path(file).stem for file in files]
         number_of = {name: number for number, name in enumerate(self.classes)}
-        targets = [number_of[label] for label in self._listed["label"]]
+        targets = [number_of[label] for label in self._list["label"]]
         return pd.DataFrame({"sample_id": ids, "group_id": ids, "split": "train", "target": targets, "_file": files})
 
     def load(self, row: Mapping[str, Any]) -> np.ndarray:
@@ -69,7 +69,7 @@ class SyntheticImages(Source):
     def fingerprint(self) -> str:
         """Of every file's path and content, and the scale; one read of all files."""
         settings = [DECODER_VERSION, self.value_max]
-        return content_digest(self.root, self._listed["file"].tolist(), settings)
+        return content_digest(self.root, self._list["file"].tolist(), settings)
 
     def files(self, row: Mapping[str, Any]) -> list[Path]:
         """The image file."""
@@ -81,7 +81,7 @@ class SyntheticImages(Source):
         return float(self.manifest["image"]["value_max"])
 
     def check_images(self, real: Store, value_max: float, image_size: object) -> None:
-        """Refuse images that do not fit beside the real ones.
+        """Refuse images that do not fit the real ones.
 
         Args:
             real: the real images, decoded.
@@ -113,7 +113,7 @@ class SyntheticImages(Source):
             raise InputError(problems)
         if (image["height"], image["width"]) != (height, width):
             logger.warning(
-                "data.synthetic: its images are made %dx%d pixels from %dx%d: they are not as sharp as real ones.",
+                "data.synthetic: its images are resized to %dx%d pixels from %dx%d: real ones may be sharper.",
                 *(height, width, image["height"], image["width"]),
             )
 
@@ -128,33 +128,33 @@ class SyntheticImages(Source):
         foreign = sorted(set(table["label"]) - set(self.classes))
         missing = [file for file in table["file"] if not (self.root / file).is_file()]
         findings = {
-            f"{LIST} has {len(table)} rows and {MANIFEST} says {self.manifest['n']}": len(table) != self.manifest["n"],
-            f"{LIST} has labels that are no class: {format_list(foreign)}": foreign,
-            "its files are not numbered through": stems.duplicated().any() or not stems.str.fullmatch("[0-9]+").all(),
+            f"{LIST} has {len(table)} rows, not {self.manifest['n']} as {MANIFEST}": len(table) != self.manifest["n"],
+            f"{LIST} has labels that are not among the classes: {format_list(foreign)}": foreign,
+            "its files are not numbered": stems.duplicated().any() or not stems.str.fullmatch("[0-9]+").all(),
             f"{len(missing)} of its files are missing: {format_list(missing)}": missing,
         }
-        if problems := [said for said, found in findings.items() if found]:
+        if problems := [sentence for sentence, found in findings.items() if found]:
             raise _damaged(self.root, "; ".join(problems))
         return table
 
 
-def mixed(table: pd.DataFrame, synthetic: SyntheticImages, ratio: Ratio) -> pd.DataFrame:
-    """The split table with synthetic training samples behind the real ones.
+def mix(table: pd.DataFrame, synthetic: SyntheticImages, ratio: Ratio) -> pd.DataFrame:
+    """The split table with synthetic training samples after the real ones.
 
-    Of each class so many are taken as its share of the folder says, the first ones: smaller ratios lie inside larger.
+    Classes keep their shares of the folder, and the first images of each are taken: smaller ratios lie inside larger.
 
     Args:
         table: real samples, each with its split.
-        synthetic: where more come from.
-        ratio: synthetic samples to one real training sample; `only` takes all there are, and makes the real training
-            samples `unused`.
+        synthetic: where the synthetic ones come from.
+        ratio: synthetic samples per real training sample; `only` takes all there are, and marks the real training
+            samples as `unused`.
 
     Raises:
         InputError: if the folder holds too few.
     """
-    made = synthetic.samples().drop(columns="_file")
+    added = synthetic.samples().drop(columns="_file")
     if ratio == "only":
-        absent = [name for number, name in enumerate(synthetic.classes) if number not in set(made["target"])]
+        absent = [name for number, name in enumerate(synthetic.classes) if number not in set(added["target"])]
         if absent:
             raise InputError(
                 f"data.synthetic_ratio=only: the folder has no image of {format_list(absent)}: synthesize every class "
@@ -164,22 +164,22 @@ def mixed(table: pd.DataFrame, synthetic: SyntheticImages, ratio: Ratio) -> pd.D
     else:
         real = int((table["split"] == "train").sum())
         wanted = round(ratio * real)
-        if not 1 <= wanted <= len(made):
+        if not 1 <= wanted <= len(added):
             cure = (
                 f"synthesize more (vesalius synthesize run=... n={wanted}), or lower the ratio"
                 if wanted
                 else "raise the ratio"
             )
             raise InputError(
-                f"data.synthetic_ratio={ratio:g}: with {real} real training images these are {wanted} synthetic ones, "
-                f"and the folder holds {len(made)}: {cure}."
+                f"data.synthetic_ratio={ratio:g}: for {real} real training images this takes {wanted} synthetic ones, "
+                f"and the folder holds {len(added)}: {cure}."
             )
-        made = made[_first_of_each(made["target"].to_numpy(), wanted)]
-    others = [name for name in table.columns if name not in made]
-    # What nobody says of a synthetic image is None: NaN would turn whole numbers of the real ones into floats.
-    unsaid = pd.DataFrame(None, index=made.index, columns=others, dtype=object)
-    made = pd.concat([made, unsaid], axis=1)[list(table.columns)]
-    return pd.concat([table, made], ignore_index=True)
+        added = added[_first_of_each(added["target"].to_numpy(), wanted)]
+    others = [name for name in table.columns if name not in added]
+    # Columns that synthetic images lack hold None: NaN would turn whole numbers of the real ones into floats.
+    empty = pd.DataFrame(None, index=added.index, columns=others, dtype=object)
+    added = pd.concat([added, empty], axis=1)[list(table.columns)]
+    return pd.concat([table, added], ignore_index=True)
 
 
 def check_split(table: pd.DataFrame, synthetic: SyntheticImages) -> None:
@@ -197,7 +197,7 @@ def check_split(table: pd.DataFrame, synthetic: SyntheticImages) -> None:
 
 
 def check_ratio(ratio: Ratio) -> None:
-    """Refuse what is no ratio.
+    """Refuse an invalid ratio.
 
     Raises:
         InputError: for anything but a number above 0 or `only`.
@@ -205,13 +205,13 @@ def check_ratio(ratio: Ratio) -> None:
     number = isinstance(ratio, int | float) and not isinstance(ratio, bool) and math.isfinite(ratio) and ratio > 0
     if not number and ratio != "only":
         raise InputError(
-            f"data.synthetic_ratio={ratio}: must be a number above 0, or only; data.synthetic=null takes real images "
-            "alone."
+            f"data.synthetic_ratio={ratio}: must be a number above 0, or only; data.synthetic=null takes only real "
+            "images."
         )
 
 
 def _first_of_each(targets: np.ndarray, wanted: int) -> np.ndarray:
-    """Which samples are the first `wanted` ones, dealt over the classes by their shares: (N,) bool."""
+    """Which samples are the first `wanted` ones, spread over the classes by their shares: (N,) bool."""
     classes, counts = np.unique(targets, return_counts=True)
     exact = counts * wanted / len(targets)
     shares = np.floor(exact).astype(int)
@@ -224,38 +224,38 @@ def _first_of_each(targets: np.ndarray, wanted: int) -> np.ndarray:
 
 def _read_manifest(root: Path) -> dict[str, Any]:
     if not root.is_dir():
-        raise InputError(f"data.synthetic: there is no folder {root}: name one that `vesalius synthesize` made.")
+        raise InputError(f"data.synthetic: there is no folder {root}: name one that `vesalius synthesize` wrote.")
     try:
         manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            f"data.synthetic: {root} has no {MANIFEST}, which is written last: it is unfinished, or not made by "
-            "`vesalius synthesize`; synthesize anew, or name the folder that has one."
+            f"data.synthetic: {root} has no {MANIFEST}, which is written last: it is unfinished, or not a folder of "
+            "`vesalius synthesize`; synthesize again, or name the folder that has one."
         ) from None
     except (OSError, ValueError) as error:
         raise _damaged(root, f"{MANIFEST} cannot be read ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND or manifest.get("schema") != SCHEMA:
-        raise _damaged(root, f"{MANIFEST} is none of {KIND}, schema {SCHEMA}")
+        raise _damaged(root, f"{MANIFEST} is not of kind '{KIND}', schema {SCHEMA}")
     missing = [name for name in ("run", "n", "classes", "split", "image") if name not in manifest]
     sizes = ("channels", "height", "width", "value_max")
     missing += [f"image.{name}" for name in sizes if name not in manifest.get("image", sizes)]
     if missing:
-        raise _damaged(root, f"{MANIFEST} does not say {', '.join(missing)}")
+        raise _damaged(root, f"{MANIFEST} lacks {', '.join(missing)}")
     return manifest
 
 
-def _check_classes(made: Sequence[str], real: Sequence[str]) -> None:
-    if not made:
+def _check_classes(synthetic: Sequence[str], real: Sequence[str]) -> None:
+    if not synthetic:
         raise InputError(
-            "data.synthetic: its images have no labels, and this model learns from labels: synthesize from a generator "
-            "that is told the class (train it with model.conditional=true on labelled data)."
+            "data.synthetic: its images have no labels, and this model learns from labels: synthesize from a "
+            "class-conditional generator (train it with model.conditional=true on labelled data)."
         )
-    if set(made) != set(real):
+    if set(synthetic) != set(real):
         raise InputError(
-            f"data.synthetic: its classes are {format_list(made)}, those of the real data {format_list(real)}: "
+            f"data.synthetic: its classes are {format_list(synthetic)}, those of the real data {format_list(real)}: "
             "synthesize from a generator that was trained on this data."
         )
 
 
 def _damaged(root: Path, reason: str) -> InputError:
-    return InputError(f"data.synthetic: {root} is damaged: {reason}; synthesize anew.")
+    return InputError(f"data.synthetic: {root} is damaged: {reason}; synthesize again.")

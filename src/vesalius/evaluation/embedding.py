@@ -73,7 +73,7 @@ class _EverySample(ImageDataModule):
                 "data.source.unit=time_series (or volume) where the source has that option, or a run of model=cnn."
             )
 
-    def check_listing(self, table: pd.DataFrame) -> None:
+    def check_before_split(self, table: pd.DataFrame) -> None:
         """Refuse samples that cannot be told apart, or whose patients are in two splits; targets need not vary."""
         check_samples(table, self.source.task, self.source.classes, before_split=True, learned=False)
 

@@ -9,7 +9,8 @@ import pytorch_lightning as pl
 import torch
 
 from vesalius.config.facts import Facts
-from vesalius.data.datamodules.base import Batch, ImageDataModule
+from vesalius.data.datamodules.base import ImageDataModule
+from vesalius.data.datamodules.datasets import Batch
 from vesalius.data.samples import Split, target_columns
 
 
@@ -37,7 +38,7 @@ def predict(
         split: which of them.
         facts: of the data that the model was trained on.
         device: where to compute.
-        view: what is done to a batch first; of series, something of `vesalius.data.datamodules.series_views`.
+        view: what is done to a batch first; of series, something of `vesalius.data.datamodules.series_ablations`.
 
     Returns:
         `sample_id`, `group_id`, target column(s), and `prob/<class>` for each class, or `pred/<quantity>` for

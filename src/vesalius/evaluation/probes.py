@@ -42,7 +42,7 @@ def judge_probes(results: "ReconstructionResults") -> Metrics:
     if task in ("unlabelled", "regression"):
         logger.info("No probes: the samples have no classes.")
         return {}
-    rows = [data.even_rows("train", MAX_PROBED), data.rows("val"), data.rows("test")]
+    rows = [data.spread_rows("train", MAX_PROBED), data.rows("val"), data.rows("test")]
     targets = [data.targets[part].numpy() for part in rows[:2]]
     if len(np.unique(targets[0], axis=0)) < 2:
         logger.info("No probes: training has one class alone.")

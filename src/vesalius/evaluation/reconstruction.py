@@ -138,7 +138,7 @@ class ReconstructionResults(Results):
     def originals(self, split: Split) -> NDArray[np.float32]:
         """Images of a split as the model draws them, (N, C, H, W) in 0..1; of many, some that are evenly spread."""
         most = min(MAX_TRAIN, max(1, _MAX_VALUES // math.prod(self.data.store.shape)))
-        rows = self.data.even_rows(split, most)
+        rows = self.data.spread_rows(split, most)
         return np.concatenate([batch["original"].numpy() for batch in self.batches(rows)])
 
     def table(self, rows: Tensor) -> pd.DataFrame:

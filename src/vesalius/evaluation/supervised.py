@@ -80,11 +80,11 @@ def _threshold(metrics: Metrics) -> Decision:
 def predict_baselines(data: ImageDataModule, test: pd.DataFrame, facts: Facts, seed: int) -> dict[str, pd.DataFrame]:
     """Test predictions of cheap models that were fitted on the training split."""
     # Not more than that: a streamed set must not fill the memory.
-    train, val = data.even_rows("train", MAX_TRAIN, real=True), data.rows("val")
+    train, val = data.spread_rows("train", MAX_TRAIN, real=True), data.rows("val")
     if not len(train):
         logger.info("No baselines: training has synthetic images alone.")
         return {}
-    inputs = [data.linear_inputs(rows) for rows in (train, val, data.rows("test"))]
+    inputs = [data.baseline_inputs(rows) for rows in (train, val, data.rows("test"))]
     arms = fit_baselines(
         inputs[0]["pixels"],
         data.targets[train].numpy(),

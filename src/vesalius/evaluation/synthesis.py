@@ -217,7 +217,7 @@ class SynthesisResults(Results):
 
     @cached_property
     def _training_images(self) -> Tensor:
-        return self._images(self.data.even_rows("train", MAX_TRAIN))
+        return self._images(self.data.spread_rows("train", MAX_TRAIN))
 
     def _training_like(self, labels: Tensor) -> Tensor | None:
         """Rows of as many training images as there are labels, of the same classes, none twice; None where too few."""

@@ -37,8 +37,9 @@ from vesalius.config.build import build, build_named
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.data.datamodules.base import Batch, ImageDataModule
-from vesalius.data.datamodules.series_views import dropped_frames, first_frames, one_frame, shuffled_frames
+from vesalius.data.datamodules.base import ImageDataModule
+from vesalius.data.datamodules.datasets import Batch
+from vesalius.data.datamodules.series_ablations import dropped_frames, first_frames, one_frame, shuffled_frames
 from vesalius.data.sources.base import Source
 from vesalius.evaluation.base import Metrics, Start
 from vesalius.evaluation.inference import predict
@@ -237,9 +238,9 @@ def _single_frame_data(data: ImageDataModule, config: Mapping[str, Any], folder:
     options = {"frames": 1, "frame_sampling": "random", "batch_size": max(2, data.batch_size)}
     single: ImageDataModule = build({**config["data"], **options}, "data")
     if (folder / SPLIT).is_file():
-        single.keep_split(folder / SPLIT)
+        single.reuse_split(folder / SPLIT)
     single.setup()
-    single.view = partial(dropped_frames, part=1.0, seed=config["seed"])  # which leaves one frame, at random
+    single.eval_transform = partial(dropped_frames, part=1.0, seed=config["seed"])  # which leaves one frame, at random
     return single
 
 

@@ -7,8 +7,8 @@ import torch
 
 from vesalius.config.errors import InputError
 from vesalius.data.augment import Augment, Flip
-from vesalius.data.datamodules.base import shuffled_labels
 from vesalius.data.datamodules.classification import ClassificationData
+from vesalius.data.datamodules.targets import shuffle_labels
 from vesalius.data.sources.base import Source
 
 
@@ -121,12 +121,12 @@ def test_only_training_batches_are_augmented(make):
 
 def test_shuffled_labels_are_dealt_among_patients_and_keep_their_number():
     table = Counted(200).samples()
-    shuffled = shuffled_labels(table, seed=0)
+    shuffled = shuffle_labels(table, seed=0)
     assert shuffled.groupby("group_id")["target"].nunique().eq(1).all()
     assert shuffled["target"].sum() == table["target"].sum()
     assert 0.3 < (shuffled["target"] == table["target"]).mean() < 0.7
-    pd.testing.assert_frame_equal(shuffled, shuffled_labels(table, seed=0))
-    assert not shuffled["target"].equals(shuffled_labels(table, seed=1)["target"])
+    pd.testing.assert_frame_equal(shuffled, shuffle_labels(table, seed=0))
+    assert not shuffled["target"].equals(shuffle_labels(table, seed=1)["target"])
 
 
 def test_what_is_wrong_with_the_table_is_said_before_anything_is_decoded(make, tmp_path):

@@ -47,7 +47,7 @@ def make(tmp_path):
     def build(source=None, *, kept=None, stage=None, **options):
         data = ReconstructionData(source or Counted(), cache_dir=str(tmp_path), batch_size=7, **options)
         if kept is not None:
-            data.keep_split(kept)
+            data.reuse_split(kept)
         data.setup(stage)
         return data
 

@@ -213,7 +213,7 @@ def test_all_frames_of_a_series_are_mirrored_together(make):
 
 def test_cheap_models_are_given_a_row_a_series(make):
     data = make()
-    inputs = data.linear_inputs(data.rows("val"))
+    inputs = data.baseline_inputs(data.rows("val"))
     assert {"pixels", "mean_over_time", "curve_statistics"} == set(inputs)
     assert {len(values) for values in inputs.values()} == {len(data.rows("val"))}
     assert inputs["pixels"].ndim == 4
@@ -236,8 +236,8 @@ def test_single_images_and_series_each_have_their_own_family(tmp_path):
     [
         (lambda n: list(range(n + 1)), "another number of times"),
         (lambda n: [1.0] * n, "do not rise"),
-        (lambda n: [*range(n - 1), np.inf], "no finite numbers"),
-        (lambda n: [np.nan, *range(1, n)], "no finite numbers"),
+        (lambda n: [*range(n - 1), np.inf], "not finite numbers"),
+        (lambda n: [np.nan, *range(1, n)], "not finite numbers"),
         (lambda n: [k * 1e39 for k in range(n)], "32-bit floats"),
         (lambda n: [0.0, *(1e9 + k for k in range(1, n))], "32-bit floats"),
     ],

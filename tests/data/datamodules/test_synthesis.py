@@ -70,7 +70,7 @@ def test_a_class_without_training_sample_is_refused(make, tmp_path):
     table = Counted().samples()
     table["split"] = np.resize(["train", "val", "test"], 60).repeat(2)  # patients and classes repeat in step
     write_split(table, tmp_path / "split.csv")
-    with pytest.raises(InputError, match=r"no sample of nodule, cyst, which the generator is to make: change"):
+    with pytest.raises(InputError, match=r"no sample of nodule, cyst, which the generator is to draw: change"):
         make(split_file=str(tmp_path / "split.csv"))
 
 

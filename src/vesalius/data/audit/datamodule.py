@@ -7,7 +7,8 @@ from torch.utils.data import Dataset
 
 from vesalius.config.errors import InputError
 from vesalius.data.audit.checks import Audited
-from vesalius.data.datamodules.base import Batch, ImageDataModule
+from vesalius.data.datamodules.base import ImageDataModule
+from vesalius.data.datamodules.datasets import Batch
 from vesalius.data.samples import check_samples
 from vesalius.data.sources.base import Source
 
@@ -37,7 +38,7 @@ class AuditData(ImageDataModule):
         """List, split and decode; patients in two splits, or splits without a class, are findings here."""
         self.open_store(self.split_table())
 
-    def check_listing(self, table: pd.DataFrame) -> None:
+    def check_before_split(self, table: pd.DataFrame) -> None:
         """Refuse what cannot even be listed; the source's own straddling patients are a finding."""
         check_samples(
             table.drop(columns="split", errors="ignore"), self.source.task, self.source.classes, before_split=True

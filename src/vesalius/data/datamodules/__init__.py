@@ -1,1 +1,1 @@
-"""One LightningDataModule for each model family."""
+"""The LightningDataModule of each model family: which samples it takes, and what its batches hold."""

@@ -1,9 +1,9 @@
-"""What the datamodules of all families share: list, split by patient, decode once, deal out whole batches."""
+"""The datamodule that all families share: list samples, split by patient, decode once, deal out whole batches."""
 
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.data.augment import Augment
-from vesalius.data.samples import SPLITS, UNUSED, Split, check_samples, in_use, target_columns
+from vesalius.data.datamodules.datasets import Batch
+from vesalius.data.datamodules.targets import one_where_constant, shuffle_labels, target_facts, targets_of
+from vesalius.data.samples import SPLITS, UNUSED, Split, check_samples, in_use
 from vesalius.data.sampling.epoch_sampler import EpochSampler, balanced_weights
 from vesalius.data.sources.base import Source
 from vesalius.data.splits.assign import assign_splits
@@ -29,8 +31,6 @@ from vesalius.data.store.store import Store
 logger = logging.getLogger("vesalius")
 
 _STATISTICS_IMAGES = 2_000  # enough for a mean to three digits, and seconds even at 224 pixels
-
-Batch = dict[str, Tensor]
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -51,20 +51,20 @@ class ImageDataModule(pl.LightningDataModule):
         folds: parts of a cross-validation; None for a single split.
         train_fraction: part of the training patients to learn from; smaller parts lie inside larger ones.
         split_file: a `split.csv` to use instead.
-        shuffle_labels: a control: targets are dealt out anew among the patients, so that nothing can be learned.
+        shuffle_labels: a control: targets are shuffled among the patients, so that nothing can be learned.
         on_bad_file: `error`, or `skip`: leave unreadable images out and list them.
-        cache_dir: where decoded images are kept; None takes the environment's `VESALIUS_CACHE`, or
+        cache_dir: where decoded images are stored; None takes the environment's `VESALIUS_CACHE`, or
             `~/.cache/vesalius`.
         memory_limit_gb: larger sets are streamed from disk.
         seed: of split, order and augmentation.
 
     Attributes:
-        table: one row a sample, once `setup` was called; row i is image (or series) i of the store. Training samples
-            beyond `train_fraction` are in no split but `unused`: decoded once for all fractions, then left alone.
+        table: one row per sample, once `setup` was called; row i is image (or series) i of the store. Training samples
+            beyond `train_fraction` are in no split but `unused`: decoded once for all fractions, then ignored.
         split: the same before unreadable samples were left out, likewise.
         facts: what a model must know, likewise.
-        view: what is done to batches while a model is validated; None for nothing.
-        needs_targets: whether the family learns from targets, so that unlabelled data can at most be looked at.
+        eval_transform: what is done to batches while a model is validated; None for nothing.
+        needs_targets: whether the family learns from targets, so that unlabelled data can only be tested on.
         train_classes: the classes whose training samples are learned from; None for all.
 
     Raises:
@@ -80,7 +80,7 @@ class ImageDataModule(pl.LightningDataModule):
         *,
         augment: Augment | None = None,
         image_size: int | None = None,
-        channels: int | None = None,
+        channels: Literal[1, 3] | None = None,
         fit: Literal["stretch", "pad", "crop"] = "stretch",
         batch_size: int = 64,
         eval_batch_size: int = 256,
@@ -132,23 +132,23 @@ class ImageDataModule(pl.LightningDataModule):
             "cache_dir": Path(cache_dir or os.environ.get("VESALIUS_CACHE", "~/.cache/vesalius")).expanduser(),
             "memory_limit": int(memory_limit_gb * 2**30),
         }
-        self._kept_split: Path | None = None
+        self._run_split: Path | None = None
         self.dataset: Dataset[Batch] | None = None
-        self.view: Callable[[Batch], Batch] | None = None
+        self.eval_transform: Callable[[Batch], Batch] | None = None
 
     @abstractmethod
     def check_source(self, source: Source) -> None:
-        """Refuse a source that this family can make nothing of, with the way out."""
+        """Refuse a source that this family cannot learn from, with the way out."""
 
     @abstractmethod
     def make_dataset(self) -> Dataset[Batch]:
-        """What a loader takes whole batches from, by tensors of row numbers; called once the store is open."""
+        """The dataset of whole batches, indexed by tensors of row numbers; called once the store is open."""
 
     def setup(self, stage: str | None = None) -> None:
         """List, split, check, decode; does nothing the second time.
 
         Args:
-            stage: `test` is for judging a model on data it has never met: all of it is the test split, unless
+            stage: `test` is for testing a model on data it has never met: all of it is the test split, unless
                 the source fixes its splits.
         """
         if self.dataset is not None:
@@ -157,34 +157,34 @@ class ImageDataModule(pl.LightningDataModule):
         if stage != "test" and self.needs_targets and self.source.task == "unlabelled":
             raise InputError(
                 "data: there are no labels, and this model learns from them: name them (data.source.target, or "
-                "data.source.labels, or class folders), or choose model=autoencoder, which learns from images alone."
+                "data.source.labels, or class folders), or choose model=autoencoder, which learns from images only."
             )
         self.split = table = self.split_table(stage)
-        self._check(table, splits)
+        self._check_splits(table, splits)
         self.open_store(table)
         self.dataset = self.make_dataset()
         if self.store.skipped:
             logger.warning("%d unreadable images were left out; skipped.csv lists them.", len(self.store.skipped))
-            self._check(self.table, splits)
+            self._check_splits(self.table, splits)
         if stage != "test":
-            self.facts = self._facts()
+            self.facts = self._compute_facts()
 
-    def keep_split(self, path: Path) -> None:
-        """Take the split that a run wrote, as it is, instead of making it anew: its test patients stay unseen.
+    def reuse_split(self, path: Path) -> None:
+        """Take the split that a run wrote, as it is, instead of assigning one: its test patients stay test patients.
 
         Called before `setup`, which then refuses data with other samples or patients than the run began with.
         """
-        self._kept_split = path
+        self._run_split = path
 
     def split_table(self, stage: str | None = None) -> pd.DataFrame:
         """The source's samples, each with its split, before anything is decoded."""
         task = self.source.task
         table = self.source.samples()
-        self.check_listing(table)
+        self.check_before_split(table)
         if self.shuffle_labels:
-            table = shuffled_labels(table, self.seed)
-        if self._kept_split is not None:
-            return read_run_split(self._kept_split, table)
+            table = shuffle_labels(table, self.seed)
+        if self._run_split is not None:
+            return read_run_split(self._run_split, table)
         if self.split_file is not None:
             table = read_split(Path(self.split_file), table)
         if stage == "test":
@@ -193,37 +193,37 @@ class ImageDataModule(pl.LightningDataModule):
         table = assign_splits(
             table, fractions=self.fractions, seed=self.seed, task=task, fold=self.fold, folds=self.folds
         )
-        subset_told = self.split_file is not None and (table["split"] == UNUSED).any()
+        file_has_subset = self.split_file is not None and (table["split"] == UNUSED).any()
         table = self.mark_unused(table)
-        return table if subset_told else train_subset(table, self.train_fraction, seed=self.seed, task=task)
+        return table if file_has_subset else train_subset(table, self.train_fraction, seed=self.seed, task=task)
 
     def mark_unused(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The split table, training samples that this family would not learn from marked as `unused`; all stay here."""
+        """The split table, training samples that this family does not learn from marked as `unused`; here none."""
         return table
 
-    def check_listing(self, table: pd.DataFrame) -> None:
+    def check_before_split(self, table: pd.DataFrame) -> None:
         """Refuse samples that cannot be split."""
         check_samples(table, self.source.task, self.source.classes, before_split=True)
 
     def open_store(self, table: pd.DataFrame) -> None:
         """Decode the samples of a table, or find them decoded."""
-        self.store = self.decoded(self.source, table)
+        self.store = self.decode(self.source, table)
         self.table = self.store.table
         self.targets = targets_of(self.table, self.source)
 
-    def decoded(self, source: Source, table: pd.DataFrame) -> Store:
-        """Images of any source, decoded as this data's own are."""
+    def decode(self, source: Source, table: pd.DataFrame) -> Store:
+        """The images of any source, decoded as this data's own are."""
         return Store.open(source, table, progress=True, **self._decoding)
 
-    def _check(self, table: pd.DataFrame, splits: Iterable[Split]) -> None:
+    def _check_splits(self, table: pd.DataFrame, splits: Iterable[Split]) -> None:
         required = tuple(splits)
         if self.folds is not None and (table["split"] == "test").any():
-            # A patient may have one class alone, and a fold one patient: of all folds together each class is judged.
+            # A patient may have only one class, and a fold only one patient: the folds together test each class.
             required = tuple(name for name in required if name != "test")
         check_samples(in_use(table), self.source.task, self.source.classes, splits=required)
 
     def unfit(self, trained: Facts) -> list[str]:
-        """Why a model of this family, trained on data of these facts, cannot be judged on this data; of its own."""
+        """Why a model of this family, trained on data of these facts, cannot be tested on this data; none here."""
         return []
 
     @property
@@ -237,14 +237,14 @@ class ImageDataModule(pl.LightningDataModule):
 
     @property
     def real_store(self) -> Store:
-        """Real images alone, with a table of their own: what audits look at. Differs where synthetic ones are mixed in.
+        """Only the real images, with a table of their own, for audits; differs where synthetic ones are mixed in.
 
-        They come first in the whole store, so that a row number here is one there.
+        They come first in the whole store, so a row number here is the same there.
         """
         return self.store
 
-    def even_rows(self, split: Split, most: int, *, real: bool = False) -> Tensor:
-        """At most so many row numbers of a split, evenly spread over it; with `real`, none of synthetic images."""
+    def spread_rows(self, split: Split, most: int, *, real: bool = False) -> Tensor:
+        """At most `most` row numbers of a split, evenly spread over it; with `real`, none of synthetic images."""
         rows = self.rows(split)
         if real:
             rows = rows[rows < len(self.real_store)]
@@ -255,39 +255,49 @@ class ImageDataModule(pl.LightningDataModule):
         return self._loader(list(torch.split(self.rows(split), self.eval_size())))
 
     def eval_size(self) -> int:
-        """Samples of a batch of validation and test."""
+        """Samples in a batch of validation and test."""
         return self.eval_batch_size
 
-    def _loader(self, sampler: Iterable[Tensor]) -> DataLoader[Batch]:
-        assert self.dataset is not None
+    def _loader(self, sampler: Iterable[Tensor], dataset: Dataset[Batch] | None = None) -> DataLoader[Batch]:
+        dataset = self.dataset if dataset is None else dataset
+        assert dataset is not None
         # A loader draws a seed for workers, of which there are none, whenever it is iterated. From a generator of its
         # own, so that dropout's numbers do not depend on how often that was.
-        return DataLoader(self.dataset, batch_size=None, sampler=sampler, generator=torch.Generator())
+        return DataLoader(dataset, batch_size=None, sampler=sampler, generator=torch.Generator())
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches in an order that is a function of (seed, epoch) alone."""
-        trainer = self.trainer
-        sampler = EpochSampler(
-            self.rows("train"),
+        """Batches in an order that is a function of only (seed, epoch)."""
+        return self._loader(self.train_sampler())
+
+    def train_sampler(self) -> EpochSampler:
+        """The row numbers of each training step of this device."""
+        rows = self.rows("train")
+        rank, world = self._place()
+        weights = None if self.sampling == "natural" else balanced_weights(self.targets[rows])
+        return EpochSampler(
+            rows,
             self.batch_size,
             seed=self.seed,
-            weights=None if self.sampling == "natural" else balanced_weights(self.targets[self.rows("train")]),
+            weights=weights,
             steps_per_epoch=self.steps_per_epoch,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
+            rank=rank,
+            world_size=world,
         )
-        return self._loader(sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation samples, each once over all devices together, in the order of the table."""
         rows, size = self.val_rows(), self.eval_size()
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, world = self._place()
         if min(len(rows), size) < world:
             raise InputError(
                 f"data: {len(rows)} validation samples in batches of {size} cannot be shared by {world} devices, each "
                 "of which needs one: raise data.eval_batch_size, give validation more samples, or take fewer devices."
             )
         return self._loader(EpochSampler(rows, size, seed=self.seed, training=False, rank=rank, world_size=world))
+
+    def _place(self) -> tuple[int, int]:
+        """Number of this device, and of all devices."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def val_rows(self) -> Tensor:
         """Row numbers of the samples that a model is validated on while it is trained."""
@@ -296,13 +306,13 @@ class ImageDataModule(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment a training batch on the device, each sample by a draw of its own."""
         if self.trainer is None or not self.trainer.training:
-            return batch if self.view is None else self.view(batch)
+            return batch if self.eval_transform is None else self.eval_transform(batch)
         if self.augment is None:
             return batch
         image = self.augment(batch["image"], batch["index"], seed=self.seed, epoch=self.trainer.current_epoch)
         return {**batch, "image": image}
 
-    def _facts(self) -> Facts:
+    def _compute_facts(self) -> Facts:
         train = self.rows("train")
         channels, height, width = self.store.shape
         pixels = self.pixels(train[:: max(1, len(train) // _STATISTICS_IMAGES)])
@@ -315,54 +325,14 @@ class ImageDataModule(pl.LightningDataModule):
             value_max=self.value_max,
             train_size=len(train),
             mean=tuple(pixels.mean(1).tolist()),
-            std=tuple(_not_zero(pixels.std(1)).tolist()),
-            **_target_facts(self.targets[train], self.source),
+            std=tuple(one_where_constant(pixels.std(1)).tolist()),
+            **target_facts(self.targets[train], self.source),
         )
 
     def pixels(self, rows: Tensor) -> Tensor:
         """The images of some rows, or a frame of each series, (B, C, H, W), stored type: for statistics."""
         return self.store[rows]
 
-    def linear_inputs(self, rows: Tensor) -> dict[str, NDArray[Any]]:
-        """What cheap models are given: `pixels` as (N, C, H, W), and any further arms as (N, D)."""
+    def baseline_inputs(self, rows: Tensor) -> dict[str, NDArray[Any]]:
+        """The inputs of baseline models: `pixels` as (N, C, H, W), and further ones of a family as (N, D)."""
         return {"pixels": self.store[rows].numpy()}
-
-
-def shuffled_labels(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Deal the targets of whole patients out anew: each patient's samples get the first target of another's."""
-    columns = target_columns(table)
-    first = table.groupby("group_id", sort=True)[columns].first()
-    dealt = pd.DataFrame(np.random.default_rng(seed).permutation(first.to_numpy()), index=first.index, columns=columns)
-    shuffled = table.copy()
-    shuffled[columns] = dealt.loc[table["group_id"]].to_numpy().astype(table[columns].to_numpy().dtype)
-    return shuffled
-
-
-def targets_of(table: pd.DataFrame, source: Source) -> Tensor:
-    """(N,) int64 class indices; (N, K) float32 for several labels or quantities, K being 0 without labels."""
-    if source.task == "unlabelled":
-        return torch.zeros(len(table), 0)
-    values = table[target_columns(table)].to_numpy()
-    if source.task in ("multilabel", "regression"):
-        return torch.from_numpy(values.astype(np.float32))
-    return torch.from_numpy(values[:, 0].astype(np.int64))
-
-
-def _target_facts(targets: Tensor, source: Source) -> Mapping[str, Any]:
-    """What `Facts` says of the training targets."""
-    if source.task == "regression":
-        mean, std = targets.mean(0), _not_zero(targets.std(0, correction=0))
-        counts = [len(targets)] * len(source.classes)
-        return {"class_counts": tuple(counts), "target_mean": tuple(mean.tolist()), "target_std": tuple(std.tolist())}
-    if source.task == "unlabelled":
-        return {"class_counts": ()}
-    if source.task == "multilabel":
-        counts = targets.sum(0).int().tolist()
-    else:
-        counts = torch.bincount(targets, minlength=len(source.classes)).tolist()
-    return {"class_counts": tuple(counts)}
-
-
-def _not_zero(std: Tensor) -> Tensor:
-    """What does not vary carries nothing; dividing by one leaves it so."""
-    return torch.where(std > 1e-6, std, 1.0)

@@ -1,4 +1,4 @@
-"""The datamodule of the autoencoder family: images alone, in whole batches."""
+"""The datamodule of the autoencoder family: single images, without targets."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
@@ -6,27 +6,13 @@ from typing import Any, ClassVar
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
-from vesalius.data.datamodules.base import Batch, ImageDataModule
+from vesalius.data.datamodules.base import ImageDataModule
+from vesalius.data.datamodules.datasets import ImageDataset
 from vesalius.data.samples import UNUSED, Split, check_samples, in_use
 from vesalius.data.sources.base import Source
-from vesalius.data.store.store import Store
-
-
-class ImageDataset(Dataset[Batch]):
-    """Cuts whole batches of images out of a store: indexed by a tensor of row numbers."""
-
-    def __init__(self, store: Store, size: int) -> None:
-        self.store, self.size = store, size
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: Tensor) -> Batch:
-        return {"image": self.store[index], "index": index}
 
 
 class ReconstructionData(ImageDataModule):
@@ -34,12 +20,12 @@ class ReconstructionData(ImageDataModule):
 
     A batch holds `image` (B, C, H, W), the stored integers, or floats in the same units once augmented, and `index`
     (B,) int64 row numbers in the table; never a target, so no label can reach the model. Labels still spread classes
-    evenly over the splits, and `targets` keeps them for whoever judges what was learned.
+    evenly over the splits, and `targets` keeps them for the evaluation of what was learned.
 
     Args:
         source: gives single images.
-        train_classes: learn from samples of these classes alone, as a detector of anomalies does: training samples of
-            others are `unused`, and `val_dataloader`, which says when the model is best, passes over others as well.
+        train_classes: learn only from samples of these classes, as an anomaly detector does: training samples of
+            others are `unused`, and `val_dataloader`, which decides when the model is best, skips others as well.
             All else (`loader`, `rows`, the test split) holds every sample. None learns from all.
 
     Raises:
@@ -61,13 +47,13 @@ class ReconstructionData(ImageDataModule):
         """Refuse image series."""
         if source.series:
             raise InputError(
-                "data: this source gives image series, and the model looks at single images: "
+                "data: this source gives image series, and the model reads single images: "
                 "choose data.source.unit=slice, or model=lstm."
             )
 
     def make_dataset(self) -> ImageDataset:
-        """Images, and nothing beside them."""
-        return ImageDataset(self.store, len(self.table))
+        """Images without their targets."""
+        return ImageDataset(self.store)
 
     @property
     def normal(self) -> Tensor | None:
@@ -75,18 +61,18 @@ class ReconstructionData(ImageDataModule):
         return None if self._numbers is None else torch.isin(self.targets, torch.tensor(self._numbers))
 
     def val_rows(self) -> Tensor:
-        """Row numbers of the validation samples that are like those learned from."""
+        """Row numbers of the validation samples whose classes are learned from."""
         rows = super().val_rows()
         return rows if self.normal is None else rows[self.normal[rows]]
 
     def mark_unused(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Training samples of other classes are `unused`."""
+        """The split table, training samples of other classes marked as `unused`."""
         if self._numbers is None:
             return table
         others = (table["split"] == "train") & ~table["target"].isin(self._numbers)
         return table.assign(split=table["split"].mask(others, UNUSED))
 
-    def check_listing(self, table: pd.DataFrame) -> None:
+    def check_before_split(self, table: pd.DataFrame) -> None:
         """Refuse samples that cannot be split; their targets need not vary."""
         check_samples(table, self.source.task, self.source.classes, before_split=True, learned=False)
 
@@ -95,7 +81,7 @@ class ReconstructionData(ImageDataModule):
         """The classes to learn from, as targets have them."""
         return None if self.train_classes is None else [self.source.classes.index(name) for name in self.train_classes]
 
-    def _check(self, table: pd.DataFrame, splits: Iterable[Split]) -> None:
+    def _check_splits(self, table: pd.DataFrame, splits: Iterable[Split]) -> None:
         required, used = tuple(splits), in_use(table)
         problems = [] if self._numbers is None else self._absent_classes(used, self._numbers, required)
         if problems:
@@ -120,16 +106,16 @@ class ReconstructionData(ImageDataModule):
 
 
 def _check_classes(wanted: Sequence[str], source: Source) -> None:
-    said = f"data.train_classes=[{','.join(wanted)}]"
+    option = f"data.train_classes=[{','.join(wanted)}]"
     if source.task in ("multilabel", "regression", "unlabelled"):
         raise InputError(
-            f"{said}: the data are {source.task}, and only samples of one class each can be picked by class: set "
+            f"{option}: the data are {source.task}, and only samples of one class each can be picked by class: set "
             "data.train_classes=null."
         )
     if not wanted:
-        raise InputError(f"{said} names no class: name one, or set it to null to learn from all.")
+        raise InputError(f"{option} names no class: name one, or set it to null to learn from all.")
     problems = [
-        f"{said}: the data have no class `{name}`.{did_you_mean(name, source.classes)}"
+        f"{option}: the data have no class `{name}`.{did_you_mean(name, source.classes)}"
         for name in dict.fromkeys(wanted)
         if name not in source.classes
     ]

@@ -1,31 +1,15 @@
-"""The datamodule of the GAN family: images, and their class where each has one, in whole batches."""
+"""The datamodule of the GAN family: single images, and their class where each has one."""
 
 from collections.abc import Iterable
 from typing import ClassVar
 
 import pandas as pd
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from vesalius.config.errors import InputError
-from vesalius.data.datamodules.base import Batch, ImageDataModule
-from vesalius.data.datamodules.reconstruction import ImageDataset
+from vesalius.data.datamodules.base import ImageDataModule
+from vesalius.data.datamodules.datasets import ImageDataset
 from vesalius.data.samples import Split, check_samples, in_use
 from vesalius.data.sources.base import Source
-from vesalius.data.store.store import Store
-
-
-class LabelledImages(Dataset[Batch]):
-    """Cuts whole batches of images and classes out of a store: indexed by a tensor of row numbers."""
-
-    def __init__(self, store: Store, targets: Tensor) -> None:
-        self.images, self.targets = ImageDataset(store, len(targets)), targets
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, index: Tensor) -> Batch:
-        return {**self.images[index], "target": self.targets[index]}
 
 
 class SynthesisData(ImageDataModule):
@@ -44,16 +28,15 @@ class SynthesisData(ImageDataModule):
         """Refuse image series."""
         if source.series:
             raise InputError(
-                "data: this source gives image series, and a GAN makes single images: choose data.source.unit=slice."
+                "data: this source gives image series, and a GAN generates single images: choose "
+                "data.source.unit=slice."
             )
 
-    def make_dataset(self) -> Dataset[Batch]:
-        """Images, beside their class where each has one."""
-        if self._one_class_each:
-            return LabelledImages(self.store, self.targets)
-        return ImageDataset(self.store, len(self.table))
+    def make_dataset(self) -> ImageDataset:
+        """Images, with their class where each has one."""
+        return ImageDataset(self.store, self.targets if self._one_class_each else None)
 
-    def check_listing(self, table: pd.DataFrame) -> None:
+    def check_before_split(self, table: pd.DataFrame) -> None:
         """Refuse samples that cannot be split; their targets need not vary."""
         check_samples(table, self.source.task, self.source.classes, before_split=True, learned=False)
 
@@ -61,15 +44,15 @@ class SynthesisData(ImageDataModule):
     def _one_class_each(self) -> bool:
         return self.source.task not in ("multilabel", "regression", "unlabelled")
 
-    def _check(self, table: pd.DataFrame, splits: Iterable[Split]) -> None:
+    def _check_splits(self, table: pd.DataFrame, splits: Iterable[Split]) -> None:
         used = in_use(table)
         check_samples(used, self.source.task, self.source.classes, splits=tuple(splits), learned=False)
         if not self._one_class_each or "train" not in splits:
             return
-        there = set(used.loc[used["split"] == "train", "target"])
-        absent = [name for number, name in enumerate(self.source.classes) if number not in there]
+        present = set(used.loc[used["split"] == "train", "target"])
+        absent = [name for number, name in enumerate(self.source.classes) if number not in present]
         if absent:
             raise InputError(
-                f"the split `train` has no sample of {', '.join(absent)}, which the generator is to make: change "
+                f"the split `train` has no sample of {', '.join(absent)}, which the generator is to draw: change "
                 "`data.fractions`, `data.train_fraction` or the seed, or leave the class out."
             )

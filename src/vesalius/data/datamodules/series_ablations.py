@@ -6,7 +6,7 @@ Each function takes a batch of series and gives another; nothing but frames, the
 import torch
 from torch import Tensor
 
-from vesalius.data.datamodules.base import Batch
+from vesalius.data.datamodules.datasets import Batch
 from vesalius.data.stateless_random import uniform
 
 

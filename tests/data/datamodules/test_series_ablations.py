@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vesalius.data.datamodules.series_views import dropped_frames, first_frames, one_frame, shuffled_frames
+from vesalius.data.datamodules.series_ablations import dropped_frames, first_frames, one_frame, shuffled_frames
 
 LENGTHS = [5, 1, 3, 8]
 

@@ -1,0 +1,102 @@
+"""Datasets that cut whole batches out of a store: indexed by a tensor of row numbers, never sample by sample."""
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vesalius.data.sampling.epoch_sampler import EpochSampler
+from vesalius.data.sampling.frames import FrameSampling, sample_frames
+from vesalius.data.store.store import Store
+
+Batch = dict[str, Tensor]
+
+
+class ImageDataset(Dataset[Batch]):
+    """Batches of single images.
+
+    Args:
+        store: of images.
+        targets: one entry per image, added to each batch as `target`; None leaves them out.
+    """
+
+    def __init__(self, store: Store, targets: Tensor | None = None) -> None:
+        self.store, self.targets = store, targets
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __getitem__(self, index: Tensor) -> Batch:
+        batch = {"image": self.store[index], "index": index}
+        return batch if self.targets is None else {**batch, "target": self.targets[index]}
+
+
+class SeriesDataset(Dataset[Batch]):
+    """Batches of whole series.
+
+    A batch is as long as its longest series. Padding stands at the end and repeats the last real frame and its time:
+    code that forgets the mask still sees an image, and no value that the set does not have.
+
+    Args:
+        store: of series.
+        targets: one entry per series.
+        time: (frames,) float32 seconds of every frame in the store, since the first of its series.
+    """
+
+    def __init__(self, store: Store, targets: Tensor, time: Tensor) -> None:
+        self.store, self.targets, self.time = store, targets, time
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: Tensor) -> Batch:
+        length = self.store.lengths[index]
+        return self.gather(index, torch.arange(int(length.max())).expand(len(index), -1), length)
+
+    def gather(self, index: Tensor, frames: Tensor, length: Tensor) -> Batch:
+        """A batch of some frames of some series.
+
+        Args:
+            index: (B,) row numbers.
+            frames: (B, T) numbers of frames within their series, ascending.
+            length: (B,) how many of them are real, 1 or more; the others become padding.
+        """
+        place = torch.arange(frames.shape[1])
+        frames = frames.gather(1, place.minimum(length[:, None] - 1))
+        positions = self.store.offsets[index][:, None] + frames
+        time = self.time[positions]
+        return {
+            "image": self.store.frames(positions),
+            "mask": place < length[:, None],
+            "time": time - time[:, :1],
+            "length": length,
+            "target": self.targets[index],
+            "index": index,
+        }
+
+
+class SampledFrames(Dataset[Batch]):
+    """Batches of some frames of each series, others at every epoch; the epoch is the sampler's.
+
+    Args:
+        series: the whole series.
+        sampler: knows the epoch.
+        count: how many frames at most.
+        sampling: which (see `sample_frames`).
+        seed: of the run.
+    """
+
+    def __init__(
+        self, series: SeriesDataset, sampler: EpochSampler, count: int, sampling: FrameSampling, seed: int
+    ) -> None:
+        self.series, self.sampler = series, sampler
+        self.count, self.sampling, self.seed = count, sampling, seed
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def __getitem__(self, index: Tensor) -> Batch:
+        length = self.series.store.lengths[index]
+        frames, chosen = sample_frames(
+            length, index, self.count, self.sampling, seed=self.seed, epoch=self.sampler.epoch
+        )
+        return self.series.gather(index, frames, chosen)
