@@ -55,6 +55,7 @@ WORDS = {
 EXCEPTIONS: list[tuple[str, str, str]] = [
     ("*", r"(torch|np|math)\.floor|\.floor\(", "the function"),
     ("*", r"[\"'`]evidence[\"'`/]|evidence/", "the key of metrics.json, a file format"),
+    ("*", r"[Nn]o evidence of a gain", "the verdict on a difference, as statistics puts it"),
     ("*", r"evaluation\.evidence\b|^ *evidence: |evidence_classes", "keys of the config and of metrics.json"),
 ]
 

@@ -9,7 +9,7 @@ from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.evaluation.feature_extractors import load_extractor
-from vesalius.metrics.synthesis import frechet_distance
+from vesalius.metrics.synthesis.frechet import frechet_distance
 from vesalius.models.gan.metrics import SynthesisMetrics
 from vesalius.runs.run_folder import RunFolder
 from vesalius.training.checkpoints import load_checkpoint, restore_model

@@ -17,8 +17,8 @@ from vesalius.evaluation import temporal_ablation as evidence
 from vesalius.evaluation.inference import predict
 from vesalius.evaluation.scoring import judge
 from vesalius.evaluation.temporal_ablation import check_evidence, temporal_evidence
+from vesalius.metrics.classification.thresholds import choose_threshold
 from vesalius.metrics.comparison.paired import paired_difference
-from vesalius.metrics.thresholds import choose_threshold
 
 CPU = torch.device("cpu")
 SMALL = [

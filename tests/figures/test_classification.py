@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import auc, confusion_matrix
 
 from vesalius.figures import classification as figures
-from vesalius.metrics.classification import classification_metrics
+from vesalius.metrics.classification.metrics import classification_metrics
 
 TASKS = [("binary", 2), ("multiclass", 4), ("ordinal", 3), ("multilabel", 9)]
 

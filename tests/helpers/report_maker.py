@@ -7,7 +7,7 @@ import pandas as pd
 import yaml
 
 from run_maker import CLASSES, predictions, write_baseline, write_run
-from vesalius.metrics.classification import classification_metrics
+from vesalius.metrics.classification.metrics import classification_metrics
 
 MODELS = {"cnn": 0.8, "resnet18": 2.0, "vgg16": 1.2}
 

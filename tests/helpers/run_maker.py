@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from vesalius.metrics.classification import classification_metrics
+from vesalius.metrics.classification.metrics import classification_metrics
 from vesalius.metrics.reconstruction import reconstruction_metrics
 from vesalius.metrics.regression import regression_metrics
 

@@ -119,21 +119,21 @@ def scored(seed: int = 0, patients: int = 90) -> tuple[pd.DataFrame, np.ndarray]
 
 def test_values_are_scikit_learns_and_higher_is_more_unusual() -> None:
     table, normal = scored()
-    told = anomaly_metrics(table, scores=["error", "distance"], normal=normal, classes=CLASSES)
-    assert list(told) == ["error", "distance"]
-    assert list(told["error"]) == ["auroc", "average_precision", "auroc/nodule", "auroc/cyst"]
-    assert told["error"]["auroc"]["value"] == pytest.approx(roc_auc_score(~normal, table["error"]))
-    assert told["distance"]["auroc"]["value"] == pytest.approx(1 - told["error"]["auroc"]["value"])
+    entries = anomaly_metrics(table, scores=["error", "distance"], normal=normal, classes=CLASSES)
+    assert list(entries) == ["error", "distance"]
+    assert list(entries["error"]) == ["auroc", "average_precision", "auroc/nodule", "auroc/cyst"]
+    assert entries["error"]["auroc"]["value"] == pytest.approx(roc_auc_score(~normal, table["error"]))
+    assert entries["distance"]["auroc"]["value"] == pytest.approx(1 - entries["error"]["auroc"]["value"])
     precision = average_precision_score(~normal, table["error"])
-    assert told["error"]["average_precision"]["value"] == pytest.approx(precision)
-    assert told["error"]["average_precision"]["no_skill"] == pytest.approx(2 / 3)
+    assert entries["error"]["average_precision"]["value"] == pytest.approx(precision)
+    assert entries["error"]["average_precision"]["no_skill"] == pytest.approx(2 / 3)
     for k, name in ((1, "nodule"), (2, "cyst")):
         rows = normal | (table["target"] == k)
-        entry = told["error"][f"auroc/{name}"]
+        entry = entries["error"][f"auroc/{name}"]
         assert entry["value"] == pytest.approx(roc_auc_score(~normal[rows], table["error"][rows]))
         assert (entry["n"], entry["groups"], entry["no_skill"]) == (120, 60, 0.5)
         assert (entry["ci95"][0] <= 0.5 <= entry["ci95"][1]) == (name == "cyst")
-    assert json.loads(json.dumps(told)) == told
+    assert json.loads(json.dumps(entries)) == entries
 
 
 def test_only_the_order_of_scores_counts_and_patients_are_counted_not_images() -> None:
@@ -149,9 +149,9 @@ def test_only_the_order_of_scores_counts_and_patients_are_counted_not_images() -
 def test_several_normal_classes_and_empty_sides() -> None:
     table, _ = scored()
     normal = (table["target"] != 1).to_numpy()
-    told = anomaly_metrics(table, scores=["error"], normal=normal, classes=CLASSES)["error"]
-    assert list(told) == ["auroc", "average_precision", "auroc/nodule"]
-    assert told["auroc/nodule"] == told["auroc"]
+    entries = anomaly_metrics(table, scores=["error"], normal=normal, classes=CLASSES)["error"]
+    assert list(entries) == ["auroc", "average_precision", "auroc/nodule"]
+    assert entries["auroc/nodule"] == entries["auroc"]
     everyone = anomaly_metrics(table, scores=["error"], normal=np.ones(len(table), dtype=bool), classes=CLASSES)[
         "error"
     ]
@@ -165,7 +165,7 @@ def test_several_normal_classes_and_empty_sides() -> None:
         )
 
 
-def test_peaks_count_inside_the_mask_alone() -> None:
+def test_peaks_count_only_inside_the_mask() -> None:
     maps = np.zeros((5, 6, 6))
     masks = np.zeros((5, 6, 6), dtype=bool)
     masks[:4, 2:4, 2:4] = True
@@ -185,7 +185,7 @@ def test_peaks_count_inside_the_mask_alone() -> None:
 
 @pytest.mark.proof
 def test_lesions_are_found_even_from_principal_components_of_the_healthy() -> None:
-    """32 components of the healthy slices of 300 patients, judged on 200 others. Run with `-s` to see the figures."""
+    """32 components of the healthy slices of 300 patients, tested on 200 others. Run with `-s` to see the figures."""
     source = Lesions(patients=500)
     records = source.samples().to_dict("records")
     images = np.stack([source.load(record) for record in records]) / 255
@@ -199,9 +199,11 @@ def test_lesions_are_found_even_from_principal_components_of_the_healthy() -> No
     maps = ErrorMaps(2.0)
     maps.update(images[train], drawn[train])
     errors = maps.maps(images[test], drawn[test])
-    judged = table[test].assign(error=maps.score(errors))
-    told = anomaly_metrics(judged, scores=["error"], normal=(judged["target"] == 0).to_numpy(), classes=source.classes)
-    peaks = peak_in_mask(errors, masks[test], judged["group_id"].to_numpy())
-    print({name: entry["value"] for name, entry in told["error"].items()}, peaks["value"])
-    assert all(told["error"][f"auroc/{name}"]["value"] > 0.88 for name in ("nodule", "cyst", "spiculated"))
+    scored_table = table[test].assign(error=maps.score(errors))
+    entries = anomaly_metrics(
+        scored_table, scores=["error"], normal=(scored_table["target"] == 0).to_numpy(), classes=source.classes
+    )
+    peaks = peak_in_mask(errors, masks[test], scored_table["group_id"].to_numpy())
+    print({name: entry["value"] for name, entry in entries["error"].items()}, peaks["value"])
+    assert all(entries["error"][f"auroc/{name}"]["value"] > 0.88 for name in ("nodule", "cyst", "spiculated"))
     assert peaks["value"] > 0.8 > 10 * peaks["no_skill"]

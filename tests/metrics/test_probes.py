@@ -1,4 +1,4 @@
-"""Probes: they find what is in features, pick on validation, and never learn from test samples."""
+"""Probes find the information in features, pick hyperparameters on validation, and never learn from test samples."""
 
 import inspect
 import time
@@ -11,8 +11,8 @@ from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from vesalius.config.errors import InputError
+from vesalius.metrics.baselines import linear_models as baselines
 from vesalius.metrics.baselines import nearest_neighbours as neighbours
-from vesalius.metrics.baselines import supervised as baselines
 from vesalius.metrics.probes import probe
 
 TRAIN, VAL, TEST = 200, 80, 120
@@ -31,17 +31,17 @@ def parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def informative(rng: np.random.Generator, target: np.ndarray, signal: float = 2.0) -> np.ndarray:
-    """8 features, some of which tell the target, on scales that differ."""
+    """8 features, some of which depend on the target, on different scales."""
     shown = np.eye(3)[target] if target.ndim == 1 else target
     features = rng.normal(size=(len(target), 8))
     features[:, : shown.shape[1]] += signal * shown
     return features * np.logspace(-2, 2, 8) + 5
 
 
-def asked(
+def run_probe(
     task: str, *, seed: int = 0, features: dict[str, Any] | None = None, **options: Any
 ) -> tuple[Any, np.ndarray]:
-    """Answers by arm and part, and the test targets, which the probe is not given."""
+    """Predictions by arm and part, and the test targets, which the probe is not given."""
     rng = np.random.default_rng(seed)
     target = labels(rng, task)
     arms = features or {"good": parts(informative(rng, target)), "noise": parts(rng.normal(size=(len(target), 8)))}
@@ -53,54 +53,54 @@ def asked(
 
 
 def test_signal_is_found_and_noise_is_not_and_labels_help() -> None:
-    answers, truth = asked("multiclass")
-    assert list(answers) == ["good/logistic", "good/knn", "noise/logistic", "noise/knn"]
-    told = {
+    predictions, truth = run_probe("multiclass")
+    assert list(predictions) == ["good/logistic", "good/knn", "noise/logistic", "noise/knn"]
+    aurocs = {
         (arm, part): np.mean([roc_auc_score(truth, each, multi_class="ovr") for each in drawn])
-        for arm, by_part in answers.items()
+        for arm, by_part in predictions.items()
         for part, drawn in by_part.items()
     }
     for classifier in ("logistic", "knn"):
-        assert told[f"good/{classifier}", 1.0] > 0.85
-        assert told[f"good/{classifier}", 1.0] > told[f"good/{classifier}", 0.1] > 0.6
-        assert 0.4 < told[f"noise/{classifier}", 1.0] < 0.6
+        assert aurocs[f"good/{classifier}", 1.0] > 0.85
+        assert aurocs[f"good/{classifier}", 1.0] > aurocs[f"good/{classifier}", 0.1] > 0.6
+        assert 0.4 < aurocs[f"noise/{classifier}", 1.0] < 0.6
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel", "ordinal"])
-def test_answers_are_probabilities_for_each_draw(task: str) -> None:
-    answers, _ = asked(task)
-    for by_part in answers.values():
+def test_predictions_are_probabilities_for_each_draw(task: str) -> None:
+    predictions, _ = run_probe(task)
+    for by_part in predictions.values():
         assert [len(drawn) for drawn in by_part.values()] == [2, 1]
-        for answer in (each for drawn in by_part.values() for each in drawn):
-            assert answer.shape == (TEST, 3)
-            assert ((answer >= 0) & (answer <= 1)).all()
+        for prediction in (each for drawn in by_part.values() for each in drawn):
+            assert prediction.shape == (TEST, 3)
+            assert ((prediction >= 0) & (prediction <= 1)).all()
             if task != "multilabel":
-                assert np.allclose(answer.sum(axis=1), 1, atol=1e-6)
+                assert np.allclose(prediction.sum(axis=1), 1, atol=1e-6)
 
 
 def test_each_label_is_found_on_its_own() -> None:
-    answers, truth = asked("multilabel")
+    predictions, truth = run_probe("multilabel")
     for classifier in ("logistic", "knn"):
-        assert all(roc_auc_score(truth[:, k], answers[f"good/{classifier}"][1.0][0][:, k]) > 0.7 for k in range(3))
+        assert all(roc_auc_score(truth[:, k], predictions[f"good/{classifier}"][1.0][0][:, k]) > 0.7 for k in range(3))
 
 
-def test_quantities_are_answered_by_ridge_and_by_neighbours() -> None:
-    answers, truth = asked("regression")
-    assert list(answers) == ["good/ridge", "good/knn", "noise/ridge", "noise/knn"]
-    assert r2_score(truth, answers["good/ridge"][1.0][0]) > 0.6
-    assert r2_score(truth, answers["good/knn"][1.0][0]) > 0.4
-    assert r2_score(truth, answers["noise/knn"][1.0][0]) < 0.1
+def test_continuous_targets_are_predicted_by_ridge_and_by_neighbours() -> None:
+    predictions, truth = run_probe("regression")
+    assert list(predictions) == ["good/ridge", "good/knn", "noise/ridge", "noise/knn"]
+    assert r2_score(truth, predictions["good/ridge"][1.0][0]) > 0.6
+    assert r2_score(truth, predictions["good/knn"][1.0][0]) > 0.4
+    assert r2_score(truth, predictions["noise/knn"][1.0][0]) < 0.1
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
-def test_test_samples_change_nothing_but_their_own_answers(task: str) -> None:
-    """The sentinel: half of the test samples are replaced by something absurd, and the answers for the others, which
-    depend on all that was chosen and fitted, stay as they were to the last bit."""
+def test_test_samples_change_nothing_but_their_own_predictions(task: str) -> None:
+    """Half of the test samples are replaced by absurd values, and the predictions for the others, which depend on all
+    that was chosen and fitted, stay bit-identical."""
     rng = np.random.default_rng(1)
     features = informative(rng, labels(np.random.default_rng(0), task))
     absurd = features.copy()
     absurd[TRAIN + VAL + 60 :] = 1e6 * rng.normal(size=(60, 8))
-    plain, planted = (asked(task, features={"f": parts(each)})[0] for each in (features, absurd))
+    plain, planted = (run_probe(task, features={"f": parts(each)})[0] for each in (features, absurd))
     for arm, by_part in plain.items():
         for part, drawn in by_part.items():
             for one, other in zip(drawn, planted[arm][part], strict=True):
@@ -130,31 +130,31 @@ def test_a_class_that_a_draw_lacks_has_probability_zero() -> None:
     rng = np.random.default_rng(3)
     target = labels(rng, "multiclass")
     lacking, single = np.flatnonzero(target[:TRAIN] != 2), np.flatnonzero(target[:TRAIN] == 1)
-    answers, _ = asked("multiclass", seed=3, draws={0.1: [lacking, single]})
-    for arm, by_part in answers.items():
+    predictions, _ = run_probe("multiclass", seed=3, draws={0.1: [lacking, single]})
+    for arm, by_part in predictions.items():
         assert (by_part[0.1][0][:, 2] == 0).all(), arm
         assert (by_part[0.1][1] == [0, 1, 0]).all(), arm
 
 
-def test_one_penalty_and_one_k_are_what_scikit_learn_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_penalty_and_one_k_give_the_predictions_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "PENALTIES", (0.1,))
     monkeypatch.setattr(baselines, "RIDGE_PENALTIES", (0.1,))
     monkeypatch.setattr(neighbours, "NEIGHBOURS", (7,))
     features = informative(np.random.default_rng(4), labels(np.random.default_rng(0), "multiclass"))
     features = (features - features[:TRAIN].mean(axis=0)) / features[:TRAIN].std(axis=0)  # both distances agree
     train, _, test = arm = parts(features)
-    answers, _ = asked("multiclass", features={"f": arm})
+    predictions, _ = run_probe("multiclass", features={"f": arm})
     target = labels(np.random.default_rng(0), "multiclass")[:TRAIN]
     logistic = LogisticRegression(C=0.1).fit(train, target).predict_proba(test)
-    assert answers["f/logistic"][1.0][0] == pytest.approx(logistic, abs=2e-3)
+    assert predictions["f/logistic"][1.0][0] == pytest.approx(logistic, abs=2e-3)
     votes = KNeighborsClassifier(7).fit(train, target).predict_proba(test)
     smoothed = (7 * votes + np.bincount(target) / TRAIN) / 8
-    assert answers["f/knn"][1.0][0] == pytest.approx(smoothed)
+    assert predictions["f/knn"][1.0][0] == pytest.approx(smoothed)
 
-    answers, _ = asked("regression", features={"f": arm})
-    quantity = labels(np.random.default_rng(0), "regression")[:TRAIN]
-    assert answers["f/ridge"][1.0][0] == pytest.approx(Ridge(alpha=10).fit(train, quantity).predict(test), abs=1e-4)
-    assert answers["f/knn"][1.0][0] == pytest.approx(KNeighborsRegressor(7).fit(train, quantity).predict(test))
+    predictions, _ = run_probe("regression", features={"f": arm})
+    values = labels(np.random.default_rng(0), "regression")[:TRAIN]
+    assert predictions["f/ridge"][1.0][0] == pytest.approx(Ridge(alpha=10).fit(train, values).predict(test), abs=1e-4)
+    assert predictions["f/knn"][1.0][0] == pytest.approx(KNeighborsRegressor(7).fit(train, values).predict(test))
 
 
 def test_k_is_picked_on_validation() -> None:
@@ -175,8 +175,8 @@ def test_k_is_picked_on_validation() -> None:
 
 
 def test_the_distance_is_picked_on_validation() -> None:
-    """A dimension that is large and tells nothing drowns the others, unless features are standardised; where it alone
-    tells the class, standardising drowns it among 30 others."""
+    """A large dimension without information hides the others, unless features are standardised; where only this
+    dimension depends on the class, standardising hides it among 30 others."""
     rng = np.random.default_rng(6)
     target = rng.integers(0, 2, TRAIN + VAL + TEST)
     draws = {1.0: [np.arange(TRAIN)]}
@@ -187,39 +187,39 @@ def test_the_distance_is_picked_on_validation() -> None:
     quiet[:, 1:4] += 2 * target[:, None]
     targets = parts(target)
     for features in (loud, quiet):
-        answer = probe({"f": parts(features)}, targets[:2], draws, task="binary", classes=["a", "b"])
-        assert roc_auc_score(targets[2], answer["f/knn"][1.0][0][:, 1]) > 0.9
+        prediction = probe({"f": parts(features)}, targets[:2], draws, task="binary", classes=["a", "b"])
+        assert roc_auc_score(targets[2], prediction["f/knn"][1.0][0][:, 1]) > 0.9
 
 
-def test_many_test_samples_are_answered_in_parts_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, _ = asked("multiclass")
-    monkeypatch.setattr(neighbours, "_HELD", TRAIN * 7)
-    in_parts, _ = asked("multiclass")
+def test_many_test_samples_are_predicted_in_parts_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = run_probe("multiclass")
+    monkeypatch.setattr(neighbours, "MAX_DISTANCES", TRAIN * 7)
+    in_parts, _ = run_probe("multiclass")
     assert in_parts["good/knn"][1.0][0] == pytest.approx(whole["good/knn"][1.0][0])
 
 
 def test_equal_features_are_decided_by_the_seed_and_not_by_the_order_of_classes() -> None:
     features, target = np.zeros((TRAIN, 2)), np.repeat([0, 1], TRAIN // 2)
-    answers = [
+    predictions = [
         probe({"f": (features, features[:8], features[:1])}, (target, target[96:104]), {1.0: [np.arange(TRAIN)]},
               task="binary", classes=["a", "b"], seed=seed)["f/knn"][1.0][0][0, 1]
         for seed in range(20)
     ]  # fmt: skip
-    assert np.mean(answers) == pytest.approx(0.5, abs=0.15)
+    assert np.mean(predictions) == pytest.approx(0.5, abs=0.15)
 
 
 def test_what_cannot_be_probed_is_refused_at_once() -> None:
     size = TRAIN + VAL + TEST
     broken = np.zeros((size, 2))
     broken[[3, TRAIN + 1], 0] = np.nan
-    with pytest.raises(InputError) as told:
-        asked("multiclass", features={"f": parts(broken)})
-    assert "f: training features of 1 samples are NaN" in str(told.value)
-    assert "f: validation features of 1 samples are NaN" in str(told.value)
+    with pytest.raises(InputError) as caught:
+        run_probe("multiclass", features={"f": parts(broken)})
+    assert "f: training features of 1 samples are NaN" in str(caught.value)
+    assert "f: validation features of 1 samples are NaN" in str(caught.value)
     with pytest.raises(InputError, match="features for"):
-        asked("multiclass", features={"f": (broken[:9], broken[:VAL], broken[:5])})
+        run_probe("multiclass", features={"f": (broken[:9], broken[:VAL], broken[:5])})
     with pytest.raises(InputError, match="1% of the labels"):
-        asked("multiclass", draws={0.01: [np.array([], dtype=int)]})
+        run_probe("multiclass", draws={0.01: [np.array([], dtype=int)]})
 
 
 @pytest.mark.benchmark

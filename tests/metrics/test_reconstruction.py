@@ -1,4 +1,4 @@
-"""Errors of images against other implementations; means with intervals that hold what they promise."""
+"""Errors of images against other implementations; means with intervals that cover as often as they state."""
 
 import json
 
@@ -10,9 +10,9 @@ from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from vesalius.config.errors import InputError
+from vesalius.metrics.names import RECONSTRUCTION_METRICS
 from vesalius.metrics.reconstruction import (
     MAX_PSNR,
-    RECONSTRUCTION_METRICS,
     image_errors,
     mean_image_errors,
     paired_reconstruction_difference,
@@ -59,12 +59,12 @@ def test_errors_are_those_of_scikit_image(shape):
     assert {name: values.dtype for name, values in found.items()} == dict.fromkeys(RECONSTRUCTION_METRICS, np.float64)
 
 
-def test_an_image_is_judged_by_itself():
+def test_an_image_is_scored_by_itself():
     original, reconstruction = make_pair((6, 1, 14, 14))
-    together, alone = errors(original, reconstruction), errors(original[4:5], reconstruction[4:5])
+    together, single = errors(original, reconstruction), errors(original[4:5], reconstruction[4:5])
     for name in RECONSTRUCTION_METRICS:
         assert together[name].shape == (6,)
-        assert together[name][4] == pytest.approx(alone[name][0], rel=1e-12)
+        assert together[name][4] == pytest.approx(single[name][0], rel=1e-12)
 
 
 def test_a_perfect_image_has_finite_errors():
@@ -75,7 +75,7 @@ def test_a_perfect_image_has_finite_errors():
     np.testing.assert_array_equal(found["mse"], 0)
 
 
-def test_tensors_of_half_precision_are_judged_in_64_bits():
+def test_tensors_of_half_precision_are_compared_in_64_bits():
     original = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)).half()
     drawn = (original + 0.01).requires_grad_()
     expected = ((original.double() - drawn.detach().double()) ** 2).mean((1, 2, 3))
@@ -87,7 +87,7 @@ def test_images_without_structure_are_refused():
         image_errors(torch.zeros(1, 1, 2, 9), torch.zeros(1, 1, 2, 9))
 
 
-def test_the_mean_image_is_judged_as_any_other_drawing():
+def test_the_mean_image_is_scored_as_any_reconstruction():
     images, _ = make_pair((300, 1, 12, 12))
     mean = images[:50].mean(axis=0)
     expected = errors(images, np.repeat(mean[None], 300, axis=0))
@@ -96,7 +96,7 @@ def test_the_mean_image_is_judged_as_any_other_drawing():
         assert found[name] == pytest.approx(expected[name].mean(), rel=1e-5)
 
 
-def test_of_one_image_a_patient_the_interval_is_students():
+def test_with_one_image_per_patient_the_interval_is_students():
     table = make_table(per=1)
     found = reconstruction_metrics(table, no_skill=NO_SKILL)
     assert list(found) == list(RECONSTRUCTION_METRICS)
@@ -131,7 +131,7 @@ def test_intervals_stay_where_the_numbers_can_be():
     assert found["mse"]["ci95"][0] > 0
 
 
-def test_perfect_images_are_told_and_equal_errors_have_no_interval():
+def test_perfect_images_have_a_value_and_equal_errors_have_no_interval():
     perfect = make_table(5, 1).assign(psnr=MAX_PSNR, ssim=1.0, mse=0.0)
     for name, value in (("psnr", MAX_PSNR), ("ssim", 1.0), ("mse", 0.0)):
         assert reconstruction_metrics(perfect, no_skill=NO_SKILL)[name]["ci95"] == [value, value]

@@ -7,7 +7,9 @@ from scipy import stats as student
 from sklearn import metrics as oracle
 
 from vesalius.config.errors import InputError
-from vesalius.metrics.regression import ORDER, paired_error_difference, regression_metrics
+from vesalius.metrics.comparison.paired import paired_difference
+from vesalius.metrics.names import REGRESSION_METRICS
+from vesalius.metrics.regression import regression_metrics
 
 NAMES = ["peak", "slope"]
 
@@ -27,6 +29,10 @@ def compute(table, names=NAMES, no_skill=(1e4, 1e4), **options):
     return regression_metrics(table, names=names, no_skill=no_skill, **options)
 
 
+def difference(first, second, metric="mae"):
+    return paired_difference(first, second, metric=metric, task="regression", classes=NAMES)
+
+
 def test_values_are_scikit_learns():
     table, expected = make_table(), {}
     truth, predicted = (table[[f"{kind}/{name}" for name in NAMES]].to_numpy() for kind in ("target", "pred"))
@@ -36,12 +42,12 @@ def test_values_are_scikit_learns():
         for name, value in zip(NAMES, function(truth, predicted, multioutput="raw_values"), strict=True):
             expected[f"{kind}/{name}"] = value
     found = compute(table)
-    assert list(found) == [*ORDER, *(f"{kind}/{name}" for name in NAMES for kind in ORDER)]
+    assert list(found) == [*REGRESSION_METRICS, *(f"{kind}/{name}" for name in NAMES for kind in REGRESSION_METRICS)]
     for name, value in expected.items():
         assert found[name]["value"] == pytest.approx(value), name
 
 
-def test_no_skill_is_what_the_training_mean_comes_to():
+def test_no_skill_is_the_error_of_the_training_mean():
     table = make_table()
     found, constant = compute(table, no_skill=(1e4 + 1, 1e4 - 1)), np.full(len(table), 1e4 + 1)
     truth = table["target/peak"]
@@ -132,7 +138,7 @@ def test_r2_needs_three_patients():
 
 
 def pair(patients=30, per=4):
-    """A model's table, and one with errors twice as large; both find the same samples hard."""
+    """A model's table, and one with errors twice as large; the same samples are hard for both."""
     model = make_table(patients, per, seed=3)
     other = model.copy()
     for name in NAMES:
@@ -153,7 +159,7 @@ def test_a_paired_difference_is_that_of_a_bootstrap_written_out(metric):
     for _ in range(1500):
         chosen = np.concatenate([rows[name] for name in random.choice(names, len(names))])
         drawn.append(error(model.iloc[chosen]) - error(other.iloc[chosen]))
-    found = paired_error_difference(model, other.sample(frac=1, random_state=0), names=NAMES, metric=metric)
+    found = difference(model, other.sample(frac=1, random_state=0), metric)
     assert found["value"] == pytest.approx(error(model) - error(other))
     assert found["value"] < 0  # the model errs less
     sizes = np.array([len(each) for each in rows.values()])
@@ -168,26 +174,26 @@ def test_a_paired_difference_is_that_of_a_bootstrap_written_out(metric):
 
 def test_a_paired_difference_is_narrower_than_two_intervals_and_turns_its_sign():
     model, other = pair()
-    there, back = (paired_error_difference(a, b, names=NAMES) for a, b in ((model, other), (other, model)))
+    there, back = (difference(a, b) for a, b in ((model, other), (other, model)))
     assert back["value"] == -there["value"]
     assert np.ptp(there["ci95"]) < np.ptp(compute(model)["mae"]["ci95"]) + np.ptp(compute(other)["mae"]["ci95"])
-    same = paired_error_difference(model, model, names=NAMES)
+    same = difference(model, model)
     assert (same["value"], same["ci95"]) == (0.0, [0.0, 0.0])
 
 
 def test_a_paired_difference_that_cannot_be_says_why():
     model, other = pair()
-    alone = paired_error_difference(model.assign(group_id="p"), other.assign(group_id="p"), names=NAMES)
-    assert alone["value"] is None
-    assert "one patient" in alone["reason"]
+    single = difference(model.assign(group_id="p"), other.assign(group_id="p"))
+    assert single["value"] is None
+    assert "one patient" in single["reason"]
     shifted = [model.assign(**{f"pred/{n}": model[f"target/{n}"] + error for n in NAMES}) for error in (0.5, 1.0)]
-    constant = paired_error_difference(*shifted, names=NAMES)
+    constant = difference(*shifted)
     assert (constant["value"], constant["ci95"]) == (None, None)
     assert "same in all resamples" in constant["reason"]
     with pytest.raises(InputError, match="differ in samples"):
-        paired_error_difference(model, other.iloc[1:], names=NAMES)
-    with pytest.raises(InputError, match="second predictions: no column pred/slope"):
-        paired_error_difference(model, other.drop(columns="pred/slope"), names=NAMES)
+        difference(model, other.iloc[1:])
+    with pytest.raises(InputError, match="predictions table 2: no column pred/slope"):
+        difference(model, other.drop(columns="pred/slope"))
 
 
 @pytest.mark.proof
@@ -195,7 +201,7 @@ def test_a_paired_difference_that_cannot_be_says_why():
 @pytest.mark.parametrize("repeats", [1, 5])
 def test_coverage(patients, repeats):
     """How often the interval holds the true value, of 600 simulated sets with normal errors."""
-    hits, sets = dict.fromkeys(ORDER, 0), 600
+    hits, sets = dict.fromkeys(REGRESSION_METRICS, 0), 600
     for seed in range(sets):
         random = np.random.default_rng(seed)
         groups = np.repeat(np.arange(patients), random.integers(1, repeats + 1, patients))
@@ -208,7 +214,7 @@ def test_coverage(patients, repeats):
         table = pd.DataFrame({"sample_id": range(len(groups)), "group_id": groups, "target/a": truth})
         found = compute(table.assign(**{"pred/a": truth + tied(0.5)}), ["a"], [0.0], seed=seed)
         true = {"mae": 0.5 * np.sqrt(2 / np.pi), "rmse": 0.5, "r2": 0.75}
-        for kind in ORDER:
+        for kind in REGRESSION_METRICS:
             low, high = found[kind]["ci95"]
             hits[kind] += low <= true[kind] <= high
     shares = {kind: count / sets for kind, count in hits.items()}

@@ -8,7 +8,7 @@ import yaml
 from report_maker import finish, write_sweep
 from run_maker import predictions, write_run
 from vesalius.commands.report import write_report
-from vesalius.metrics.formatting import features_of, told_of_made_images
+from vesalius.metrics.formatting import describe_extractor, summarize_synthetic_images
 from vesalius.report.content import content_of, parts_of
 from vesalius.runs.find import find_runs
 from vesalius.runs.reading import read_results, read_sweep
@@ -106,7 +106,7 @@ def test_what_the_page_could_not_tell_is_damage(tmp_path, how):
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps({**GENERATOR, "extractor": FEATURES}))
     told = read_results(path)
-    assert (len([features_of(told), *told_of_made_images(told)]), told["baselines"]) == (3, {})
+    assert (len([describe_extractor(told), *summarize_synthetic_images(told)]), told["baselines"]) == (3, {})
     path.write_bytes(how(path.read_bytes()))
     with pytest.raises(ValueError, match=r"kid|two_sample|memorisation|extractor"):
         read_results(path)

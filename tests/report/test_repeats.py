@@ -9,9 +9,9 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from report_maker import finish
 from run_maker import CLASSES, predictions, write_run
-from vesalius.metrics.classification import classification_metrics
+from vesalius.metrics.classification.metrics import classification_metrics
 from vesalius.metrics.comparison.arms import combine
-from vesalius.metrics.intervals.scales import scale_of
+from vesalius.metrics.intervals.transforms import scale_of
 from vesalius.report.content import content_of, parts_of
 from vesalius.runs.find import find_runs
 

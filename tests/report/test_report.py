@@ -18,9 +18,9 @@ from run_maker import predictions, write_run
 from vesalius.commands.report import write_report
 from vesalius.config.errors import InputError
 from vesalius.metrics.comparison.arms import combine
-from vesalius.metrics.comparison.repeated import repeated_difference, repeated_metric
-from vesalius.metrics.formatting import format_beside_no_skill, format_metric
-from vesalius.metrics.intervals.scales import Scale
+from vesalius.metrics.comparison.repeats import repeated_difference, repeated_metric
+from vesalius.metrics.formatting import format_metric, format_with_no_skill
+from vesalius.metrics.intervals.transforms import Scale
 from vesalius.report.content import content_of, parts_of
 from vesalius.report.tables import leaderboard
 from vesalius.runs.find import find_runs
@@ -168,7 +168,7 @@ def test_cells_of_the_leaderboard_stand_below_their_names_whatever_the_metric(tm
         assert {len(row) for row in rows} == {len(head)}
     told = dict(zip(head, rows[0], strict=True))
     assert told["recall/sick"] == format_metric(metrics["test"]["recall/sick"])
-    assert told["accuracy"] == format_beside_no_skill(metrics["test"]["accuracy"])
+    assert told["accuracy"] == format_with_no_skill(metrics["test"]["accuracy"])
     write_report(tmp_path / "of_a_class", images=False, console=command_console())
     assert '<th class="num">recall/sick</th>' in (tmp_path / "of_a_class" / "report.html").read_text()
 

@@ -11,7 +11,7 @@ import pytest
 from report_maker import finish
 from run_maker import CLASSES, predictions, rewrite_run, write_run
 from vesalius.config.facts import Task
-from vesalius.metrics.classification import classification_metrics
+from vesalius.metrics.classification.metrics import classification_metrics
 from vesalius.report.content import content_of, parts_of
 from vesalius.runs.arms import arms_by
 from vesalius.runs.find import find_finished, find_runs

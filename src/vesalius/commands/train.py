@@ -34,7 +34,7 @@ from vesalius.evaluation.temporal_ablation import check_evidence
 from vesalius.launch.rank_failure import named_rank
 from vesalius.launch.worker import enter, log_to, rank
 from vesalius.metrics.baselines.principal_components import MAX_TRAIN
-from vesalius.metrics.thresholds import check_rule
+from vesalius.metrics.classification.thresholds import check_rule
 from vesalius.models.family import FamilyModule
 from vesalius.runs.provenance import provenance
 from vesalius.runs.redaction import private_paths

@@ -6,8 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vesalius.config.direction import mode_of
-from vesalius.metrics.formatting import ALL_CLASSES, features_of, format_metric, format_number, told_of_made_images
-from vesalius.metrics.statistics import FAMILIES
+from vesalius.metrics.formatting import (
+    ALL_CLASSES,
+    describe_extractor,
+    format_metric,
+    format_number,
+    summarize_synthetic_images,
+)
+from vesalius.metrics.names import CLASSIFICATION_METRICS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +22,7 @@ if TYPE_CHECKING:
 Metrics = Mapping[str, Mapping[str, Any]]
 
 #: In the order of reading; per class only recall and precision, or the page would not fit a screen.
-OVERALL = FAMILIES
+OVERALL = CLASSIFICATION_METRICS
 PER_CLASS = ("recall", "precision")
 #: Baselines beyond this number are rows of a table of their own.
 BASELINE_COLUMNS = 3
@@ -60,9 +66,9 @@ def print_metrics(metrics: Mapping[str, Any], console: Console, split: str = "te
         _print_probes(metrics.get("probes") or {}, console)
         if metrics.get("anomaly"):
             console.print(_entries_table("anomaly score", metrics["anomaly"]))
-        for line in told_of_made_images(metrics):
+        for line in summarize_synthetic_images(metrics):
             console.print(Text(line))
-    if where := features_of(metrics):
+    if where := describe_extractor(metrics):
         console.print(Text(where, style="dim"))
     lower = [name for name in model if "/" not in name and mode_of(name) == "min"]
     said = f" {' and '.join(lower)}: lower is better." if lower else ""

@@ -13,8 +13,8 @@ from torch import Tensor
 from vesalius.config.build import build
 from vesalius.data.splits.subset import train_subset
 from vesalius.evaluation.base import Metrics
-from vesalius.metrics.baselines.supervised import pool
-from vesalius.metrics.comparison.repeated import repeated_difference, repeated_metric
+from vesalius.metrics.baselines.linear_models import pool
+from vesalius.metrics.comparison.repeats import repeated_difference, repeated_metric
 from vesalius.metrics.probes import probe
 from vesalius.models.single_loss import SingleLossModule
 

@@ -27,8 +27,8 @@ from vesalius.evaluation.base import SCHEMA, Metrics, Results, Start
 from vesalius.evaluation.embedding import extractor_hash
 from vesalius.evaluation.probes import judge_probes
 from vesalius.metrics.baselines.principal_components import MAX_TRAIN, PrincipalComponents
+from vesalius.metrics.names import RECONSTRUCTION_METRICS
 from vesalius.metrics.reconstruction import (
-    RECONSTRUCTION_METRICS,
     image_errors,
     mean_image_errors,
     paired_reconstruction_difference,

@@ -7,10 +7,10 @@ import pandas as pd
 
 from vesalius.config.facts import Facts
 from vesalius.evaluation.base import SCHEMA, Metrics
-from vesalius.metrics.classification import classification_metrics
+from vesalius.metrics.classification.metrics import classification_metrics
+from vesalius.metrics.classification.thresholds import choose_threshold
 from vesalius.metrics.predictions import Decision
 from vesalius.metrics.regression import regression_metrics
-from vesalius.metrics.thresholds import choose_threshold
 
 
 def judge(predictions: Mapping[str, pd.DataFrame], facts: Facts, evaluation: Mapping[str, Any]) -> Metrics:

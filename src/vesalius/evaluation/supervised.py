@@ -16,7 +16,7 @@ from vesalius.evaluation.base import Metrics, Results, Start
 from vesalius.evaluation.inference import predict
 from vesalius.evaluation.scoring import judge, judge_table
 from vesalius.evaluation.temporal_ablation import temporal_evidence
-from vesalius.metrics.baselines.supervised import MAX_TRAIN, fit_baselines
+from vesalius.metrics.baselines.linear_models import MAX_TRAIN, fit_baselines
 from vesalius.metrics.predictions import Decision, read_predictions
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@
   components as do best on validation.
 * `two_sample`: how well a linear classifier tells made from real test images.
 * `memorisation`: whether made images lie nearer to training images than test images do, and whether a training image is
-  the nearest to them more often than it is to validation images; see `vesalius.metrics.memorisation`.
+  the nearest to them more often than it is to validation images; see `vesalius.metrics.synthesis.memorisation`.
 """
 
 import logging
@@ -30,9 +30,11 @@ from vesalius.evaluation.feature_extractors import Extractor, load_extractor
 from vesalius.metrics.baselines.gaussian_sampler import GaussianSampler, best_gaussian_sampler
 from vesalius.metrics.baselines.principal_components import MAX_TRAIN
 from vesalius.metrics.entry import missing_entry
-from vesalius.metrics.memorisation import Memorisation, memorisation
-from vesalius.metrics.synthesis import SYNTHESIS_METRICS, distances, manifold, synthesis_metrics
-from vesalius.metrics.two_sample import two_sample_test
+from vesalius.metrics.names import SYNTHESIS_METRICS
+from vesalius.metrics.synthesis.manifold import manifold
+from vesalius.metrics.synthesis.memorisation import Memorisation, memorisation
+from vesalius.metrics.synthesis.metrics import synthesis_metrics, synthesis_values
+from vesalius.metrics.synthesis.two_sample import two_sample_test
 from vesalius.models.gan.gan import GAN
 from vesalius.training.sample_grids import fixed_samples
 
@@ -110,7 +112,7 @@ class SynthesisResults(Results):
             )
         }
         if self.has_training_images:
-            told["memorisation"] = self.copies.told
+            told["memorisation"] = self.copies.entry
         return told
 
     def figures(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> "dict[str, Figure]":
@@ -188,7 +190,7 @@ class SynthesisResults(Results):
             self._groups(self.data.rows(split)),
             features,
             no_skill=self._floors(split),
-            made_groups=patients,
+            synthetic_groups=patients,
             seed=self.config["seed"],
         )
 
@@ -208,7 +210,7 @@ class SynthesisResults(Results):
             count = len(self.data.rows(split))
             noise = torch.randn(count, *images.shape[1:], generator=generator)
             drawn = (images.mean(0) + images.std(0) * noise).clamp(0, 1)
-            self._floors_kept[split] = distances(self.real(split), self.extractor(drawn))
+            self._floors_kept[split] = synthesis_values(self.real(split), self.extractor(drawn))
         return dict(self._floors_kept[split])
 
     @cached_property
@@ -238,7 +240,7 @@ class SynthesisResults(Results):
         labels = self._classes_of(rows).numpy() if self.model.classes else None
 
         def score(sampler: GaussianSampler) -> float:
-            return distances(self.real("val"), self._drawn(sampler, "val"))["frechet_distance"]
+            return synthesis_values(self.real("val"), self._drawn(sampler, "val"))["frechet_distance"]
 
         return best_gaussian_sampler(self._images(rows).numpy(), labels, score, seed=self.config["seed"])
 
@@ -267,8 +269,8 @@ class SynthesisResults(Results):
         """The made images that lie nearest to training images, beside those."""
         from vesalius.figures.synthesis import pairs_figure
 
-        closest = np.argsort(self.copies.apart)[:_SHOWN]
+        closest = np.argsort(self.copies.distance)[:_SHOWN]
         made = self.sample(self.labels("test"), _SEEDS["test"])[torch.from_numpy(closest)]
         rows = self.data.rows("train")[torch.from_numpy(self.copies.nearest[closest])]
-        captions = [f"{apart:.2f}" for apart in self.copies.apart[closest]]
+        captions = [f"{apart:.2f}" for apart in self.copies.distance[closest]]
         return pairs_figure(made.numpy(), self._images(rows).numpy(), captions)

@@ -47,7 +47,6 @@ from vesalius.evaluation.scoring import judge_table
 from vesalius.metrics.comparison.paired import paired_difference
 from vesalius.metrics.entry import missing_entry
 from vesalius.metrics.predictions import Decision
-from vesalius.metrics.regression import paired_error_difference
 from vesalius.runs.run_folder import SPLIT
 
 logger = logging.getLogger("vesalius")
@@ -192,10 +191,9 @@ def _judged(
     shown = {name: entry for name, entry in judge_table(table, facts, decision).items() if name in SHOWN}
     if other is None:
         return shown
-    if facts.task == "regression":
-        return shown | {"mae_difference": paired_error_difference(other, table, names=facts.classes, metric="mae")}
-    compared = paired_difference(other, table, metric="auroc", task=facts.task, classes=facts.classes)
-    return shown | {"auroc_difference": compared}
+    metric = "mae" if facts.task == "regression" else "auroc"
+    difference = paired_difference(other, table, metric=metric, task=facts.task, classes=facts.classes)
+    return shown | {f"{metric}_difference": difference}
 
 
 def _absent(reason: str, *, compared: bool) -> Metrics:

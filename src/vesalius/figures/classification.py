@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from vesalius.config.facts import Task
 from vesalius.figures.canvas import ACCENT, COLOURS, FAINT, INK, STYLES, WRONG, canvas, displayable
-from vesalius.metrics.curves import AnswerCounts, count_answers, reliability_table, roc_table
+from vesalius.metrics.classification.confusion import ConfusionCounts, confusion_counts
+from vesalius.metrics.classification.curves import reliability_table, roc_table
+from vesalius.metrics.classification.weighted import ECE_BINS
 from vesalius.metrics.formatting import format_metric
 from vesalius.metrics.predictions import Decision, read_predictions
-from vesalius.metrics.statistics import ECE_BINS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,7 @@ def confusion_matrix_figure(
 ) -> Figure:
     """Counts, shaded by their share of the true class (of each label apart, for multilabel)."""
     p = read_predictions(predictions, task=task, classes=classes, decision=decision)
-    told = count_answers(p)
+    told = confusion_counts(p)
     if not p.single_label:
         return _label_confusion(told)
     side = max(3.6, 0.62 * len(classes) + 2.2)
@@ -47,7 +48,7 @@ def confusion_matrix_figure(
     return figure
 
 
-def _label_confusion(told: AnswerCounts) -> Figure:
+def _label_confusion(told: ConfusionCounts) -> Figure:
     """A row a label: hits and misses of those who have it, false alarms and clear answers of those who do not."""
     figure, (axes,) = canvas(6.4, max(3.0, 0.42 * len(told.rows) + 1.6))
     _shaded_counts(axes, told)
@@ -59,7 +60,7 @@ def _label_confusion(told: AnswerCounts) -> Figure:
     return figure
 
 
-def _shaded_counts(axes: Axes, told: AnswerCounts) -> None:
+def _shaded_counts(axes: Axes, told: ConfusionCounts) -> None:
     counts, shares = told.counts, told.shares
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15)
     for (row, column), count in np.ndenumerate(counts):
@@ -90,7 +91,7 @@ def roc_figure(
     long = shown > 5
     figure, (axes,) = canvas(8.2 if long else 5.0, 4.8)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)), label="chance  .500")
-    for position, (name, curve) in enumerate(roc_table(p, most=_CURVE_POINTS).groupby("class", sort=False)):
+    for position, (name, curve) in enumerate(roc_table(p, max_points=_CURVE_POINTS).groupby("class", sort=False)):
         entry = (metrics or {}).get(f"auroc/{name}")
         label = f"{name}  {format_metric(entry)}" if entry else name
         style = STYLES[position // len(COLOURS) % len(STYLES)]
@@ -195,30 +196,30 @@ def reliability_figure(
     classes: Sequence[str],
     metrics: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Figure:
-    """How often the model is right at each confidence, over the 15 bins of `ece`; below, the answers in each.
+    """Share of correct predictions by confidence, over the 15 bins of `ece`; below, the number of predictions in each.
 
-    The confidence is that of the most probable class; for multilabel, of the more probable answer to each label.
+    The confidence is that of the most probable class; for multilabel, of the more probable decision per label.
     """
     p = read_predictions(predictions, task=task, classes=classes)
     table = reliability_table(p)
-    confidence, right = table["confidence"], table["right"]
+    confidence, correct = table["confidence"], table["correct"]
     figure, (axes, histogram) = canvas(4.6, 5.2, rows=2, heights=(4, 1))
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
-    axes.vlines(confidence, confidence, right, color=WRONG, alpha=0.35, linewidth=4)
-    axes.plot(confidence, right, color=ACCENT, marker="o", markersize=4, linewidth=1.6)
-    floor = float(np.floor(min(confidence.min(), 0.5) * 10) / 10)
-    axes.set(xlim=(floor, 1.01), ylim=(-0.02, 1.02), ylabel="share that is right")
+    axes.vlines(confidence, confidence, correct, color=WRONG, alpha=0.35, linewidth=4)
+    axes.plot(confidence, correct, color=ACCENT, marker="o", markersize=4, linewidth=1.6)
+    low = float(np.floor(min(confidence.min(), 0.5) * 10) / 10)
+    axes.set(xlim=(low, 1.01), ylim=(-0.02, 1.02), ylabel="share correct")
     entry = (metrics or {}).get("ece")
     axes.set_title(f"Reliability{f'   ECE {format_metric(entry)}' if entry else ''}", loc="left")
     axes.tick_params(labelbottom=False)
     histogram.bar(
         table.index / ECE_BINS,
-        table["answers"],
+        table["predictions"],
         width=1 / ECE_BINS,
         align="edge",
         color=ACCENT,
         alpha=0.7,
         edgecolor="white",
     )
-    histogram.set(xlim=(floor, 1.01), xlabel="confidence", ylabel="answers")
+    histogram.set(xlim=(low, 1.01), xlabel="confidence", ylabel="predictions")
     return figure

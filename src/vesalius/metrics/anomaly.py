@@ -1,4 +1,4 @@
-"""What a model that learned from normal images alone finds unusual, and where.
+"""How unusual an image is to a model that learned only from normal images, and where.
 
 Two scores, higher for what is more unusual: the distance of the latent code from those of normal images (Mahalanobis),
 and the largest value of a map of the reconstruction error.
@@ -12,14 +12,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
-from vesalius.metrics.classification import classification_metrics
+from vesalius.metrics.classification.metrics import classification_metrics
 from vesalius.metrics.entry import MetricEntry, metric_entry, missing_entry
+from vesalius.metrics.groups import number_groups
 from vesalius.metrics.intervals.clustered import proportion_interval
+from vesalius.metrics.names import RANKING
 
 Floats = NDArray[np.float64]
 
 #: Part of the spread over the whole image that is added to that of each pixel, so that where the error hardly varies,
-#: dust is no alarm.
+#: noise raises no alarm.
 LEAST_SPREAD = 0.5
 
 
@@ -27,7 +29,7 @@ class Mahalanobis:
     """Distance of codes from those of normal images, in standard deviations along each direction.
 
     The covariance is Ledoit and Wolf's (Journal of Multivariate Analysis 88:365, 2004), of standardised codes: with few
-    images it is drawn towards that of independent dimensions.
+    images it is shrunk towards that of independent dimensions.
     """
 
     def __init__(self, mean: Floats, scale: Floats, precision: Floats) -> None:
@@ -44,11 +46,11 @@ class Mahalanobis:
 
         latents = np.asarray(latents, dtype=np.float64)
         if len(latents) < 2:
-            raise InputError(f"{len(latents)} normal training images tell no distance; give 2 or more.")
+            raise InputError(f"{len(latents)} normal training images are too few for a distance; give 2 or more.")
         if not np.isfinite(latents).all():
             raise InputError("Latent codes are NaN or infinite: the model has diverged; lower the learning rate.")
         mean, spread = latents.mean(axis=0), latents.std(axis=0)
-        scale = np.where(spread > 1e-9 * (np.abs(mean) + 1), spread, np.inf)  # a dead dimension has no say
+        scale = np.where(spread > 1e-9 * (np.abs(mean) + 1), spread, np.inf)  # constant dimensions do not count
         precision = LedoitWolf(assume_centered=True).fit((latents - mean) / scale).get_precision()
         return cls(mean, scale, np.asarray(precision))
 
@@ -62,7 +64,7 @@ class ErrorMaps:
     """Where reconstructions go wrong more than they do there in normal images.
 
     The absolute error, mean over channels, is smoothed by a Gaussian and standardised pixel by pixel: edges and texture
-    that are never drawn well do not count. Mean and spread come from normal training images, batch by batch.
+    that are never reconstructed well do not count. Mean and spread come from normal training images, batch by batch.
 
     Args:
         sigma: standard deviation of the Gaussian in pixels; 0 smooths nothing.
@@ -70,14 +72,14 @@ class ErrorMaps:
 
     def __init__(self, sigma: float = 1.0) -> None:
         if not (np.isfinite(sigma) and sigma >= 0):
-            raise InputError(f"sigma={sigma}: the width of the smoothing is a number of pixels, 0 or more.")
+            raise InputError(f"sigma={sigma}: the width of the smoothing must be a number of pixels, 0 or more.")
         self.sigma = sigma
         self.count = 0
         self._mean: Any = 0.0
         self._squares: Any = 0.0
 
     def update(self, originals: NDArray[Any], reconstructions: NDArray[Any]) -> None:
-        """Learn from a batch of normal images (B, C, H, W) and what the model made of them."""
+        """Learn from a batch of normal images and their reconstructions, (B, C, H, W) each."""
         errors = self._smoothed(originals, reconstructions)
         if not len(errors):
             return
@@ -89,9 +91,9 @@ class ErrorMaps:
         self.count = count
 
     def maps(self, originals: NDArray[Any], reconstructions: NDArray[Any]) -> Floats:
-        """(B, H, W) errors in standard deviations above what is usual there."""
+        """(B, H, W) errors in standard deviations above the mean error of normal images at that pixel."""
         if self.count < 2:
-            raise InputError(f"{self.count} normal training images tell no usual error; give 2 or more.")
+            raise InputError(f"{self.count} normal training images are too few for a usual error; give 2 or more.")
         variance = self._squares / (self.count - 1)
         spread = np.sqrt(variance + LEAST_SPREAD**2 * variance.mean() + 1e-12)
         return np.asarray((self._smoothed(originals, reconstructions) - self._mean) / spread)
@@ -106,7 +108,7 @@ class ErrorMaps:
 
         if np.shape(originals) != np.shape(reconstructions) or np.ndim(originals) != 4:
             shapes = f"Images {np.shape(originals)} and reconstructions {np.shape(reconstructions)}"
-            raise InputError(f"{shapes} must have one shape, (B, C, H, W); give the images that the model drew.")
+            raise InputError(f"{shapes} must have one shape, (B, C, H, W); give the reconstructions of these images.")
         error = np.abs(np.asarray(originals, dtype=np.float64) - reconstructions).mean(axis=1)
         return np.asarray(gaussian_filter(error, self.sigma, axes=(1, 2), mode="nearest"))
 
@@ -114,7 +116,7 @@ class ErrorMaps:
 def anomaly_metrics(
     table: pd.DataFrame, *, scores: Sequence[str], normal: NDArray[np.bool_], classes: Sequence[str]
 ) -> dict[str, dict[str, MetricEntry]]:
-    """How well each score tells unusual images from normal ones.
+    """How well each score separates unusual images from normal ones.
 
     Args:
         table: `sample_id`, `group_id`, `target` (class index) and the scores, higher for what is more unusual.
@@ -123,8 +125,8 @@ def anomaly_metrics(
         classes: class names.
 
     Returns:
-        By score, by metric, entries as those of `classification_metrics`: `auroc` and `average_precision` of unusual
-        against normal, and `auroc/<class>` of each unusual class against the normal ones.
+        Entries by score and metric: `auroc` and `average_precision` of unusual against normal, and `auroc/<class>` of
+        each unusual class against the normal ones.
 
     Raises:
         InputError: for scores that are absent or not finite.
@@ -135,24 +137,24 @@ def anomaly_metrics(
     normal = np.asarray(normal, dtype=np.bool_)
     target = table["target"].to_numpy()
     unusual = [k for k in range(len(classes)) if (target == k).any() and not normal[target == k].any()]
-    told: dict[str, dict[str, MetricEntry]] = {}
+    entries: dict[str, dict[str, MetricEntry]] = {}
     for score in scores:
         values = table[score].to_numpy(np.float64)
         if bad := int((~np.isfinite(values)).sum()):
             raise InputError(
                 f"predictions: {bad} values of {score} are NaN or infinite; the model has diverged or its input is"
-                " broken: lower the learning rate or look at the images."
+                " broken: lower the learning rate or inspect the images."
             )
-        overall = _told_apart(table, values, normal)
-        told[score] = {name: overall[name] for name in ("auroc", "average_precision")}
+        overall = _binary_metrics(table, values, normal)
+        entries[score] = {name: overall[name] for name in RANKING}
         for k in unusual:
             rows = normal | (target == k)
-            told[score][f"auroc/{classes[k]}"] = _told_apart(table[rows], values[rows], normal[rows])["auroc"]
-    return told
+            entries[score][f"auroc/{classes[k]}"] = _binary_metrics(table[rows], values[rows], normal[rows])["auroc"]
+    return entries
 
 
-def _told_apart(table: pd.DataFrame, values: Floats, normal: NDArray[np.bool_]) -> dict[str, MetricEntry]:
-    """Metrics of a binary task; ranks stand for probabilities, as only the order of scores has a meaning."""
+def _binary_metrics(table: pd.DataFrame, values: Floats, normal: NDArray[np.bool_]) -> dict[str, MetricEntry]:
+    """Metrics of normal against unusual; ranks stand for probabilities, as only the order of scores has a meaning."""
     from scipy.stats import rankdata
 
     rank = rankdata(values) / max(len(values), 1)
@@ -171,17 +173,17 @@ def peak_in_mask(maps: NDArray[Any], masks: NDArray[np.bool_], groups: Any) -> M
         groups: (B,) patient of each image.
 
     Returns:
-        As the entries of `classification_metrics`; `no_skill` is the mean share of the image that the finding covers,
-        which a peak put at random would hit.
+        An entry; `no_skill` is the mean share of the image that the finding covers, which a peak put at random would
+        hit.
     """
     masks = np.asarray(masks, dtype=np.bool_)
-    there = masks.any(axis=(1, 2))
-    maps, masks, groups = np.asarray(maps)[there], masks[there], np.asarray(groups)[there]
+    shown = masks.any(axis=(1, 2))
+    maps, masks, groups = np.asarray(maps)[shown], masks[shown], np.asarray(groups)[shown]
     if not len(maps):
         return missing_entry("no image has a mask of its finding")
     peaks = maps == maps.max(axis=(1, 2), keepdims=True)
     hit = ~(peaks & ~masks).any(axis=(1, 2))
-    numbers = np.unique(groups.astype(str), return_inverse=True)[1].astype(np.int64)
+    numbers = number_groups(groups)
     interval = proportion_interval(hit[:, None], np.ones((len(hit), 1), dtype=np.bool_), numbers)
     no_skill = float(masks.mean(axis=(1, 2)).mean())
     return metric_entry(hit.mean(), interval, n=len(hit), groups=int(numbers.max()) + 1, no_skill=no_skill)

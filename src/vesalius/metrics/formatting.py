@@ -1,28 +1,36 @@
-"""Numbers as text: no number without its interval and its no-skill value."""
+"""Numbers as text: each with its interval and its no-skill value."""
 
 from collections.abc import Mapping
 from typing import Any
 
-#: Arms of the evidence that are never narrowed to some classes.
+from vesalius.metrics.entry import value_and_ends
+
+#: Arms of `evidence` that always count all classes (`evaluation.ablation_classes` narrows the others).
 ALL_CLASSES = ("without_duplicates",)
 
+_SHARES = {
+    "training_nearest": "share nearest to a training image and not to a held-out one",
+    "closest": "the same among the closest tenth",
+}
 
-def format_metric(metric: Mapping[str, Any]) -> str:
-    """`.912 [.871, .953]`, or a dash for a number that is absent."""
-    if metric["value"] is None or metric["ci95"] is None:
+
+def format_metric(entry: Mapping[str, Any]) -> str:
+    """`.912 [.871,.953]`, or a dash for a number that is missing."""
+    known = value_and_ends(entry)
+    if known is None:
         return "–"
-    low, high = metric["ci95"]
-    return f"{format_number(metric['value'])} [{format_number(low)},{format_number(high)}]"
+    value, low, high = map(format_number, known)
+    return f"{value} [{low},{high}]"
 
 
-def format_beside_no_skill(metric: Mapping[str, Any]) -> str:
-    """`.912 [.871, .953] (no skill .500)`, for where there is no column of no-skill values."""
-    told, floor = format_metric(metric), metric.get("no_skill")
-    return told if told == "–" or floor is None else f"{told} (no skill {format_number(floor)})"
+def format_with_no_skill(entry: Mapping[str, Any]) -> str:
+    """`.912 [.871,.953] (no skill .500)`, for text without a column of no-skill values."""
+    text, no_skill = format_metric(entry), entry.get("no_skill")
+    return text if text == "–" or no_skill is None else f"{text} (no skill {format_number(no_skill)})"
 
 
 def format_number(value: float | None) -> str:
-    """Four characters for most numbers, as journals print them: `.912`, `1.00`, `27.4`."""
+    """Four characters for most numbers, as journals print them: `.912`, `1.00`, `27.4`; a dash for None."""
     if value is None:
         return "–"
     text = f"{value:.{3 if value == 0 or abs(value) >= 0.01 else 4}f}"
@@ -33,47 +41,40 @@ def format_number(value: float | None) -> str:
     return f"{value:.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2}f}"
 
 
-def features_of(metrics: Mapping[str, Any]) -> str | None:
-    """In which features images were compared, as a sentence; None where none were."""
+def describe_extractor(metrics: Mapping[str, Any]) -> str | None:
+    """The features in which images were compared, as a sentence; None where none were."""
     extractor = metrics.get("extractor")
     if not isinstance(extractor, Mapping):  # of an autoencoder it is the hash of its own encoder
         return None
-    where = f"{extractor['name']}, {extractor['layer']}, {extractor['dim']} dimensions (weights {extractor['hash']})"
-    return f"In features of {where}."
+    name, layer, dim = extractor["name"], extractor["layer"], extractor["dim"]
+    return f"Images are compared by {dim} features: {name}, {layer} (weights {extractor['hash']})."
 
 
-def told_of_made_images(metrics: Mapping[str, Any]) -> list[str]:
-    """Whether made images are told from real ones, and whether any were copied, a line each."""
+def summarize_synthetic_images(metrics: Mapping[str, Any]) -> list[str]:
+    """Whether a classifier separates synthetic images from real ones, and whether they are copies, one line each."""
     lines = []
-    if told := metrics.get("two_sample"):
-        found = f"auroc {format_metric(told)} (no skill {format_number(told['no_skill'])})"
-        lines.append(f"made or real, by a linear classifier: {_or_reason(told, found)}; {_counts(told)}")
-    if told := metrics.get("memorisation"):
-        parts = [_beside(told, "no copying")]
-        parts += [f"{words} {_beside(told[key], 'no copying')}" for key, words in _NEAREST.items() if key in told]
-        word = "flagged: nearer to training images than chance makes them" if told["flagged"] else "not flagged"
-        lines.append(f"made images nearer to training than real ones: {_or_reason(told, '; '.join([*parts, word]))}")
-        lines[-1] += f"; {_counts(told)}, {told['train']} of training"
+    if entry := metrics.get("two_sample"):
+        auroc = f"auroc {format_with_no_skill(entry)}"
+        lines.append(f"synthetic or real, by a linear classifier: {_or_reason(entry, auroc)}; {_counts(entry)}")
+    if entry := metrics.get("memorisation"):
+        parts = [_with_p_value(entry)]
+        parts += [f"{words} {_with_p_value(entry[key])}" for key, words in _SHARES.items() if key in entry]
+        parts.append("flagged: nearer to training images than by chance" if entry["flagged"] else "not flagged")
+        numbers = _or_reason(entry, "; ".join(parts))
+        line = f"synthetic images nearer to training images than real ones are: {numbers}; {_counts(entry)}"
+        lines.append(f"{line}, {entry['train']} training images")
     return lines
 
 
-_NEAREST = {
-    "training_nearest": "nearest to a training image and not to a held-out one",
-    "closest": "of the closest tenth",
-}
+def _with_p_value(entry: Mapping[str, Any]) -> str:
+    p_value = entry["p_value"]
+    p = "–" if p_value is None else "< .001" if p_value < 0.001 else f"= {format_number(p_value)}"
+    return f"{format_metric(entry)} (without copying {format_number(entry['no_skill'])}), p {p}"
 
 
-def _beside(told: Mapping[str, Any], what: str) -> str:
-    return f"{format_metric(told)} ({what} {format_number(told['no_skill'])}), p {_p(told['p_value'])}"
+def _or_reason(entry: Mapping[str, Any], text: str) -> str:
+    return text if entry["value"] is not None else f"– ({entry.get('reason', 'not computed')})"
 
 
-def _or_reason(told: Mapping[str, Any], found: str) -> str:
-    return found if told["value"] is not None else f"– ({told.get('reason', 'not computed')})"
-
-
-def _counts(told: Mapping[str, Any]) -> str:
-    return f"{told['synthetic']} made and {told['n']} real images of {told['groups']} patients"
-
-
-def _p(value: float | None) -> str:
-    return "–" if value is None else "< .001" if value < 0.001 else f"= {format_number(value)}"
+def _counts(entry: Mapping[str, Any]) -> str:
+    return f"{entry['synthetic']} synthetic and {entry['n']} real images of {entry['groups']} patients"

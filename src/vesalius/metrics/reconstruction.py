@@ -1,4 +1,4 @@
-"""How well images come back from their codes: errors of each image, and their means with intervals over patients."""
+"""How well images are reconstructed: errors of each image, and their means with intervals over patients."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,11 +12,13 @@ from torch import Tensor
 
 from vesalius.config.errors import InputError
 from vesalius.metrics.entry import Interval, MetricEntry, metric_entry, missing_entry
-from vesalius.metrics.intervals.clustered import effective_groups, t_quantile
+from vesalius.metrics.groups import effective_groups
+from vesalius.metrics.intervals.clustered import t_quantile
+from vesalius.metrics.names import RECONSTRUCTION_METRICS
+from vesalius.metrics.predictions import number_problems, sample_problems
 
 Floats = NDArray[np.float64]
 
-RECONSTRUCTION_METRICS = ("psnr", "ssim", "mse")
 #: PSNR of a perfect image in dB, which would be infinite, so that means stay finite.
 MAX_PSNR = 100.0
 
@@ -30,28 +32,27 @@ def image_errors(original: Tensor, reconstruction: Tensor) -> dict[str, Floats]:
 
     `psnr`: peak signal-to-noise ratio in dB, for a peak of 1, at most 100. `ssim`: structural similarity (Wang et al.,
     IEEE Trans. Image Processing 13:600, 2004) in a Gaussian window of 11 x 11 pixels and sigma 1.5, the mean over
-    channels and over all places: at the border the image is mirrored, as torchmetrics does it, so that every pixel of
-    a small image counts. (Others leave out the places where the window reaches beyond the image, and come to other
-    values.) For images smaller than 11 pixels the window and its sigma shrink together to the largest odd side that
-    fits. `mse`: mean squared error.
+    channels and over all pixels: at the border the image is mirrored, as torchmetrics does it, so that every pixel of
+    a small image counts. (Others leave out the pixels whose window reaches beyond the image, and get other values.) For
+    images smaller than 11 pixels the window and its sigma shrink together to the largest odd side that fits. `mse`:
+    mean squared error.
 
     Args:
         original: (B, C, H, W) in 0..1; H and W at least 3.
         reconstruction: (B, C, H, W) in 0..1; clipping is up to the caller.
 
     Returns:
-        By metric, (B,).
+        (B,) by metric.
 
     Raises:
-        InputError: for images of fewer than 3 pixels a side, in which there is no structure to compare.
+        InputError: for images with a side of fewer than 3 pixels, in which there is no structure to compare.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     height, width = original.shape[-2:]
     if min(height, width) < 3:
         raise InputError(
-            f"Images of {height}x{width} pixels have no structure to compare; "
-            "set model.preprocess.image_size to 3 or more."
+            f"Images of {height}x{width} pixels are too small for SSIM; set model.preprocess.image_size to 3 or more."
         )
     a, b = original.detach().cpu().double(), reconstruction.detach().cpu().double()
     mse = (a - b).square().flatten(1).mean(1)
@@ -64,10 +65,10 @@ def image_errors(original: Tensor, reconstruction: Tensor) -> dict[str, Floats]:
 
 
 def mean_image_errors(mean_image: NDArray[Any], images: NDArray[Any]) -> dict[str, float]:
-    """Mean errors of images (N, C, H, W) of someone who always draws the mean training image (C, H, W); all in 0..1."""
-    drawn = torch.from_numpy(np.asarray(mean_image, dtype=np.float64))[None]
+    """Mean errors over images (N, C, H, W) if each is replaced by the mean training image (C, H, W); all in 0..1."""
+    constant = torch.from_numpy(np.asarray(mean_image, dtype=np.float64))[None]
     parts = [
-        image_errors(torch.from_numpy(np.asarray(part, dtype=np.float64)), drawn.expand(len(part), -1, -1, -1))
+        image_errors(torch.from_numpy(np.asarray(part, dtype=np.float64)), constant.expand(len(part), -1, -1, -1))
         for part in np.array_split(images, -(-len(images) // 256))
     ]
     return {name: float(np.concatenate([part[name] for part in parts]).mean()) for name in RECONSTRUCTION_METRICS}
@@ -79,18 +80,17 @@ def reconstruction_metrics(table: pd.DataFrame, *, no_skill: Mapping[str, float 
     The standard error of the mean is cluster-robust: the residuals of a patient are summed before they are squared,
     times G/(G-1) for G patients, and Student's t has the effective number of patients less 1 as degrees of freedom.
     `mse` and 1 - `ssim`, which are positive and skewed, have an interval that is symmetric on the log scale. Coverage
-    over 4,000 simulated sets with one to five images a patient, correlated by .6 (`pytest -m proof -s
-    tests/evaluation/test_reconstruction.py`), of `psnr`, `ssim` and `mse`: 94.8, 94.3 and 94.9 % with 60 patients,
+    over 4,000 simulated sets with one to five images per patient, correlated by .6 (`pytest -m proof -s
+    tests/metrics/test_reconstruction.py`), of `psnr`, `ssim` and `mse`: 94.8, 94.3 and 94.9 % with 60 patients,
     94.8, 94.0 and 93.5 % with 20.
 
     Args:
         table: `sample_id`, `group_id`, and `psnr`, `ssim` and `mse` of each image, rows in any order.
-        no_skill: what the mean training image reaches (`mean_image_errors`); None where it is not known.
+        no_skill: errors of the mean training image (`mean_image_errors`); None where it is unknown.
 
     Returns:
-        By name, plain numbers ready for JSON: `value`, `ci95` (low, high), `n` (images), `groups` (their patients),
-        `method` (of the interval), `no_skill`. With one patient, or where all images have the same error, which says
-        nothing of the next, value and interval are None and there is a `reason`.
+        Entries by name. With one patient, or where all images have the same error, which does not show how it varies,
+        value and interval are None and there is a `reason`.
 
     Raises:
         InputError: for a table that lacks columns, rows or numbers.
@@ -116,10 +116,10 @@ def paired_reconstruction_difference(first: pd.DataFrame, second: pd.DataFrame, 
         metric: `psnr`, `ssim` or `mse`.
 
     Returns:
-        As the entries of `reconstruction_metrics`, with no-skill 0: no difference.
+        An entry with no-skill value 0: no difference.
 
     Raises:
-        InputError: for another metric, tables that lack something, or tables of different images or patients.
+        InputError: for an unknown metric, incomplete tables, or tables of different images or patients.
     """
     if metric not in RECONSTRUCTION_METRICS:
         raise InputError(f"metric {metric}: unknown; use one of {', '.join(RECONSTRUCTION_METRICS)}.")
@@ -138,25 +138,9 @@ def _within(ends: list[float], lowest: float, highest: float) -> list[float]:
 
 
 def _check(table: pd.DataFrame, metrics: Sequence[str], name: str) -> None:
-    """Refuse a table whose numbers would mean nothing, with all that is wrong with it."""
-    missing = [column for column in ("sample_id", "group_id", *metrics) if column not in table.columns]
-    if missing:
-        raise InputError(
-            f"{name}: no column {', '.join(missing)}; a reconstruction is judged by it: judge the run again."
-        )
-    if table.empty:
-        raise InputError(f"{name}: the table has no rows; give a split that has samples.")
-    problems = []
-    if table["sample_id"].duplicated().any():
-        twice = table.loc[table["sample_id"].duplicated(), "sample_id"].iloc[0]
-        problems.append(f"{name}: sample_id {twice!r} appears twice; each sample counts once.")
-    for column in ("sample_id", "group_id"):
-        if table[column].isna().any():
-            problems.append(f"{name}: {int(table[column].isna().sum())} rows have no {column}; fill it in.")
-    for column in metrics:
-        bad = int((~np.isfinite(pd.to_numeric(table[column], errors="coerce"))).sum())
-        if bad:
-            problems.append(f"{name}: {bad} rows have no finite number in {column}; judge the run again.")
+    """Refuse a table whose metrics would be meaningless, with all its problems."""
+    problems = sample_problems(table, metrics, name, "evaluate the run again to compute it")
+    problems += number_problems(table, metrics, name, "evaluate the run again")
     if problems:
         raise InputError(problems)
 
@@ -176,7 +160,7 @@ def _mean(
     residuals = np.bincount(groups, weights=values - value, minlength=count)
     error = float(np.sqrt(count / (count - 1) * (residuals**2).sum()) / len(values))
     if error <= 1e-12 * abs(value) and distance > 1e-12:
-        return missing("all patients come to the same error: no interval over patients")
+        return missing("all patients have the same error: no interval over patients")
     half = t_quantile(effective_groups(np.ones(len(values), dtype=np.bool_), groups) - 1) * error
     if not log or distance <= 1e-12:
         return computed(value, Interval(value - half, value + half, "cluster t"))

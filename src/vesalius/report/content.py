@@ -10,7 +10,7 @@ import numpy as np
 from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError
 from vesalius.metrics.comparison.arms import Repeat, arm_difference, arm_metric, by_repeat
-from vesalius.metrics.comparison.repeated import verdict
+from vesalius.metrics.comparison.verdict import verdict
 from vesalius.metrics.entry import MetricEntry
 from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.runs.arms import Arm, arms_of, varying_keys

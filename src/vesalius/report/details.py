@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.facts import Task
+from vesalius.metrics.classification.confusion import ConfusionCounts, confusion_counts
+from vesalius.metrics.classification.curves import reliability_table, roc_table
 from vesalius.metrics.comparison.arms import output_names
-from vesalius.metrics.curves import AnswerCounts, count_answers, reliability_table, roc_table
 from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.metrics.predictions import Predictions, read_predictions
-from vesalius.metrics.worst_errors import worst_answers
+from vesalius.metrics.worst_errors import worst_errors
 from vesalius.report.charts import Chart, Series
 from vesalius.runs.outcome import Outcome
 from vesalius.runs.run import Run
@@ -40,7 +41,7 @@ class Details:
     """
 
     charts: list[Chart] = field(default_factory=list)
-    matrix: AnswerCounts | None = None
+    matrix: ConfusionCounts | None = None
     worst: list[dict[str, str]] = field(default_factory=list)
     worst_title: str = ""
     classes: list[str] = field(default_factory=list)
@@ -63,7 +64,7 @@ def details_of(run: Run, number: int) -> Details:
         return Details()
     told: dict[str, Any] = {"task": cast(Task, task), "classes": classes, "decision": run.decision, "name": run.name}
     worst: dict[str, Any] = {
-        "worst": _worst(table, worst_answers(table, **told, most=_WORST)),
+        "worst": _worst(table, worst_errors(table, **told, most=_WORST)),
         "worst_title": _WORST_TITLES.get(task, _WORST_CLASSES),
     }
     if task == "reconstruction":
@@ -72,12 +73,12 @@ def details_of(run: Run, number: int) -> Details:
         return Details(_scatters(table, classes, number), classes=classes, **worst)
     p = read_predictions(table, **told)
     charts = [chart for chart in (_roc(p, results["test"], number), _calibration(p, results["test"], number)) if chart]
-    return Details(charts, count_answers(p), classes=classes, **worst)
+    return Details(charts, confusion_counts(p), classes=classes, **worst)
 
 
 def _roc(p: Predictions, metrics: Mapping[str, Mapping[str, Any]], number: int) -> Chart | None:
     series = []
-    for name, curve in roc_table(p, most=_CURVE_POINTS).groupby("class", sort=False):
+    for name, curve in roc_table(p, max_points=_CURVE_POINTS).groupby("class", sort=False):
         entry = metrics.get("auroc" if p.task == "binary" else f"auroc/{name}")
         title = f"{name}  {format_metric(entry)}" if entry else str(name)
         notes = [f"threshold {format_number(value)}" if np.isfinite(value) else "" for value in curve["threshold"]]
@@ -91,18 +92,18 @@ def _roc(p: Predictions, metrics: Mapping[str, Mapping[str, Any]], number: int) 
 
 
 def _calibration(p: Predictions, metrics: Mapping[str, Mapping[str, Any]], number: int) -> Chart:
-    """How often answers of a confidence are right, over the bins of `ece`."""
+    """Share of correct predictions by confidence, over the bins of `ece`."""
     table = reliability_table(p)
-    confidence, right, answers = (table[name] for name in ("confidence", "right", "answers"))
-    notes = [f"{n} answers" for n in answers]
-    size = (answers / answers.max()).tolist()
-    points = Series("answers", confidence.tolist(), right.tolist(), points=True, notes=notes, size=size)
+    confidence, correct, counts = (table[name] for name in ("confidence", "correct", "predictions"))
+    notes = [f"{n} predictions" for n in counts]
+    size = (counts / counts.max()).tolist()
+    points = Series("predictions", confidence.tolist(), correct.tolist(), points=True, notes=notes, size=size)
     low = float(np.floor(min(confidence.min(), 0.5) * 10) / 10)
     entry = metrics.get("ece")
     title = f"Calibration, ECE {format_metric(entry)}" if entry else "Calibration"
     unit: Any = {"x_range": (low, 1.0), "y_range": (0.0, 1.0), "square": True, "diagonal": True}
-    note = "area of a point: number of answers; dashed: as sure as right"
-    return Chart(f"calibration-{number}", title, "confidence", "share that is right", [points], note=note, **unit)
+    note = "area of a point: number of predictions; dashed: perfect calibration"
+    return Chart(f"calibration-{number}", title, "confidence", "share correct", [points], note=note, **unit)
 
 
 def _scatters(table: pd.DataFrame, names: Sequence[str], number: int) -> list[Chart]:
@@ -118,7 +119,7 @@ def _scatters(table: pd.DataFrame, names: Sequence[str], number: int) -> list[Ch
 
 
 def _worst(table: pd.DataFrame, worst: pd.DataFrame) -> list[dict[str, str]]:
-    """What `worst_answers` tells, in words."""
+    """What `worst_errors` tells, in words."""
     told = []
     for at, row in zip(worst.index, worst.to_dict("records"), strict=True):
         entry = {"sample_id": str(table["sample_id"].iloc[at]), "row": str(at)}

@@ -12,11 +12,11 @@ from markupsafe import Markup
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.metrics.formatting import (
-    features_of,
-    format_beside_no_skill,
+    describe_extractor,
     format_metric,
     format_number,
-    told_of_made_images,
+    format_with_no_skill,
+    summarize_synthetic_images,
 )
 from vesalius.report.charts import Chart, Series, draw, interval_bar
 from vesalius.report.content import Part
@@ -57,7 +57,7 @@ def page_of(collected: FoundRuns, parts: Sequence[Part], content: Mapping[str, A
         for at, (part, told) in enumerate(zip(parts, content["parts"], strict=True))
     ]
     environment = Environment(autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(read_asset))
-    environment.filters |= {"metric": format_metric, "beside_no_skill": format_beside_no_skill, "number": format_number}
+    environment.filters |= {"metric": format_metric, "beside_no_skill": format_with_no_skill, "number": format_number}
     environment.globals |= {"drawn": drawn, "interval_bar": interval_bar}
     body = environment.get_template("page.html.j2").render(
         content=content,
@@ -163,7 +163,7 @@ def _tables(run: Run) -> dict[str, Any]:
         "test": test,
         "baselines": results.get("baselines") or {},
         "more": more,
-        "said": [*filter(None, [features_of(results)]), *told_of_made_images(results)],
+        "said": [*filter(None, [describe_extractor(results)]), *summarize_synthetic_images(results)],
     }
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vesalius.metrics.formatting import format_beside_no_skill, format_metric, format_number
+from vesalius.metrics.formatting import format_metric, format_number, format_with_no_skill
 
 _SHOWN = 4
 
@@ -81,7 +81,7 @@ def leaderboard(part: Mapping[str, Any]) -> list[str]:
         cells = [row["run"], row["state"], *(row["values"].get(key, row.get(key)) for key in keys)]
         cells += [f"{format_number(monitor['value'])} @ {monitor['epoch']}" if monitor else "–"]
         for name in metrics:
-            told = format_metric if name == part["metric"] else format_beside_no_skill
+            told = format_metric if name == part["metric"] else format_with_no_skill
             cells += [told(row["test"][name]) if name in row["test"] else "–"]
         baseline = row["baseline"]
         cells += [format_number(main["no_skill"]) if main else "–"]

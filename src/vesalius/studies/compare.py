@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
 from vesalius.metrics.comparison.arms import OUTPUTS, arm_difference, arm_metric, output_names, samples_of
-from vesalius.metrics.comparison.repeated import verdict
-from vesalius.metrics.reconstruction import RECONSTRUCTION_METRICS
-from vesalius.metrics.statistics import COUNTING
+from vesalius.metrics.comparison.verdict import verdict
+from vesalius.metrics.names import COUNTING, RECONSTRUCTION_METRICS
 from vesalius.runs.arms import Arm, other_differences
 from vesalius.runs.outcome import Outcome, saved_baselines
 from vesalius.runs.run import Run

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 from vesalius.data.phantoms.findings import CLASSES
 from vesalius.data.phantoms.lesions import HEIGHTS, acquire, draw_patient, draw_slice, oracle_scores
 from vesalius.data.sources.lesions import Lesions
-from vesalius.metrics.baselines.supervised import fit_baselines
+from vesalius.metrics.baselines.linear_models import fit_baselines
 
 SEED = 1  # not the one that `vesalius train` uses
 

@@ -37,7 +37,7 @@ def test_axes_are_those_of_an_exact_decomposition(count, shape):
 
 
 @pytest.mark.parametrize(("count", "shape"), [(40, (2, 4, 5)), (600, (1, 20, 30))])
-def test_what_is_lost_is_what_the_best_linear_code_loses(count, shape):
+def test_the_loss_is_that_of_the_best_linear_code(count, shape):
     images = make_images(count, shape, rank=12)
     found = PrincipalComponents.fit(images, 4)
     lost = ((found.reconstruct(found.project(images)) - images) ** 2).sum() / (count - 1)

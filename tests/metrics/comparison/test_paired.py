@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from vesalius.config.errors import InputError
-from vesalius.metrics.classification import classification_metrics
+from vesalius.metrics.classification.metrics import classification_metrics
 from vesalius.metrics.comparison.paired import paired_difference
 
 CLASSES = ["benign", "malignant"]

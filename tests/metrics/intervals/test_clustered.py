@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
 
+from vesalius.metrics.groups import effective_groups
 from vesalius.metrics.intervals.auroc import auroc_interval
 from vesalius.metrics.intervals.clustered import (
     bootstrap_interval,
     bootstrap_weights,
-    effective_groups,
     logit_interval,
     proportion_interval,
     t_quantile,

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from vesalius.metrics.entry import Interval
 from vesalius.metrics.intervals.auroc import auroc_interval
-from vesalius.metrics.intervals.clustered import Interval, proportion_interval, wilson
+from vesalius.metrics.intervals.clustered import proportion_interval, wilson
 
 Study = tuple[float, Interval, float]  # true value, interval, width of the naive interval
 

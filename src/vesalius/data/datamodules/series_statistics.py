@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vesalius.data.store.store import Store
-from vesalius.metrics.baselines.supervised import pool
+from vesalius.metrics.baselines.linear_models import pool
 
 #: Frames into which every series is cut for a linear model, whatever its length.
 EVEN_FRAMES = 32

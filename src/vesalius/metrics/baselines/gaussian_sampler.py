@@ -1,4 +1,4 @@
-"""The cheapest generator: normal draws among principal components, which a GAN must beat to be worth its training."""
+"""The cheapest generator: normal draws of principal components, which a GAN has to beat."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class GaussianSampler:
 
     Attributes:
         components: of the training images.
-        means: (K, D) a class.
-        roots: (K, D, D) what normal numbers are multiplied by, a class.
+        means: (K, D), one per class.
+        roots: (K, D, D) square roots of the covariances, one per class.
     """
 
     components: PrincipalComponents
@@ -29,17 +29,13 @@ class GaussianSampler:
     roots: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, images: Floats, labels: NDArray[np.int64] | None, count: int, *, seed: int = 0) -> "GaussianSampler":
-        """Fit to training images (N, C, H, W) in 0..1 of classes (N,), each with an image; None where there are none.
+    def fit(
+        cls, components: PrincipalComponents, images: Floats, labels: NDArray[np.int64] | None
+    ) -> "GaussianSampler":
+        """Fit to training images (N, C, H, W) in 0..1 of classes (N,), none of them empty; None: one class.
 
         Covariances of classes are shrunk after Ledoit and Wolf (2004), so that a class of few images has one too.
         """
-        return cls._of(PrincipalComponents.fit(images, count, seed=seed), images, labels)
-
-    @classmethod
-    def _of(
-        cls, components: PrincipalComponents, images: Floats, labels: NDArray[np.int64] | None
-    ) -> "GaussianSampler":
         from sklearn.covariance import ledoit_wolf
 
         codes = components.project(images).astype(np.float64)
@@ -59,12 +55,12 @@ class GaussianSampler:
         return len(self.components.components)
 
     def sample(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Floats:
-        """Draw images (N, C, H, W) in 0..1 of classes (N,); zeros where there are none."""
+        """Draw images (N, C, H, W) in 0..1 of classes (N,); zeros if fitted without classes."""
         normal = generator.standard_normal((len(labels), self.count))
         codes = np.empty_like(normal)
         for label in np.unique(labels):
-            place = labels == label
-            codes[place] = normal[place] @ self.roots[label].T + self.means[label]
+            own = labels == label
+            codes[own] = normal[own] @ self.roots[label].T + self.means[label]
         return self.components.reconstruct(codes).clip(0, 1)
 
 
@@ -80,14 +76,14 @@ def best_gaussian_sampler(
 
     Args:
         images: of training, (N, C, H, W) in 0..1.
-        labels: (N,) classes, each with an image; None where there are none.
-        score: on validation data; the lower the better.
+        labels: (N,) classes, none of them empty; None: one class.
+        score: on validation data; lower is better.
         counts: numbers of components to try, as far as N and pixels allow.
         seed: of the principal components.
     """
     most = PrincipalComponents.fit(images, max(counts), seed=seed)
     possible = sorted({min(count, len(most.components)) for count in counts})
-    samplers = [GaussianSampler._of(_first(most, count), images, labels) for count in possible]
+    samplers = [GaussianSampler.fit(_first(most, count), images, labels) for count in possible]
     return min(samplers, key=score)
 
 

@@ -1,4 +1,4 @@
-"""Principal components of images: the best linear code of a given length, and what every autoencoder is measured by."""
+"""Principal components of images: the best linear code of a given length, which an autoencoder has to beat."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from vesalius.config.errors import InputError
 
 Floats = NDArray[np.float32]
 
-#: Images beyond this number change the first components little and cost time.
+#: More images than this change the first components little and cost time.
 MAX_TRAIN = 5_000
 
 _EXACT = 512  # images or pixels up to which an exact decomposition takes seconds
@@ -42,7 +42,7 @@ class PrincipalComponents:
 
         Args:
             images: the training images.
-            count: K, 1 or more; cut to what N images (N - 1 axes) and P pixels allow.
+            count: K, 1 or more; reduced to what N images (N - 1 axes) and P pixels allow.
             seed: of the random start.
 
         Raises:
@@ -54,7 +54,7 @@ class PrincipalComponents:
         if len(images) < 2:
             raise InputError(
                 f"Principal components need at least 2 training images and there are {len(images)}; give the training "
-                "split more (data.split)."
+                "split more images (data.split)."
             )
         flat = _flat(images)
         count = min(count, len(flat) - 1, flat.shape[1])
@@ -71,7 +71,7 @@ class PrincipalComponents:
         return np.asarray((_flat(images) - self.mean) @ self.components.T, np.float32)
 
     def reconstruct(self, projections: NDArray[Any]) -> Floats:
-        """Images (N, C, H, W) of codes (N, K), in the unit of the training images and not clipped to its range."""
+        """Images (N, C, H, W) of codes (N, K), in the unit of the training images, not clipped to their range."""
         flat = np.asarray(projections, np.float32) @ self.components + self.mean
         return np.asarray(flat, np.float32).reshape(-1, *self.shape)
 

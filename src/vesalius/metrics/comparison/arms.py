@@ -17,17 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
-from vesalius.metrics.comparison.repeated import repeated_difference, repeated_metric
-from vesalius.metrics.entry import (
-    Interval,
-    MetricEntry,
-    mean_no_skill,
-    metric_entry,
-    missing_entry,
-    value_and_ends,
-)
+from vesalius.metrics.comparison.repeats import repeated_difference, repeated_metric
+from vesalius.metrics.entry import Interval, MetricEntry, mean_no_skill, metric_entry, missing_entry, value_and_ends
 from vesalius.metrics.intervals.clustered import t_quantile
-from vesalius.metrics.intervals.scales import Scale, scale_of
+from vesalius.metrics.intervals.transforms import Scale, scale_of
 
 #: What pairs a run of one arm with one of another: seed, seed of the split, fold, and a count of runs equal in these.
 Repeat = tuple[Any, ...]
@@ -142,7 +135,7 @@ def combine(entries: Sequence[MetricEntry], scale: Scale, patients: str = "") ->
         scale: on which intervals of the metric are symmetric; plain where a number lies at a bound of it.
         patients: what is known of the repeats' test patients, for `method`.
     """
-    known = [numbers for entry in entries if (numbers := value_and_ends(entry)) is not None]
+    known = [shown for entry in entries if (shown := value_and_ends(entry)) is not None]
     n, groups = max(entry["n"] for entry in entries), max(entry["groups"] for entry in entries)
     no_skill = mean_no_skill(entries)
     if len(known) < len(entries):
@@ -150,13 +143,13 @@ def combine(entries: Sequence[MetricEntry], scale: Scale, patients: str = "") ->
         return missing_entry("; ".join(sorted(reasons)), n=n, groups=groups, no_skill=no_skill)
     numbers = np.array(known, dtype=np.float64)
     mean = numbers[:, 0].mean()
-    if not np.isfinite(scale.there(numbers)).all():
+    if not np.isfinite(scale.transform(numbers)).all():
         scale = Scale("plain", scale.low, scale.high)
-    scaled, middle = scale.there(numbers), scale.there(mean)
+    scaled, middle = scale.transform(numbers), scale.transform(mean)
     of_repeats = _margin_of_repeats(scaled)
     low = middle - np.hypot(middle - scaled[:, 1].mean(), of_repeats)
     high = middle + np.hypot(scaled[:, 2].mean() - middle, of_repeats)
-    low, high = scale.back(np.array([low, high]))
+    low, high = scale.inverse(np.array([low, high]))
     method = f"mean margin and t interval, {len(known)} repeats{patients}"
     return metric_entry(mean, Interval(low, high, method), n=n, groups=groups, no_skill=no_skill)
 

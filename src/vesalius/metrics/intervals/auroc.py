@@ -4,20 +4,21 @@ Cluster DeLong variance (Obuchowski, Biometrics 53:567, 1997: the influence of e
 scale, t quantile with Satterthwaite's degrees of freedom from the effective number of patients on each side.
 
 A quarter of the variance is that of binormal scores with the same AUROC (Hanley & McNeil, Radiology 143:29, 1982,
-times the design effect) where this is larger: near 1, few samples are misranked and the plain estimate collapses.
+times the design effect) where this is larger: near 1, few samples are misranked and the plain estimate vanishes.
 
 Coverage at AUROC .80 and .90 with 60 and 200 patients, 27 to 50 % positive, without repeats or half the patients with
-2 to 5 images, 3,000 simulated sets a case (`pytest -m proof -s tests/evaluation/test_coverage.py`): 94.3 to 96.9 % for
-normal scores and 93.7 to 97.7 % for bimodal ones, as a confident network gives; at .97 and .99, 96.0 to 98.6 %.
-Tried and left: no binormal share (at .97 down to 91.5 %); half (at .90 up to 98.2 %); the binormal score interval alone
-(Newcombe, Stat Med 25:559, 2006: bimodal scores 66 to 86 %).
+2 to 5 images, 3,000 simulated sets per case (`pytest -m proof -s tests/metrics/intervals/test_coverage.py`): 94.3 to
+96.9 % for normal scores and 93.7 to 97.7 % for bimodal ones, as a confident network gives; at .97 and .99, 96.0 to
+98.6 %. Tried and rejected: no binormal share (at .97 down to 91.5 %); half (at .90 up to 98.2 %); only the binormal
+score interval (Newcombe, Stat Med 25:559, 2006: bimodal scores 66 to 86 %).
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.metrics.entry import Interval
-from vesalius.metrics.intervals.clustered import effective_groups, logit_interval, wilson
+from vesalius.metrics.groups import effective_groups
+from vesalius.metrics.intervals.clustered import logit_interval, wilson
 
 Floats = NDArray[np.float64]
 
@@ -39,10 +40,10 @@ def auroc_interval(truth: NDArray[np.bool_], scores: Floats, groups: NDArray[np.
     variance = float((np.sum([c.influence for c in columns], axis=0) ** 2).sum()) / k_squared
     method = "cluster DeLong, logit"
     if variance < 1e-24:
-        if 0 < value < 1:  # scores that rank nothing: every resample gives the same value
+        if 0 < value < 1:  # scores that are all equal: every resample gives the same value
             return Interval(value, value, method)
-        worst = min(min(c.patients) for c in columns)
-        return Interval(*wilson(round(value), min(worst * len(columns), float(groups.max() + 1))), method)
+        fewest = min(min(c.patients) for c in columns)
+        return Interval(*wilson(round(value), min(fewest * len(columns), float(groups.max() + 1))), method)
     per_image = sum(c.image_variance for c in columns) / k_squared
     binormal = max(1.0, variance / per_image) * sum(c.binormal_variance for c in columns) / k_squared
     variance = max(variance, (1 - BINORMAL_SHARE) * variance + BINORMAL_SHARE * binormal)
@@ -64,7 +65,7 @@ class _Column:
         self.value = float(wins.mean())
         positive = _by_patient((wins - self.value) / m, groups[truth], groups)
         negative = _by_patient((losses - self.value) / n, groups[~truth], groups)
-        #: (G,) what each patient adds to the AUROC; its squares sum to the variance.
+        #: (G,) contribution of each patient to the AUROC; the squares sum to its variance.
         self.influence: Floats = positive + negative
         self.parts = (float((positive**2).sum()), float((negative**2).sum()))
         self.patients = (effective_groups(truth, groups), effective_groups(~truth, groups))
@@ -73,7 +74,7 @@ class _Column:
 
 
 def _by_patient(influence: Floats, owners: NDArray[np.int64], groups: NDArray[np.int64]) -> Floats:
-    """(G,) sums over the samples of each patient, widened for the mean having been fitted to them."""
+    """(G,) sums over the samples of each patient, widened because their mean was estimated from them too."""
     count = len(np.unique(owners))
     sums: Floats = np.bincount(owners, influence, int(groups.max()) + 1).astype(np.float64)
     return sums * float(np.sqrt(count / (count - 1)))

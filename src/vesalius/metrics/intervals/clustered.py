@@ -1,24 +1,24 @@
 """95 % intervals that count patients, not images.
 
-Several images of one patient are not several witnesses. A set of images is therefore worth fewer than its number:
-the *design effect* is the variance of the statistic with whole patients drawn, over that with single images drawn
-(Kish, Survey Sampling, 1965).
+Several images of one patient are not independent. A set of images is therefore worth fewer than its number: the
+*design effect* is the variance of the statistic with whole patients drawn, over that with single images drawn (Kish,
+Survey Sampling, 1965).
 
 Proportions: Wilson's interval at the effective number of images, images / design effect. AUROC: `auroc.py`. Other
-metrics, and differences of any: cluster bootstrap, whose spread is used and not its percentiles, because these lean
-with the metric's bias (ECE) and cover too little at 60 patients.
+metrics, and differences of any: cluster bootstrap, whose spread is used and not its percentiles, because these follow
+the metric's bias (ECE) and cover too little at 60 patients.
 
-Coverage for proportions of .95 and 60 patients, 3,000 simulated sets a case (`pytest -m proof -s
-tests/evaluation/test_coverage.py`): 97 % without repeats; with half the patients having 2 to 5 images, 97.2 / 96.8 /
-97.2 / 96.6 % for a correlation within patients of 0 / .3 / .6 / 1, where plain Wilson falls to 74 %. At 200 patients,
-and for proportions of .80, 93.9 to 96.9 %.
+Coverage for proportions of .95 and 60 patients, 3,000 simulated sets per case (`pytest -m proof -s
+tests/metrics/intervals/test_coverage.py`): 97 % without repeats; with half the patients having 2 to 5 images, 97.2 /
+96.8 / 97.2 / 96.6 % for a correlation within patients of 0 / .3 / .6 / 1, where plain Wilson falls to 74 %. At 200
+patients, and for proportions of .80, 93.9 to 96.9 %.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.metrics.entry import Interval
-from vesalius.metrics.statistics import per_group
+from vesalius.metrics.groups import sum_by_group
 
 Floats = NDArray[np.float64]
 
@@ -43,26 +43,20 @@ def t_quantile(degrees: float) -> float:
     return float(stdtrit(max(degrees, 1.0), 0.975))
 
 
-def effective_groups(member: NDArray[np.bool_], groups: NDArray[np.int64]) -> float:
-    """How many equally large patients the members are worth: n^2 / sum of the squared sizes (Kish)."""
-    sizes = np.bincount(groups[member])
-    return float(sizes.sum() ** 2 / (sizes**2).sum()) if sizes.sum() else 0.0
-
-
 def proportion_interval(success: NDArray[np.bool_], member: NDArray[np.bool_], groups: NDArray[np.int64]) -> Interval:
     """Cluster-adjusted Wilson interval of a mean of K proportions.
 
-    With one proportion and one sample a patient it *is* Wilson's interval, and it is never narrower. The effective n
-    of a mean of proportions is that of their harmonic mean, or less where patients who have samples in several of
-    them tie these together.
+    With one proportion and one sample per patient it *is* Wilson's interval, and it is never narrower. The effective n
+    of a mean of proportions is that of their harmonic mean, or less where patients with samples in several of them
+    correlate these.
 
     Args:
-        success: (N, K) what is counted, such as "named correctly".
-        member: (N, K) of which samples, such as "has the class"; at least one a column.
+        success: (N, K) what is counted, such as "predicted correctly".
+        member: (N, K) of which samples, such as "has the class"; at least one per column.
         groups: (N,) number of the sample's patient.
     """
     group_count = int(groups.max()) + 1
-    hits, sizes = per_group(success & member, groups, group_count), per_group(member, groups, group_count)
+    hits, sizes = sum_by_group(success & member, groups, group_count), sum_by_group(member, groups, group_count)
     n = sizes.sum(axis=0)
     proportions = hits.sum(axis=0) / n
     effective = [n[k] / _design_effect(hits[:, k], sizes[:, k]) for k in range(len(n))]
@@ -80,10 +74,10 @@ def proportion_interval(success: NDArray[np.bool_], member: NDArray[np.bool_], g
 def _design_effect(hits: Floats, sizes: Floats) -> float:
     """Design effect of a proportion, at least 1.
 
-    The usual estimate is the variance of the patients' residuals. Where few patients hold a rare outcome it says
-    little (with all outcomes equal: nothing), and an interval that trusts it covers 89 % at a proportion of .95 of
-    60 patients. So the correlation within patients is drawn towards 1 with the weight of half a patient that has the
-    rarer outcome: it fades as evidence comes in, and without repeats it changes nothing.
+    The usual estimate is the variance of the patients' residuals. Where few patients have the rarer outcome it is
+    unreliable (with all outcomes equal: undefined), and an interval that trusts it covers 89 % at a proportion of .95
+    of 60 patients. So the correlation within patients is shrunk towards 1 with the weight of half a patient that has
+    the rarer outcome: the effect fades as such patients become more, and without repeats it changes nothing.
     """
     hits, sizes = hits[sizes > 0], sizes[sizes > 0]
     n, count = sizes.sum(), len(sizes)
@@ -91,14 +85,14 @@ def _design_effect(hits: Floats, sizes: Floats) -> float:
     if worst == 1 or n == 1:
         return 1.0
     p = hits.sum() / n
-    evidence = min((hits > 0).sum(), (hits < sizes).sum())
-    if count < 2 or evidence == 0:
+    informative = min((hits > 0).sum(), (hits < sizes).sum())  # patients with the rarer outcome
+    if count < 2 or informative == 0:
         return worst
     residuals = hits - p * sizes
     estimate = float((count / (count - 1)) / (n / (n - 1)) * (residuals**2).sum() / n / (p * (1 - p)))
     correlation = np.clip((estimate - 1) / (worst - 1), 0, 1)
-    drawn = (evidence * correlation + 0.5) / (evidence + 0.5)
-    return float(max(estimate, 1 + drawn * (worst - 1)))
+    shrunk = (informative * correlation + 0.5) / (informative + 0.5)
+    return float(max(estimate, 1 + shrunk * (worst - 1)))
 
 
 def logit_interval(value: float, error: float, degrees: float) -> tuple[float, float]:
@@ -112,8 +106,8 @@ def logit_interval(value: float, error: float, degrees: float) -> tuple[float, f
 def bootstrap_weights(group_count: int, scores: int, seed: int) -> Floats:
     """(R, G) how often each patient is drawn in each of R resamples of G patients.
 
-    R is 1,000, and less for sets of more than 20,000 scores (samples x classes), whose ranking would take minutes: not
-    under 200, which still know a standard error within 5 %. Equal seeds give equal draws, so that two models on one
+    R is 1,000, and less for sets of more than 20,000 scores (samples x classes), whose ranking would take minutes: at
+    least 200, which still give a standard error within 5 %. Equal seeds give equal draws, so that two models on one
     set can be compared draw by draw.
     """
     replicates = int(np.clip(20_000_000 // max(scores, 1), MIN_REPLICATES, REPLICATES))
@@ -132,14 +126,15 @@ def bootstrap_interval(
     Args:
         value: the metric, in 0..`upper`.
         replicates: (R,) the metric in each resample; NaN where it was undefined.
-        degrees: degrees of freedom of that spread: patients behind it, less 1.
+        degrees: degrees of freedom of that spread: number of patients behind it, less 1.
         upper: the metric's largest value.
-        logit: symmetric on the logit scale, as suits scores that approach 1; else on the plain scale, cut at 0.
+        logit: symmetric on the logit scale, as suits scores that approach 1; else on the plain scale, clipped to the
+            metric's bounds.
     """
     share = min(max(value / upper, 0.0), 1.0)
     error = bootstrap_error(replicates, degrees) / upper
     if error == 0 and share in (0.0, 1.0):
-        # All resamples agree because nothing ever went wrong: as a proportion that was never missed.
+        # All resamples agree because there was no error at all: as a proportion of 1.
         low, high = wilson(share, degrees + 1)
     elif error == 0:
         low, high = share, share

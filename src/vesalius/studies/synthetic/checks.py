@@ -12,7 +12,7 @@ from vesalius.config.errors import InputError
 from vesalius.config.targets import locate
 from vesalius.data.sources.base import Source
 from vesalius.data.synthetic import check_ratio
-from vesalius.metrics.classification import metric_names
+from vesalius.metrics.classification.metrics import metric_names
 from vesalius.models.family import output_kind
 
 # Of the data: arms that differ in one learn by unequal numbers of steps, or from unequal numbers of images.

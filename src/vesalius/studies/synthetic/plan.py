@@ -11,7 +11,7 @@ from vesalius.config.checks import check_config
 from vesalius.config.compose import Plain, load_config
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
-from vesalius.metrics.classification import ORDER
+from vesalius.metrics.names import CLASSIFICATION_METRICS
 from vesalius.runs.run_folder import CONFIG, SPLIT, RunFolder
 from vesalius.studies.synthetic.checks import check_fair, check_labels
 
@@ -169,5 +169,5 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
     if config["n"] < 0:
         yield f"n={config['n']}: must be 0 or more."
     family = config["metric"].partition("/")[0]
-    if family not in ORDER:
-        yield f"metric={config['metric']}: there is no such metric.{did_you_mean(family, ORDER)}"
+    if family not in CLASSIFICATION_METRICS:
+        yield f"metric={config['metric']}: there is no such metric.{did_you_mean(family, CLASSIFICATION_METRICS)}"

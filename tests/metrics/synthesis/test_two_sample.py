@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vesalius.metrics.two_sample import two_sample_test
+from vesalius.metrics.synthesis.two_sample import two_sample_test
 
 
 def draw(count, seed, shift=0.0):
@@ -22,24 +22,24 @@ def test_what_is_alike_is_not_told_apart_and_what_differs_is():
 
 
 def test_patients_are_not_learned_by_heart():
-    """A patient's images are nearly one; if some were learned from, their place alone would give the others away."""
+    """A patient's images are nearly one; if some were learned from, their position would give the others away."""
     own = np.random.default_rng(0).standard_normal((40, 60))
-    real, made = np.repeat(own, 5, axis=0), np.random.default_rng(1).standard_normal((200, 60))
-    told = two_sample_test(real, np.repeat(np.arange(40), 5), made)
-    naive = two_sample_test(real, np.arange(200), made)
-    assert naive["value"] > told["value"] + 0.1
+    real, synthetic = np.repeat(own, 5, axis=0), np.random.default_rng(1).standard_normal((200, 60))
+    entry = two_sample_test(real, np.repeat(np.arange(40), 5), synthetic)
+    naive = two_sample_test(real, np.arange(200), synthetic)
+    assert naive["value"] > entry["value"] + 0.1
 
 
-def test_too_few_patients_are_said():
-    told = two_sample_test(draw(20, 0), np.zeros(20), draw(20, 1))
-    assert told["value"] is None
-    assert "patients" in told["reason"]
+def test_too_few_patients_have_a_reason():
+    entry = two_sample_test(draw(20, 0), np.zeros(20), draw(20, 1))
+    assert entry["value"] is None
+    assert "patients" in entry["reason"]
 
 
-def test_features_that_are_no_numbers_are_said():
-    told = two_sample_test(draw(20, 0), np.arange(20), np.full((20, 6), np.nan))
-    assert told["value"] is None
-    assert "no numbers" in told["reason"]
+def test_non_finite_features_have_a_reason():
+    entry = two_sample_test(draw(20, 0), np.arange(20), np.full((20, 6), np.nan))
+    assert entry["value"] is None
+    assert "not finite" in entry["reason"]
 
 
 @pytest.mark.proof
@@ -49,8 +49,8 @@ def test_the_interval_covers_chance_where_nothing_differs():
     for number in range(rounds):
         generator = np.random.default_rng(number)
         real = generator.standard_normal((60, 6))[groups] + generator.standard_normal((240, 6))
-        made = np.sqrt(2) * generator.standard_normal((240, 6))
-        low, high = two_sample_test(real, groups, made, seed=number)["ci95"]
+        synthetic = np.sqrt(2) * generator.standard_normal((240, 6))
+        low, high = two_sample_test(real, groups, synthetic, seed=number)["ci95"]
         inside, above = inside + (low <= 0.5 <= high), above + (low > 0.5)
     print(f"covers .5: {inside / rounds:.3f}, lies above: {above / rounds:.3f}")
     assert inside / rounds >= 0.90

@@ -11,7 +11,7 @@ import pytest
 from sklearn import metrics as sk
 
 from vesalius.config.errors import InputError
-from vesalius.metrics.classification import classification_metrics, metric_names
+from vesalius.metrics.classification.metrics import classification_metrics, metric_names
 from vesalius.metrics.predictions import check_predictions
 
 TASKS = [("binary", 2), ("multiclass", 5), ("ordinal", 3), ("multilabel", 4)]
@@ -55,9 +55,9 @@ def arrays(table: pd.DataFrame, task: str, count: int) -> tuple[np.ndarray, np.n
 
 
 @pytest.mark.parametrize(("task", "count"), TASKS[:3])
-def test_which_metrics_there_will_be_is_known_before_there_are_predictions(task: str, count: int) -> None:
-    told = classification_metrics(predictions(task, count), task=task, classes=names(count))
-    assert sorted(metric_names(names(count))) == sorted(told)
+def test_names_of_the_metrics_are_known_before_there_are_predictions(task: str, count: int) -> None:
+    entries = classification_metrics(predictions(task, count), task=task, classes=names(count))
+    assert sorted(metric_names(names(count))) == sorted(entries)
 
 
 def single_label_oracle(y: np.ndarray, prob: np.ndarray, task: str) -> dict[str, float]:
@@ -199,7 +199,7 @@ def test_equal_seeds_are_equal_and_others_differ() -> None:
 
 
 @pytest.mark.parametrize(("task", "count"), TASKS)
-def test_copies_of_every_sample_add_no_evidence(task: Any, count: int) -> None:
+def test_copies_of_every_sample_narrow_no_interval(task: Any, count: int) -> None:
     table = predictions(task, count, 120, 10_000, seed=3)
     copies = pd.concat([table.assign(sample_id=table["sample_id"] + f"-{i}") for i in range(4)])
     once = classification_metrics(table, task=task, classes=names(count))
@@ -246,7 +246,7 @@ def test_perfect_predictions_are_not_certain() -> None:
         assert ours[name]["ci95"][1] == 1
 
 
-def test_what_cannot_be_computed_says_why() -> None:
+def test_what_cannot_be_computed_has_a_reason() -> None:
     table = predictions("multiclass", 3)
     table = table[table["target"] != 2]
     with warnings.catch_warnings():
@@ -260,7 +260,7 @@ def test_what_cannot_be_computed_says_why() -> None:
         assert ours[name]["value"] is not None
 
 
-def test_a_class_never_named_has_no_precision_but_counts_in_the_mean() -> None:
+def test_a_class_never_predicted_has_no_precision_but_counts_in_the_mean() -> None:
     table = predictions("binary", 2)
     table[["prob/c0", "prob/c1"]] = [0.9, 0.1]
     ours = classification_metrics(table, task="binary", classes=names(2))

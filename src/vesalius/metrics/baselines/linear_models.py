@@ -1,8 +1,8 @@
-"""What cheap methods reach on the same split: the bar that a network has to clear.
+"""Cheap models on the same split, which a network has to beat.
 
-`majority` answers the class frequencies of the training set. `logistic_pixels` is logistic regression on the pixels,
+`majority` predicts the class frequencies of the training set. `logistic_pixels` is logistic regression on the pixels,
 averaged down to at most 28 x 28 and standardised; `logistic_pca` on their first 64 principal components, standardised.
-Quantities are answered by `mean_target`, `ridge_pixels` and `ridge_pca`. A series counts as an image whose channels are
+Continuous targets have `mean_target`, `ridge_pixels` and `ridge_pca`. A series counts as an image whose channels are
 its frames.
 """
 
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from vesalius.config.facts import Task
 
 Floats = NDArray[np.float64]
-#: (M, D) features to (M, K) probabilities or quantities.
-Answer = Callable[[NDArray[Any]], Floats]
+#: (M, D) features to (M, K) probabilities or continuous values.
+Predict = Callable[[NDArray[Any]], Floats]
 
 #: Images of at most this height and width go into the regressions.
 POOLED_SIZE = 28
-#: Training images beyond this number change a linear model little and cost time: a random part is used.
+#: More training images than this change a linear model little and cost time: a random part is used.
 MAX_TRAIN = 5000
 COMPONENTS = 64
 ITERATIONS = 200
-#: scikit-learn's C; each regression takes the one whose validation loss is lowest. Ridge takes its reciprocals, for the
-#: sum over samples that scikit-learn weighs against the penalty is of squares there.
+#: scikit-learn's C; each regression takes the one with the lowest validation loss. Ridge takes the reciprocals, as its
+#: penalty is a factor and not a divisor.
 PENALTIES = (0.001, 0.01, 0.1, 1.0)
 RIDGE_PENALTIES = (1e-5, 1e-4, *PENALTIES)
 
@@ -42,21 +42,21 @@ def fit_baselines(
     seed: int = 0,
     features: Mapping[str, tuple[Floats, Floats, Floats]] | None = None,
 ) -> dict[str, Floats | str]:
-    """Fit on training images, answer for others.
+    """Fit cheap models on training images and predict others.
 
     Args:
         train_x: (N, C, H, W) training images in any unit.
-        train_y: (N,) class indices, (N, K) zeros and ones for multilabel, or (N, K) quantities for regression.
-        val_x: (V, C, H, W) validation images, which pick the strength of the penalty.
+        train_y: (N,) class indices, (N, K) zeros and ones for multilabel, or (N, K) values for regression.
+        val_x: (V, C, H, W) validation images, on which the strength of the penalty is picked.
         val_y: their targets, like `train_y`.
         eval_x: (M, C, H, W) images in the same unit.
-        task: what the classes are to each other.
-        classes: the K class names.
+        task: how classes relate to a sample, or `regression`.
+        classes: the K names of classes or continuous targets.
         seed: of the choice of training images and of the principal components.
-        features: further arms: training, validation and other features, (samples, D) each.
+        features: further baselines by name: training, validation and other features, (samples, D) each.
 
     Returns:
-        By baseline, (M, K) probabilities (or quantities), or one sentence that says why there are none. A class that
+        By baseline, (M, K) probabilities or continuous values, or the reason why it cannot be fitted. A class that
         training lacks has probability 0.
     """
     from threadpoolctl import threadpool_limits
@@ -64,29 +64,29 @@ def fit_baselines(
     constant, method = ("mean_target", "ridge") if task == "regression" else ("majority", "logistic")
     names = [f"{method}_pixels", f"{method}_pca", *(f"{method}_{name}" for name in features or {})]
     truth, val_truth = (truth_matrix(target, task, len(classes)) for target in (train_y, val_y))
-    answers: dict[str, Floats | str] = {}
+    predictions: dict[str, Floats | str] = {}
     if len(truth) == 0:
         return dict.fromkeys((constant, *names), "no training image")
-    answers[constant] = np.tile(truth.mean(axis=0), (len(eval_x), 1))
+    predictions[constant] = np.tile(truth.mean(axis=0), (len(eval_x), 1))
 
     chosen = np.sort(np.random.default_rng(seed).permutation(len(truth))[:MAX_TRAIN])
     truth, train, others = truth[chosen], pool(train_x[chosen]), pool(np.concatenate([val_x, eval_x]))
     if task not in ("multilabel", "regression") and (truth.any(axis=0)).sum() < 2:
-        return answers | dict.fromkeys(names, f"training holds one class only ({classes[int(truth[0].argmax())]})")
+        return predictions | dict.fromkeys(names, f"training holds one class only ({classes[int(truth[0].argmax())]})")
     if not (np.isfinite(train).all() and np.isfinite(others).all()):
-        return answers | dict.fromkeys(names, "images hold NaN or infinite pixels")
+        return predictions | dict.fromkeys(names, "images hold NaN or infinite pixels")
     # One thread: these products are small, and threads that wait for a busy core make them twenty times slower.
     with threadpool_limits(1):
         inputs = [standardise(train, others), _components(train, others, seed)]
         inputs += [standardise(a[chosen], np.concatenate([b, c])) for a, b, c in (features or {}).values()]
-        for name, (fitted, answered) in zip(names, inputs, strict=True):
-            val, rest = answered[: len(val_truth)], answered[len(val_truth) :]
-            answers[name] = fit_linear(fitted, truth, val, val_truth, task)(rest)
-    return answers
+        for name, (fitted, others) in zip(names, inputs, strict=True):
+            val, rest = others[: len(val_truth)], others[len(val_truth) :]
+            predictions[name] = fit_linear(fitted, truth, val, val_truth, task)(rest)
+    return predictions
 
 
 def truth_matrix(target: NDArray[Any], task: Task, count: int) -> NDArray[Any]:
-    """(N, count) zeros and ones, or quantities."""
+    """(N, count) zeros and ones, or continuous values."""
     if task == "regression":
         return np.asarray(target, dtype=np.float64)
     truth = np.asarray(target, dtype=np.int64)
@@ -96,14 +96,14 @@ def truth_matrix(target: NDArray[Any], task: Task, count: int) -> NDArray[Any]:
 def pool(images: NDArray[Any]) -> Floats:
     """(N, C, H, W) averaged over square blocks, so that no side exceeds 28: (N, features).
 
-    Sides that the block does not divide are continued with their last row or column.
+    Sides that are not a multiple of the block are padded with their last row or column.
     """
     images = np.asarray(images)
     height, width = images.shape[-2:]
     block = max(1, -(-max(height, width) // POOLED_SIZE))
     padding = [(0, 0), (0, 0), (0, -height % block), (0, -width % block)]
     pooled = []
-    for part in np.array_split(images, max(1, len(images) // 512)):  # a part at a time: padding copies
+    for part in np.array_split(images, max(1, len(images) // 512)):  # in parts, because padding copies
         part = np.pad(part, padding, mode="edge")
         blocks = part.reshape(*part.shape[:2], part.shape[2] // block, block, part.shape[3] // block, block)
         pooled.append(blocks.mean(axis=(3, 5), dtype=np.float64).reshape(len(part), -1))
@@ -111,7 +111,7 @@ def pool(images: NDArray[Any]) -> Floats:
 
 
 def standardise(train: Floats, others: Floats) -> tuple[Floats, Floats]:
-    """Mean 0 and standard deviation 1 in training; constant features become 0."""
+    """Both at mean 0 and standard deviation 1 of training; constant features become 0."""
     mean, std = train.mean(axis=0), train.std(axis=0)
     scale = np.where(std > 1e-9 * (np.abs(mean) + 1), std, np.inf)
     return (train - mean) / scale, (others - mean) / scale
@@ -127,7 +127,7 @@ def _components(train: Floats, others: Floats, seed: int) -> tuple[Floats, Float
 
 def fit_linear(
     train: NDArray[Any], truth: NDArray[Any], val: NDArray[Any], val_truth: NDArray[Any], task: Task
-) -> Answer:
+) -> Predict:
     """Logistic or ridge regression with the penalty that does best on validation.
 
     Args:
@@ -135,10 +135,10 @@ def fit_linear(
         truth: (N, K) as `truth_matrix` gives it, N at least 1.
         val: (V, D) features on the same scale.
         val_truth: (V, K).
-        task: what the classes are to each other; `regression` for ridge.
+        task: how classes relate to a sample; `regression` for ridge.
 
     Returns:
-        What answers for other features on that scale. A class that training lacks has probability 0.
+        A function that predicts from other features on that scale. A class that training lacks has probability 0.
     """
     if task == "regression":
         fits = [_ridge(train, truth, penalty) for penalty in RIDGE_PENALTIES]
@@ -147,38 +147,38 @@ def fit_linear(
     return fits[int(np.argmin([loss(fit(val), val_truth, truth, task) for fit in fits]))]
 
 
-def loss(answers: Floats, truth: NDArray[Any], train_truth: NDArray[Any], task: Task) -> float:
-    """What a choice on validation makes small; 0 without samples.
+def loss(predictions: Floats, truth: NDArray[Any], train_truth: NDArray[Any], task: Task) -> float:
+    """Validation loss by which hyperparameters are picked; 0 without samples.
 
-    The mean log-loss, of labels on their own for multilabel; the mean squared error of quantities, in units of their
+    The mean log-loss, per label for multilabel; the mean squared error of continuous targets, in units of their
     variance in training.
     """
     if not len(truth):
         return 0.0
     if task == "regression":
         scale = np.where((spread := train_truth.std(axis=0)) > 0, spread, 1.0)
-        return float((((answers - truth) / scale) ** 2).mean())
-    right = np.where(truth > 0, answers, 1 - answers)
-    return float(-np.log(np.clip(right, 1e-12, None)).mean())
+        return float((((predictions - truth) / scale) ** 2).mean())
+    of_truth = np.where(truth > 0, predictions, 1 - predictions)
+    return float(-np.log(np.clip(of_truth, 1e-12, None)).mean())
 
 
-def _ridge(train: NDArray[Any], truth: Floats, penalty: float) -> Answer:
+def _ridge(train: NDArray[Any], truth: Floats, penalty: float) -> Predict:
     from sklearn.linear_model import Ridge
 
     model = Ridge(alpha=1 / penalty).fit(train, truth)
     return lambda others: np.asarray(model.predict(others)).reshape(len(others), -1) if len(others) else truth[:0]
 
 
-def _logistic(train: NDArray[Any], one_hot: NDArray[np.int64], task: Task, penalty: float) -> Answer:
-    """A multinomial regression, or one regression a label."""
+def _logistic(train: NDArray[Any], one_hot: NDArray[np.int64], task: Task, penalty: float) -> Predict:
+    """One multinomial regression, or one binary regression per label."""
     if task != "multilabel":
         return _fit(train, one_hot.argmax(axis=1), one_hot.shape[1], penalty)
     fits = [_fit(train, one_hot[:, k], 2, penalty) for k in range(one_hot.shape[1])]
     return lambda others: np.column_stack([fit(others)[:, 1] for fit in fits])
 
 
-def _fit(train: NDArray[Any], target: NDArray[np.int64], count: int, penalty: float) -> Answer:
-    """Answers probabilities of the values 0..count-1 of `target`; of a single value, certainty."""
+def _fit(train: NDArray[Any], target: NDArray[np.int64], count: int, penalty: float) -> Predict:
+    """Probabilities of the values 0..count-1 of `target`; 1 for a value that is the only one."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -188,11 +188,11 @@ def _fit(train: NDArray[Any], target: NDArray[np.int64], count: int, penalty: fl
     model = None
     if len(present) > 1:
         with warnings.catch_warnings():
-            # On separable classes the weights grow slowly for ever; the ranking is settled long before.
+            # On separable classes the weights never converge; the ranking does, long before.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model = LogisticRegression(C=penalty, max_iter=ITERATIONS).fit(train.astype(np.float32, copy=False), target)
 
-    def answer(others: NDArray[Any]) -> Floats:
+    def predict(others: NDArray[Any]) -> Floats:
         probabilities = np.zeros((len(others), count))
         if model is None:
             probabilities[:, present[0]] = 1.0
@@ -200,4 +200,4 @@ def _fit(train: NDArray[Any], target: NDArray[np.int64], count: int, penalty: fl
             probabilities[:, present] = model.predict_proba(others.astype(np.float32, copy=False))
         return probabilities
 
-    return answer
+    return predict

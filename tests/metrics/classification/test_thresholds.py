@@ -6,8 +6,8 @@ import pytest
 from sklearn.metrics import roc_curve
 
 from vesalius.config.errors import InputError
-from vesalius.metrics.classification import classification_metrics
-from vesalius.metrics.thresholds import choose_threshold
+from vesalius.metrics.classification.metrics import classification_metrics
+from vesalius.metrics.classification.thresholds import choose_threshold
 
 CLASSES = ["benign", "malignant"]
 

@@ -1,4 +1,4 @@
-"""A mean over seeds or draws, judged on shared patients: its value, its interval, and the sentence about it."""
+"""A mean over seeds or draws on shared patients: its value, its interval, and the verdict on it."""
 
 import json
 
@@ -9,12 +9,13 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from vesalius.config.errors import InputError
-from vesalius.metrics.classification import classification_metrics
+from vesalius.metrics.classification.metrics import classification_metrics
 from vesalius.metrics.comparison.paired import paired_difference
-from vesalius.metrics.comparison.repeated import repeated_difference, repeated_metric, verdict
+from vesalius.metrics.comparison.repeats import repeated_difference, repeated_metric
+from vesalius.metrics.comparison.verdict import verdict
 from vesalius.metrics.intervals import clustered as intervals
 from vesalius.metrics.reconstruction import paired_reconstruction_difference
-from vesalius.metrics.regression import paired_error_difference, regression_metrics
+from vesalius.metrics.regression import regression_metrics
 
 CLASSES = ["benign", "malignant"]
 BINARY = {"task": "binary", "classes": CLASSES}
@@ -56,8 +57,8 @@ def repeats(
 @pytest.mark.parametrize("metric", ["auroc", "accuracy", "recall/malignant", "brier", "ece", "average_precision"])
 def test_one_repeat_is_the_paired_difference(metric: str) -> None:
     first, second = repeats(np.random.default_rng(0), tables=1, gain=0.5)
-    alone = paired_difference(first[0], second[0], metric=metric, task="binary", classes=CLASSES)
-    assert repeated_difference(first, second, metric=metric, **BINARY) == alone
+    single = paired_difference(first[0], second[0], metric=metric, task="binary", classes=CLASSES)
+    assert repeated_difference(first, second, metric=metric, **BINARY) == single
 
 
 @pytest.mark.parametrize("metric", ["auroc", "recall/benign", "brier", "f1"])
@@ -132,7 +133,7 @@ def test_order_of_rows_does_not_matter() -> None:
     assert repeated_difference(first, shuffled, **kind) == repeated_difference(first, second, **kind)
 
 
-def quantities(seed: int, noise: float) -> pd.DataFrame:
+def continuous(seed: int, noise: float) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     groups = patients(rng, 40)
     truth = 100 + rng.normal(size=(len(groups), 2))
@@ -144,8 +145,8 @@ def quantities(seed: int, noise: float) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("metric", ["mae", "rmse", "r2", "mae/b"])
-def test_quantities_are_judged_as_regressions(metric: str) -> None:
-    first, second = ([quantities(seed, noise) for seed in range(k, k + 3)] for k, noise in ((1, 0.3), (11, 0.5)))
+def test_continuous_targets_have_the_metrics_of_a_regression(metric: str) -> None:
+    first, second = ([continuous(seed, noise) for seed in range(k, k + 3)] for k, noise in ((1, 0.3), (11, 0.5)))
     kind = {"metric": metric, "task": "regression", "classes": ["a", "b"]}
     found = repeated_metric(first, **kind)
     each = [regression_metrics(t, names=["a", "b"], no_skill=[0, 0])[metric] for t in first]
@@ -155,10 +156,10 @@ def test_quantities_are_judged_as_regressions(metric: str) -> None:
     assert difference["ci95"][1] < 0 or metric == "r2"
     if metric in ("mae", "rmse"):
         one = repeated_difference(first[:1], second[:1], **kind)
-        assert one["ci95"] == paired_error_difference(first[0], second[0], names=["a", "b"], metric=metric)["ci95"]
+        assert one["ci95"] == paired_difference(first[0], second[0], **kind)["ci95"]
 
 
-def test_reconstructions_are_judged_by_their_mean_error() -> None:
+def test_reconstructions_are_compared_by_their_mean_error() -> None:
     rng = np.random.default_rng(6)
     groups = patients(rng, 60)
     hard = rng.normal(size=60)[groups]
@@ -171,14 +172,14 @@ def test_reconstructions_are_judged_by_their_mean_error() -> None:
     found = repeated_difference(first, second, **kind)
     means = [(a["psnr"] - b["psnr"]).mean() for a, b in zip(first, second, strict=True)]
     assert found["value"] == pytest.approx(np.mean(means))
-    alone = repeated_difference(first[:1], second[:1], **kind)
-    assert alone["ci95"] == pytest.approx(
+    single = repeated_difference(first[:1], second[:1], **kind)
+    assert single["ci95"] == pytest.approx(
         paired_reconstruction_difference(first[0], second[0], "psnr")["ci95"], abs=0.03
     )
     assert repeated_metric(first, **kind)["no_skill"] is None
 
 
-def test_what_cannot_be_judged_says_why() -> None:
+def test_what_cannot_be_computed_has_a_reason() -> None:
     first, second = repeats(np.random.default_rng(7), tables=2)
     with pytest.raises(InputError, match="same seeds or draws"):
         repeated_difference(first, second[:1], metric="auroc", **BINARY)
@@ -250,8 +251,8 @@ def coverage(tables: int, spread: float, noise: float, studies: int) -> dict[str
     [(1, 0.0, 0.5), *((n, *kind) for n in (2, 3, 5) for kind in ((0.0, 0.5), (0.1, 0.5), (0.3, 0.5), (0.6, 0.3)))],
 )
 def test_coverage(tables: int, spread: float, noise: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """60 patients, half of them with 2 or 3 images. One repeat alone speaks for its own seed only, so that its spread
-    is not asked of it, and two know it badly. 300 resamples, as 1,000 take thrice as long."""
+    """60 patients, half of them with 2 or 3 images. One repeat covers only its own seed, so that the
+    spread is not tested with it, and two estimate it badly. 300 resamples, as 1,000 take thrice as long."""
     monkeypatch.setattr(intervals, "REPLICATES", 300)
     held = coverage(tables, spread, noise, 400)
     print(f"{tables} repeats, spread {spread}, noise {noise}: {', '.join(f'{k} {v:.1%}' for k, v in held.items())}")

@@ -1,7 +1,7 @@
 """Values of every classification metric, for any number of weightings of the patients at once.
 
 A patient's weight is how often the patient counts: all ones give the plain value, the counts of a resample give a
-bootstrap replicate. One code path for both is what makes an interval belong to its value.
+bootstrap replicate. Value and interval come from the same code, and so belong together.
 
 R weightings, G patients, N samples, K classes. An undefined value is NaN.
 """
@@ -11,36 +11,33 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from vesalius.metrics.groups import sum_by_group
+from vesalius.metrics.names import CALIBRATION, CLASSIFICATION_METRICS, COUNTING, RANKING
 from vesalius.metrics.predictions import Predictions
 
 Floats = NDArray[np.float64]
 
-RANKING = ("auroc", "average_precision")
-CALIBRATION = ("ece", "brier")
-COUNTING = ("accuracy", "balanced_accuracy", "recall", "precision", "specificity", "f1")
-FAMILIES = RANKING + COUNTING + CALIBRATION
-
 #: Guo et al., On calibration of modern neural networks, ICML 2017.
 ECE_BINS = 15
 
-#: Numbers held at once while replicates of ranking metrics are computed (4 MB an array).
+#: Numbers held in memory at once for replicates of ranking metrics (4 MB per array).
 CHUNK = 500_000
 
 
 def weighted_metrics(
-    predictions: Predictions, weights: Floats, families: Iterable[str] = FAMILIES
+    predictions: Predictions, weights: Floats, names: Iterable[str] = CLASSIFICATION_METRICS
 ) -> dict[str, Floats]:
     """Every metric under every weighting.
 
     Args:
         predictions: the table.
         weights: (R, G) how often each patient counts; whole numbers or not, at least 0.
-        families: which metrics, without class names.
+        names: which metrics, without class names.
 
     Returns:
         (R,) values by name: `recall` is the mean over classes, `recall/nodule` that of one class.
     """
-    wanted = set(families)
+    wanted = set(names)
     values: dict[str, Floats] = {}
     if wanted & set(RANKING):
         values |= _ranking(predictions, weights)
@@ -51,13 +48,6 @@ def weighted_metrics(
     return {name: value for name, value in values.items() if name.split("/")[0] in wanted}
 
 
-def per_group(values: Floats | NDArray[np.bool_], groups: NDArray[np.int64], group_count: int) -> Floats:
-    """Sum (N, M) values over the samples of each patient: (G, M)."""
-    sums = np.zeros((group_count, values.shape[1]))
-    np.add.at(sums, groups, values)
-    return sums
-
-
 def _divide(numerator: Floats, denominator: Floats) -> Floats:
     """Quotient; NaN where the denominator is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -65,19 +55,19 @@ def _divide(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def _counting(p: Predictions, weights: Floats) -> dict[str, Floats]:
-    """Metrics of the confusion counts. In `precision` (the mean) a class never named counts 0, as in scikit-learn."""
+    """Metrics of the confusion matrix. In `precision` (the mean) a class never predicted has 0, as in scikit-learn."""
 
     def counts(flags: NDArray[np.bool_]) -> Floats:
-        return weights @ per_group(flags, p.groups, p.group_count)
+        return weights @ sum_by_group(flags, p.groups, p.group_count)
 
     total = counts(np.ones((len(p.groups), 1), dtype=np.bool_))
-    true, named, both = counts(p.truth), counts(p.decided), counts(p.truth & p.decided)
-    neither = total - true - named + both
+    true, predicted, both = counts(p.truth), counts(p.decided), counts(p.truth & p.decided)
+    neither = total - true - predicted + both
     by_class = {
         "recall": _divide(both, true),
-        "precision": _divide(both, named),
+        "precision": _divide(both, predicted),
         "specificity": _divide(neither, total - true),
-        "f1": np.where(true > 0, _divide(2 * both, true + named), np.nan),
+        "f1": np.where(true > 0, _divide(2 * both, true + predicted), np.nan),
     }
     values = {
         f"{metric}/{label}": array[:, k] for metric, array in by_class.items() for k, label in enumerate(p.classes)
@@ -95,41 +85,41 @@ def _counting(p: Predictions, weights: Floats) -> dict[str, Floats]:
 
 
 def confidence_bins(p: Predictions) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
-    """How sure each answer is, whether it is right, and the bin of `ece` that it falls in.
+    """The confidence of each prediction, whether it is correct, and the bin of `ece` that it falls in.
 
     Returns:
-        Three (N, 1) arrays, of the most probable class; for multilabel (N, K), of the likelier answer to each label.
+        Three (N, 1) arrays, of the most probable class; for multilabel (N, K), of the likelier decision per label.
     """
     if p.single_label:
         confidence = p.probabilities.max(axis=1, keepdims=True)
-        right = np.take_along_axis(p.truth, p.probabilities.argmax(axis=1)[:, None], axis=1)
+        correct = np.take_along_axis(p.truth, p.probabilities.argmax(axis=1)[:, None], axis=1)
     else:
         confidence = np.maximum(p.probabilities, 1 - p.probabilities)
-        right = (p.probabilities > 0.5) == p.truth
+        correct = (p.probabilities > 0.5) == p.truth
     # Bins are open below and closed above, as in the paper.
-    return confidence, right, np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
+    return confidence, correct, np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
 
 
 def _calibration(p: Predictions, weights: Floats) -> dict[str, Floats]:
     """ECE and Brier score.
 
     `ece`: expected calibration error over 15 equal bins of the confidence in the most probable class (Guo 2017);
-    for multilabel of the more probable answer of each label, then the mean over labels. It is biased upwards on
+    for multilabel of the more probable decision per label, then the mean over labels. It is biased upwards on
     small sets. `brier`: squared distance of the probabilities from the truth, summed over classes, mean over
     samples (Brier 1950), in 0..2; for multilabel the mean over labels of the squared error, in 0..1.
     """
     squared = (p.probabilities - p.truth) ** 2
     squared = squared.sum(axis=1) if p.single_label else squared.mean(axis=1)
-    confidence, right, bins = confidence_bins(p)
+    confidence, correct, bins = confidence_bins(p)
     total = weights @ np.bincount(p.groups, minlength=p.group_count)
     gaps = []
     for k in range(confidence.shape[1]):
         signed = np.zeros((p.group_count, ECE_BINS))
-        np.add.at(signed, (p.groups, bins[:, k]), right[:, k] - confidence[:, k])
+        np.add.at(signed, (p.groups, bins[:, k]), correct[:, k] - confidence[:, k])
         gaps.append(np.abs(weights @ signed).sum(axis=1) / total)
     return {
         "ece": np.mean(gaps, axis=0),
-        "brier": (weights @ per_group(squared[:, None], p.groups, p.group_count))[:, 0] / total,
+        "brier": (weights @ sum_by_group(squared[:, None], p.groups, p.group_count))[:, 0] / total,
     }
 
 

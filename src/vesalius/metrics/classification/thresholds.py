@@ -1,4 +1,4 @@
-"""The operating point of a binary classifier, chosen on validation data and then applied to test data unseen."""
+"""The operating point of a binary classifier: chosen on validation data, then applied to test data."""
 
 import numpy as np
 import pandas as pd
@@ -9,10 +9,10 @@ from vesalius.metrics.predictions import read_predictions
 
 
 def choose_threshold(val_predictions: pd.DataFrame, rule: str = "argmax") -> float:
-    """Probability of class 1 above which the answer is class 1.
+    """Probability of class 1 above which class 1 is predicted.
 
-    Rules that look at the data put the threshold halfway between two neighbouring validation scores, so that no score
-    sits on it.
+    Rules that depend on the data put the threshold halfway between two neighbouring validation scores, so that no
+    score equals it.
 
     Args:
         val_predictions: predictions table of the *validation* split of a binary task (two `prob/` columns).

@@ -1,23 +1,18 @@
-"""Tables of curves and counts, against scikit-learn on the whole predictions."""
+"""Tables of curves and counts, against scikit-learn on all predictions."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import auc, average_precision_score, confusion_matrix, roc_auc_score
 
-from vesalius.metrics.curves import (
-    confusion_table,
-    count_answers,
-    precision_recall_table,
-    reliability_table,
-    roc_table,
-)
+from vesalius.metrics.classification.confusion import confusion_counts, confusion_table
+from vesalius.metrics.classification.curves import precision_recall_table, reliability_table, roc_table
 from vesalius.metrics.predictions import Predictions, read_predictions
 
 CLASSES = ["cyst", "healthy", "nodule"]
 
 
-def made(task: str, classes: list[str], samples: int = 300) -> Predictions:
+def make_predictions(task: str, classes: list[str], samples: int = 300) -> Predictions:
     generator = np.random.default_rng(3)
     logits = generator.normal(size=(samples, len(classes)))
     table = pd.DataFrame({"sample_id": np.arange(samples).astype(str), "group_id": np.arange(samples).astype(str)})
@@ -43,8 +38,8 @@ def made(task: str, classes: list[str], samples: int = 300) -> Predictions:
     ],
 )
 def test_areas_below_the_curves_are_those_of_all_points(task, classes, shown):
-    p = made(task, classes)
-    roc, recall = roc_table(p, most=10_000), precision_recall_table(p, most=10_000)
+    p = make_predictions(task, classes)
+    roc, recall = roc_table(p, max_points=10_000), precision_recall_table(p, max_points=10_000)
     assert list(roc["class"].unique()) == list(recall["class"].unique()) == shown
     for name in shown:
         k = classes.index(name)
@@ -55,17 +50,17 @@ def test_areas_below_the_curves_are_those_of_all_points(task, classes, shown):
         assert area == pytest.approx(average_precision_score(p.truth[:, k], p.probabilities[:, k]))
 
 
-def test_a_threshold_gives_the_point_that_stands_beside_it():
-    p = made("binary", CLASSES[:2])
-    for point in roc_table(p, most=30).itertuples():
-        said = p.probabilities[:, 1] >= point.threshold
-        assert point.tpr == said[p.truth[:, 1]].mean()
-        assert point.fpr == said[~p.truth[:, 1]].mean()
+def test_a_threshold_gives_its_point_of_the_curve():
+    p = make_predictions("binary", CLASSES[:2])
+    for point in roc_table(p, max_points=30).itertuples():
+        positive = p.probabilities[:, 1] >= point.threshold
+        assert point.tpr == positive[p.truth[:, 1]].mean()
+        assert point.fpr == positive[~p.truth[:, 1]].mean()
 
 
 def test_few_points_keep_both_ends_and_lie_on_the_curve():
-    p = made("multiclass", CLASSES)
-    every, few = roc_table(p, most=10_000), roc_table(p, most=20)
+    p = make_predictions("multiclass", CLASSES)
+    every, few = roc_table(p, max_points=10_000), roc_table(p, max_points=20)
     for name in CLASSES:
         part = few[few["class"] == name]
         assert len(part) <= 20
@@ -75,7 +70,7 @@ def test_few_points_keep_both_ends_and_lie_on_the_curve():
 
 
 def test_a_class_that_nobody_has_draws_no_curve():
-    p = made("multiclass", CLASSES)
+    p = make_predictions("multiclass", CLASSES)
     truth = p.truth.copy()
     truth[truth[:, 0]] = [False, True, False]
     one = Predictions(p.task, p.classes, truth, p.probabilities, p.decided, p.groups)
@@ -87,7 +82,7 @@ def test_a_class_that_nobody_has_draws_no_curve():
 
 
 def test_counts_are_those_of_scikit_learn():
-    p = made("multiclass", CLASSES)
+    p = make_predictions("multiclass", CLASSES)
     table = confusion_table(p)
     expected = confusion_matrix(p.truth.argmax(1), p.decided.argmax(1))
     found = table.pivot(index="true", columns="predicted", values="count").loc[CLASSES, CLASSES]
@@ -95,7 +90,7 @@ def test_counts_are_those_of_scikit_learn():
 
 
 def test_each_of_several_labels_is_counted_against_its_absence():
-    p = made("multilabel", CLASSES)
+    p = make_predictions("multilabel", CLASSES)
     table = confusion_table(p).set_index(["true", "predicted"])["count"]
     for k, name in enumerate(CLASSES):
         (clear, alarm), (missed, found) = confusion_matrix(p.truth[:, k], p.decided[:, k])
@@ -105,14 +100,14 @@ def test_each_of_several_labels_is_counted_against_its_absence():
         assert table[name, name] == found
 
 
-def test_answers_by_class_and_by_label_are_counted_as_the_table_has_them():
-    single, several = made("multiclass", CLASSES), made("multilabel", CLASSES)
-    told = count_answers(single)
-    assert told.counts.ravel().tolist() == confusion_table(single)["count"].tolist()
-    assert told.rows == told.columns == tuple(CLASSES)
-    np.testing.assert_allclose(told.shares.sum(axis=1), 1)
-    told, table = count_answers(several), confusion_table(several).set_index(["true", "predicted"])["count"]
-    for name, row, shares in zip(told.rows, told.counts, told.shares, strict=True):
+def test_counts_by_class_and_by_label_are_those_of_the_table():
+    single, several = make_predictions("multiclass", CLASSES), make_predictions("multilabel", CLASSES)
+    found = confusion_counts(single)
+    assert found.counts.ravel().tolist() == confusion_table(single)["count"].tolist()
+    assert found.rows == found.columns == tuple(CLASSES)
+    np.testing.assert_allclose(found.shares.sum(axis=1), 1)
+    found, table = confusion_counts(several), confusion_table(several).set_index(["true", "predicted"])["count"]
+    for name, row, shares in zip(found.rows, found.counts, found.shares, strict=True):
         no = f"no {name}"
         assert row.tolist() == [table[name, name], table[name, no], table[no, name], table[no, no]]
         assert shares[:2].sum() == pytest.approx(1)
@@ -120,12 +115,12 @@ def test_answers_by_class_and_by_label_are_counted_as_the_table_has_them():
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
-def test_bins_of_reliability_hold_every_answer(task):
-    p = made(task, CLASSES)
+def test_bins_of_reliability_hold_every_prediction(task):
+    p = make_predictions(task, CLASSES)
     table = reliability_table(p)
-    assert table["answers"].sum() == len(p.truth) * (1 if task == "multiclass" else len(CLASSES))
+    assert table["predictions"].sum() == len(p.truth) * (1 if task == "multiclass" else len(CLASSES))
     assert ((table["confidence"] > table.index / 15) & (table["confidence"] <= (table.index + 1) / 15)).all()
-    right = (
+    correct = (
         (p.probabilities.argmax(1) == p.truth.argmax(1)) if task == "multiclass" else (p.probabilities > 0.5) == p.truth
     )
-    assert (table["right"] * table["answers"]).sum() == pytest.approx(right.sum())
+    assert (table["correct"] * table["predictions"]).sum() == pytest.approx(correct.sum())

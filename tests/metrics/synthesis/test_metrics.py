@@ -6,15 +6,11 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from vesalius.config.errors import InputError
-from vesalius.metrics.synthesis import (
-    SYNTHESIS_METRICS,
-    _Kernels,
-    distances,
-    frechet_distance,
-    kernel_distance,
-    manifold,
-    synthesis_metrics,
-)
+from vesalius.metrics.names import SYNTHESIS_METRICS
+from vesalius.metrics.synthesis.frechet import frechet_distance
+from vesalius.metrics.synthesis.kernel import KernelSums, kernel_distance
+from vesalius.metrics.synthesis.manifold import manifold
+from vesalius.metrics.synthesis.metrics import synthesis_metrics, synthesis_values
 
 NO_SKILL = dict.fromkeys(SYNTHESIS_METRICS, 0.5)
 
@@ -38,53 +34,53 @@ def as_images(features):
 
 @pytest.mark.parametrize(("n", "m"), [(200, 150), (8, 9)])
 def test_frechet_distance_is_that_of_torchmetrics(n, m):
-    real, made = samples(n, 12, 0), samples(m, 12, 1, 0.3, 1.4)
+    real, synthetic = samples(n, 12, 0), samples(m, 12, 1, 0.3, 1.4)
     oracle = FrechetInceptionDistance(feature=Flat(), normalize=True, input_img_size=(3, 2, 2)).set_dtype(torch.float64)
     oracle.update(as_images(real), real=True)
-    oracle.update(as_images(made), real=False)
-    assert frechet_distance(real, made) == pytest.approx(float(oracle.compute()), abs=1e-4)
+    oracle.update(as_images(synthetic), real=False)
+    assert frechet_distance(real, synthetic) == pytest.approx(float(oracle.compute()), abs=1e-4)
 
 
 def test_frechet_distance_of_normal_distributions_is_the_closed_form():
-    real, made = samples(200_000, 3, 0), samples(200_000, 3, 1, 0.5, 2.0)
-    assert frechet_distance(real, made) == pytest.approx(3 * (0.25 + 1.0), rel=0.02)
+    real, synthetic = samples(200_000, 3, 0), samples(200_000, 3, 1, 0.5, 2.0)
+    assert frechet_distance(real, synthetic) == pytest.approx(3 * (0.25 + 1.0), rel=0.02)
     assert frechet_distance(real, real) == pytest.approx(0, abs=1e-9)
 
 
 def test_kernel_distance_is_that_of_torchmetrics():
-    real, made = samples(100, 12, 0), samples(100, 12, 1, 0.3)
+    real, synthetic = samples(100, 12, 0), samples(100, 12, 1, 0.3)
     oracle = KernelInceptionDistance(feature=Flat(), subsets=1, subset_size=100, normalize=True)
-    for images, is_real in ((real, True), (made, False)):
+    for images, is_real in ((real, True), (synthetic, False)):
         oracle.update(as_images(images), real=is_real)
-    assert kernel_distance(real, made) == pytest.approx(float(oracle.compute()[0]), abs=1e-4)
+    assert kernel_distance(real, synthetic) == pytest.approx(float(oracle.compute()[0]), abs=1e-4)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.7, 5.0])
 def test_precision_recall_density_and_coverage_are_those_of_prdc(shift):
-    real, made = samples(120, 6, 0), samples(90, 6, 1, shift)
-    expected = compute_prdc(real, made, nearest_k=5)
-    found = manifold(real, made).told()
+    real, synthetic = samples(120, 6, 0), samples(90, 6, 1, shift)
+    expected = compute_prdc(real, synthetic, nearest_k=5)
+    found = manifold(real, synthetic).metrics()
     for name, other in (("manifold_precision", "precision"), ("manifold_recall", "recall")):
         assert found[name] == pytest.approx(expected[other], abs=1e-4)
     assert found["density"] == pytest.approx(expected["density"], abs=1e-4)
     assert found["coverage"] == pytest.approx(expected["coverage"], abs=1e-4)
 
 
-def test_a_generator_that_makes_one_image_is_found_out():
+def test_a_generator_of_one_image_has_low_recall_and_coverage():
     real = samples(300, 8, 0)
-    made = real[:1] + 1e-6 * samples(300, 8, 1)
-    found = manifold(real, made).told()
+    synthetic = real[:1] + 1e-6 * samples(300, 8, 1)
+    found = manifold(real, synthetic).metrics()
     assert found["manifold_recall"] < 0.05
     assert found["coverage"] < 0.05
     assert found["manifold_precision"] == 1
 
 
 def test_entries_hold_the_value_inside_an_interval_over_patients():
-    real, made = samples(160, 8, 0), samples(160, 8, 1, 0.3)
+    real, synthetic = samples(160, 8, 0), samples(160, 8, 1, 0.3)
     groups = np.repeat(np.arange(40), 4)
-    entries = synthesis_metrics(real, groups, made, no_skill=NO_SKILL)
+    entries = synthesis_metrics(real, groups, synthetic, no_skill=NO_SKILL)
     assert tuple(entries) == SYNTHESIS_METRICS
-    plain = distances(real, made)
+    plain = synthesis_values(real, synthetic)
     for name, entry in entries.items():
         assert entry["value"] == plain[name]
         low, high = entry["ci95"]
@@ -93,14 +89,14 @@ def test_entries_hold_the_value_inside_an_interval_over_patients():
         assert (entry["n"], entry["synthetic"], entry["groups"], entry["no_skill"]) == (160, 160, 40, 0.5)
     # Four images of a patient that are nearly one count as about one.
     alike = np.repeat(real[::4], 4, axis=0) + 0.01 * samples(160, 8, 2)
-    wider = synthesis_metrics(alike, groups, made, no_skill=NO_SKILL)["kid"]["ci95"]
-    alone = synthesis_metrics(alike, np.arange(160), made, no_skill=NO_SKILL)["kid"]["ci95"]
-    assert wider[1] - wider[0] > 1.3 * (alone[1] - alone[0])
-    # So they do where "made" images are those of other patients.
-    told = {"no_skill": NO_SKILL, "made_groups": groups}
-    wider = synthesis_metrics(made, np.arange(160), alike, **told)["kid"]["ci95"]
-    alone = synthesis_metrics(made, np.arange(160), alike, no_skill=NO_SKILL)["kid"]["ci95"]
-    assert wider[1] - wider[0] > 1.2 * (alone[1] - alone[0])
+    wider = synthesis_metrics(alike, groups, synthetic, no_skill=NO_SKILL)["kid"]["ci95"]
+    single = synthesis_metrics(alike, np.arange(160), synthetic, no_skill=NO_SKILL)["kid"]["ci95"]
+    assert wider[1] - wider[0] > 1.3 * (single[1] - single[0])
+    # So they do where "synthetic" images are those of other patients.
+    options = {"no_skill": NO_SKILL, "synthetic_groups": groups}
+    wider = synthesis_metrics(synthetic, np.arange(160), alike, **options)["kid"]["ci95"]
+    single = synthesis_metrics(synthetic, np.arange(160), alike, no_skill=NO_SKILL)["kid"]["ci95"]
+    assert wider[1] - wider[0] > 1.2 * (single[1] - single[0])
 
 
 def test_what_cannot_be_computed_is_null_with_the_reason():
@@ -108,19 +104,19 @@ def test_what_cannot_be_computed_is_null_with_the_reason():
     assert all(entry["value"] is None and "too few" in entry["reason"] for entry in few.values())
     broken = samples(50, 3, 0)
     broken[3, 1] = np.nan
-    told = synthesis_metrics(samples(50, 3, 1), np.arange(50), broken, no_skill=NO_SKILL)
-    assert all(entry["value"] is None and "no numbers" in entry["reason"] for entry in told.values())
-    lone = synthesis_metrics(samples(50, 3, 0), np.zeros(50), samples(50, 3, 1), no_skill=NO_SKILL)
-    assert all(entry["value"] is not None and entry["ci95"] is None for entry in lone.values())
+    undefined = synthesis_metrics(samples(50, 3, 1), np.arange(50), broken, no_skill=NO_SKILL)
+    assert all(entry["value"] is None and "not finite" in entry["reason"] for entry in undefined.values())
+    one_patient = synthesis_metrics(samples(50, 3, 0), np.zeros(50), samples(50, 3, 1), no_skill=NO_SKILL)
+    assert all(entry["value"] is not None and entry["ci95"] is None for entry in one_patient.values())
 
 
 def test_fewer_neighbours_than_asked_for_reach_to_the_farthest():
-    real, made = samples(3, 2, 0), samples(4, 2, 1)
-    few = manifold(real, made)
-    assert (few.precise == manifold(real, made, k=2).precise).all()
-    assert (few.recalled == manifold(real, made, k=3).recalled).all()
-    with pytest.raises(InputError, match="2 of both are the fewest"):
-        distances(samples(1, 3, 0), samples(50, 3, 1))
+    real, synthetic = samples(3, 2, 0), samples(4, 2, 1)
+    few = manifold(real, synthetic)
+    assert (few.precise == manifold(real, synthetic, k=2).precise).all()
+    assert (few.recalled == manifold(real, synthetic, k=3).recalled).all()
+    with pytest.raises(InputError, match="at least 2 of each"):
+        synthesis_values(samples(1, 3, 0), samples(50, 3, 1))
 
 
 def test_images_that_are_all_found_have_an_interval_all_the_same():
@@ -130,30 +126,29 @@ def test_images_that_are_all_found_have_an_interval_all_the_same():
     assert entry["manifold_precision"]["ci95"][0] < 0.95
 
 
-def test_the_jackknife_leaves_out_what_it_says(monkeypatch):
+def test_the_jackknife_leaves_out_whole_blocks():
     """A kernel distance from sums over blocks is that of the samples that are left."""
-    real, made = samples(30, 4, 0), samples(40, 4, 1, 0.3)
-    real_blocks, made_blocks = np.arange(30) % 3, np.arange(40) % 4
-    monkeypatch.setattr("vesalius.metrics.synthesis._ROWS", 7)
-    kernels = _Kernels(real, real_blocks, made, made_blocks)
+    real, synthetic = samples(600, 4, 0), samples(520, 4, 1, 0.3)  # more than fit into a kernel matrix at once
+    real_blocks, synthetic_blocks = np.arange(600) % 3, np.arange(520) % 4
+    kernels = KernelSums(real, real_blocks, synthetic, synthetic_blocks)
     found = kernels.distance(np.array([1.0, 0, 1]), np.array([0.0, 1, 1, 1]))
-    assert found == pytest.approx(kernel_distance(real[real_blocks != 1], made[made_blocks != 0]))
+    assert found == pytest.approx(kernel_distance(real[real_blocks != 1], synthetic[synthetic_blocks != 0]))
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("shift", [0.0, 0.5])
 @pytest.mark.parametrize("patients", [60, 100])
 @pytest.mark.parametrize("dim", [8, 32])
-def test_intervals_cover_what_so_many_images_give(dim, patients, shift):
-    """Four images a patient, half of their variance the patient's. Where nothing differs, intervals may be wide."""
+def test_coverage(dim, patients, shift):
+    """Four images per patient, half of their variance the patient's. Where nothing differs, intervals may be wide."""
     rounds, found = 200, {name: [] for name in SYNTHESIS_METRICS}
     groups = np.repeat(np.arange(patients), 4)
     for number in range(rounds):
         generator = np.random.default_rng(number)
         own = generator.standard_normal((patients, dim))[groups]
         real = (own + generator.standard_normal((4 * patients, dim))) / np.sqrt(2)
-        made = shift + generator.standard_normal((4 * patients, dim))
-        for name, entry in synthesis_metrics(real, groups, made, no_skill=NO_SKILL, seed=number).items():
+        synthetic = shift + generator.standard_normal((4 * patients, dim))
+        for name, entry in synthesis_metrics(real, groups, synthetic, no_skill=NO_SKILL, seed=number).items():
             found[name].append((entry["value"], *entry["ci95"]))
     for name, entries in found.items():
         values, lows, highs = np.array(entries).T

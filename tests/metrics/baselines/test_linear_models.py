@@ -1,4 +1,4 @@
-"""Cheap baselines: on a real set they reach the figures known for it, and on odd ones they do not crash."""
+"""Cheap baselines: on a real set they reach its known figures, and on odd ones they do not crash."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vesalius.metrics.baselines.supervised import fit_baselines, pool
+from vesalius.metrics.baselines.linear_models import fit_baselines, pool
 
 BREAST = Path(__file__).parents[3].parent / "shared/data/medmnist/breastmnist.npz"
 NAMES = {"majority", "logistic_pixels", "logistic_pca"}
@@ -28,7 +28,7 @@ def fit(train_x: np.ndarray, train_y: np.ndarray, eval_x: np.ndarray, **options:
 @pytest.mark.skipif(not BREAST.exists(), reason="the shared data folder is absent")
 def test_breast_ultrasound_reaches_the_known_figures() -> None:
     data = np.load(BREAST)
-    answers = fit_baselines(
+    predictions = fit_baselines(
         data["train_images"][:, None],
         data["train_labels"][:, 0],
         data["val_images"][:, None],
@@ -39,7 +39,7 @@ def test_breast_ultrasound_reaches_the_known_figures() -> None:
     )
     target = data["test_labels"][:, 0]
     for name, auroc, accuracy in (("logistic_pixels", 0.828, 0.808), ("logistic_pca", 0.818, 0.788)):
-        probabilities = answers[name]
+        probabilities = predictions[name]
         assert not isinstance(probabilities, str)
         assert roc_auc_score(target, probabilities[:, 1]) == pytest.approx(auroc, abs=0.02)
         assert (probabilities.argmax(axis=1) == target).mean() == pytest.approx(accuracy, abs=0.02)
@@ -56,11 +56,11 @@ def test_regressions_find_a_bright_corner_and_not_a_random_label() -> None:
         assert 0.3 < roc_auc_score(seen, noise[name][:, 1]) < 0.7
 
 
-def test_majority_answers_the_training_frequencies() -> None:
+def test_majority_predicts_the_training_frequencies() -> None:
     rng = np.random.default_rng(1)
     target = np.r_[np.zeros(30, int), np.ones(10, int)]
-    answers = fit(images(rng, target), target, images(rng, target[:5]), task="binary", classes=("a", "b"))
-    assert answers["majority"] == pytest.approx(np.tile([0.75, 0.25], (5, 1)))
+    predictions = fit(images(rng, target), target, images(rng, target[:5]), task="binary", classes=("a", "b"))
+    assert predictions["majority"] == pytest.approx(np.tile([0.75, 0.25], (5, 1)))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -68,9 +68,9 @@ def test_majority_answers_the_training_frequencies() -> None:
 def test_probabilities_are_probabilities(channels: int, dtype: str) -> None:
     rng = np.random.default_rng(2)
     x = rng.integers(0, 255, (40, channels, 33, 20)).astype(dtype)
-    answers = fit(x, np.arange(40) % 3, x[:7], task="multiclass", classes=("a", "b", "c"))
-    assert set(answers) == NAMES
-    for probabilities in answers.values():
+    predictions = fit(x, np.arange(40) % 3, x[:7], task="multiclass", classes=("a", "b", "c"))
+    assert set(predictions) == NAMES
+    for probabilities in predictions.values():
         assert not isinstance(probabilities, str)
         assert probabilities.shape == (7, 3)
         assert probabilities.sum(axis=1) == pytest.approx(np.ones(7), abs=1e-5)
@@ -92,8 +92,8 @@ def test_each_label_has_its_own_regression() -> None:
     labels = rng.integers(0, 2, (200, 3))
     labels[:, 2] = 0
     x = images(rng, labels[:, 0])
-    answers = fit(x, labels, x, task="multilabel", classes=("bright", "random", "never"))
-    pixels = answers["logistic_pixels"]
+    predictions = fit(x, labels, x, task="multilabel", classes=("bright", "random", "never"))
+    pixels = predictions["logistic_pixels"]
     assert not isinstance(pixels, str)
     assert roc_auc_score(labels[:, 0], pixels[:, 0]) > 0.95
     assert (pixels[:, 2] == 0).all()
@@ -102,27 +102,27 @@ def test_each_label_has_its_own_regression() -> None:
 def test_a_class_absent_from_training_has_no_probability() -> None:
     rng = np.random.default_rng(5)
     target = rng.choice([0, 2], 40)
-    answers = fit(images(rng, target), target, images(rng, target), task="multiclass", classes=("a", "b", "c"))
-    for probabilities in answers.values():
+    predictions = fit(images(rng, target), target, images(rng, target), task="multiclass", classes=("a", "b", "c"))
+    for probabilities in predictions.values():
         assert (probabilities[:, 1] == 0).all()
 
 
-def test_what_cannot_be_fitted_says_why() -> None:
+def test_what_cannot_be_fitted_has_a_reason() -> None:
     rng = np.random.default_rng(6)
     target = np.zeros(12, int)
     x = images(rng, target)
-    answers = fit(x, target, x, task="binary", classes=("a", "b"))
-    assert "one class only (a)" in answers["logistic_pixels"]
+    predictions = fit(x, target, x, task="binary", classes=("a", "b"))
+    assert "one class only (a)" in predictions["logistic_pixels"]
     broken = x.astype(np.float32)
     broken[0, 0, 0, 0] = np.nan
-    answers = fit(broken, np.arange(12) % 2, broken, task="binary", classes=("a", "b"))
-    assert "NaN" in answers["logistic_pca"]
-    answers = fit(x[:0], target[:0], x, task="binary", classes=("a", "b"))
-    assert set(answers.values()) == {"no training image"}
+    predictions = fit(broken, np.arange(12) % 2, broken, task="binary", classes=("a", "b"))
+    assert "NaN" in predictions["logistic_pca"]
+    predictions = fit(x[:0], target[:0], x, task="binary", classes=("a", "b"))
+    assert set(predictions.values()) == {"no training image"}
 
 
 def test_equal_seeds_are_equal_also_above_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vesalius.metrics.baselines.supervised.MAX_TRAIN", 50)
+    monkeypatch.setattr("vesalius.metrics.baselines.linear_models.MAX_TRAIN", 50)
     rng = np.random.default_rng(7)
     target = rng.integers(0, 2, 120)
     x = images(rng, target)
@@ -142,26 +142,30 @@ def test_pooling_keeps_the_mean_and_at_most_28_pixels(size: int) -> None:
     np.testing.assert_allclose(pool(np.full_like(x, 7)), 7)
 
 
-def test_the_penalty_is_picked_on_validation_alone() -> None:
+def test_the_penalty_is_picked_on_validation_only() -> None:
     rng = np.random.default_rng(9)
     target, seen = rng.integers(0, 2, 60), rng.integers(0, 2, 400)
     train, val = images(rng, target), images(rng, seen)
     against = fit_baselines(train, target, val, 1 - seen, val, task="binary", classes=("a", "b"))
     along = fit_baselines(train, target, val, seen, val, task="binary", classes=("a", "b"))
-    # Validation labels that contradict training ask for the strongest penalty: answers near the class frequency.
-    spread = {name: np.ptp(answers["logistic_pixels"][:, 1]) for name, answers in (("no", against), ("yes", along))}
+    # Validation labels that contradict training favour the strongest penalty: predictions near the class frequency.
+    spread = {
+        name: np.ptp(predictions["logistic_pixels"][:, 1]) for name, predictions in (("no", against), ("yes", along))
+    }
     assert spread["no"] < spread["yes"]
 
 
-def test_quantities_are_answered_by_ridge_regression() -> None:
+def test_continuous_targets_are_predicted_by_ridge_regression() -> None:
     from sklearn.metrics import r2_score
 
     rng = np.random.default_rng(10)
     train_y, val_y, seen = (np.column_stack([y, 5 - 3 * y]) for y in (rng.random(200), rng.random(80), rng.random(90)))
     train, val, other = (images(rng, 2 * y[:, 0]) for y in (train_y, val_y, seen))
     features = {"known": (train_y[:, :1], val_y[:, :1], seen[:, :1])}
-    answers = fit_baselines(train, train_y, val, val_y, other, task="regression", classes=("a", "b"), features=features)
-    assert set(answers) == {"mean_target", "ridge_pixels", "ridge_pca", "ridge_known"}
-    np.testing.assert_allclose(answers["mean_target"], np.tile(train_y.mean(0), (90, 1)))
-    assert r2_score(seen, answers["ridge_pixels"]) > 0.5
-    assert r2_score(seen, answers["ridge_known"]) > 0.99
+    predictions = fit_baselines(
+        train, train_y, val, val_y, other, task="regression", classes=("a", "b"), features=features
+    )
+    assert set(predictions) == {"mean_target", "ridge_pixels", "ridge_pca", "ridge_known"}
+    np.testing.assert_allclose(predictions["mean_target"], np.tile(train_y.mean(0), (90, 1)))
+    assert r2_score(seen, predictions["ridge_pixels"]) > 0.5
+    assert r2_score(seen, predictions["ridge_known"]) > 0.99

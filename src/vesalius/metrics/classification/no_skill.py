@@ -1,8 +1,8 @@
-"""What each metric is worth to someone who never looks at the images.
+"""The value of each classification metric that a predictor reaches without ever seeing an image.
 
-Two such predictors, both computed from the table's own truth: the *majority* answers the most frequent class always
-(for multilabel: the more frequent of yes and no, label by label), and the *frequencies* answer the class frequencies
-as probabilities. Of the numbers they can reach, the one that is harder to beat stands.
+There are two such predictors, both computed from the table's own truth: the *majority* always predicts the most
+frequent class (for multilabel: the more frequent of present and absent, label by label), and the *frequencies* predicts
+the class frequencies as probabilities. Of the values that they reach, the one that is harder to beat is taken.
 """
 
 import numpy as np
@@ -14,22 +14,23 @@ def no_skill_values(p: Predictions) -> dict[str, float]:
     """The no-skill value of every metric, by name.
 
     * `accuracy`, `recall/<class>`, `specificity/<class>`, `f1/<class>`: the majority's. `recall`, `specificity` and
-      `f1` are their means over classes, so `recall` is 1/K for one label a sample.
+      `f1` are their means over classes, so `recall` is 1/K where each sample has one class.
     * `balanced_accuracy`: 1/K; 0.5 for multilabel.
-    * `auroc`: 0.5. `average_precision`, `precision/<class>`: the prevalence, whatever share of samples is named at
-      random (the majority's own precision is undefined for the classes it never names); `precision`: their mean.
+    * `auroc`: 0.5. `average_precision`, `precision/<class>`: the prevalence, which any share of samples predicted at
+      random reaches (the majority's own precision is undefined for the classes it never predicts); `precision`: their
+      mean.
     * `brier`: the frequencies', 1 - sum of squared prevalences; for multilabel the mean of prevalence times
-      (1 - prevalence). `ece`: 0, the frequencies' own: good calibration alone is no sign of skill.
+      (1 - prevalence). `ece`: 0, the frequencies' own: good calibration without anything else is no sign of skill.
     """
     prevalence = p.truth.mean(axis=0)
-    named = np.arange(len(p.classes)) == prevalence.argmax() if p.single_label else prevalence > 0.5
+    predicted = np.arange(len(p.classes)) == prevalence.argmax() if p.single_label else prevalence > 0.5
     by_class = {
         "auroc": np.full(len(p.classes), 0.5),
         "average_precision": prevalence,
-        "recall": named.astype(np.float64),
+        "recall": predicted.astype(np.float64),
         "precision": prevalence,
-        "specificity": 1 - named.astype(np.float64),
-        "f1": np.where(named, 2 * prevalence / (1 + prevalence), 0.0),
+        "specificity": 1 - predicted.astype(np.float64),
+        "f1": np.where(predicted, 2 * prevalence / (1 + prevalence), 0.0),
     }
     values = {f"{metric}/{label}": v[k] for metric, v in by_class.items() for k, label in enumerate(p.classes)}
     values |= {metric: v.mean() for metric, v in by_class.items()}

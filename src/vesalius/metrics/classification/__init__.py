@@ -1,0 +1,1 @@
+"""Metrics of class probabilities: values, intervals, no-skill values, curves and counts."""

@@ -1,0 +1,197 @@
+"""One metric of several predictions tables of the same samples, computed again for any weights of the patients.
+
+T tables, N samples, G patients, R weightings of the patients.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Task
+from vesalius.metrics.classification.metrics import why_undefined
+from vesalius.metrics.classification.no_skill import no_skill_values
+from vesalius.metrics.classification.weighted import weighted_metrics
+from vesalius.metrics.groups import effective_groups, number_groups, sum_by_group
+from vesalius.metrics.intervals.clustered import bootstrap_weights
+from vesalius.metrics.intervals.transforms import Scale, scale_of
+from vesalius.metrics.names import CLASSIFICATION_METRICS, OVERALL_ONLY, RECONSTRUCTION_METRICS, REGRESSION_METRICS
+from vesalius.metrics.predictions import read_predictions, target_columns
+from vesalius.metrics.regression import check_regression, read_regression, weighted_errors, why_too_few
+
+Floats = NDArray[np.float64]
+
+#: What predictions tables hold: class probabilities, continuous targets, or errors of reconstructed images.
+PredictionTask = Task | Literal["reconstruction"]
+
+
+@dataclass(frozen=True)
+class ResampledMetric:
+    """A metric of T tables.
+
+    Attributes:
+        compute: (R, G) weights of the patients to (T, R) values; NaN where undefined.
+        groups: (N,) number of the sample's patient, 0..G-1.
+        score_count: numbers that one table's metric is computed from, which limit the number of resamples.
+        members: sets of samples, each (N,), whose patients the metric varies over; the smallest set gives its degrees
+            of freedom.
+        scale: on which an interval of the metric is symmetric.
+        no_skill: the metric's value without skill; None where the tables do not determine it.
+        reason: why the metric, or its interval, is undefined; None where it is defined.
+    """
+
+    compute: Callable[[Floats], Floats]
+    groups: NDArray[np.int64]
+    score_count: int
+    members: tuple[NDArray[np.bool_], ...]
+    scale: Scale
+    no_skill: float | None = None
+    reason: str | None = None
+
+    @property
+    def group_count(self) -> int:
+        """Number of patients."""
+        return int(self.groups.max()) + 1
+
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom of the metric's spread over patients."""
+        return min(effective_groups(member, self.groups) for member in self.members) - 1
+
+    @property
+    def degrees_of_difference(self) -> float:
+        """The same for a difference between tables, to which all patients contribute."""
+        return effective_groups(np.ones(len(self.groups), dtype=np.bool_), self.groups) - 1
+
+    def values(self) -> Floats:
+        """(T,) the metric of each table."""
+        return self.compute(np.ones((1, self.group_count)))[:, 0]
+
+    def replicates(self, tables: int, seed: int) -> Floats:
+        """(T, R) the metric in resamples of the patients, which are the same for all of T tables."""
+        return self.compute(bootstrap_weights(self.group_count, self.score_count * tables, seed))
+
+
+def resampled_metric(
+    tables: Sequence[pd.DataFrame], *, metric: str, task: PredictionTask, classes: Sequence[str]
+) -> ResampledMetric:
+    """Check tables of the same samples and prepare one of their metrics.
+
+    Args:
+        tables: predictions, rows in any order. A column `threshold` holds the probability of class 1, or of each label,
+            above which a sample is predicted positive; without it, or where it is NaN, the most probable class is
+            predicted.
+        metric: name such as `auroc`, `recall/nodule`, `mae` or, of reconstructions, `psnr`.
+        task: how classes relate to a sample, or `reconstruction`.
+        classes: names of the classes or continuous targets; not used for reconstructions.
+
+    Raises:
+        InputError: for no table, an unknown metric, incomplete tables, or different samples, patients or truths.
+    """
+    if not tables:
+        raise InputError("There is no predictions table to compare; give at least one.")
+    if task == "reconstruction":
+        _check_name(metric in RECONSTRUCTION_METRICS, metric, RECONSTRUCTION_METRICS)
+        return _reconstruction(_aligned(tables, []), metric)
+    name, slash, label = metric.partition("/")
+    if task == "regression":
+        known = name in REGRESSION_METRICS and (not slash or label in classes)
+        _check_name(known, metric, REGRESSION_METRICS, "mae")
+        return _regression(_aligned(tables, [f"target/{target}" for target in classes]), name, label, classes)
+    per_class = label in classes and name not in OVERALL_ONLY
+    known = name in CLASSIFICATION_METRICS and (not slash or per_class)
+    _check_name(known, metric, CLASSIFICATION_METRICS, "recall")
+    return _classification(_aligned(tables, target_columns(task, classes)), metric, task, classes)
+
+
+def _check_name(known: bool, metric: str, names: Sequence[str], example: str = "") -> None:
+    if not known:
+        of_one = f", or {example}/<name> and the like" if example else ""
+        raise InputError(f"metric {metric}: unknown; use one of {', '.join(names)}{of_one}.")
+
+
+def _aligned(tables: Sequence[pd.DataFrame], truth: Sequence[str]) -> list[pd.DataFrame]:
+    """The tables with rows in one order."""
+    shared = ["sample_id", "group_id", *truth]
+    for number, table in enumerate(tables, 1):
+        if missing := [column for column in shared if column not in table.columns]:
+            raise InputError(f"predictions table {number}: no column {', '.join(missing)}; a metric needs it.")
+    first, *others = (table.sort_values("sample_id", ignore_index=True) for table in tables)
+    for other in others:
+        if len(first) != len(other) or (first[shared].astype(str) != other[shared].astype(str)).any(axis=None):
+            raise InputError(
+                "The predictions tables differ in samples, patients or truth; compare models on one split."
+            )
+    return [first, *others]
+
+
+def _classification(tables: Sequence[pd.DataFrame], metric: str, task: Task, classes: Sequence[str]) -> ResampledMetric:
+    name, _, label = metric.partition("/")
+    read = [
+        read_predictions(
+            table, task=task, classes=classes, decision=_decision(table), name=f"predictions table {number}"
+        )
+        for number, table in enumerate(tables, 1)
+    ]
+    first = read[0]
+    columns = [classes.index(label)] if label else list(range(len(classes)))
+    reasons = [why for p in read if (why := why_undefined(p, name, columns))]
+    if first.group_count < 2:
+        reasons = ["one patient only: no interval over patients"]
+    everyone = np.ones(len(first.groups), dtype=np.bool_)
+    return ResampledMetric(
+        compute=lambda weights: np.stack([weighted_metrics(p, weights, [name])[metric] for p in read]),
+        groups=first.groups,
+        score_count=first.truth.size,
+        members=(everyone,) if name in OVERALL_ONLY else tuple(first.truth[:, k] for k in columns),
+        scale=scale_of(name, task),
+        no_skill=no_skill_values(first)[metric],
+        reason=reasons[0] if reasons else None,
+    )
+
+
+def _decision(table: pd.DataFrame) -> Literal["argmax"] | Floats:
+    return table["threshold"].to_numpy(np.float64) if "threshold" in table else "argmax"
+
+
+def _regression(tables: Sequence[pd.DataFrame], name: str, target: str, targets: Sequence[str]) -> ResampledMetric:
+    for number, table in enumerate(tables, 1):
+        check_regression(table, targets, f"predictions table {number}")
+    read = [read_regression(table, targets) for table in tables]
+    truth, _, groups = read[0]
+    columns = [targets.index(target)] if target else list(range(len(targets)))
+
+    def compute(weights: Floats) -> Floats:
+        errors = (weighted_errors(*each, weights)[name][:, columns].mean(axis=1) for each in read)
+        return np.stack([1 - error if name == "r2" else error for error in errors])
+
+    reason = None
+    if name == "r2" and (np.ptp(truth[:, columns], axis=0) == 0).any():
+        reason = "all samples have the same target: nothing to explain"
+    reason = why_too_few(name, int(groups.max()) + 1) or reason
+    everyone = (np.ones(len(groups), dtype=np.bool_),)
+    return ResampledMetric(compute, groups, truth.size, everyone, scale_of(name, "regression"), reason=reason)
+
+
+def _reconstruction(tables: Sequence[pd.DataFrame], metric: str) -> ResampledMetric:
+    for number, table in enumerate(tables, 1):
+        if metric not in table or not np.isfinite(table[metric].to_numpy(np.float64)).all():
+            raise InputError(
+                f"predictions table {number}: no finite number in {metric} of every image; evaluate the run again."
+            )
+    groups = number_groups(tables[0]["group_id"])
+    count = int(groups.max()) + 1
+    values = np.column_stack([table[metric].to_numpy(np.float64) for table in tables])
+    sums, sizes = sum_by_group(values, groups, count), np.bincount(groups, minlength=count)
+    return ResampledMetric(
+        compute=lambda weights: ((weights @ sums) / (weights @ sizes)[:, None]).T,
+        groups=groups,
+        score_count=len(groups),
+        members=(np.ones(len(groups), dtype=np.bool_),),
+        scale=scale_of(metric, "reconstruction"),
+        reason="one patient only: no interval over patients" if count < 2 else None,
+    )

@@ -1,0 +1,1 @@
+"""Metrics of generators: how near synthetic images come to real ones, and whether they are copies."""
