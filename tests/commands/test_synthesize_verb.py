@@ -109,8 +109,8 @@ def test_a_user_gets_a_folder_with_its_manifest_and_what_to_type_next(vesalius, 
     expected |= {"split": split_hash(split), "extractor": EXTRACTOR, "scores": gan.metrics["test"]}
     for key in ("two_sample", "memorisation"):
         expected |= {key: gan.metrics[key]}
-    lines = ("made or real, by a linear", "made images nearer to training than real ones")
-    for words in ("In features of random, all, 9 dimensions", *lines):
+    lines = ("synthetic or real, by a linear", "synthetic images nearer to training images than real ones")
+    for words in ("Images are compared by 9 features: random, all", *lines):
         assert words in " ".join(done.stdout.split())
     expected |= {"image": {"channels": 1, "height": 28, "width": 28, "value_max": 255.0}}
     expected |= {"run": "/".join(gan.path.parts[-2:])}

@@ -1,4 +1,4 @@
-"""The printed table: complete, plain where there is no terminal, and within 100 columns."""
+"""The printed table is complete, plain where there is no terminal, and within 100 columns."""
 
 import io
 import re
@@ -52,14 +52,14 @@ def test_it_is_plain_and_fits() -> None:
     assert "\x1b" in printed(METRICS, force_terminal=True, color_system="standard", no_color=False)
 
 
-def test_what_is_absent_says_why() -> None:
+def test_a_missing_number_has_a_reason() -> None:
     metrics = {"test": {"auroc": entry(None, reason="no sample of class cyst"), "accuracy": entry(0.9)}}
     text = printed(metrics)
     assert re.search(r"auroc +– +\.500", text)
     assert "auroc: no sample of class cyst." in text
 
 
-MADE = {
+GENERATED = {
     "test": {name: entry(0.7, synthetic=156) for name in ("frechet_distance", "kid", "density")},
     "extractor": {"name": "cnn/9", "layer": "features", "hash": "ab12", "dim": 64},
     "two_sample": entry(0.8, synthetic=78),
@@ -70,36 +70,39 @@ MADE = {
 }
 
 
-def test_beside_made_images_stand_what_they_are_compared_in_and_whether_they_are_copies() -> None:
-    text = " ".join(printed(MADE).split())
-    assert "In features of cnn/9, features, 64 dimensions (weights ab12)." in text
+def test_synthetic_images_are_shown_with_their_extractor_and_whether_they_are_copies() -> None:
+    text = " ".join(printed(GENERATED).split())
+    assert "Images are compared by 64 features: cnn/9, features (weights ab12)." in text
     assert "frechet_distance and kid: lower is better" in text
-    assert "auroc .800 [.750,.850] (no skill .500); 78 made and 156 real images of 120 patients" in text
-    assert ".740 [.700,.780] (no copying .500), p < .001; nearest to a training image" in text
-    assert "and not to a held-out one .900 [.850,.950] (no copying .820), p = .0020; of the closest tenth .950" in text
-    assert "flagged: nearer to training images than chance makes them; 156 made" in text
-    assert "real images of 120 patients, 700 of training" in text
-    harmless = {**MADE, "memorisation": {**MADE["memorisation"], "flagged": False, "p_value": 0.25}}
+    assert "auroc .800 [.750,.850] (no skill .500); 78 synthetic and 156 real images of 120 patients" in text
+    assert ".740 [.700,.780] (without copying .500), p < .001; share nearest to a training image" in text
+    assert (
+        "and not to a held-out one .900 [.850,.950] (without copying .820), p = .0020; among the closest tenth .950"
+        in text
+    )
+    assert "flagged: nearer to training images than by chance; 156 synthetic" in text
+    assert "real images of 120 patients, 700 training images" in text
+    harmless = {**GENERATED, "memorisation": {**GENERATED["memorisation"], "flagged": False, "p_value": 0.25}}
     assert "; not flagged;" in " ".join(printed(harmless).split())
 
 
 def test_an_autoencoder_is_its_own_extractor_and_needs_no_line() -> None:
-    assert "In features" not in printed({"test": {"mse": entry(0.1)}, "extractor": "ab12"})
+    assert "Images are compared" not in printed({"test": {"mse": entry(0.1)}, "extractor": "ab12"})
 
 
-def test_what_could_not_be_tested_of_made_images_says_why() -> None:
+def test_what_could_not_be_tested_of_synthetic_images_has_a_reason() -> None:
     unknown = {"value": None, "p_value": None, "ci95": None, "reason": "one patient"}
-    text = printed({**MADE, **{key: {**MADE[key], **unknown} for key in ("two_sample", "memorisation")}})
+    text = printed({**GENERATED, **{key: {**GENERATED[key], **unknown} for key in ("two_sample", "memorisation")}})
     assert text.count("– (one patient); ") == 2
     assert "flagged" not in text
-    assert "made or real" not in printed({**MADE, "val": MADE["test"]}, "val")
+    assert "synthetic or real" not in printed({**GENERATED, "val": GENERATED["test"]}, "val")
 
 
 def test_names_with_brackets_are_not_markup() -> None:
     assert "recall/[bold]x" in printed({"test": {"recall/[bold]x": entry(0.9), "accuracy": entry(0.9)}})
 
 
-def test_baselines_stand_beside_the_test_split_only() -> None:
+def test_baselines_are_shown_for_the_test_split_only() -> None:
     text = printed(METRICS, "val")
     assert ".930" in text
     assert "majority" not in text
@@ -118,7 +121,7 @@ def test_a_value_without_interval_is_not_shown() -> None:
     assert format_metric({"value": 0.9, "ci95": None}) == "–"
 
 
-def test_many_baselines_and_evidence_are_rows() -> None:
+def test_many_baselines_and_ablations_are_rows() -> None:
     arms = {name: numbers(0.7) for name in ("majority", "a", "b", "c")}
     evidence = {"model": {"auroc": entry(0.9)}, "time_shuffled": {"auroc": entry(0.6), "auroc_difference": entry(0.3)}}
     text = printed({**METRICS, "baselines": arms, "evidence": evidence})
@@ -132,7 +135,7 @@ def test_many_baselines_and_evidence_are_rows() -> None:
     assert max(map(len, lines)) <= 100
 
 
-def test_evidence_of_some_classes_says_of_which() -> None:
+def test_ablations_of_some_classes_name_them() -> None:
     evidence = {"without_duplicates": {"auroc": entry(0.8)}, "model": {"auroc": entry(0.9)}}
     evidence["single_frame"] = {"auroc": entry(0.6, note="judged on the frame at 25 % of each series")}
     lines = printed({**METRICS, "evidence": evidence, "evidence_classes": ["plateau", "[bold]washout"]}).splitlines()
@@ -144,6 +147,6 @@ def test_evidence_of_some_classes_says_of_which() -> None:
         assert "only samples of" not in printed({**METRICS, "evidence": evidence, "evidence_classes": classes})
 
 
-def test_differences_of_errors_are_shown_beside_the_errors() -> None:
+def test_differences_of_errors_are_shown_next_to_the_errors() -> None:
     evidence = {"time_shuffled": {"mae": entry(0.6), "mae_difference": entry(-0.3)}}
     assert "-.300 [-.350,-.250]" in printed({"test": {"mae": entry(0.2)}, "evidence": evidence})

@@ -231,9 +231,9 @@ def test_runs_of_several_tasks_stand_in_tables_of_their_own(tmp_path):
     write_report(tmp_path, images=True, console=command_console())
     text = (tmp_path / "report.html").read_text()
     for words in (
-        "In features of cnn/9, features, 64 dimensions",
-        "made or real, by a linear",
-        "nearer to training images than chance",
+        "Images are compared by 64 features: cnn/9, features",
+        "synthetic or real, by a linear",
+        "nearer to training images than by chance",
     ):
         assert words in text
     data = page_data(text)

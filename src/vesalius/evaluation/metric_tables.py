@@ -1,8 +1,8 @@
-"""The table at the end of a run: no number without its interval and its no-skill value."""
+"""The table printed at the end of a run: no number without its interval and its no-skill value."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vesalius.config.direction import mode_of
@@ -19,157 +19,157 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+#: Entries of `metrics.json` by name.
 Metrics = Mapping[str, Mapping[str, Any]]
 
-#: In the order of reading; per class only recall and precision, or the page would not fit a screen.
-OVERALL = CLASSIFICATION_METRICS
+#: Of single classes only these, or the table would not fit a screen.
 PER_CLASS = ("recall", "precision")
-#: Baselines beyond this number are rows of a table of their own.
+#: More baselines than these are the rows of a table of their own.
 BASELINE_COLUMNS = 3
-#: What that table shows of each arm, as far as there is such a metric.
+#: Columns of that table, as far as an arm has the metric.
 ARM_METRICS = ("auroc", "auroc_difference", "accuracy", "mae", "mae_difference", "rmse", "r2")
 
 
 def print_metrics(metrics: Mapping[str, Any], console: Console, split: str = "test") -> None:
-    """Print a run's final numbers beside those of its baselines.
+    """Print a run's final numbers next to those of its baselines.
 
     Args:
         metrics: the content of `metrics.json`.
-        console: where to print; 100 columns hold three baselines.
-        split: `test` or `val`. Baselines are those of the test split and are left out beside another.
+        console: to print to; 100 columns hold three baselines.
+        split: `test` or `val`. Baselines, ablations, probes and the like are printed for `test` only.
     """
     from rich.text import Text
 
     model: Metrics = metrics.get(split) or {}
-    arms: Mapping[str, Metrics] = metrics.get("baselines") or {} if split == "test" else {}
     if not model:
         console.print(Text(f"No {split} metrics."))
         return
-    overall = [name for name in OVERALL if name in model]
-    per_class = [name for kind in PER_CLASS for name in model if name.startswith(f"{kind}/")]
-    others = [name for name in model if "/" not in name and name not in overall]
-    largest = max(model.values(), key=lambda metric: metric["n"])
+    baselines: Mapping[str, Metrics] = metrics.get("baselines") or {} if split == "test" else {}
+    largest = max(model.values(), key=lambda entry: entry["n"])
     console.print(Text(f"{split}: {largest['n']} samples of {largest['groups']} patients", style="bold"))
-    beside = arms if len(arms) <= BASELINE_COLUMNS else {}
-    console.print(_table(model, beside, [overall + others, per_class]))
-    evidence: Mapping[str, Metrics] = metrics.get("evidence") or {} if split == "test" else {}
-    if arms and not beside:
-        console.print(_arm_table("baselines", arms))
-    if evidence:
-        _print_evidence(evidence, metrics.get("evidence_classes"), console)
-    for arm, entries in arms.items():
-        pairs = {name.removesuffix("_difference"): m for name, m in entries.items() if name.endswith("_difference")}
-        if pairs:
-            told = ", ".join(f"{name} {format_metric(metric)}" for name, metric in pairs.items())
-            console.print(Text(f"model minus {arm}: {told}"))
+    _print_model(model, baselines, console)
     if split == "test":
+        _print_ablations(metrics.get("evidence") or {}, metrics.get("evidence_classes"), console)
+        _print_differences(baselines, console)
         _print_probes(metrics.get("probes") or {}, console)
         if metrics.get("anomaly"):
-            console.print(_entries_table("anomaly score", metrics["anomaly"]))
+            console.print(_table("anomaly score", metrics["anomaly"]))
         for line in summarize_synthetic_images(metrics):
             console.print(Text(line))
-    if where := describe_extractor(metrics):
-        console.print(Text(where, style="dim"))
-    lower = [name for name in model if "/" not in name and mode_of(name) == "min"]
-    said = f" {' and '.join(lower)}: lower is better." if lower else ""
-    lines = [f"Brackets: 95 % interval, which counts patients.{said}", *_reasons(model)]
-    for line in lines:
+    for line in _footnotes(metrics, model):
         console.print(Text(line, style="dim"))
 
 
-def _print_probes(probes: Mapping[str, Mapping[str, Metrics]], console: Console) -> None:
-    """AUROC of each arm with each part of the labels, and what the latent features are better by."""
-    if not probes:
-        return
-    arms = dict.fromkeys(arm for entries in probes.values() for arm in entries)
-    for title, metric in (("probes: auroc", "auroc"), ("latent minus arm", "auroc_difference")):
-        rows = {
-            arm: {
-                f"{part} of labels": entries[arm][metric] for part, entries in probes.items() if metric in entries[arm]
-            }
-            for arm in arms
-        }
-        console.print(_entries_table(title, {arm: row for arm, row in rows.items() if row}))
-
-
-def _entries_table(title: str, rows: Mapping[str, Metrics]) -> Table:
-    """A row an arm, a column for whatever was measured."""
+def _print_model(model: Metrics, baselines: Mapping[str, Metrics], console: Console) -> None:
+    """Metrics as rows; the model, and a few baselines, as columns."""
     from rich.text import Text
 
-    table = _plain_table(title)
-    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    for name in columns:
-        table.add_column(Text(name))
-    for arm, row in rows.items():
-        table.add_row(arm, *(Text(format_metric(row[name]) if name in row else "–") for name in columns))
-    return table
-
-
-def _plain_table(title: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    table.add_column(title)
-    return table
-
-
-def _print_evidence(evidence: Mapping[str, Metrics], classes: Sequence[str] | None, console: Console) -> None:
-    """Arms of image series count some classes alone, where the run says so; the others always count all."""
-    from rich.text import Text
-
-    whole = {arm: rows for arm, rows in evidence.items() if arm in ALL_CLASSES or not classes}
-    narrowed = {arm: rows for arm, rows in evidence.items() if arm not in whole}
-    if whole:
-        console.print(_arm_table("evidence", whole))
-    if narrowed and classes:
-        console.print(Text(f"evidence: only samples of {', '.join(classes)}", style="bold"))
-        console.print(_arm_table("evidence", narrowed))
-    notes = {
-        arm: next((str(entry["note"]) for entry in rows.values() if "note" in entry), "")
-        for arm, rows in evidence.items()
-    }
-    for line in [f"{arm}: {note}." for arm, note in notes.items() if note]:
-        console.print(Text(line, style="dim"))
-
-
-def _table(model: Metrics, arms: Mapping[str, Metrics], sections: list[list[str]]) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    overall = [name for name in CLASSIFICATION_METRICS if name in model]
+    overall += [name for name in model if "/" not in name and name not in overall]
+    per_class = [name for kind in PER_CLASS for name in model if name.startswith(f"{kind}/")]
+    columns = baselines if len(baselines) <= BASELINE_COLUMNS else {}
+    table = _empty_table()
     table.add_column("metric", overflow="fold")
     table.add_column("model", style="bold")
     table.add_column(Text("no\nskill"), justify="right")
-    for arm in arms:
+    for arm in columns:
         table.add_column(Text(arm.replace("_", "\n", 1)), overflow="fold")
-    for names in sections:
+    for names in (overall, per_class):
         for name in names:
             row = [format_metric(model[name]), format_number(model[name]["no_skill"])]
-            row += [format_metric(arm[name]) if name in arm else "–" for arm in arms.values()]
+            row += [_cell(entries, name) for entries in columns.values()]
             table.add_row(*(Text(cell) for cell in [name, *row]))
         table.add_section()
-    return table
+    console.print(table)
+    if baselines and not columns:
+        console.print(_arm_table("baseline", baselines))
+
+
+def _print_ablations(ablations: Mapping[str, Metrics], classes: Sequence[str] | None, console: Console) -> None:
+    """Test numbers with information taken away; arms of image series may be narrowed to some classes."""
+    from rich.text import Text
+
+    all_classes = {arm: entries for arm, entries in ablations.items() if arm in ALL_CLASSES or not classes}
+    narrowed = {arm: entries for arm, entries in ablations.items() if arm not in all_classes}
+    if all_classes:
+        console.print(_arm_table("ablation", all_classes))
+    if narrowed and classes:
+        console.print(Text(f"ablations, only samples of {', '.join(classes)}:", style="bold"))
+        console.print(_arm_table("ablation", narrowed))
+    for arm, entries in ablations.items():
+        if note := next((str(entry["note"]) for entry in entries.values() if "note" in entry), None):
+            console.print(Text(f"{arm}: {note}.", style="dim"))
+
+
+def _print_differences(baselines: Mapping[str, Metrics], console: Console) -> None:
+    from rich.text import Text
+
+    for arm, entries in baselines.items():
+        differences = {
+            name.removesuffix("_difference"): e for name, e in entries.items() if name.endswith("_difference")
+        }
+        if differences:
+            line = ", ".join(f"{name} {format_metric(entry)}" for name, entry in differences.items())
+            console.print(Text(f"model minus {arm}: {line}"))
+
+
+def _print_probes(probes: Mapping[str, Mapping[str, Metrics]], console: Console) -> None:
+    """AUROC of each probe with each share of the labels, and what it is better by on latent features."""
+    arms = dict.fromkeys(arm for entries in probes.values() for arm in entries)
+    for title, metric in (("probe: auroc", "auroc"), ("latent minus probe: auroc", "auroc_difference")):
+        rows = {
+            arm: {
+                f"{share} of labels": entries[arm][metric]
+                for share, entries in probes.items()
+                if metric in entries[arm]
+            }
+            for arm in arms
+        }
+        rows = {arm: row for arm, row in rows.items() if row}
+        if rows:
+            console.print(_table(title, rows))
 
 
 def _arm_table(title: str, arms: Mapping[str, Metrics]) -> Table:
-    """A row an arm, for its main metrics alone."""
+    """One row per arm, with its main metrics only."""
+    names = [name for name in ARM_METRICS if any(name in entries for entries in arms.values())]
+    return _table(title, arms, {name: "model minus arm" if name.endswith("_difference") else name for name in names})
+
+
+def _table(title: str, rows: Mapping[str, Metrics], columns: Mapping[str, str] | None = None) -> Table:
+    """One row per arm; `columns`: titles by metric, None for all metrics under their names."""
     from rich.text import Text
 
-    shown = [name for name in ARM_METRICS if any(name in arm for arm in arms.values())]
-    table = _plain_table(title)
-    for name in shown:
-        table.add_column(Text("model minus arm" if name.endswith("_difference") else name))
-    for arm, metrics in arms.items():
-        table.add_row(arm, *(Text(format_metric(metrics[name]) if name in metrics else "–") for name in shown))
+    table = _empty_table()
+    table.add_column(title)
+    columns = {name: name for row in rows.values() for name in row} if columns is None else columns
+    for name in columns.values():
+        table.add_column(Text(name))
+    for arm, row in rows.items():
+        table.add_row(*(Text(cell) for cell in (arm, *(_cell(row, name) for name in columns))))
     return table
 
 
-def _reasons(model: Metrics) -> list[str]:
-    """Why numbers are absent, each reason once."""
+def _empty_table() -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+
+
+def _cell(entries: Metrics, name: str) -> str:
+    return format_metric(entries[name]) if name in entries else "–"
+
+
+def _footnotes(metrics: Mapping[str, Any], model: Metrics) -> Iterable[str]:
+    """How to read the numbers, and why some are missing, each reason once."""
+    if extractor := describe_extractor(metrics):
+        yield extractor
+    lower = [name for name in model if "/" not in name and mode_of(name) == "min"]
+    direction = f" {' and '.join(lower)}: lower is better." if lower else ""
+    yield f"Brackets: 95 % interval over patients.{direction}"
     by_reason: dict[str, list[str]] = {}
-    for name, metric in model.items():
-        if metric["value"] is None:
-            by_reason.setdefault(str(metric.get("reason", "not computed")), []).append(name)
-    return [f"– {', '.join(names)}: {reason}." for reason, names in by_reason.items()]
+    for name, entry in model.items():
+        if entry["value"] is None:
+            by_reason.setdefault(str(entry.get("reason", "not computed")), []).append(name)
+    yield from (f"– {', '.join(names)}: {reason}." for reason, names in by_reason.items())

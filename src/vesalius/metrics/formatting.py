@@ -10,7 +10,7 @@ ALL_CLASSES = ("without_duplicates",)
 
 _SHARES = {
     "training_nearest": "share nearest to a training image and not to a held-out one",
-    "closest": "the same among the closest tenth",
+    "closest": "among the closest tenth",
 }
 
 
