@@ -57,7 +57,7 @@ def page_of(collected: FoundRuns, parts: Sequence[Part], content: Mapping[str, A
         for at, (part, told) in enumerate(zip(parts, content["parts"], strict=True))
     ]
     environment = Environment(autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(read_asset))
-    environment.filters |= {"metric": format_metric, "beside_no_skill": format_with_no_skill, "number": format_number}
+    environment.filters |= {"metric": format_metric, "with_no_skill": format_with_no_skill, "number": format_number}
     environment.globals |= {"drawn": drawn, "interval_bar": interval_bar}
     body = environment.get_template("page.html.j2").render(
         content=content,

@@ -1,7 +1,7 @@
 """One metric of an arm, and of the difference of two: runs that differ in nothing but seed and split, taken together.
 
 Folds whose test samples are different ones are put together, so that each patient counts once, predicted by a model
-that was not trained on it. Seeds that were tested on the same patients are repeats (`metrics.comparison.repeated`).
+that was not trained on it. Seeds that were tested on the same patients are repeats (`metrics.comparison.repeats`).
 Where each seed has a split of its own, patients overlap between repeats in no tidy way; the interval then takes the
 mean margin of the single repeats, as if all shared their patients, and adds that of a t interval over the repeats, less
 the variance that their patients explain: rather too wide than too narrow.
