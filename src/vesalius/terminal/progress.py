@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from vesalius.terminal.console import command_console
 
 Item = TypeVar("Item")
-_QUIET_SECONDS = 2.0
+QUIET_SECONDS = 2.0
 
 
 def show_progress(
@@ -53,7 +53,7 @@ def show_progress(
     try:
         for item in items:
             done += size(item)
-            if not shown and time.monotonic() - start > _QUIET_SECONDS:
+            if not shown and time.monotonic() - start > QUIET_SECONDS:
                 bar.start()
                 shown = True
             if shown:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vesalius.config.errors import InputError
 from vesalius.data.augment import Augment, Flip, Rotation, Shear, Translation, Zoom
-from vesalius.data.augment.geometry import look_up, places
+from vesalius.data.augment.geometry import interpolate, lookup_places
 from vesalius.data.stateless_random import uniform
 
 INDEX = torch.arange(32)
@@ -69,7 +69,7 @@ def test_article_shear_stays_below_a_pixel() -> None:
 def test_a_quarter_turn_is_rot90(draw: float, turns: int) -> None:
     images = torch.rand(2, 3, 17, 17)
     linear, shift = Rotation(90).affine(torch.full((2, 1), draw, dtype=torch.float64), 17, 17)
-    turned = look_up(images, *places(linear, shift, 17, 17), "border")
+    turned = interpolate(images, *lookup_places(linear, shift, 17, 17), "border")
     torch.testing.assert_close(turned, torch.rot90(images, turns, (-2, -1)), atol=1e-5, rtol=0)
 
 
@@ -84,7 +84,7 @@ def test_translation_by_whole_pixels_is_a_roll_inside() -> None:
     images = torch.rand(1, 1, 16, 20)
     # Looking 3 pixels to the right and 2 up moves the picture 3 to the left and 2 down.
     shift = torch.tensor([[3.0, -2.0]], dtype=torch.float64)
-    moved = look_up(images, *places(None, shift, 16, 20), "border")
+    moved = interpolate(images, *lookup_places(None, shift, 16, 20), "border")
     expected = images.roll((2, -3), (-2, -1))
     torch.testing.assert_close(moved[..., 2:, :-3], expected[..., 2:, :-3], atol=1e-5, rtol=0)
     # Beyond the border its nearest pixel stands.

@@ -191,7 +191,7 @@ def test_quantities_are_targets_of_their_own(make):
 
 
 def test_long_series_are_judged_fewer_at_a_time(make, monkeypatch):
-    monkeypatch.setattr("vesalius.data.datamodules.sequence._EVAL_VALUES", 3 * FRAMES * 9)
+    monkeypatch.setattr("vesalius.data.datamodules.sequence.EVAL_VALUES", 3 * FRAMES * 9)
     data = make()
     sizes = [len(batch["index"]) for batch in data.loader("test")]
     assert max(sizes) == 3

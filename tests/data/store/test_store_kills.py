@@ -17,7 +17,7 @@ FORKS = """
 import os, random, signal, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd
-from vesalius.data.store.store import build as store_build
+from vesalius.data.store import build as store_build
 from vesalius.data.sources.base import Source
 from vesalius.data.store.store import Store
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from vesalius.config.errors import InputError
 from vesalius.data.formats.images import adapt_channels, resize
 from vesalius.data.sources.base import Source
+from vesalius.data.store import build as store_build
 from vesalius.data.store.store import Store
-from vesalius.data.store.store import build as store_build
 
 
 class Series(Source):
@@ -256,7 +256,7 @@ def test_building_takes_the_memory_of_a_few_series(tmp_path):
     """A series is 1.6 MB; all 200 together, 328 MB."""
     command = [sys.executable, "-c", MEMORY, "200", str(tmp_path / "store")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
-    in_flight = 2 * min(store_build._MAX_WORKERS, os.cpu_count() or 1) + 4
+    in_flight = 2 * min(store_build.MAX_WORKERS, os.cpu_count() or 1) + 4
     assert float(done.stdout) < 2 * 1.6 * in_flight + 20
 
 

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on their device, with a draw of its own for each sample."""
+"""Augmentation of whole batches on their device, each sample by random numbers of its own."""
 
 from vesalius.data.augment.augment import Augment
 from vesalius.data.augment.geometry import Flip, Geometric, Rotation, Shear, Translation, Zoom

@@ -1,27 +1,27 @@
-"""`Augment`: named operations, done to a whole batch at once."""
+"""`Augment`: named operations, applied to a whole batch at once."""
 
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import get_args
 
 import torch
 from torch import Tensor
 
 from vesalius.config.errors import InputError
-from vesalius.data.augment.geometry import Flip, Geometric, Padding, compose, look_up, places
+from vesalius.data.augment.geometry import Flip, Geometric, Padding, compose, interpolate, lookup_places
 from vesalius.data.augment.intensity import Pixelwise
 from vesalius.data.augment.operation import Operation
 from vesalius.data.stateless_random import normal, uniforms
 
-_CACHED_VALUES = 2**19
+#: Values of a part of a batch that is worked on at once on a CPU.
+CACHED_VALUES = 2**19
 
 
 class Augment:
-    """Changes a batch of training images, each sample by a draw that is a function of (seed, epoch, sample).
+    """Changes a batch of training images, each sample by random numbers that depend only on (seed, epoch, sample).
 
     Operations that move pixels come first, in their order, as one interpolation; those that change values follow, in
-    theirs. The draws of an entry hang on its name, so that adding an operation leaves the draws of the others alone.
+    theirs. The random numbers of an entry depend on its name, so adding an operation does not change the others.
 
     Args:
         operations: name -> operation; None switches an entry off.
@@ -30,7 +30,7 @@ class Augment:
             0..value_max where the images are integers or `value_max` is given.
 
     Raises:
-        InputError: for entries that are no operations, or an unknown padding.
+        InputError: for entries that are not operations, or a `value_max` that is not above 0.
     """
 
     def __init__(
@@ -45,8 +45,6 @@ class Augment:
             for name, entry in entries.items()
             if not isinstance(entry, Geometric | Pixelwise)
         ]
-        if padding not in get_args(Padding):
-            problems.append(f"augment.padding={padding!r} must be one of {', '.join(get_args(Padding))}.")
         if value_max is not None and not value_max > 0:
             problems.append(f"augment.value_max={value_max!r} must be greater than 0.")
         if problems:
@@ -62,13 +60,13 @@ class Augment:
         """Augment one batch.
 
         Args:
-            images: (B, C, H, W), or (B, T, C, H, W) series, whose frames are all moved alike; uint8, uint16 or float.
+            images: (B, C, H, W), or (B, T, C, H, W) series, whose frames all move alike; uint8, uint16 or float.
             index: (B,) int64, which sample each image is.
             seed: of the run.
             epoch: of the run.
 
         Returns:
-            float32 of the same shape and in the same units; the very input where there is no operation.
+            float32 of the same shape and in the same units; the input itself where there is no operation.
 
         Raises:
             InputError: for a type whose value range is unknown.
@@ -79,11 +77,11 @@ class Augment:
         cut = self.value_max is not None or not images.dtype.is_floating_point
         counts = {_stream(name): entry.draws for name, entry in self.operations.items()}
         draws = dict(zip(self.operations, uniforms(seed, epoch, index, counts).values(), strict=True))
-        looked_up = self._places(draws, *images.shape[-2:])
+        places = self._places(draws, *images.shape[-2:])
 
-        def changed(part: slice) -> Tensor:
+        def augment(part: slice) -> Tensor:
             planes = _planes(images[part])
-            planes = self._flip(planes, draws, part) if looked_up is None else self._move(planes, looked_up, part)
+            planes = self._flip(planes, draws, part) if places is None else self._move(planes, places, part)
             for name, operation in self._pixelwise.items():
                 normal_draws = partial(normal, seed, epoch, index[part], f"{_stream(name)}/normal")
                 planes = operation.apply(planes, draws[name][part], value_max, normal_draws)
@@ -91,14 +89,14 @@ class Augment:
 
         parts = _parts(images)
         if len(parts) == 1:  # spares a copy
-            planes = changed(parts[0])
+            planes = augment(parts[0])
             return (planes.clamp_(0, value_max) if cut else planes).view(images.shape)
         result = torch.empty(images.shape, dtype=torch.float32, device=images.device)
         for part in parts:
             if cut:
-                torch.clamp(changed(part), 0, value_max, out=result[part].flatten(1, -3))
+                torch.clamp(augment(part), 0, value_max, out=result[part].flatten(1, -3))
             else:
-                result[part] = changed(part).view(result[part].shape)
+                result[part] = augment(part).view(result[part].shape)
         return result
 
     def _places(self, draws: Mapping[str, Tensor], height: int, width: int) -> tuple[Tensor, Tensor] | None:
@@ -106,14 +104,14 @@ class Augment:
         if all(isinstance(entry, Flip) for entry in self._geometric.values()):
             return None
         linear, shift = compose(self._geometric, draws, height, width)
-        return None if linear is None and shift is None else places(linear, shift, height, width)
+        return None if linear is None and shift is None else lookup_places(linear, shift, height, width)
 
-    def _move(self, planes: Tensor, looked_up: tuple[Tensor, Tensor], part: slice) -> Tensor:
-        columns, rows = looked_up
-        return look_up(planes, columns[part], rows[part], self.padding)
+    def _move(self, planes: Tensor, places: tuple[Tensor, Tensor], part: slice) -> Tensor:
+        columns, rows = places
+        return interpolate(planes, columns[part], rows[part], self.padding)
 
     def _flip(self, planes: Tensor, draws: Mapping[str, Tensor], part: slice) -> Tensor:
-        """Exact, and cheaper than an interpolation."""
+        """Mirror without an interpolation: exact, and cheaper."""
         flips = {name: entry for name, entry in self._geometric.items() if isinstance(entry, Flip)}
         for name, flip in flips.items():
             for axis, flipped in zip((-1, -2), flip.flipped(draws[name][part]), strict=True):
@@ -137,18 +135,18 @@ def _stream(name: str) -> str:
 
 
 def _planes(images: Tensor) -> Tensor:
-    """A float32 copy that operations may work on in place, with a series' frames beside its channels.
+    """A float32 copy that operations may change in place, the frames of a series side by side with its channels.
 
-    So a series' frames share all draws and move alike, while noise differs in each.
+    So the frames of a series share all random numbers and move alike, while noise differs in each.
     """
     return images.flatten(1, -3).to(torch.float32, copy=True, memory_format=torch.contiguous_format)
 
 
 def _parts(images: Tensor) -> list[slice]:
-    """Cut a batch such that what is computed for a part stays in a CPU's cache: at 128 pixels twice as fast.
+    """Cut a batch so that intermediate results of a part stay in a CPU's cache: at 128 pixels twice as fast.
 
-    Results do not depend on it. A GPU takes the batch as a whole.
+    Results do not depend on it. On a GPU the batch is one part.
     """
     batch, size = len(images), max(1, math.prod(images.shape[1:]))
-    step = max(torch.get_num_threads(), _CACHED_VALUES // size) if images.device.type == "cpu" else max(1, batch)
+    step = max(torch.get_num_threads(), CACHED_VALUES // size) if images.device.type == "cpu" else max(1, batch)
     return [slice(start, start + step) for start in range(0, batch, step)]

@@ -1,8 +1,8 @@
-"""Operations that move pixels: however many there are, they become one affine map and one interpolation a sample.
+"""Operations that move pixels: however many there are, they become one affine map and one interpolation per sample.
 
 Coordinates are pixels from the image's centre, x to the right and y downwards. A map leads from a place in the new
 image to the place in the old one that is shown there, as in `scipy.ndimage.affine_transform` and in Keras, whose
-`ImageDataGenerator` fixes the meaning of shear and zoom here. Maps are made in float64 (float32 where a device has
+`ImageDataGenerator` defines shear and zoom here. Maps are computed in float64 (float32 where a device has
 none), so that a sample's map is the same whatever batch it stands in.
 """
 
@@ -26,7 +26,7 @@ class Geometric(Operation):
 
     @abstractmethod
     def affine(self, draws: Tensor, height: int, width: int) -> tuple[Tensor | None, Tensor | None]:
-        """One map a sample.
+        """One map per sample.
 
         Args:
             draws: (B, self.draws) uniform numbers in [0, 1).
@@ -34,8 +34,8 @@ class Geometric(Operation):
             width: of the images, in pixels.
 
         Returns:
-            the linear part (B, 2, 2), or its diagonal (B, 2) where that is all, and the shift (B, 2) in pixels, both
-            for (x, y); None where the map has none.
+            the linear part (B, 2, 2), or its diagonal (B, 2) where the rest is 0, and the shift (B, 2) in pixels, both
+            for (x, y); None for the identity and for no shift.
         """
 
 
@@ -141,9 +141,9 @@ class Translation(Geometric):
 def compose(
     operations: Mapping[str, Geometric], draws: Mapping[str, Tensor], height: int, width: int
 ) -> tuple[Tensor | None, Tensor | None]:
-    """All maps as one; the first operation is the first that is done to the image.
+    """All maps as one; the first operation is the first that is applied to the image.
 
-    The newest image looks up in the one before it, and so on down to the stored one, hence the first map comes last.
+    Each image is looked up in the one before it, down to the stored one, hence the first map comes last.
 
     Returns:
         the linear part (B, 2, 2) and the shift (B, 2) in pixels; None for the identity and for no shift.
@@ -162,13 +162,13 @@ def compose(
 
 
 def _product(first: Tensor, second: Tensor) -> Tensor:
-    """A matrix product a sample, where a matrix may be given by its diagonal: many small kernels are slow."""
+    """A matrix product per sample, where a matrix may be given by its diagonal: many small kernels are slow."""
     if first.ndim == 2:
         return first * second if second.ndim == 2 else first[:, :, None] * second
     return first * second[:, None, :] if second.ndim == 2 else first @ second
 
 
-def places(linear: Tensor | None, shift: Tensor | None, height: int, width: int) -> tuple[Tensor, Tensor]:
+def lookup_places(linear: Tensor | None, shift: Tensor | None, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Where the pixels of the new images are looked up.
 
     A place is the sum of a part that only its column decides and one that only its row decides. As complex numbers
@@ -176,7 +176,7 @@ def places(linear: Tensor | None, shift: Tensor | None, height: int, width: int)
 
     Args:
         linear: (B, 2, 2), None for the identity.
-        shift: (B, 2) in pixels, None for zero; one of the two must be there.
+        shift: (B, 2) in pixels, None for zero; at least one of the two is given.
         height: of the images, in pixels.
         width: of the images, in pixels.
 
@@ -195,12 +195,12 @@ def places(linear: Tensor | None, shift: Tensor | None, height: int, width: int)
     return _as_complex(x * columns), _as_complex(rows)
 
 
-def look_up(images: Tensor, columns: Tensor, rows: Tensor, padding: Padding) -> Tensor:
+def interpolate(images: Tensor, columns: Tensor, rows: Tensor, padding: Padding) -> Tensor:
     """Look every pixel of the new images up in the old ones, bilinearly.
 
     Args:
         images: (B, C, H, W) float32.
-        columns: (B, W) complex64, from `places`.
+        columns: (B, W) complex64, from `lookup_places`.
         rows: (B, H) complex64, likewise.
         padding: what stands outside the image: its nearest pixel, zeros, or its mirror image.
 

@@ -1,4 +1,4 @@
-"""Operations that change values where they stand: brightness, contrast, gamma, noise, erased rectangles.
+"""Operations that change values and move nothing: brightness, contrast, gamma, noise, erased rectangles.
 
 Strengths are shares of the value range, so that one config serves 8-bit and 16-bit images.
 """
@@ -48,7 +48,7 @@ class Intensity(Pixelwise):
         self.brightness, self.contrast, self.gamma = brightness, contrast, gamma
 
     def apply(self, images: Tensor, draws: Tensor, value_max: float, normal: Callable[[int], Tensor]) -> Tensor:
-        """Gamma, then contrast and brightness as one factor and one offset a sample."""
+        """Gamma, then contrast and brightness as one factor and one offset per sample."""
         brightness, contrast, exponent = draws[:, :, None, None, None].unbind(1)
         if self.gamma:
             images = images.mul_(1 / value_max).clamp_(0, 1)

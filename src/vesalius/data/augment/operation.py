@@ -1,4 +1,4 @@
-"""What every operation shares: how many numbers it draws, and the check of its own arguments."""
+"""The base of every augmentation: how many random numbers it takes, and the check of its arguments."""
 
 import math
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ from vesalius.config.errors import InputError
 
 
 class Operation:
-    """One named entry of an `Augment`.
+    """A named entry of an `Augment`.
 
     Attributes:
-        draws: uniform numbers in [0, 1) that a sample gets at every epoch.
+        draws: how many uniform numbers in [0, 1) it takes per sample and epoch.
     """
 
     draws: ClassVar[int]

@@ -20,12 +20,14 @@ from vesalius.config.facts import Facts
 from vesalius.data.augment import Augment
 from vesalius.data.datamodules.datasets import Batch
 from vesalius.data.datamodules.targets import one_where_constant, shuffle_labels, target_facts, targets_of
+from vesalius.data.formats.images import Fit
 from vesalius.data.samples import SPLITS, UNUSED, Split, check_samples, in_use
 from vesalius.data.sampling.epoch_sampler import EpochSampler, balanced_weights
 from vesalius.data.sources.base import Source
 from vesalius.data.splits.assign import assign_splits
 from vesalius.data.splits.file import read_run_split, read_split
 from vesalius.data.splits.subset import train_subset
+from vesalius.data.store.build import OnBadFile
 from vesalius.data.store.store import Store
 
 logger = logging.getLogger("vesalius")
@@ -81,7 +83,7 @@ class ImageDataModule(pl.LightningDataModule):
         augment: Augment | None = None,
         image_size: int | None = None,
         channels: Literal[1, 3] | None = None,
-        fit: Literal["stretch", "pad", "crop"] = "stretch",
+        fit: Fit = "stretch",
         batch_size: int = 64,
         eval_batch_size: int = 256,
         sampling: Literal["natural", "balanced"] = "natural",
@@ -92,7 +94,7 @@ class ImageDataModule(pl.LightningDataModule):
         train_fraction: float = 1.0,
         split_file: str | None = None,
         shuffle_labels: bool = False,
-        on_bad_file: Literal["error", "skip"] = "error",
+        on_bad_file: OnBadFile = "error",
         cache_dir: str | None = None,
         memory_limit_gb: float = 4.0,
         seed: int = 0,

@@ -18,7 +18,8 @@ from vesalius.data.datamodules.series_times import frame_times, median_gap
 from vesalius.data.sampling.frames import FrameSampling
 from vesalius.data.sources.base import Source
 
-_EVAL_VALUES = 2**27  # pixels of an evaluation batch: half a gigabyte once they are floats
+#: Pixels of an evaluation batch: half a gigabyte once they are floats.
+EVAL_VALUES = 2**27
 _STATISTICS_FRAMES = 2_000
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -74,7 +75,7 @@ class SequenceData(ImageDataModule):
     def eval_size(self) -> int:
         """Series in a batch of validation and test, all of them whole: fewer where they are long."""
         longest = int(self.store.lengths.max()) * math.prod(self.store.shape)
-        return max(1, min(self.eval_batch_size, _EVAL_VALUES // longest))
+        return max(1, min(self.eval_batch_size, EVAL_VALUES // longest))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches whose order and frames are a function of only (seed, epoch)."""

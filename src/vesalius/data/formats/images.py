@@ -3,7 +3,7 @@
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -13,7 +13,6 @@ from vesalius.config.errors import InputError
 DECODER_VERSION = 1  # belongs to every store's key: raise it whenever a pixel may come out different
 
 Fit = Literal["stretch", "pad", "crop"]
-FITS: tuple[str, ...] = get_args(Fit)
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM")
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")

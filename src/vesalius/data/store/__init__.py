@@ -1,1 +1,1 @@
-"""Every sample decoded once, in memory-mapped files."""
+"""Images decoded once and stored in memory-mapped files, which batches are cut from."""

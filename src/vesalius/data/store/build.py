@@ -1,4 +1,4 @@
-"""The work behind a store: decode in parallel, write in order, publish at once."""
+"""Builds the folder of a store: decode in parallel, write in order, rename the finished folder."""
 
 import json
 import os
@@ -23,21 +23,24 @@ from vesalius.data.sources.base import Source
 from vesalius.data.store.faults import Kind, refuse, refuse_all
 from vesalius.terminal import show_progress
 
-STORE_VERSION = 1  # belongs to every key: raise it whenever a byte may come out different
+#: Part of every key: raise it whenever a byte may come out different.
+STORE_VERSION = 1
 IMAGES_FILE, META_FILE = "images.bin", "meta.json"
 DTYPES = ("uint8", "uint16", "float32")
-MAX_FRAMES = 10_000  # of a series: five minutes of video; a longer one is a mistake, or needs fewer frames a second
+#: Frames of a series: five minutes of video; a longer one is a mistake, or needs fewer frames per second.
+MAX_FRAMES = 10_000
+MAX_WORKERS = 16
+OnBadFile = Literal["error", "skip"]
 
-_IMAGES_A_TASK = 16  # a series is a task of its own
-_MAX_WORKERS = 16
+_IMAGES_PER_TASK = 16  # a series is a task of its own
 _STALE_SECONDS = 24 * 3600
 
-Outcome = np.ndarray | str  # an image or a series, or why there is none
+Outcome = np.ndarray | str  # an image or a series, or why it cannot be decoded
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """What is done to an image on its way from the source into the store.
+    """How an image is changed on its way from the source into the store.
 
     Attributes:
         size: height and width in pixels; None keeps the images' own.
@@ -52,7 +55,7 @@ class Decoding:
 
 @dataclass
 class _Written:
-    """What has gone into the file so far."""
+    """The state of a file that is being written."""
 
     checksum: int = 0
     frames: int = 0
@@ -67,13 +70,13 @@ def build(
     decoding: Decoding,
     path: Path,
     *,
-    on_bad_file: Literal["error", "skip"],
+    on_bad_file: OnBadFile,
     progress: bool,
 ) -> None:
     """Decode every row of a table into the folder `path`, which appears complete or not at all.
 
     Memory stays at a few hundred images (or a few dozen series), whatever the number of rows. The frames of all series
-    lie one behind another, and `lengths` in the description says how many each has.
+    follow one another, and `lengths` in the description holds how many each has.
 
     Raises:
         InputError: with every sample that cannot be decoded (unless skipped), every kind of misfit, or a full disk.
@@ -102,10 +105,10 @@ def _fill(
     decoding: Decoding,
     work: Path,
     *,
-    on_bad_file: Literal["error", "skip"],
+    on_bad_file: OnBadFile,
     progress: bool,
 ) -> None:
-    """Write images and description into `work`."""
+    """Write the images and their description into `work`."""
     written = _Written()
     with (work / IMAGES_FILE).open("wb") as file:
         outcomes = _decode_all(source, table, decoding)
@@ -115,7 +118,7 @@ def _fill(
                 continue
             frames = outcome if source.series else outcome[None]
             written.kinds.setdefault((frames.shape[1:], str(frames.dtype)), []).append(name)
-            if len(written.kinds) == 1:  # else nothing will be kept, and the rest is read for its faults alone
+            if len(written.kinds) == 1:  # else the file is thrown away, and the rest is read only for its faults
                 content = np.ascontiguousarray(frames).data
                 file.write(content)
                 written.checksum = zlib.crc32(content, written.checksum)
@@ -145,9 +148,9 @@ def _fill(
 
 
 def _decode_all(source: Source, table: pd.DataFrame, decoding: Decoding) -> Iterator[tuple[str, Outcome]]:
-    """Outcomes in the order of the table, a bounded number of rows ahead."""
-    workers = min(_MAX_WORKERS, os.cpu_count() or 1)
-    step = 1 if source.series else _IMAGES_A_TASK
+    """Each sample's id and outcome, in the order of the table; decoded a bounded number of rows ahead."""
+    workers = min(MAX_WORKERS, os.cpu_count() or 1)
+    step = 1 if source.series else _IMAGES_PER_TASK
     waiting: deque[Future[list[tuple[str, Outcome]]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         try:
@@ -205,7 +208,7 @@ def _fitted(image: np.ndarray, decoding: Decoding) -> np.ndarray:
 
 
 def _clear_stale(cache_dir: Path) -> None:
-    """Remove what killed processes left; a living one touches its file much more often than that."""
+    """Remove the folders of killed processes: they were not written to for a day."""
     for work in cache_dir.glob(".*.part"):
         with suppress(OSError):
             newest = max(entry.stat().st_mtime for entry in (work, *work.iterdir()))

@@ -1,4 +1,4 @@
-"""What a person is told when samples cannot go into a store."""
+"""The errors for samples that cannot go into a store: damaged files, or images of another type, channels or size."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -12,22 +12,26 @@ from vesalius.config.errors import InputError
 from vesalius.data.sources.base import Source
 
 Kind = tuple[tuple[int, ...], str]  # shape of an image, or of each frame of a series; name of its type
-Files = Mapping[str, str]  # `sample_id` -> file, where the id does not say it
+Files = Mapping[str, str]  # `sample_id` -> file, where the id does not name it
 
 _REASONS_SHOWN = 100
 
 
 class RefusedSamples(InputError):
-    """Names files to the person who reads it, but not where it is recorded.
+    """Samples that cannot go into a store; names their files where it is printed, but not where it is recorded.
 
     A source that hides identities calls a sample by a pseudonym, from which nobody finds the file; the file's name may
     be the patient's. So `problems`, which are printed, name it; the text of the exception, which goes into the state
     of a run, does not.
+
+    Args:
+        problems_with: the problems, given the files to name.
+        files: `sample_id` -> file.
     """
 
-    def __init__(self, sentences: Callable[[Files], list[str]], files: Files) -> None:
-        super().__init__(sentences(files))
-        self.args = ("\n".join(sentences({})),)
+    def __init__(self, problems_with: Callable[[Files], list[str]], files: Files) -> None:
+        super().__init__(problems_with(files))
+        self.args = ("\n".join(problems_with({})),)
 
 
 def refuse(
@@ -48,22 +52,22 @@ def refuse(
     usual = max(kinds.values(), key=len, default=[])
     odd = [name for names in kinds.values() if names is not usual for name in names]
     files = _files(source, table, [*[name for name, _ in skipped[:_REASONS_SHOWN]], *odd[:_REASONS_SHOWN]])
-    return RefusedSamples(lambda named: _bad(skipped, named) + _misfits(kinds, named), files)
+    return RefusedSamples(lambda named: _undecodable(skipped, named) + _misfits(kinds, named), files)
 
 
 def refuse_all(source: Source, table: pd.DataFrame, skipped: Sequence[tuple[str, str]]) -> RefusedSamples:
-    """The error for a table of which nothing is left; arguments as in `refuse`."""
+    """The error for a table without any sample that can be decoded; arguments as in `refuse`."""
     files = _files(source, table, [skipped[0][0]])
     what = f"none of the {len(table)} samples can be decoded; the first: "
     return RefusedSamples(lambda named: [what + _with_file(*skipped[0], named)], files)
 
 
-def _bad(skipped: Sequence[tuple[str, str]], files: Files) -> list[str]:
-    """A sentence for each sample, as many as a person may want to read, and the other way out."""
+def _undecodable(skipped: Sequence[tuple[str, str]], files: Files) -> list[str]:
+    """A sentence for each of the first samples, and the option that leaves all of them out."""
     rest = len(skipped) - _REASONS_SHOWN
     more = f"{rest} more samples cannot be decoded. " if rest > 0 else ""
-    out = [f"{more}To leave out all that cannot be decoded: data.on_bad_file=skip."]
-    return [_with_file(name, reason, files) for name, reason in skipped[:_REASONS_SHOWN]] + (out if skipped else [])
+    cure = [f"{more}To leave out all that cannot be decoded: data.on_bad_file=skip."]
+    return [_with_file(name, reason, files) for name, reason in skipped[:_REASONS_SHOWN]] + (cure if skipped else [])
 
 
 def _with_file(name: str, reason: str, files: Files) -> str:
@@ -71,7 +75,7 @@ def _with_file(name: str, reason: str, files: Files) -> str:
 
 
 def _misfits(kinds: Mapping[Kind, Sequence[str]], files: Files) -> list[str]:
-    """One sentence for each property in which the images differ: type, channels, size."""
+    """A sentence for each property in which the images differ: type, channels, size."""
     total = sum(map(len, kinds.values()))
     properties = (
         ("type", lambda kind: kind[1], "convert the files to one type"),
@@ -100,7 +104,7 @@ def _misfits(kinds: Mapping[Kind, Sequence[str]], files: Files) -> list[str]:
 
 
 def _files(source: Source, table: pd.DataFrame, names: Sequence[str]) -> dict[str, str]:
-    """The first file of each sample that has one, unless the sample is called by it already."""
+    """The first file of each sample that has one, unless the sample is named after it already."""
     rows: list[Any] = table[table["sample_id"].astype(str).isin(names)].to_dict("records")
     files = {str(row["sample_id"]): source.files(row)[:1] for row in rows}
     return {
@@ -111,7 +115,7 @@ def _files(source: Source, table: pd.DataFrame, names: Sequence[str]) -> dict[st
 
 
 def _short(path: Path) -> str:
-    """A path as a user would type it here."""
+    """A path as a user would type it in this folder."""
     try:
         return os.fspath(path.relative_to(Path.cwd()))
     except ValueError:

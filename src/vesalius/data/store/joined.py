@@ -1,4 +1,4 @@
-"""Two stores as one, so that neither is decoded anew for being beside the other."""
+"""Two stores as one, so that neither is decoded again when they are used together."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class JoinedStore(Store):
     """
 
     def __init__(self, first: Store, second: Store, rows: Tensor, table: pd.DataFrame) -> None:
-        self.first, self.second, self.taken = first, second, rows
+        self.first, self.second, self.rows = first, second, rows
         self.table, self.path = table, first.path
         self.skipped = [*first.skipped, *second.skipped]
         self.series, self.in_memory = False, first.in_memory and second.in_memory
@@ -46,18 +46,18 @@ class JoinedStore(Store):
         flat = positions.flatten()
         second = flat >= len(self.first)
         found = torch.empty(len(flat), *self.shape, dtype=self.dtype)
-        _movable(found)[~second] = _movable(self.first.frames(flat[~second]))
-        _movable(found)[second] = _movable(self.second.frames(self.taken[flat[second] - len(self.first)]))
+        _as_words(found)[~second] = _as_words(self.first.frames(flat[~second]))
+        _as_words(found)[second] = _as_words(self.second.frames(self.rows[flat[second] - len(self.first)]))
         return found.view(*positions.shape, *self.shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Each of the two knows how it is copied."""
+        """Unlike a single store, nothing is dropped here: each of the two decides how it is copied."""
         return self.__dict__
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
 
-def _movable(images: Tensor) -> Tensor:
-    """Few kernels know uint16, but every device can move 16-bit words."""
+def _as_words(images: Tensor) -> Tensor:
+    """The same memory as 16-bit signed words: few kernels know uint16, but all can move these."""
     return images.view(torch.int16) if images.dtype == torch.uint16 else images

@@ -1,4 +1,4 @@
-"""Every sample decoded once, kept in one memory-mapped file."""
+"""A store: every sample decoded once, in one memory-mapped file that batches are cut from."""
 
 import hashlib
 import json
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from vesalius.config.errors import InputError
-from vesalius.data.formats.images import FITS, Fit
+from vesalius.data.formats.images import Fit
 from vesalius.data.sources.base import Source
-from vesalius.data.store.build import IMAGES_FILE, META_FILE, STORE_VERSION, Decoding, build
+from vesalius.data.store.build import IMAGES_FILE, META_FILE, STORE_VERSION, Decoding, OnBadFile, build
 
 _ATTEMPTS = 3
 
@@ -24,12 +24,12 @@ _ATTEMPTS = 3
 class Store:
     """Decoded images or image series, gathered a whole batch at a time.
 
-    Made by `Store.open`, which finds the images in a cache folder or decodes them into it. The folder is named by a
+    Created by `Store.open`, which finds the images in a cache folder or decodes them into it. The folder is named by a
     hash of all that its bytes depend on, so a changed file or setting never meets old images. It appears under
     its name only when complete. A file of the wrong length is never used, nor one whose checksum is wrong; the checksum
-    is looked at only where the file is read whole. The folder holds pixels and the ids of samples left out, no path.
+    is checked only where the whole file is read. The folder holds pixels and the ids of samples left out, no path.
 
-    The frames of all series lie one behind another: those of series i are frames `offsets[i]` to `offsets[i + 1] - 1`.
+    The frames of all series follow one another: those of series i are frames `offsets[i]` to `offsets[i + 1] - 1`.
     A single image is a series of one frame.
 
     Attributes:
@@ -64,34 +64,36 @@ class Store:
         source: Source,
         table: pd.DataFrame,
         *,
-        image_size: int | Sequence[int] | None = None,
+        image_size: int | None = None,
         fit: Fit = "stretch",
-        channels: int | None = None,
+        channels: Literal[1, 3] | None = None,
         cache_dir: str | Path,
         memory_limit: int = 4 * 2**30,
-        on_bad_file: Literal["error", "skip"] = "error",
+        on_bad_file: OnBadFile = "error",
         progress: bool = True,
     ) -> "Store":
         """Find the decoded images, or decode them.
 
-        Several processes may do so at once: each builds under a name of its own, and the first to finish wins. What a
-        killed process left is never used, and is cleared away a day later.
+        Several processes may do so at once: each builds under a name of its own, and the first to finish wins. The
+        unfinished folder of a killed process is never used, and is removed a day later.
 
         Args:
             source: decodes a row of the table.
             table: the sample table; its order is the order of the images.
-            image_size: height and width (or one number for both), in pixels; None keeps the images' own size.
+            image_size: height and width, in pixels; None keeps the images' own size.
             fit: how an image of another aspect ratio is fitted (see `resize`).
             channels: 1, 3, or None to keep the images' own.
             cache_dir: where the folders are.
-            memory_limit: sets of up to so many bytes are held in memory; larger ones are mapped.
+            memory_limit: sets of up to this many bytes are held in memory; larger ones are mapped.
             on_bad_file: `skip` leaves unreadable samples out. Samples that differ in shape or type are always an error.
             progress: show a bar once decoding has taken two seconds, if there is a terminal.
 
         Raises:
             InputError: with every sample that cannot be decoded or does not fit the others, and the cure.
         """
-        decoding = _decoding(image_size, fit, channels)
+        if image_size is not None and image_size < 1:
+            raise InputError(f"`data.image_size={image_size}` must be a positive number of pixels, or null.")
+        decoding = Decoding(None if image_size is None else (image_size, image_size), fit, channels)
         table = table.reset_index(drop=True)
         if table.empty:
             raise InputError("there is no sample to decode: correct `data.source`.")
@@ -103,18 +105,18 @@ class Store:
                 build(source, table, decoding, path, on_bad_file=on_bad_file, progress=progress)
                 continue
             if meta["skipped"] and on_bad_file == "error":
-                # Looked at anew: the reason may be gone, as a missing decoder is once it was installed.
+                # Decoded again: the reason may be gone, as a missing decoder is once it was installed.
                 shutil.rmtree(path, ignore_errors=True)
                 continue
             left_out = {name for name, _ in meta["skipped"]}
-            kept = table[[name not in left_out for name in ids]].reset_index(drop=True)
+            decoded = table[[name not in left_out for name in ids]].reset_index(drop=True)
             size = int(np.prod(meta["shape"])) * np.dtype(meta["dtype"]).itemsize
             try:
-                return cls(path, kept, meta, in_memory=size <= memory_limit)
+                return cls(path, decoded, meta, in_memory=size <= memory_limit)
             except (_Damaged, OSError, RuntimeError):
                 shutil.rmtree(path, ignore_errors=True)
         raise InputError(
-            f"the cache folder {path} comes out damaged again and again: is `data.cache_dir` on a bad disk?"
+            f"the cache folder {path} was damaged each time it was written: name another disk in `data.cache_dir`."
         )
 
     def __len__(self) -> int:
@@ -140,7 +142,7 @@ class Store:
             TypeError: if the samples are series, whose frames `frames` gathers.
         """
         if self.series:
-            raise TypeError("a store of image series has no image for a row: gather frames with Store.frames")
+            raise TypeError("a store of image series has no single image per row: gather frames with Store.frames")
         return self.frames(indices)
 
     def frames(self, positions: Tensor) -> Tensor:
@@ -179,24 +181,6 @@ def _checksum(images: Tensor) -> int:
     return zlib.crc32(images.view(torch.uint8).numpy().data)
 
 
-def _decoding(image_size: int | Sequence[int] | None, fit: Fit, channels: int | None) -> Decoding:
-    problems = []
-    size: tuple[int, int] | None = None
-    if image_size is not None:
-        sides = [image_size, image_size] if isinstance(image_size, int) else list(image_size)
-        if len(sides) == 2 and all(isinstance(side, int) and side > 0 for side in sides):
-            size = (sides[0], sides[1])
-        else:
-            problems.append(f"`data.image_size={image_size}` must be one or two positive numbers of pixels, or null.")
-    if fit not in FITS:
-        problems.append(f"`data.fit={fit}` must be one of {', '.join(FITS)}.")
-    if channels not in (None, 1, 3):
-        problems.append(f"`data.channels={channels}` must be 1, 3 or null.")
-    if problems:
-        raise InputError(problems)
-    return Decoding(size, fit, channels)
-
-
 def _key(source: Source, decoding: Decoding, ids: Sequence[str]) -> str:
     parts = [source.fingerprint(), decoding.size, decoding.fit if decoding.size else None, decoding.channels]
     series = ["series"] if source.series else []
@@ -205,9 +189,9 @@ def _key(source: Source, decoding: Decoding, ids: Sequence[str]) -> str:
 
 
 def _read_meta(path: Path) -> dict[str, Any] | None:
-    """What a finished folder says of itself; None if there is none, or its file has the wrong length."""
+    """The description of a finished folder; None if there is none, or its file has the wrong length."""
     if not path.exists():
-        return None  # what another process publishes from now on is whole, and must not be removed
+        return None  # a folder that another process renames from now on is complete, and must not be removed
     try:
         meta: dict[str, Any] = json.loads((path / META_FILE).read_text(encoding="utf-8"))
         length = int(np.prod(meta["shape"])) * np.dtype(meta["dtype"]).itemsize

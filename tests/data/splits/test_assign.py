@@ -1,5 +1,4 @@
-import math
-import time
+"""Promises of a split: no patient in two splits, classes spread evenly, what the data set fixes is kept."""
 
 import numpy as np
 import pandas as pd
@@ -7,29 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from split_tables import FRACTIONS, folds_of, mixed_groups, pure_groups, splits_of_groups, table_of, tables
 from vesalius.config.errors import InputError
-from vesalius.data.samples import SPLITS, UNUSED, check_samples, in_use
+from vesalius.data.samples import SPLITS, UNUSED, check_samples
 from vesalius.data.splits.assign import assign_splits
-from vesalius.data.splits.file import read_split, write_split
 from vesalius.data.splits.subset import train_subset
-
-FRACTIONS = (0.7, 0.15, 0.15)
-
-
-def table_of(groups):
-    """Build a table from (targets of a group's samples) for each group."""
-    rows = [(f"g{g}_s{s}", f"g{g}", target) for g, targets in enumerate(groups) for s, target in enumerate(targets)]
-    return pd.DataFrame(rows, columns=["sample_id", "group_id", "target"])
-
-
-pure_groups = st.lists(
-    st.tuples(st.integers(0, 3), st.integers(1, 6)).map(lambda pair: [pair[0]] * pair[1]), min_size=1, max_size=60
-)
-mixed_groups = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=60)
-
-
-def splits_of_groups(table):
-    return table.groupby("group_id")["split"].nunique()
 
 
 @settings(max_examples=60, deadline=None)
@@ -147,35 +128,6 @@ def test_multilabel_positives_are_spread():
             assert abs(positives[split] - part) < 0.05
     sizes = table["split"].value_counts(normalize=True)
     assert abs(sizes["train"] - 0.7) < 0.03
-
-
-TASKS = ("binary", "multiclass", "ordinal", "multilabel", "regression")
-
-
-@st.composite
-def tables(draw):
-    """Any task; up to 40 groups of up to 5 samples; some of the groups fixed to some of the splits."""
-    task = draw(st.sampled_from(TASKS))
-    groups = draw(st.lists(st.integers(1, 5), min_size=3, max_size=40))
-    names = draw(st.lists(st.text(min_size=1, max_size=4), min_size=len(groups), max_size=len(groups), unique=True))
-    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    table = pd.DataFrame({"group_id": np.repeat(names, groups)})
-    table.insert(0, "sample_id", [f"s{number}" for number in range(len(table))])
-    if task == "multilabel":
-        for name, rate in (("a", 0.5), ("b", 0.2), ("c", 0.05)):
-            table[f"target/{name}"] = (generator.random(len(table)) < rate).astype(int)
-    elif task == "regression":
-        table["target/volume"] = generator.lognormal(size=len(table)).round(1)  # rounded: equal values occur
-        table["target/age"] = generator.normal(size=len(table))
-    else:
-        table["target"] = generator.integers(0, 2 if task == "binary" else 4, len(table))
-    choices = [*draw(st.sampled_from([(), ("test",), ("train", "test"), SPLITS])), None]
-    table["split"] = np.repeat(generator.choice(np.array(choices, dtype=object), len(groups)), groups)
-    return task, table
-
-
-def folds_of(task, table, folds, seed):
-    return [assign_splits(table, seed=seed, task=task, fold=fold, folds=folds) for fold in range(folds)]
 
 
 @settings(max_examples=80, deadline=None)
@@ -322,150 +274,3 @@ def test_quantities_are_spread():
         values = result.loc[result["split"] == name, "target/age"]
         # standard error of the quantiles of 45 random patients: 0.1, 0.2 and 0.5
         assert (np.abs(values.quantile([0.1, 0.5, 0.9]).to_numpy() - whole.to_numpy()) < (0.1, 0.2, 0.4)).all(), name
-
-
-@settings(max_examples=60, deadline=None)
-@given(tables(), st.integers(0, 5))
-def test_smaller_parts_of_training_lie_inside_larger_ones(drawn, seed):
-    task, table = drawn
-    table = assign_splits(table, seed=seed, task=task)
-    before = in_use(table)
-    groups = before.loc[before["split"] == "train", "group_id"].nunique()
-    kept = set()
-    for fraction in (0.02, 0.05, 0.1, 0.33, 0.5, 0.9, 1):
-        subset = train_subset(table, fraction, seed=seed, task=task)
-        assert (subset["split"].replace(UNUSED, "train") == table["split"]).all()
-        train = set(subset.loc[subset["split"] == "train", "group_id"])
-        assert kept <= train
-        assert len(train) >= min(1, groups)
-        assert len(train) >= fraction * groups - 1e-9
-        assert not train & set(subset.loc[subset["split"] != "train", "group_id"])
-        kept = train
-    assert kept == set(table.loc[table["split"] == "train", "group_id"])
-
-
-@settings(max_examples=60, deadline=None)
-@given(pure_groups, st.floats(0.01, 1), st.integers(0, 5))
-def test_a_part_holds_its_share_of_every_class(groups, fraction, seed):
-    """The bound of Adams' method: with n of G groups, a class of g has between (n - K + 1) g / G and n g / G + 1."""
-    table = table_of(groups).assign(split="train")
-    subset = in_use(train_subset(table, fraction, seed=seed, task="multiclass"))
-    taken, total = subset["group_id"].nunique(), len(groups)
-    classes = table["target"].nunique()
-    assert taken == max(np.ceil(fraction * total - 1e-9), min(taken, classes))
-    for target, rows in table.groupby("target"):
-        of_class = rows["group_id"].nunique()
-        got = subset.loc[subset["target"] == target, "group_id"].nunique()
-        assert got >= 1
-        assert (taken - classes + 1) * of_class / total - 1e-9 <= got < taken * of_class / total + 1
-
-
-def test_a_part_of_many_labels_keeps_their_rates():
-    """As a random part does on the average, but for labels that are too rare for chance too."""
-    generator = np.random.default_rng(0)
-    rates = {"a": 0.5, "b": 0.1, "c": 0.01}
-    table = table_of([[0] * 2 for _ in range(1000)]).drop(columns="target").assign(split="train")
-    for name, rate in rates.items():
-        table[f"target/{name}"] = np.repeat(generator.random(1000) < rate, 2).astype(int)
-    for fraction in (0.05, 0.1, 0.5):
-        subset = in_use(train_subset(table, fraction, seed=0, task="multilabel"))
-        assert len(subset) == 2000 * fraction
-        for name in rates:
-            whole = table[f"target/{name}"].sum() // 2
-            assert abs(subset[f"target/{name}"].sum() // 2 - fraction * whole) <= 4, (fraction, name)
-
-
-def test_a_hundred_thousand_patients_are_lined_up_in_seconds():
-    generator = np.random.default_rng(0)
-    table = pd.DataFrame({"sample_id": np.arange(100_000), "group_id": np.arange(100_000), "split": "train"})
-    for number in range(14):
-        table[f"target/{number}"] = (generator.random(100_000) < 0.5 ** (1 + number / 2)).astype(int)
-    start = time.perf_counter()
-    subset = train_subset(table, 0.1, seed=0, task="multilabel")
-    assert time.perf_counter() - start < 15
-    assert (subset["split"] == "train").sum() == 10_000
-
-
-@pytest.mark.parametrize("fraction", [0, -0.1, 1.1, float("nan")])
-def test_a_part_must_be_one(fraction):
-    with pytest.raises(InputError, match=r"data.train_fraction.*above 0 and at most 1"):
-        train_subset(table_of([[0], [1]]).assign(split="train"), fraction, seed=0, task="binary")
-
-
-def test_a_written_part_reads_back_as_the_very_same(tmp_path):
-    table = table_of([[g % 2] * 2 for g in range(60)])
-    subset = train_subset(assign_splits(table, seed=0, task="binary"), 0.2, seed=0, task="binary")
-    write_split(subset, tmp_path / "split.csv")
-    again = read_split(tmp_path / "split.csv", table)
-    pd.testing.assert_frame_equal(again, subset)
-    pd.testing.assert_frame_equal(assign_splits(again, seed=1, task="binary"), subset)  # nothing is dealt out anew
-    assert (subset["split"] == UNUSED).sum() > 60
-    check_samples(in_use(again), "binary", ("a", "b"))
-
-
-def test_what_a_file_leaves_unused_stays_so_in_a_cross_validation():
-    table = train_subset(
-        assign_splits(table_of([[g % 2] * 2 for g in range(60)]), seed=0, task="binary"), 0.5, seed=0, task="binary"
-    )
-    table["split"] = table["split"].replace("test", "val")
-    unused = (table["split"] == UNUSED).to_numpy()
-    assert unused.sum() > 30
-    for result in folds_of("binary", table, 3, 0):
-        assert ((result["split"] == UNUSED).to_numpy() == unused).all()
-
-
-def test_a_written_split_reads_back(tmp_path):
-    table = assign_splits(table_of([[g % 2] * 2 for g in range(20)]), seed=0, task="binary")
-    table["_path"] = "secret"
-    write_split(table, tmp_path / "split.csv")
-    assert (tmp_path / "split.csv").read_text().splitlines()[0] == "sample_id,group_id,split"
-    assert [file.name for file in tmp_path.iterdir()] == ["split.csv"]
-    shuffled = table.drop(columns="split").sample(frac=1, random_state=0)
-    pd.testing.assert_frame_equal(read_split(tmp_path / "split.csv", shuffled).sort_index()[table.columns], table)
-
-
-def test_identifiers_that_look_like_numbers_or_missing_values_survive(tmp_path):
-    table = table_of([[0], [1], [0]]).assign(sample_id=["001", "NA", "1e5"], group_id=["007", "nan", ""], split="train")
-    write_split(table, tmp_path / "split.csv")
-    pd.testing.assert_frame_equal(read_split(tmp_path / "split.csv", table.drop(columns="split")), table)
-
-
-def test_a_split_file_of_other_data_is_refused_with_every_difference(tmp_path):
-    table = assign_splits(table_of([[g % 2] for g in range(20)]), seed=0, task="binary")
-    other = table.copy()
-    other.loc[0, "sample_id"] = "stranger"
-    other.loc[1, "group_id"] = "another"
-    other.loc[2, "split"] = "holdout"
-    other = pd.concat([other, other.iloc[[3]]])
-    write_split(other, tmp_path / "split.csv")
-    with pytest.raises(InputError) as caught:
-        read_split(tmp_path / "split.csv", table)
-    text = str(caught.value)
-    for words in ("stranger", "of the data: g0_s0", "another group than the data does: g1_s0", "`holdout`", "g3_s0"):
-        assert words in text
-    assert len(caught.value.problems) == 5
-
-
-def test_split_files_that_cannot_be_read(tmp_path):
-    table = table_of([[0], [1]])
-    with pytest.raises(InputError, match="does not exist"):
-        read_split(tmp_path / "none.csv", table)
-    (tmp_path / "empty.csv").touch()
-    with pytest.raises(InputError, match="cannot be read"):
-        read_split(tmp_path / "empty.csv", table)
-    (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="no column sample_id"):
-        read_split(tmp_path / "odd.csv", table)
-
-
-@settings(max_examples=40, deadline=None)
-@given(mixed_groups, st.integers(0, 5))
-def test_unlabelled_patients_are_split_like_others_and_parts_are_nested(groups, seed):
-    table = assign_splits(table_of(groups).drop(columns="target"), fractions=FRACTIONS, seed=seed, task="unlabelled")
-    assert (splits_of_groups(table) == 1).all()
-    assert set(table["split"]) <= set(SPLITS)
-    train = table["group_id"][table["split"] == "train"].nunique()
-    parts = [train_subset(table, part, seed=seed, task="unlabelled") for part in (0.2, 0.6)]
-    small, large = (set(part["group_id"][part["split"] == "train"]) for part in parts)
-    assert small <= large
-    assert (len(small), len(large)) == (math.ceil(0.2 * train - 1e-9), math.ceil(0.6 * train - 1e-9))
