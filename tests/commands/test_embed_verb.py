@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from small_runs import train_in
 from vesalius.commands.embed import embed
-from vesalius.commands.train import train
 from vesalius.config.build import build
 from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
@@ -34,10 +34,7 @@ def vesalius_in(warm_vesalius_in):
 
 def trained(folder, cache_dir, *overrides):
     """A finished run, trained in this process."""
-    overrides = [*SMALL, f"data.cache_dir={cache_dir}", *overrides]
-    run = RunFolder.create(folder, load_config("train", overrides), overrides)
-    train(run.path)
-    return run
+    return train_in(folder, [*SMALL, f"data.cache_dir={cache_dir}", *overrides])
 
 
 @pytest.fixture(scope="module")

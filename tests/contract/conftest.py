@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from dicom_maker import write_cohort
-from vesalius.commands.train import train
-from vesalius.config.compose import load_config
+from small_runs import train_in
 from vesalius.runs.run_folder import RunFolder
 from video_maker import write_clip
 
@@ -143,8 +142,6 @@ def run_training(tmp_path: Path) -> Callable[..., RunFolder]:
     """Train in this process, in a folder of the test's own, and return the folder."""
 
     def run(overrides: list[str], name: str = "run", config_dir: str | None = None) -> RunFolder:
-        folder = RunFolder.create(tmp_path / name, load_config("train", overrides, config_dir), overrides)
-        train(folder.path)
-        return folder
+        return train_in(tmp_path / name, overrides, config_dir)
 
     return run

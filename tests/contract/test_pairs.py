@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from small_runs import train_in
 from vesalius.commands import train as command
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
@@ -63,12 +64,29 @@ PAIRS = {
     ),
 }
 COMMON = ["callbacks=ema", "trainer=cpu", "trainer.max_epochs=2", "logger=none"]
+#: What comes after the test metrics, and costs more than two epochs of so little.
+NO_EXTRAS = ["evaluation.baselines=false", "evaluation.probes=false", "evaluation.evidence=false"]
 
 
-@pytest.fixture(params=sorted(PAIRS))
-def overrides(request, data_overrides):
-    data, chosen = PAIRS[request.param]
+def _group(family):
+    return pytest.mark.xdist_group(f"pair_{family}")  # its whole run is made once
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=_group(name)) for name in sorted(PAIRS)])
+def family(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def overrides(family, data_overrides):
+    data, chosen = PAIRS[family]
     return [f"data={data}", *data_overrides[data], *COMMON, *chosen]
+
+
+@pytest.fixture(scope="module")
+def whole(family, overrides, tmp_path_factory):
+    """A finished run of the family, which no test changes."""
+    return train_in(tmp_path_factory.mktemp(family) / "whole", overrides)
 
 
 def checkpoint(folder, name="last"):
@@ -83,18 +101,15 @@ def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_equal_seeds_give_equal_runs_and_another_seed_does_not(overrides, run_training):
-    first, second = run_training(overrides, "first"), run_training(overrides, "second")
-    other = run_training([*overrides, "seed=1"], "other")
-    assert equal(weights(first), weights(second))
-    assert first.metrics == second.metrics
-    assert not equal(weights(first), weights(other))
-    assert first.metrics != other.metrics
+def test_another_seed_gives_another_run(overrides, whole, run_training):
+    other = run_training([*overrides, *NO_EXTRAS, "seed=1"], "other")
+    assert not equal(weights(other), weights(whole))
+    assert other.metrics["test"] != whole.metrics["test"]
 
 
-def test_a_run_stopped_and_resumed_equals_one_that_was_not(overrides, run_training, monkeypatch):
-    whole = run_training(overrides, "whole")
-
+def test_equal_seeds_give_equal_runs_also_where_one_is_stopped_and_resumed(
+    overrides, whole, run_training, monkeypatch, tmp_path
+):
     class Stop(RuntimeError):
         pass
 
@@ -107,7 +122,7 @@ def test_a_run_stopped_and_resumed_equals_one_that_was_not(overrides, run_traini
         patch.setattr(command, "EpochProgress", Stopper)
         with pytest.raises(Stop):
             run_training(overrides, "stopped")
-    folder = RunFolder(whole.path.parent / "stopped")
+    folder = RunFolder(tmp_path / "stopped")
     assert folder.state["state"] == "failed"
     command.train(folder.path)
     assert folder.state["attempt"] == 2
@@ -122,12 +137,11 @@ def test_a_run_stopped_and_resumed_equals_one_that_was_not(overrides, run_traini
     pd.testing.assert_frame_equal(*histories)
 
 
-def test_a_checkpoint_is_plain_and_rebuilds_its_model(overrides, run_training):
-    folder = run_training(overrides)
+def test_a_checkpoint_is_plain_and_rebuilds_its_model(whole):
     for name in ("best", "last"):
-        checkpoint = load_checkpoint(folder.checkpoints / f"{name}.ckpt")
-        assert checkpoint["config"] == without_paths(folder.config)
-        assert str(folder.path) not in json.dumps(checkpoint["callbacks"], default=str)
+        checkpoint = load_checkpoint(whole.checkpoints / f"{name}.ckpt")
+        assert checkpoint["config"] == without_paths(whole.config)
+        assert str(whole.path) not in json.dumps(checkpoint["callbacks"], default=str)
     model, facts = restore_model(checkpoint), Facts.from_dict(checkpoint["facts"])
     frames = [] if facts.sequence_length is None else [3]
     image = torch.zeros(2, *frames, facts.channels, *facts.image_size, dtype=torch.uint8)
@@ -137,20 +151,19 @@ def test_a_checkpoint_is_plain_and_rebuilds_its_model(overrides, run_training):
         assert model(image).shape == (image.shape if model.output_kind == "reconstructions" else (2, facts.num_classes))
 
 
-def test_the_run_folder_holds_what_the_design_promises(overrides, run_training):
-    folder = run_training(overrides)
+def test_the_run_folder_holds_what_the_design_promises(whole):
     for name in ("config.yaml", "overrides.yaml", "state.json", "provenance.json", "split.csv", "history.csv"):
-        assert (folder.path / name).is_file(), name
-    metrics = folder.metrics
+        assert (whole.path / name).is_file(), name
+    metrics = whole.metrics
     assert {"schema", "task", "monitor", "val", "test", "baselines"} <= set(metrics)
     for split in ("val", "test"):
-        table = pd.read_csv(folder.predictions / f"{split}.csv")
+        table = pd.read_csv(whole.predictions / f"{split}.csv")
         assert {"sample_id", "group_id", "target"} < set(table.columns)
         assert table["sample_id"].is_unique
         for name, entry in metrics[split].items():
             assert {"value", "ci95", "n", "groups", "method", "no_skill"} <= set(entry), name
     monitor = metrics["monitor"]
-    history = pd.read_csv(folder.path / "history.csv")[monitor["name"]] * (1 if monitor["mode"] == "max" else -1)
+    history = pd.read_csv(whole.path / "history.csv")[monitor["name"]] * (1 if monitor["mode"] == "max" else -1)
     assert abs(monitor["best"]) == pytest.approx(abs(history.max()))
     assert monitor["epoch"] == int(np.argmax(history))
 
@@ -165,13 +178,12 @@ def test_a_run_that_is_refused_leaves_no_folder(overrides, run_training, tmp_pat
     assert not (tmp_path / "no_data").exists()
 
 
-def test_numbers_are_those_of_scikit_learn_and_medmnist(data_overrides, run_training):
+@pytest.mark.parametrize("family", [pytest.param("cnn", marks=_group("cnn"))], indirect=True)
+def test_numbers_are_those_of_scikit_learn_and_medmnist(whole):
     from medmnist.evaluator import getACC, getAUC
     from sklearn import metrics as oracle
 
-    data, chosen = PAIRS["cnn"]
-    folder = run_training([f"data={data}", *data_overrides[data], *chosen, *COMMON])
-    table, metrics = pd.read_csv(folder.predictions / "test.csv"), folder.metrics["test"]
+    table, metrics = pd.read_csv(whole.predictions / "test.csv"), whole.metrics["test"]
     target, chances = table["target"].to_numpy(), table.filter(like="prob/").to_numpy()
     predicted = chances.argmax(1)
     expected = {
@@ -191,8 +203,9 @@ def test_numbers_are_those_of_scikit_learn_and_medmnist(data_overrides, run_trai
     )
 
 
-def test_shuffled_labels_teach_nothing(run_training, data_overrides):
+def test_shuffled_labels_teach_nothing(run_training):
     overrides = ["data=lesions", "data.source.patients=120", "data.source.slices=2", "data.source.image_size=28"]
     overrides += ["trainer=cpu", "trainer.max_epochs=3", "logger=none", "data.shuffle_labels=true"]
+    overrides += NO_EXTRAS
     low, high = run_training(overrides).metrics["test"]["auroc"]["ci95"]
     assert low < 0.5 < high
