@@ -302,7 +302,7 @@ def test_print_is_seen_and_phantoms_are_not_taken_for_it(size, level):
 
 def test_dicom_files_that_name_the_patient_are_told_of_without_the_name(tmp_path):
     from dicom_maker import write_cohort
-    from vesalius.data.sources.dicom import Dicom
+    from vesalius.data.sources.dicom.dicom import Dicom
 
     root = write_cohort(tmp_path / "scans").parent
     seen = audit_of(Dicom(str(root / "files"), str(root / "labels.csv"), "finding"), tmp_path)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from vesalius.config.errors import InputError
 from vesalius.data.formats import video
-from vesalius.data.formats.video import check_sampling, read_frames, read_timeline, select
+from vesalius.data.formats.video import check_sampling, read_frames, read_timeline, select_frames
 
 pytest.importorskip("av")
 import av
@@ -154,7 +154,7 @@ def test_some_frames_of_a_clip(tmp_path):
 )
 def test_the_choice_of_frames(steps, fps, every, most):
     times = np.concatenate([[0.0], np.cumsum(steps)])
-    kept = select(times.tolist(), fps=fps, every=every, max_frames=most)
+    kept = select_frames(times.tolist(), fps=fps, every=every, max_frames=most)
     assert kept == sorted(set(kept))
     assert set(kept) <= set(range(len(times)))
     assert 0 < len(kept) <= (most or len(times))
@@ -165,18 +165,18 @@ def test_the_choice_of_frames(steps, fps, every, most):
         # by brute force: what is nearest to some tick, each once
         ticks = np.arange(int(times[-1] * fps + 1e-6) + 1) / fps
         nearest = {int(np.abs(times - tick).argmin()) for tick in ticks}
-        assert len(select(times.tolist(), fps=fps)) == len(nearest)
-    assert select(times.tolist()) == list(range(len(times)))
+        assert len(select_frames(times.tolist(), fps=fps)) == len(nearest)
+    assert select_frames(times.tolist()) == list(range(len(times)))
 
 
 def test_a_clip_slower_than_the_rate_is_kept_whole():
     times = [number / 10 for number in range(30)]
-    assert select(times, fps=10) == list(range(30))
-    assert select(times, fps=25) == list(range(30))
-    assert select(times, fps=5) == list(range(0, 30, 2))
-    assert select(times, every=4) == list(range(0, 30, 4))
-    assert select(times, max_frames=3) == [0, 14, 29]
-    assert select(times, max_frames=1) == [14]
+    assert select_frames(times, fps=10) == list(range(30))
+    assert select_frames(times, fps=25) == list(range(30))
+    assert select_frames(times, fps=5) == list(range(0, 30, 2))
+    assert select_frames(times, every=4) == list(range(0, 30, 4))
+    assert select_frames(times, max_frames=3) == [0, 14, 29]
+    assert select_frames(times, max_frames=1) == [14]
     assert len(check_sampling(0, 0, 0, "o")) == 3
 
 

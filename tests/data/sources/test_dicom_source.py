@@ -14,7 +14,7 @@ from vesalius.config.errors import InputError
 from vesalius.data.formats.dicom.decode import decode_file
 from vesalius.data.identities import Identities
 from vesalius.data.samples import check_samples
-from vesalius.data.sources.dicom import Dicom
+from vesalius.data.sources.dicom.dicom import Dicom
 from vesalius.data.store.store import Store
 
 # A pseudonym, of random digits from 0 to f, may hold any four of them.
@@ -23,7 +23,7 @@ PLANTED = re.compile(r"Planted|Person|HOSP|\b4711\b|Doe|Jane|19\d\d0417|1\.2\.82
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight patients with three phases of three slices; labels.csv beside."""
+    """Eight patients with three phases of three slices, and labels.csv."""
     return write_cohort(tmp_path_factory.mktemp("cohort"), patients=8, phases=3).parent
 
 
@@ -139,6 +139,16 @@ def test_a_patient_is_one_group_over_studies_but_not_over_issuers(tmp_path):
     assert len(set(groups)) == 3
 
 
+def test_a_patient_whose_issuer_is_only_named_in_some_series_stays_one(tmp_path):
+    for number, (patient, issuer) in enumerate([("1", "here"), ("1", None), ("2", "here"), ("2", "other"), ("", None)]):
+        own = {"patient": patient, "study": uid(number), "IssuerOfPatientID": issuer, "series": uid("series", number)}
+        write_image(tmp_path / "files" / str(number), np.zeros((4, 4), dtype=np.uint16), **own)
+    groups = Dicom(str(tmp_path / "files"), None, None, progress=False).samples()["group_id"].tolist()
+    assert groups[0] == groups[1]
+    assert len(set(groups)) == 4
+    assert Identities.open().reveal(groups[4]) == ("patient", uid(4))
+
+
 def test_one_series_uid_for_two_patients_gives_two_samples(tmp_path):
     for patient in ("1", "2"):
         pixels = np.zeros((3, 4, 4), dtype=np.uint16)
@@ -189,6 +199,20 @@ def test_damaged_headers_are_named_or_left_out(tmp_path, caplog):
     assert "Doe" not in caplog.text
 
 
+def test_a_file_cut_short_is_damaged_and_not_skipped(tmp_path):
+    table = write_cohort(tmp_path / "study", patients=4, slices=2)
+    files = table.parent / "files"
+    cut = next(path for path in sorted(files.rglob("*")) if path.is_file())
+    content = cut.read_bytes()
+    cut.write_bytes(content[: len(content) // 4])
+    with pytest.raises(InputError, match="damaged"):
+        Dicom(str(files), str(table), "finding").samples()
+    source = Dicom(str(files), str(table), "finding", on_bad_series="skip")
+    assert len(source.samples()) == 7
+    ((name, reason),) = source.left_out
+    assert cut.name not in name + reason
+
+
 def test_a_localiser_is_no_set_of_slices(tmp_path):
     labels = _with_a_bad_one(tmp_path)
     for name, orientation in (("a", AXIAL), ("b", SAGITTAL)):
@@ -206,7 +230,9 @@ def test_a_volume_is_no_time_series_and_a_position_may_be_absent(cohort, tmp_pat
         _source(tmp_path, unit="time_series").samples()
     with pytest.raises(InputError, match="none of number 3"):
         _source(cohort, unit="time_series", slices=[0, 3]).samples()
-    assert len(_source(cohort, unit="time_series", slices=[0, 2]).samples()) == 16
+    ends = _source(cohort, unit="time_series", slices=[0, 2]).samples()
+    assert len(ends) == 16
+    assert _source(cohort, unit="time_series", slices=[0, -1]).samples()["sample_id"].equals(ends["sample_id"])
 
 
 def test_windows_that_differ_within_a_series_become_one(tmp_path):
@@ -301,18 +327,10 @@ def test_the_store_decodes_what_the_source_gives(cohort, tmp_path, unit):
     assert not any(PLANTED.search(path.read_text()) for path in tmp_path.rglob("*.json"))
 
 
-def test_every_wrong_setting_is_told_at_once(cohort):
-    wrong = {
-        "key": "finding",
-        "unit": "film",
-        "window": [1, -1],
-        "channels": 2,
-        "on_bad_series": "maybe",
-        "slices": "top",
-    }
+def test_every_wrong_setting_is_named_at_once(cohort):
     with pytest.raises(InputError) as refused:
-        _source(cohort, **wrong)
-    assert all(f"`data.source.{name}" in str(refused.value) for name in ("match", *list(wrong)[1:]))
+        _source(cohort, key="finding", unit="slice", window=[1, -1], slices="middle")
+    assert all(f"`data.source.{name}" in str(refused.value) for name in ("match", "window", "slices"))
     with pytest.raises(InputError, match="unit=slice"):
         _source(cohort, match="SOPInstanceUID", unit="volume")
 
@@ -332,7 +350,7 @@ def test_without_a_table_the_patients_are_those_of_the_files(cohort, unit):
 
 def test_a_table_and_its_columns_go_together(cohort):
     with pytest.raises(InputError, match=r"set `data.source.labels` too") as caught:
-        Dicom(str(cohort / "files"), None, "finding", group="who", unit="none")
+        Dicom(str(cohort / "files"), None, "finding", group="who", window="lung")
     assert len(caught.value.problems) == 2
     with pytest.raises(InputError, match="for data without labels"):
         Dicom(str(cohort / "files"), str(cohort / "labels.csv"), None)

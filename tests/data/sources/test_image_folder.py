@@ -44,6 +44,19 @@ def test_split_folders_fix_the_split(tmp_path):
     assert table["target"].tolist() == [0, 1] * 3
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_split_folders_may_have_every_name_that_tables_may_use(tmp_path, labelled):
+    folders = {"Training": "train", "dev": "val", "Testing": "test"}
+    inside = [f"{name}/1.png" for name in "ab"] if labelled else ["1.png"]
+    table = ImageFolder(
+        write_images(tmp_path, *(f"{folder}/{path}" for folder in folders for path in inside))
+    ).samples()
+    assert ("target" in table) == labelled
+    assert {name.partition("/")[0]: split for name, split in zip(table["sample_id"], table["split"], strict=True)} == (
+        folders
+    )
+
+
 def test_class_folders_alone_fix_no_split(tmp_path):
     root = write_images(
         tmp_path, "c/x/deep.JPG", "a/1.png", "b/2.tiff", "b/.hidden.png", ".cache/1.png", "a/note.txt.png"
@@ -162,7 +175,7 @@ def test_bad_layouts_are_named(tmp_path):
 
 def test_settings_that_contradict_are_all_named(tmp_path):
     root = write_images(tmp_path, "a/1.png", "b/1.png")
-    assert len(problems_of(root, index="i.csv", group_pattern="x", channels=2)) == 3
+    assert len(problems_of(root, index="i.csv", group_pattern="x")) == 2
 
 
 def test_the_fingerprint_follows_contents_and_names_but_not_the_place(tmp_path):

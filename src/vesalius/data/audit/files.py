@@ -16,8 +16,8 @@ from PIL import Image
 from vesalius.data.audit.checks import Audited
 from vesalius.data.audit.findings import Finding
 from vesalius.data.audit.text import MIN_SIDE, shows_text
-from vesalius.data.formats.dicom.identifying import burned_in, identifying_values
-from vesalius.data.sources.folder_layout import SPLIT_FOLDERS
+from vesalius.data.formats.dicom.identifying import burned_in_reason, identifying_values
+from vesalius.data.sources.vocabulary import SPLIT_WORDS
 from vesalius.metrics.intervals.auroc import auroc_interval
 
 #: A property predicts the class if the AUROC that it gives is above this with 97.5 % confidence.
@@ -45,7 +45,7 @@ class Files:
         records: list[Any] = audited.table.iloc[self.rows].to_dict("records")
         self.paths = [next(iter(audited.source.files(record)), None) for record in records]
         self._groups = audited.table["group_id"].iloc[self.rows].to_numpy()
-        self._telling_names = {name.lower() for name in audited.source.classes} | set(SPLIT_FOLDERS)
+        self._telling_names = {name.lower() for name in audited.source.classes} | set(SPLIT_WORDS)
 
     @cached_property
     def properties(self) -> pd.DataFrame:
@@ -203,7 +203,7 @@ def identifying_tags(audited: Audited, files: Files) -> Iterator[Finding]:
         except Exception:  # damaged: it is listed as unreadable
             continue
         counts.update(identifying_values(header).keys())
-        if reason := burned_in(header):
+        if reason := burned_in_reason(header):
             reasons.setdefault(reason, []).append(audited.ids[row])
     if counts:
         said = ", ".join(name for name, _ in counts.most_common(6))

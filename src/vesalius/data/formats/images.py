@@ -1,4 +1,4 @@
-"""From an image file to an array of shape (C, H, W), and from one shape to another, in the native integer type."""
+"""Image files as arrays of shape (C, H, W), and resizing, in the native integer type."""
 
 import re
 from functools import cache
@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from vesalius.config.errors import InputError
 
-DECODER_VERSION = 1  # belongs to every store's key: raise it whenever a pixel may come out different
+DECODER_VERSION = 1  # part of every store's key: raise it whenever a pixel may change
 
 Fit = Literal["stretch", "pad", "crop"]
 
@@ -23,9 +23,9 @@ _TIFF_PHOTOMETRIC = 262
 def decode_image(path: Path, name: str | None = None) -> np.ndarray:
     """Decode one image file.
 
-    The orientation that a camera noted in EXIF is applied. Palettes become RGB; 1-bit images become grey 0 or 255;
+    The orientation that a camera stored in EXIF is applied. Palettes become RGB; 1-bit images become grey 0 or 255;
     16-bit grey stays 16-bit, and 16-bit colour is reduced to 8 bits, since Pillow has no such type. An alpha channel
-    is dropped where it is opaque throughout, else the image is laid over black. Other colour spaces become RGB.
+    is dropped where it is opaque throughout; otherwise the image is laid over black. Other colour spaces become RGB.
 
     Args:
         path: the file.
@@ -41,7 +41,7 @@ def decode_image(path: Path, name: str | None = None) -> np.ndarray:
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{name} is empty (0 bytes): delete it or put the real image there.")
-        # Opened as a stream, since Pillow shears an uncompressed TIFF that lies on its side if it may map the file
+        # Opened as a stream: where Pillow may map the file, it shears an uncompressed TIFF that has to be rotated
         with path.open("rb") as file, Image.open(file, formats=_formats()) as image:
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a second MPO frame is a preview
                 raise InputError(
@@ -69,7 +69,7 @@ def decode_image(path: Path, name: str | None = None) -> np.ndarray:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Formats of pictures that this Pillow reads; others (such as EPS, which starts another program) stay shut."""
+    """The image formats that this Pillow may open; not EPS and the like, for which it starts another program."""
     Image.init()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 

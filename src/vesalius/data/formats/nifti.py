@@ -1,10 +1,9 @@
-"""From a NIfTI file (or another volume that nibabel reads) to voxels in one orientation, and on to upright slices."""
+"""Volumes in NIfTI files (or other formats that nibabel reads): voxels in one orientation, and upright slices."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -12,19 +11,17 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import SpatialImage
 
 from vesalius.config.errors import InputError
+from vesalius.data.formats.endings import VOLUME_ENDINGS, has_ending
+from vesalius.data.formats.window import Window, edges_of
 
-DECODER_VERSION = 1  # belongs to every store's key: raise it whenever a voxel may come out different
+DECODER_VERSION = 1  # part of every store's key: raise it whenever a voxel may change
 
 Plane = Literal["axial", "coronal", "sagittal"]
-PLANES: tuple[str, ...] = get_args(Plane)
-Window = Literal["auto", "none"] | Sequence[float]
-
-ENDINGS = (".nii", ".nii.gz", ".hdr", ".mgh", ".mgz")  # found in folders; an .img comes with its .hdr
 
 _orientations: Any = nib.orientations  # nibabel types it only in part
 
 MAX_VOXELS = 2**31  # 8 GiB as float32
-_INFLATION = {".gz": 1032, ".mgz": 1032, ".bz2": 2**20, ".zst": 2**20, ".mnc": 2**20}  # bytes that one byte may become
+_INFLATION = {".gz": 1032, ".mgz": 1032, ".bz2": 2**20, ".zst": 2**20, ".mnc": 2**20}  # most bytes from one byte
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 _AFNI_SECONDS = {77001: 1e-3, 77002: 1.0}
 _QUOTED = re.compile(r"\s*(['\"])[^'\"]*\1")
@@ -32,12 +29,12 @@ _QUOTED = re.compile(r"\s*(['\"])[^'\"]*\1")
 
 @dataclass(frozen=True)
 class Grid:
-    """What the header of a file says, in closest canonical orientation.
+    """The geometry of a file by its header, in closest canonical orientation.
 
     Attributes:
         shape: voxels from left to right, posterior to anterior, inferior to superior.
         frames: volumes over time; 1 for a 3-D file.
-        repetition_time: seconds between two volumes, where the header says it; None for a 3-D file.
+        repetition_time: seconds between two volumes; None for a 3-D file, or where the header does not state it.
         affine: (4, 4) from voxel numbers to millimetres (right, anterior, superior).
     """
 
@@ -47,7 +44,7 @@ class Grid:
     affine: np.ndarray
 
     def slices(self, plane: Plane) -> int:
-        """How many slices a volume has in a plane."""
+        """The number of slices of a volume in a plane."""
         return self.shape[_axis(plane)]
 
 
@@ -56,9 +53,9 @@ class Volume:
     """The voxels of a file.
 
     Attributes:
-        grid: what the header says.
-        voxels: (X, Y, Z, T, C), its axes as in `grid`; uint8, uint16 or float32. C is 3 for colour, else 1.
-        filled: voxels that were NaN or infinite, and were filled.
+        grid: its geometry.
+        voxels: (X, Y, Z, T, C), the axes as in `grid`; uint8, uint16 or float32. C is 3 for colour, else 1.
+        filled: the number of voxels that were NaN or infinite, and were filled.
     """
 
     grid: Grid
@@ -74,7 +71,7 @@ def read_grid(path: Path, name: str | None = None) -> Grid:
         name: what messages call it; its path unless given.
 
     Raises:
-        InputError: if the file is no volume, is damaged, or promises more voxels than it can hold.
+        InputError: if the file is no volume, is damaged, or has fewer voxels than its header claims.
     """
     return _open(path, name or str(path))[1]
 
@@ -91,13 +88,13 @@ def read_volume(
         path: the file.
         name: what messages call it; its path unless given.
         window: `auto` keeps 8-bit and 16-bit unsigned files without scaling, and colour, as they are, and
-            makes all others float32 (by the type on disk, never by the content, so that files of one kind come out
-            alike); `none` makes all float32 but colour; `[low, high]` makes them uint16, with 0 at `low` and below and
-            65535 at `high` and above.
-        nan: what NaN and infinite voxels become; `error` refuses them.
+            converts all others to float32 (by the type on disk, never by the content, so that files of one kind get
+            one type); `none` converts all but colour to float32; centre and width give uint16, 0 to 65535 from the
+            lower to the upper edge of the window.
+        nan: the value that NaN and infinite voxels get; `error` refuses them.
 
     Raises:
-        InputError: as `read_grid` does; if the file ends early; for complex voxels; for NaN, if so asked.
+        InputError: as `read_grid` does; if the file ends early; for complex voxels; for NaN with `nan="error"`.
     """
     name = name or str(path)
     image, grid = _open(path, name)
@@ -112,30 +109,20 @@ def read_volume(
     if oriented.dtype.kind == "f":
         oriented, filled = _fill(oriented, name, nan)
         if not isinstance(window, str):
-            oriented = apply_window(oriented, window)
+            oriented = _apply_window(oriented, window)
     return Volume(grid, oriented, filled)
 
 
-def apply_window(voxels: np.ndarray, window: Sequence[float]) -> np.ndarray:
-    """Map `low`..`high` to 0..65535 (uint16), and what lies beyond to the ends."""
-    low, high = (float(value) for value in window)
+def _apply_window(voxels: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Map the window to 0..65535 (uint16), and values outside to the nearer end."""
+    low, high = edges_of(window)
     scaled = (voxels.astype(np.float64) - low) * (65535 / (high - low))
     mapped: np.ndarray = np.rint(np.clip(scaled, 0, 65535)).astype(np.uint16)
     return mapped
 
 
-def check_window(window: Window, option: str) -> list[str]:
-    """A sentence if a window cannot be used."""
-    if isinstance(window, str):
-        fine = window in ("auto", "none")
-    else:
-        ends = list(window)
-        fine = len(ends) == 2 and all(isinstance(end, int | float) for end in ends) and ends[0] < ends[1]
-    return [] if fine else [f"`{option}={window}` must be auto, none, or [low, high] with low below high."]
-
-
-def upright(voxels: np.ndarray, plane: Plane) -> np.ndarray:
-    """Slices as they are looked at on screen, without a copy.
+def upright_slices(voxels: np.ndarray, plane: Plane) -> np.ndarray:
+    """Slices in the orientation in which a screen shows them, without a copy.
 
     Args:
         voxels: (X, Y, Z, ..., C) in canonical orientation.
@@ -167,7 +154,7 @@ def _open(path: Path, name: str) -> tuple[Any, Grid]:
     if size == 0:
         raise InputError(f"{name} is empty (0 bytes): delete it or put the real volume there.")
     try:
-        # not mapped: a file that somebody cuts short while it is read would end the process
+        # not mapped: if a mapped file is cut short while it is read, the process ends
         image = nib.load(path, mmap=False) if _takes_mmap(path) else nib.load(path)
         if not isinstance(image, SpatialImage):
             raise InputError(f"{name} holds no volume but a {type(image).__name__}: take it out of the data.")
@@ -181,7 +168,7 @@ def _open(path: Path, name: str) -> tuple[Any, Grid]:
 
 
 def _takes_mmap(path: Path) -> bool:
-    return path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".img", ".mgh", ".mgz"))
+    return has_ending(path.name, (*VOLUME_ENDINGS, ".img"))
 
 
 def _grid(image: Any, name: str) -> Grid:
@@ -205,16 +192,16 @@ def _grid(image: Any, name: str) -> Grid:
 
 
 def _orientation(affine: np.ndarray, name: str) -> np.ndarray:
-    """(3, 2): where each axis of the file goes, and its direction."""
+    """(3, 2): the canonical axis that each axis of the file becomes, and its direction."""
     if affine is not None and np.isfinite(affine).all():
         orientation: np.ndarray = _orientations.io_orientation(affine)
         if not np.isnan(orientation).any():
             return orientation
-    raise InputError(f"{name} does not say how it lies in space (its affine is singular): write a valid affine.")
+    raise InputError(f"{name} has no orientation in space (its affine is singular): write a valid affine.")
 
 
 def _repetition_time(header: Any) -> float | None:
-    """Seconds between two volumes, where the format says so and in which unit."""
+    """Seconds between two volumes; None where the header does not state them, or not in which unit."""
     step, unit = 0.0, 0.0
     if isinstance(header, nib.Nifti1Header):
         step, unit = float(header["pixdim"][4]), _SECONDS.get(_time_unit(header), 0.0)
@@ -231,7 +218,7 @@ def _time_unit(header: Any) -> str:
 
 
 def _check_size(image: Any, path: Path, name: str) -> None:
-    """Refuse a file that promises more than it can hold, before memory is taken for it."""
+    """Refuse a file that is too small for what its header claims, before memory is allocated for it."""
     voxels = int(np.prod([int(side) for side in image.shape], dtype=object))
     if voxels > MAX_VOXELS:
         raise InputError(
@@ -251,7 +238,7 @@ def _check_size(image: Any, path: Path, name: str) -> None:
 
 
 def _voxels(image: Any, name: str, *, native: bool) -> np.ndarray:
-    """(X, Y, Z, T, C), as the file lies; the scaling applied."""
+    """(X, Y, Z, T, C), in the orientation of the file; the scaling applied."""
     stored = image.get_data_dtype()
     if stored.kind == "c":
         raise InputError(f"{name} holds complex voxels: save their magnitude (or phase) instead.")
@@ -262,7 +249,7 @@ def _voxels(image: Any, name: str, *, native: bool) -> np.ndarray:
     if native and plain and stored.kind == "u" and stored.itemsize <= 2:
         data = np.asanyarray(image.dataobj).astype(stored.newbyteorder("="), copy=False)
     else:
-        with np.errstate(all="ignore"):  # what overflows is infinite, and is seen to later
+        with np.errstate(all="ignore"):  # what overflows becomes infinite, and is filled later
             data = np.asanyarray(image.dataobj, dtype=np.float32)
     return _five_axes(data, 1)
 
@@ -270,7 +257,9 @@ def _voxels(image: Any, name: str, *, native: bool) -> np.ndarray:
 def _colour(data: np.ndarray, name: str) -> np.ndarray:
     names = data.dtype.names or ()
     if names not in (("R", "G", "B"), ("R", "G", "B", "A")):
-        raise InputError(f"{name} has voxels of the parts {', '.join(names)}: save it with one number a voxel, or RGB.")
+        raise InputError(
+            f"{name} has voxels of the parts {', '.join(names)}: save it with one number per voxel, or RGB."
+        )
     colours = np.stack([data[part] for part in "RGB"], axis=-1)
     if "A" in names and (data["A"] < 255).any():  # laid over black
         colours = np.rint(colours * (data["A"][..., None] / 255.0)).astype(np.uint8)
@@ -298,7 +287,7 @@ def _fill(voxels: np.ndarray, name: str, nan: float | Literal["error"]) -> tuple
 
 
 def _unreadable(path: Path, name: str, error: Exception) -> InputError:
-    """One sentence from whatever a damaged file raised, without the path, which must not reach a record."""
+    """One sentence from any error of a damaged file, without the path, which must not reach a log."""
     if isinstance(error, ImageFileError) and "work out file type" in str(error):
         return InputError(f"{name} is in no format of volumes that nibabel knows: convert it to NIfTI.")
     if isinstance(error, ImportError):

@@ -1,4 +1,4 @@
-"""From a video file to frames and the times they are shown at, through PyAV."""
+"""Video files as frames and the times at which they are shown, read with PyAV."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,26 +11,24 @@ import numpy as np
 
 from vesalius.config.errors import InputError
 
-DECODER_VERSION = 1  # belongs to every store's key: raise it whenever a pixel may come out different
-
-ENDINGS = (".mp4", ".m4v", ".mov", ".avi", ".mpg", ".mpeg", ".gif", ".webm", ".mkv", ".wmv")
+DECODER_VERSION = 1  # part of every store's key: raise it whenever a pixel may change
 
 MAX_BYTES = 4 * 2**30  # of the frames kept of one clip
 MAX_PIXELS = 2**26  # of a frame
 _MAX_PACKETS = 2_000_000  # ten hours at 50 frames a second
-# Containers of pictures and nothing else: a playlist could make the library open other files, and addresses
+# Only containers of video: a playlist could make the library open other files, and network addresses
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegvideo,mpegts,gif,asf,flv,ogg"
 _MICROSECONDS = 1e6
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Which frames a clip has, in the order they are shown.
+    """The frames of a clip, in the order in which they are shown.
 
     Attributes:
-        stamps: what a frame is found again by: its time stamp in the file's own units, rising.
-        times: seconds of each since the first.
-        timed: whether frames carry these stamps; else `stamps` number the frames in the order they are decoded.
+        stamps: the time stamp of each frame in the file's own units, rising; frames are found again by it.
+        times: seconds of each frame since the first.
+        timed: whether frames carry these stamps; otherwise `stamps` number them in the order of decoding.
         size: height and width in pixels, as stored (before any rotation).
     """
 
@@ -40,17 +38,17 @@ class Timeline:
     size: tuple[int, int]
 
 
-def select(
+def select_frames(
     times: Sequence[float], *, fps: float | None = None, every: int = 1, max_frames: int | None = None
 ) -> list[int]:
     """Numbers of the frames to keep, rising.
 
     Args:
         times: seconds of each frame since the first, rising.
-        fps: keep the frames shown nearest to 0, 1/fps, 2/fps, ... seconds, each once; so never more than so many a
-            second, and all of a slower clip.
-        every: of these, keep the first and then every so many.
-        max_frames: of these, keep at most so many, evenly spread with the first and the last; of one, the middle.
+        fps: keep the frames shown nearest to 0, 1/fps, 2/fps, ... seconds, each once: never more than `fps` per second,
+            and all of a slower clip.
+        every: of these, keep every `every`-th, from the first on.
+        max_frames: of these, keep at most this number, evenly spread from the first to the last; 1 keeps the middle.
     """
     kept = np.arange(len(times))
     if fps is not None:
@@ -70,7 +68,7 @@ def select(
 
 
 def read_timeline(path: Path, name: str | None = None) -> Timeline:
-    """The time stamps of a clip; nothing is decoded unless the container has none.
+    """Read the time stamps of a clip; frames are only decoded where the container has no stamps.
 
     Args:
         path: the file.
@@ -80,15 +78,15 @@ def read_timeline(path: Path, name: str | None = None) -> Timeline:
         InputError: if the file is no video, is damaged or cut short; if PyAV is not installed.
     """
     name = name or str(path)
-    with _opened(path, name) as (container, stream):
+    with _open(path, name) as (container, stream):
         size = (stream.codec_context.height, stream.codec_context.width)
         if 0 in size or math.prod(size) > MAX_PIXELS:
             raise InputError(f"{name} has frames of {size[1]}×{size[0]} pixels: it is damaged or must be shrunk.")
         shown, decoded = _packet_stamps(container, stream, name)
         step, kind = stream.time_base, container.format.name
     _check_trailer(path, kind, name)
-    # AVI, of a constant rate, notes when a frame is decoded; the decoder alone knows the order in which they are shown.
-    # The stamps of a bare MPEG stream are made up.
+    # AVI has a constant rate and stores when a frame is decoded; only the decoder knows the order of showing.
+    # The stamps of a bare MPEG stream are invented by the library.
     timed = kind not in ("avi", "mpegvideo") and shown is not None
     stamps = shown if timed else decoded if kind == "avi" else None
     if stamps is None:
@@ -104,8 +102,8 @@ def read_frames(
 ) -> np.ndarray:
     """Decode frames of a clip.
 
-    Grey clips give one channel, all others three; more than 8 bits a channel give uint16 over its whole range. The
-    rotation that a camera noted is applied (in quarters). What is transparent is laid over black. Pixels that
+    Grey clips give one channel, all others three; more than 8 bits per channel give uint16 over its whole range. The
+    rotation that a camera stored is applied (in quarter turns). Transparent pixels are laid over black. Pixels that
     are not square stay as they are.
 
     Args:
@@ -125,10 +123,10 @@ def read_frames(
     place_of = {timeline.stamps[number] if timeline.timed else number: place for place, number in enumerate(numbers)}
     frames: np.ndarray | None = None
     missing, last = set(place_of), -math.inf
-    for number, frame in enumerate(_decoded(path, name)):
+    for number, frame in enumerate(_decode(path, name)):
         stamp = frame.pts if timeline.timed else number
         if stamp is not None and stamp <= last:
-            raise InputError(f"{name} notes times that do not rise from frame to frame: encode it anew.")
+            raise InputError(f"{name} has times that do not rise from frame to frame: encode it again.")
         last = last if stamp is None else stamp
         if stamp not in missing:
             continue
@@ -140,7 +138,7 @@ def read_frames(
             frames = np.empty((len(place_of), *pixels.shape), pixels.dtype)
         if pixels.shape != frames.shape[1:] or pixels.dtype != frames.dtype:
             raise InputError(
-                f"{name} changes from {_described(frames[0])} to {_described(pixels)} at its frame {number}: cut it "
+                f"{name} changes from {_describe(frames[0])} to {_describe(pixels)} at its frame {number}: cut it "
                 "there."
             )
         frames[place_of[stamp]] = pixels
@@ -150,16 +148,16 @@ def read_frames(
     if frames is None or missing:
         raise InputError(
             f"{name}: {len(missing)} of the {len(place_of)} frames wanted cannot be decoded; the clip is damaged or "
-            "cut short: replace it, or encode it anew."
+            "cut short: replace it, or encode it again."
         )
     return frames
 
 
 def check_sampling(fps: float | None, every: int, max_frames: int | None, option: str) -> list[str]:
-    """A sentence for each setting of `select` that cannot be used."""
+    """A sentence for each setting of `select_frames` that cannot be used."""
     problems = []
     if fps is not None and not 0 < fps < math.inf:
-        problems.append(f"`{option}.fps={fps}` must be a positive number of frames a second, or null.")
+        problems.append(f"`{option}.fps={fps}` must be a positive number of frames per second, or null.")
     if every < 1:
         problems.append(f"`{option}.every={every}` must be 1 or more.")
     if max_frames is not None and max_frames < 1:
@@ -177,13 +175,13 @@ def _av() -> Any:
         import av
     except ImportError:
         raise InputError("reading video needs PyAV: type pip install 'vesalius[medical]'") from None
-    av.logging.set_level(av.logging.PANIC)  # damage is told in our own words
+    av.logging.set_level(av.logging.PANIC)  # damage is reported in our own messages
     return av
 
 
 @contextmanager
-def _opened(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
-    """The container and its first stream of pictures; what goes wrong inside becomes one sentence."""
+def _open(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
+    """The container and its first video stream; any error of the library becomes one `InputError`."""
     av = _av()
     try:
         if not path.is_file():
@@ -197,7 +195,7 @@ def _opened(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
             if not streams:
                 raise InputError(f"{name} holds no video: take it out of the data.")
             if streams[0].codec_context is None:
-                raise InputError(f"{name} is damaged, or in an encoding that PyAV cannot decode: encode it anew.")
+                raise InputError(f"{name} is damaged, or in an encoding that PyAV cannot decode: encode it again.")
             streams[0].codec_context.thread_count = 1  # several clips are decoded at once already
             yield container, streams[0]
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -209,7 +207,7 @@ def _opened(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
 
 
 def _packet_stamps(container: Any, stream: Any, name: str) -> tuple[list[int] | None, list[int] | None]:
-    """Stamps of showing and of decoding of the frames that will be shown, rising; None where some lack or repeat."""
+    """The time stamps of showing and of decoding of all frames to be shown, rising; None where some lack or repeat."""
     stamps: list[tuple[int | None, int | None]] = []
     count, start = 0, None
     for packet in container.demux(stream):
@@ -227,15 +225,16 @@ def _packet_stamps(container: Any, stream: Any, name: str) -> tuple[list[int] | 
         stamps.append((packet.pts, packet.dts))
     if count < stream.frames:
         raise InputError(f"{name} is cut short: {count} of its {stream.frames} frames are there; replace or delete it.")
-    shown, decoded = _rising([stamp for stamp, _ in stamps]), _rising([stamp for _, stamp in stamps])
+    shown = _sorted_stamps([stamp for stamp, _ in stamps])
+    decoded = _sorted_stamps([stamp for _, stamp in stamps])
     if shown is not None and start is not None:
-        shown = [stamp for stamp in shown if stamp >= start]  # what comes before the first whole picture is not shown
+        shown = [stamp for stamp in shown if stamp >= start]  # frames before the first complete one are not shown
         _check_end(container, stream, shown, name)
     return shown, decoded
 
 
-def _rising(stamps: Sequence[int | None]) -> list[int] | None:
-    """Sorted; None where one lacks or two are the same."""
+def _sorted_stamps(stamps: Sequence[int | None]) -> list[int] | None:
+    """The stamps, sorted; None where one lacks or two are the same."""
     known = {stamp for stamp in stamps if stamp is not None}
     return sorted(known) if len(known) == len(stamps) else None
 
@@ -249,9 +248,9 @@ def _check_trailer(path: Path, kind: str, name: str) -> None:
 
 
 def _check_end(container: Any, stream: Any, stamps: Sequence[int], name: str) -> None:
-    """Refuse a Matroska file that ends long before it says; other containers are known by their number of frames."""
-    alone = len(container.streams) == 1 and container.duration is not None
-    if "matroska" not in container.format.name or not alone or len(stamps) < 2:
+    """Refuse a Matroska file that ends long before the end it states; other containers state their number of frames."""
+    known = len(container.streams) == 1 and container.duration is not None
+    if "matroska" not in container.format.name or not known or len(stamps) < 2:
         return
     steps = np.diff(stamps) * float(stream.time_base)
     seconds = container.duration / _MICROSECONDS
@@ -261,17 +260,17 @@ def _check_end(container: Any, stream: Any, stamps: Sequence[int], name: str) ->
 
 
 def _count_frames(path: Path, name: str) -> tuple[list[int], Any]:
-    """Numbers of all frames, by decoding them, and the seconds between two."""
-    with _opened(path, name) as (container, stream):
+    """The numbers of all frames, counted by decoding them, and the seconds between two."""
+    with _open(path, name) as (container, stream):
         rate = stream.guessed_rate
         count = sum(1 for _ in container.decode(stream))
     if not rate:
-        raise InputError(f"{name} has neither time stamps nor a frame rate: encode it anew.")
+        raise InputError(f"{name} has neither time stamps nor a frame rate: encode it again.")
     return list(range(count)), 1 / rate
 
 
-def _decoded(path: Path, name: str) -> Iterator[Any]:
-    with _opened(path, name) as (container, stream):
+def _decode(path: Path, name: str) -> Iterator[Any]:
+    with _open(path, name) as (container, stream):
         yield from container.decode(stream)
 
 
@@ -288,7 +287,7 @@ def _pixels(frame: Any) -> np.ndarray:
         pixels = _over_black(frame.to_ndarray(format="rgba"))
     else:
         pixels = frame.to_ndarray(format="rgb24")
-    turned = np.rot90(pixels, round(frame.rotation / 90))  # both count against the clock
+    turned = np.rot90(pixels, round(frame.rotation / 90))  # both turn anticlockwise
     return np.ascontiguousarray(turned.transpose(2, 0, 1))
 
 
@@ -303,11 +302,11 @@ def _check_memory(count: int, pixels: np.ndarray, name: str) -> None:
     needed = count * pixels.nbytes
     if needed > MAX_BYTES:
         raise InputError(
-            f"{name} takes {needed / 2**30:.1f} GiB in {count} frames, and {MAX_BYTES / 2**30:.0f} is the most: keep "
-            "fewer of them with `data.source.fps`, `data.source.every` or `data.source.max_frames`."
+            f"{name} takes {needed / 2**30:.1f} GiB in {count} frames, and at most {MAX_BYTES / 2**30:.0f} are read: "
+            "keep fewer of them with `data.source.fps`, `data.source.every` or `data.source.max_frames`."
         )
 
 
-def _described(pixels: np.ndarray) -> str:
+def _describe(pixels: np.ndarray) -> str:
     channels, height, width = pixels.shape
     return f"{width}×{height} pixels of {channels} channel(s) in {pixels.dtype}"

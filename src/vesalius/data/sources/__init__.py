@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "base": ["Source"],
-        "dicom": ["Dicom"],
+        "dicom.dicom": ["Dicom"],
         "frame_folder": ["FrameFolder"],
         "image_folder": ["ImageFolder"],
         "lesions": ["Lesions"],

@@ -1,4 +1,16 @@
-"""The contract between wherever images come from and everything that uses them."""
+"""The contract between the places that images come from and everything that uses them.
+
+How to add a source:
+
+1. Subclass `Source` in a file of this folder. In `__init__`, check the options together and set `task`, `classes` and
+   `series`; options with a fixed list of values are annotated with `Literal`, which the check of the config reads.
+2. Write `samples`, `load` and `fingerprint`; and `files` where samples are files, so that audits can name them. For
+   files below a folder whose targets come from class folders or a table, subclass `LabelledSource` instead: it has the
+   options for both and gives the rows.
+3. Export the class in `__init__.py`, and add a config with a commented line per option to `conf/data/`.
+4. In the tests, add what makes it small to `data_overrides` in `tests/contract/conftest.py`: it is then trained with
+   every model that it fits.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,17 +24,17 @@ from vesalius.config.facts import Task
 
 
 class Source(ABC):
-    """Says which samples exist and decodes one of them.
+    """A data set: the table of its samples, and a decoder for each of them.
 
-    A source knows nothing of splits that it was not given, of the image size that a model wants, or of the
-    model itself; so any source works with any model that it makes sense for.
+    A source knows nothing of the model or of the image size that it wants, and of splits only what the data set fixes;
+    so every source works with every model that makes sense for it.
 
     Attributes:
-        task: what the targets mean.
+        task: the meaning of the targets.
         classes: names of the classes; a target is an index into them (`multilabel` has a 0/1 column for each). For
-            `regression` they name the quantities, and for `unlabelled` there are none.
-        series: whether `load` gives image series; their lengths may differ.
-        left_out: files that were left out before there were samples, once `samples` was called: pseudonym and reason.
+            `regression`, names of the continuous targets; for `unlabelled`, empty.
+        series: whether `load` returns image series; their lengths may differ.
+        left_out: after `samples`, the files that are left out of the table: pseudonym and reason.
     """
 
     task: Task
@@ -32,18 +44,17 @@ class Source(ABC):
 
     @abstractmethod
     def samples(self) -> pd.DataFrame:
-        """The sample table: one row a sample.
+        """The sample table: one row per sample.
 
         Columns: `sample_id` (str, unique), `group_id` (str; the patient), `split` ("train", "val", "test", or
-        missing where the data set does not fix it), and `target` (int class index), or for a `multilabel` task
-        `target/<class>` (0 or 1) for each class, for `regression` `target/<quantity>` (float); none of these for an
-        `unlabelled` task. Further columns are
-        subgroups to report on, except those whose names start with `_`: they are the source's own notes for `load` and
-        never leave it. Series whose frames have times note them in `_times`: a list of seconds since the first frame,
-        rising.
+        missing where the data set does not fix it), and the target: `target` (int class index); for `multilabel`
+        `target/<class>` (0 or 1) for each class; for `regression` `target/<name>` (float) for each continuous target;
+        for `unlabelled` none. Further columns are subgroups to report on, except those whose names start with `_`: only
+        the source itself reads these, in `load`, and they are never written to a file. Series whose frames have times
+        hold them in `_times`: a list of seconds since the first frame, rising.
 
         Raises:
-            InputError: if the table cannot be made; it names the files and the cure.
+            InputError: if the table cannot be built; it names the files and the cure.
         """
 
     @abstractmethod
@@ -63,5 +74,5 @@ class Source(ABC):
         """A hex digest of all that `load` depends on: file contents, settings, the decoder's version."""
 
     def files(self, row: Mapping[str, Any]) -> list[Path]:
-        """The files that a sample is read from; none for made images and for archives."""
+        """The files that a sample is read from; empty for synthetic images and for archives."""
         return []

@@ -1,4 +1,4 @@
-"""A fingerprint of files by their content."""
+"""Fingerprints of files by their content."""
 
 import hashlib
 import json
@@ -9,25 +9,25 @@ from pathlib import Path
 
 from vesalius.config.errors import InputError
 
-_FILES_A_TASK = 256
+_FILES_PER_TASK = 256
 
 
 def content_digest(root: Path, paths: Sequence[str], settings: object, *, show_names: bool = True) -> str:
-    """BLAKE2 over settings and every relative path and content; one read of all files.
+    """BLAKE2 digest of the settings and of every file's relative path and content; reads all files once.
 
-    100,000 files of 9 kB take about 3 s on two cores once the system has them in memory. Nothing is remembered between
-    runs: a file changed in place must never be mistaken for the old one.
+    100,000 files of 9 kB take about 3 s on two cores once the system has them in memory. Nothing is cached between
+    runs, so that a file changed in place is never mistaken for the old one.
 
     Args:
         root: the folder.
-        paths: of the files, relative to it, in an order that does not change.
-        settings: anything that JSON can write.
+        paths: of the files, relative to the folder, in an order that does not change.
+        settings: anything that can be written as JSON.
         show_names: whether messages may name a file.
 
     Raises:
         InputError: if a file cannot be read.
     """
-    chunks = [paths[start : start + _FILES_A_TASK] for start in range(0, len(paths), _FILES_A_TASK)]
+    chunks = [paths[start : start + _FILES_PER_TASK] for start in range(0, len(paths), _FILES_PER_TASK)]
     digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=16)
     with ThreadPoolExecutor() as pool:
         for part in pool.map(partial(_digest, root, show_names), chunks):

@@ -1,23 +1,23 @@
-"""Files sorted into folders, one folder a class: which there are, and what their folders say."""
+"""Files sorted into class folders: which classes there are, and the class and split of each file."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
-
-SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+from vesalius.data.formats.endings import has_ending
+from vesalius.data.sources.vocabulary import SPLIT_WORDS
 
 
 @dataclass(frozen=True)
-class Filed:
-    """Something that was found in a class folder.
+class FiledItem:
+    """A file (or a folder of files), with the class and split of the folders that it is in.
 
     Attributes:
-        split: train, val or test, where the folders say so.
-        label: name of the class folder; None where there are none.
+        split: train, val or test; None without split folders.
+        label: name of the class folder; None without class folders.
         path: relative to the root, with forward slashes.
     """
 
@@ -29,40 +29,38 @@ class Filed:
 class FolderLayout:
     """`root/{train,val,test}/class/*` with fixed splits, or `root/class/*` without.
 
-    Without labels the files lie straight in `root`, or in `root/{train,val,test}`. A class folder may have folders
-    inside. What is hidden, or not wanted, is passed over.
+    Without labels the files are straight in `root`, or in `root/{train,val,test}`. A class folder may have folders
+    inside. Hidden files and folders, and files that are not wanted, are skipped. Split folders may have any name in
+    `SPLIT_WORDS`.
 
     Args:
         root: the folder.
-        wanted: whether a file of this name is wanted.
+        endings: of the names of the files wanted, in lower case.
         what: what the files are, in the singular, for messages.
-        endings: names of the endings that are wanted, for messages.
-        folders: look for folders (below a class folder) that hold wanted files, rather than for the files.
+        folders: the items are the folders (below a class folder) that hold wanted files, not the files.
     """
 
-    def __init__(
-        self, root: Path, wanted: Callable[[str], bool], *, what: str, endings: str, folders: bool = False
-    ) -> None:
-        self._root, self._is_wanted, self._what, self._endings, self._folders = root, wanted, what, endings, folders
+    def __init__(self, root: Path, endings: Sequence[str], *, what: str, folders: bool = False) -> None:
+        self._root, self._endings, self._what, self._folders = root, endings, what, folders
 
-    def every(self) -> list[str]:
-        """Relative paths of all that is wanted, sorted, wherever it lies."""
+    def all_paths(self) -> list[str]:
+        """The relative paths of all items, sorted, in whatever folders they are."""
         return sorted(path.relative_to(self._root).as_posix() for path in self._below(self._root))
 
-    def scan(self, *, labelled: bool = True) -> list[Filed]:
-        """All that lies in class folders, sorted by path.
+    def scan(self, *, labelled: bool = True) -> list[FiledItem]:
+        """All items in class folders, sorted by path.
 
         Args:
-            labelled: there must be class folders; else files may do without, if all of them do.
+            labelled: there must be class folders; otherwise there may be none, for all items.
 
         Raises:
             InputError: with every problem of the layout.
         """
         if not labelled and not self._folders and (unlabelled := self._without_classes()):
-            return sorted(unlabelled, key=lambda filed: filed.path)
+            return sorted(unlabelled, key=lambda item: item.path)
         root, what = self._root, self._what
         folders = [folder for folder in _folders(root) if any(self._below(folder))]
-        splits = [folder for folder in folders if folder.name.lower() in SPLIT_FOLDERS]
+        splits = [folder for folder in folders if _split_of(folder)]
         problems = []
         if splits and len(splits) < len(folders):
             others = [folder.name for folder in folders if folder not in splits]
@@ -73,53 +71,56 @@ class FolderLayout:
             splits = []
         if splits:
             problems += self._empty_splits(splits)
-        parents: list[tuple[str | None, Path]] = [(SPLIT_FOLDERS[folder.name.lower()], folder) for folder in splits]
-        found: list[Filed] = []
+        parents: list[tuple[str | None, Path]] = [(_split_of(folder), folder) for folder in splits]
+        items: list[FiledItem] = []
         for split, parent in parents or [(None, root)]:
-            problems += self._loose(parent)
+            problems += self._misplaced(parent)
             for folder in _folders(parent):
                 paths = list(self._below(folder))
                 if not paths and split is None:
-                    problems.append(f"the class folder {folder} holds no {what} ({self._endings}): fill or delete it.")
-                found += [Filed(split, folder.name, path.relative_to(root).as_posix()) for path in paths]
-        if not found and not problems:
-            problems.append(f"{root} holds no class folder with {_a(what)} in it: correct `data.source.root`.")
+                    problems.append(
+                        f"the class folder {folder} holds no {what} ({', '.join(self._endings)}): fill or delete it."
+                    )
+                items += [FiledItem(split, folder.name, path.relative_to(root).as_posix()) for path in paths]
+        if not items and not problems:
+            article = "an" if what[0] in "aeiou" else "a"
+            problems.append(f"{root} holds no class folder with {article} {what} in it: correct `data.source.root`.")
         if problems:
             raise InputError(problems)
-        return sorted(found, key=lambda filed: filed.path)
+        return sorted(items, key=lambda item: item.path)
 
-    def _without_classes(self) -> list[Filed]:
-        """All files, where they lie straight in the root or in split folders; none where there is any other folder."""
-        holders = [folder for folder in _folders(self._root) if any(self._below(folder))]
+    def _without_classes(self) -> list[FiledItem]:
+        """All files, if they are straight in the root or in split folders; empty if there is any other folder."""
+        folders = [folder for folder in _folders(self._root) if any(self._below(folder))]
         loose = self._files(self._root)
-        if loose or not holders:
-            return [] if holders else [Filed(None, None, name) for name in loose]
-        for folder in holders:
-            if folder.name.lower() not in SPLIT_FOLDERS or any(path.parent != folder for path in self._below(folder)):
+        if loose or not folders:
+            return [] if folders else [FiledItem(None, None, name) for name in loose]
+        for folder in folders:
+            if not _split_of(folder) or any(path.parent != folder for path in self._below(folder)):
                 return []
-        problems = self._empty_splits(holders)
+        problems = self._empty_splits(folders)
         if problems:
             raise InputError(problems)
         return [
-            Filed(SPLIT_FOLDERS[folder.name.lower()], None, f"{folder.name}/{name}")
-            for folder in holders
+            FiledItem(_split_of(folder), None, f"{folder.name}/{name}")
+            for folder in folders
             for name in self._files(folder)
         ]
 
-    def _empty_splits(self, holders: Sequence[Path]) -> list[str]:
-        empty = [f for f in _folders(self._root) if f.name.lower() in SPLIT_FOLDERS and f not in holders]
+    def _empty_splits(self, filled: Sequence[Path]) -> list[str]:
+        empty = [folder for folder in _folders(self._root) if _split_of(folder) and folder not in filled]
         return [f"the split folder {folder} holds no {self._what}: fill or delete it." for folder in empty]
 
-    def _loose(self, parent: Path) -> list[str]:
-        """A sentence on what lies beside the class folders, or (for folders of frames) straight in them."""
+    def _misplaced(self, parent: Path) -> list[str]:
+        """A sentence on files next to the class folders, or (for folders of frames) straight in them."""
         places = [parent, *(_folders(parent) if self._folders else [])]
         loose = [f"{place.name}/{name}" if place != parent else name for place in places for name in self._files(place)]
         if not loose:
             return []
-        what = "image" if self._folders else self._what
+        what, kind = ("image", "clip") if self._folders else (self._what, "class")
         return [
-            f"{len(loose)} {what}(s) lie in {parent} outside any {'clip' if self._folders else 'class'} folder: "
-            f"{format_list(sorted(loose))}; move each into the folder of its {'clip' if self._folders else 'class'}."
+            f"{len(loose)} {what}(s) lie in {parent} outside any {kind} folder: {format_list(sorted(loose))}; "
+            f"move each into the folder of its {kind}."
         ]
 
     def _files(self, folder: Path) -> list[str]:
@@ -135,11 +136,11 @@ class FolderLayout:
                 yield Path(parent)
 
     def _wanted(self, name: str) -> bool:
-        return not name.startswith(".") and self._is_wanted(name)
+        return not name.startswith(".") and has_ending(name, self._endings)
 
 
 def check_classes(classes: Sequence[str], found: Sequence[str], root: Path) -> None:
-    """Refuse a list of classes that are not the folders found.
+    """Refuse a list of classes that differs from the folders found.
 
     Raises:
         InputError: with every class too many, too few, or named twice.
@@ -157,8 +158,8 @@ def check_classes(classes: Sequence[str], found: Sequence[str], root: Path) -> N
         raise InputError(problems)
 
 
-def _a(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+def _split_of(folder: Path) -> str | None:
+    return SPLIT_WORDS.get(folder.name.lower())
 
 
 def _folders(parent: Path) -> list[Path]:

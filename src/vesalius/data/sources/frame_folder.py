@@ -1,7 +1,6 @@
-"""Clips that come as folders of image files, one file a frame."""
+"""Clips that are folders of image files, one file per frame."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,75 +10,56 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.errors import InputError
+from vesalius.data.formats.endings import IMAGE_ENDINGS, has_ending, normalise_endings
 from vesalius.data.formats.images import DECODER_VERSION, adapt_channels, decode_image
-from vesalius.data.formats.video import check_sampling, select
-from vesalius.data.sources.base import Source
+from vesalius.data.formats.video import check_sampling, select_frames
 from vesalius.data.sources.content import content_digest
-from vesalius.data.sources.image_folder import EXTENSIONS
-from vesalius.data.sources.labelled_files import LabelledFiles, Labelling
-from vesalius.data.sources.tables.target_cells import TaskOption
-from vesalius.data.sources.video import check_frames
+from vesalius.data.sources.labelled_source import LabelledSource, expand_rows
+from vesalius.data.sources.natural_order import natural_order
 
 
-class FrameFolder(Source):
+class FrameFolder(LabelledSource):
     """`root/class/clip/*` or `root/{train,val,test}/class/clip/*`, or clips anywhere with a table of targets.
 
-    A clip is a folder with images straight in it. Its frames are in the natural order of their names, in which numbers
-    count by value (`2.png` comes before `10.png`).
+    A clip is a folder with images straight in it. Its frames are in the natural order of their names: numbers count by
+    value (`2.png` comes before `10.png`).
 
     Args:
         root: the folder.
-        labels, target, key, classes, task, group, split, subgroups, separator, unmatched, group_pattern,
-            pseudonyms: see `Labelling`; the key names the folder of a clip.
-        unit: `time_series`, or `slice`: every frame kept is an image.
-        frame_rate: frames a second, from which their times follow; None if nobody knows.
-        every: keep the first frame and then every so many.
-        max_frames: of these, keep at most so many, evenly spread.
-        channels: make every frame grey (1) or RGB (3); None leaves them as they are.
-        extensions: file name endings taken as frames, in any case.
+        unit: `time_series`, or `slice`: every frame is an image.
+        frame_rate: frames per second, which give the times of the frames; None if unknown.
+        every: keep every `every`-th frame, from the first on.
+        max_frames: of these, keep at most this number, evenly spread.
+        channels: convert every frame to grey (1) or RGB (3); None leaves them as they are.
+        extensions: endings of file names taken as frames, in upper or lower case.
+        **options: those of `LabelledSource`; `key` names the folder of a clip.
 
     Raises:
         InputError: with every problem of these settings, the folder and the table.
     """
 
+    what = "frame folder"
+    folders = True
+
     def __init__(
         self,
         root: str,
-        labels: str | None = None,
-        target: str | Sequence[str] | None = None,
-        key: str = "path",
         unit: Literal["time_series", "slice"] = "time_series",
         frame_rate: float | None = None,
         every: int = 1,
         max_frames: int | None = None,
         channels: Literal[1, 3] | None = None,
-        extensions: Sequence[str] = EXTENSIONS,
-        classes: Sequence[str] | None = None,
-        task: TaskOption = "auto",
-        group: str | None = None,
-        split: str | None = None,
-        subgroups: Sequence[str] = (),
-        separator: str | None = None,
-        unmatched: Literal["error", "skip"] = "error",
-        group_pattern: str | None = None,
-        pseudonyms: bool = True,
+        extensions: Sequence[str] = IMAGE_ENDINGS,
+        **options: Any,
     ) -> None:
-        problems = check_sampling(None, every, max_frames, "data.source") + check_frames(unit, channels)
+        problems = check_sampling(None, every, max_frames, "data.source")
         if frame_rate is not None and not 0 < frame_rate < float("inf"):
             problems.append(f"`data.source.frame_rate={frame_rate}` must be a positive number, or null.")
         if problems:
             raise InputError(problems)
+        self.series, self.endings = unit != "slice", normalise_endings(extensions)
         self._frame_rate, self._every, self._max_frames, self._channels = frame_rate, every, max_frames, channels
-        self._pseudonyms, self.series = pseudonyms, unit != "slice"
-        self._endings = tuple(f".{ending.lower().lstrip('.')}" for ending in extensions)
-        options = Labelling(
-            labels, key, target, classes, task, group, split, subgroups, separator, unmatched, group_pattern, pseudonyms
-        )
-        self._files = LabelledFiles(
-            root, options, self._is_frame, what="folder of frames", endings=self._endings, folders=True
-        )
-        self.root = self._files.root
-        self.task, self.classes = self._files.task, self._files.classes
+        super().__init__(root, **options)
 
     def samples(self) -> pd.DataFrame:
         """The table, in the order of the folders' paths."""
@@ -90,19 +70,19 @@ class FrameFolder(Source):
         name = str(row["sample_id"])
         frames = []
         for number, path in enumerate(row["_frames"]):
-            called = f"{name} (frame {number})" if self.series else name
-            frames.append(adapt_channels(decode_image(self.root / path, called), self._channels))
+            frame_name = f"{name} (frame {number})" if self.series else name
+            frames.append(adapt_channels(decode_image(self.root / path, frame_name), self._channels))
         kinds = sorted({f"{'×'.join(map(str, frame.shape))} {frame.dtype}" for frame in frames})
         if len(kinds) > 1:
             raise InputError(f"{name} has frames of several shapes or types ({', '.join(kinds)}): make them alike.")
         return np.stack(frames) if self.series else frames[0]
 
     def files(self, row: Mapping[str, Any]) -> list[Path]:
-        """The frames' files."""
+        """The files of the frames."""
         return [self.root / path for path in row["_frames"]]
 
     def fingerprint(self) -> str:
-        """Of every frame used, and the clip that it is of; one read of all frames."""
+        """A digest of every frame used, and of the clip that it is part of; reads all frames once."""
         parts = [list(frames) for frames in self._table["_frames"]]
         paths = sorted({path for frames in parts for path in frames})
         return content_digest(
@@ -111,11 +91,12 @@ class FrameFolder(Source):
 
     @cached_property
     def _table(self) -> pd.DataFrame:
-        rows = self._files.table()
+        clips = self.labelled_files()
         samples: list[tuple[int, str, tuple[str, ...], list[float]]] = []
-        for row, (folder, name) in enumerate(zip(rows["_path"], rows["_file"], strict=True)):
-            files = natural_order([entry for entry in os.listdir(self.root / folder) if self._is_frame(entry)])
-            numbers = select(range(len(files)), every=self._every, max_frames=self._max_frames)
+        for row, (folder, name) in enumerate(zip(clips["_path"], clips["_file"], strict=True)):
+            entries = os.listdir(self.root / folder)
+            files = natural_order([entry for entry in entries if has_ending(entry, self.endings) and entry[0] != "."])
+            numbers = select_frames(range(len(files)), every=self._every, max_frames=self._max_frames)
             paths = [f"{folder}/{files[number]}" for number in numbers]
             if self.series:
                 rate = self._frame_rate or 1.0
@@ -123,22 +104,8 @@ class FrameFolder(Source):
             else:
                 pairs = zip(numbers, paths, strict=True)
                 samples += [(row, f"{name}_t{number:03d}", (path,), [0.0]) for number, path in pairs]
-        table = rows.iloc[[row for row, *_ in samples]].reset_index(drop=True)
-        table.insert(0, "sample_id", [name for _, name, _, _ in samples])
+        table = expand_rows(clips, [(row, name) for row, name, _, _ in samples])
         table["_frames"] = pd.Series([frames for _, _, frames, _ in samples], dtype=object)
         if self.series and self._frame_rate is not None:
             table["_times"] = pd.Series([times for *_, times in samples], dtype=object)
-        return table.drop(columns="_file")
-
-    def _is_frame(self, name: str) -> bool:
-        return not name.startswith(".") and name.lower().endswith(self._endings)
-
-
-def natural_order(names: Sequence[str]) -> list[str]:
-    """Names sorted as people do: runs of digits by their value, letters without regard to case."""
-
-    def parts(name: str) -> tuple[list[tuple[int, int, str]], str]:
-        split = re.split(r"(\d+)", name)
-        return [(1, int(part), "") if part.isdecimal() else (0, 0, part.casefold()) for part in split], name
-
-    return sorted(names, key=parts)
+        return table

@@ -1,4 +1,4 @@
-"""The built-in phantom as a source: no files, exact ground truth."""
+"""The built-in phantom of body slices as a source: no files, exact ground truth."""
 
 import hashlib
 from collections.abc import Mapping
@@ -21,10 +21,10 @@ class Lesions(Source):
     """Slices of a body phantom; each patient is healthy or has a nodule, a cyst or a spiculated lesion.
 
     Args:
-        patients: how many, 16 or more; every four have the four classes.
-        slices: of each patient, 1 to 7, all through the finding.
+        patients: number of patients, 16 or more; every four have the four classes.
+        slices: slices per patient, 1 to 7, all through the finding.
         image_size: height and width in pixels, 28 to 512.
-        seed: another seed, other patients.
+        seed: of the random numbers; another seed gives other patients.
 
     Raises:
         InputError: for numbers outside these ranges.
@@ -46,7 +46,7 @@ class Lesions(Source):
         self.patients, self.slices, self.image_size, self.seed = patients, slices, image_size, seed
 
     def samples(self) -> pd.DataFrame:
-        """One row a slice; the split is left to the split by patient."""
+        """One row per slice; the split is left to the split by patient."""
         labels = [CLASSES.index(draw_patient(self.seed, number).label) for number in range(self.patients)]
         rows = [
             (f"p{number:05d}_s{position}", f"p{number:05d}", None, label, number, position)
@@ -62,11 +62,11 @@ class Lesions(Source):
         return acquire(image, self.seed, number, position)[None]
 
     def mask(self, row: Mapping[str, Any]) -> NDArray[np.bool_]:
-        """Where the finding is: (H, W), nowhere in the healthy."""
+        """The mask of the finding: (H, W), False everywhere in healthy patients."""
         _, covered = draw_slice(self.seed, int(row["_patient"]), int(row["_slice"]), self.image_size)
         return covered >= 0.5
 
     def fingerprint(self) -> str:
-        """Of the phantom's parameters and this source's arguments."""
-        told = (DECODER_VERSION, PARAMETERS, self.patients, self.slices, self.image_size, self.seed)
-        return hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
+        """A digest of the phantom's parameters and of this source's arguments."""
+        settings = (DECODER_VERSION, PARAMETERS, self.patients, self.slices, self.image_size, self.seed)
+        return hashlib.blake2b(repr(settings).encode(), digest_size=16).hexdigest()

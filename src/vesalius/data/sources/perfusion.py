@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,21 +21,21 @@ Target = Literal["curve_type", "time_to_peak", "next_points"]
 
 
 class Perfusion(Source):
-    """Contrast-enhanced series of a breast with one lesion; what the lesion is shows in its dynamics alone.
+    """Contrast-enhanced series of a breast with one lesion, whose class shows only in its dynamics.
 
     Args:
-        patients: how many, 16 or more; every four have the four curve types.
-        series: of each patient, 1 to 3: neighbouring sections of the same lesion.
-        frames: of a whole series, 6 to 64, over five and a half minutes.
+        patients: number of patients, 16 or more; every four have the four curve types.
+        series: series per patient, 1 to 3: neighbouring sections of the same lesion.
+        frames: frames of a whole series, 6 to 64, over five and a half minutes.
         image_size: height and width in pixels, 24 to 512.
-        irregular: whether the gaps between frames differ, from series to series too.
-        variable_length: whether series end early, after two thirds of their frames or later, whatever the class.
+        irregular: whether the gaps between frames differ, within and between series.
+        variable_length: whether series end early, after two thirds of their frames or later, regardless of the class.
         target: `curve_type`: none, persistent, plateau or washout; `time_to_peak`: seconds from the first frame until
-            the lesion is brightest, in enhancing patients alone (a persistent curve peaks at its last frame);
-            `next_points`: the last `horizon` frames are withheld, and the lesion's enhancement at those times is
-            asked for, in grey values.
-        horizon: frames withheld for `next_points`, 1 to a third of `frames`; not looked at otherwise.
-        seed: another seed, other patients.
+            the lesion is brightest, only in enhancing patients (a persistent curve peaks at its last frame);
+            `next_points`: the last `horizon` frames are withheld, and the targets are the lesion's enhancement at those
+            times, in grey values.
+        horizon: frames withheld for `next_points`, 1 to a third of `frames`; ignored otherwise.
+        seed: of the random numbers; another seed gives other patients.
 
     Raises:
         InputError: for values outside these ranges.
@@ -64,8 +64,6 @@ class Perfusion(Source):
             for name, (value, low, high) in limits.items()
             if not low <= value <= high
         ]
-        if target not in get_args(Target):
-            problems.append(f"data.source.target={target}: must be one of {', '.join(get_args(Target))}.")
         if problems:
             raise InputError(problems)
         self.patients, self.sections, self.seed = patients, series, seed
@@ -79,7 +77,7 @@ class Perfusion(Source):
         }[target]
 
     def samples(self) -> pd.DataFrame:
-        """One row a series; the split is left to the split by patient."""
+        """One row per series; the split is left to the split by patient."""
         rows = []
         for number in range(self.patients):
             label = draw_patient(self.seed, number).label
@@ -108,28 +106,14 @@ class Perfusion(Source):
         return recorded[: len(recorded) - self.withheld, None]
 
     def mask(self, row: Mapping[str, Any]) -> NDArray[np.bool_]:
-        """Where the lesion is in each frame that `load` gives: (T, H, W); there is one in every patient."""
+        """The mask of the lesion in each frame of `load`: (T, H, W)."""
         drawn = draw_series(self.seed, int(row["_patient"]), int(row["_section"]), self.protocol)
         return drawn.layers.lesion[: len(drawn.times) - self.withheld] >= 0.5
 
-    def enhancement(self, row: Mapping[str, Any]) -> NDArray[np.float64]:
-        """The lesion's true curve in grey values, at the times of every frame, withheld ones too."""
-        number = int(row["_patient"])
-        times = draw_times(self.seed, number, int(row["_section"]), self.protocol)
-        patient = draw_patient(self.seed, number)
-        return patient.kinetics.enhancement(times, float(times[-1]), patient.label)
-
-    def time_to_peak(self, row: Mapping[str, Any]) -> float:
-        """Seconds from the first frame until the curve is highest; NaN where nothing enhances."""
-        number = int(row["_patient"])
-        patient = draw_patient(self.seed, number)
-        times = draw_times(self.seed, number, int(row["_section"]), self.protocol)
-        return patient.kinetics.time_to_peak(float(times[-1]), patient.label)
-
     def fingerprint(self) -> str:
-        """Of the phantom's parameters and of what decides the pixels among this source's arguments."""
-        told = (DECODER_VERSION, PARAMETERS, self.protocol, self.withheld, self.seed)
-        return hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
+        """A digest of the phantom's parameters and of those arguments that change the pixels."""
+        settings = (DECODER_VERSION, PARAMETERS, self.protocol, self.withheld, self.seed)
+        return hashlib.blake2b(repr(settings).encode(), digest_size=16).hexdigest()
 
     def _targets(self, number: int, label: str, times: NDArray[np.float64]) -> dict[str, float]:
         if self.target == "curve_type":

@@ -66,7 +66,7 @@ def test_a_file_with_changed_bytes_is_refused_or_read(tmp_path, name):
         ({"NumberOfFrames": 5000}, "cut off"),
         ({"Rows": 0}, "damaged"),
         ({"BitsStored": 64}, "damaged"),
-        ({"BitsAllocated": None}, "does not say"),
+        ({"BitsAllocated": None}, "no valid description"),
     ],
 )
 def test_sizes_that_no_image_has_are_refused_before_decoding(tmp_path, monkeypatch, tags, reason, syntax):

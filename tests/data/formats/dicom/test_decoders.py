@@ -51,8 +51,8 @@ def test_a_decoder_that_does_not_end_is_ended(tmp_path, monkeypatch):
     worker = tmp_path / "worker.py"
     worker.write_text("import time; time.sleep(60)")
     decoders.stop_workers()
-    monkeypatch.setattr(decoders, "_WORKER", worker)
-    monkeypatch.setattr(decoders, "_SECONDS", 0.3)
+    monkeypatch.setattr(decoders, "WORKER_FILE", worker)
+    monkeypatch.setattr(decoders, "TIMEOUT_SECONDS", 0.3)
     started = time.monotonic()
     with pytest.raises(InputError, match="does not end"):
         decode_file(LOSSLESS)
@@ -79,4 +79,4 @@ def test_single_frames_are_handed_over_alone(tmp_path):
 
 
 def test_the_process_apart_imports_nothing_of_the_package():
-    assert "vesalius" not in decoders._WORKER.read_text()
+    assert "vesalius" not in decoders.WORKER_FILE.read_text()

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
 from dicom_maker import CT_IMAGE, SECONDARY_CAPTURE, ULTRASOUND_MULTIFRAME, new_image
-from vesalius.data.formats.dicom.identifying import IDENTIFYING, burned_in, identifying_values
+from vesalius.data.formats.dicom.identifying import IDENTIFYING, burned_in_reason, identifying_values
 
 PIXELS = np.zeros((4, 4), dtype=np.uint8)
 
@@ -57,5 +57,5 @@ def test_a_value_that_cannot_be_read_is_passed_over():
     ],
 )
 def test_names_in_the_pixels_are_suspected_where_the_header_hints_at_them(options, word):
-    reason = burned_in(new_image(PIXELS, **options))
+    reason = burned_in_reason(new_image(PIXELS, **options))
     assert reason is None if word is None else word in str(reason)

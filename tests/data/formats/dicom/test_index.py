@@ -184,7 +184,7 @@ def _nothing_tells(root: Path) -> None:
 
 BAD = {
     "mixed orientation": (_mixed_orientation, "2 orientations"),
-    "a file twice": (_twice, "there twice"),
+    "a file twice": (_twice, "occur twice"),
     "a missing slice": (lambda root: write_series(root, _numbered(1, 7)[0], leave_out=[3]), "about 1 slice"),
     "two of three": (lambda root: write_series(root, _numbered(1, 4)[0], leave_out=[2]), "about 1 slice"),
     "a missing one of three": (
@@ -206,7 +206,7 @@ BAD = {
         lambda root: write_series(root, _numbered(1, 4)[0], FrameOfReferenceUID=lambda _, z: uid(z // 2)),
         "2 frames of reference",
     ),
-    "no order": (_nothing_tells, "nothing tells their order"),
+    "no order": (_nothing_tells, "and no order"),
 }
 
 

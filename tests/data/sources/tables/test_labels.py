@@ -66,12 +66,12 @@ def test_lines_are_those_of_the_file_and_empty_ones_are_passed_over(write):
         (b"\x1f\x8b....", "compressed"),
         (b"", "is empty"),
         (b"\n ,\n", "is empty"),
-        (b"id,y\n", "a header and no row"),
+        (b"id,y\n", "a header but no row"),
         (b"id,y,id\n1,2,3\n", "column(s) id more than once"),
         (b"id,y\n1,2,3\n4,5\n", "1 line(s) of t.csv have more cells than the header: 2"),
         (b'id,y\n1,"2\n', "malformed"),
         (b"id,y\n\x00\x01,2\n", "is no text"),
-        (b"id,y\n\x81,2\n", "no encoding"),
+        (b"id,y\n\x81,2\n", "unknown encoding"),
     ],
 )
 def test_what_is_no_table_is_refused_with_the_cure(write, content, words):
@@ -226,8 +226,8 @@ def test_both_lists_of_what_does_not_match_are_named(write):
     found = problems_of(labels.join, ["7", "b", "c", "d", "d"])
     assert "has no row for 4 series, by `id`: 7, b, d;" in found
     assert "2 `id` of labels.csv match none of the series: 007, B;" in found
-    assert "differ in upper and lower case alone: B and b" in found
-    assert "differ in zeros in front alone: 007 and 7" in found
+    assert "differ only in upper and lower case: B and b" in found
+    assert "differ only in zeros in front: 007 and 7" in found
 
 
 def test_skipping_leaves_gaps_and_counts_without_names(write, caplog):

@@ -290,35 +290,11 @@ def test_a_header_and_its_voxels_are_one_file(tmp_path):
 
 
 def test_bad_settings_are_named_at_once(tmp_path):
+    wrong = {"window": (1, 0), "nan": float("nan"), "first": "a", "repetition_time": 0, "run_length": 0}
     with pytest.raises(InputError) as caught:
-        Nifti(
-            str(tmp_path),
-            unit="voxel",  # type: ignore[arg-type]
-            plane="oblique",  # type: ignore[arg-type]
-            window=(1, 0),
-            nan=float("nan"),
-            first="a",
-            detrend="cubic",  # type: ignore[arg-type]
-            channels=2,  # type: ignore[arg-type]
-            slices="top",  # type: ignore[arg-type]
-            repetition_time=0,
-            run_length=0,
-            mask="nowhere.nii",
-        )
-    said = "\n".join(caught.value.problems)
-    options = (
-        "unit",
-        "plane",
-        "window",
-        "nan",
-        "first",
-        "detrend",
-        "channels",
-        "slices",
-        "repetition_time",
-        "run_length",
-    )
-    assert [name for name in (*options, "mask") if f"data.source.{name}" not in said] == []
+        Nifti(str(tmp_path), **wrong, mask="nowhere.nii")
+    found = "\n".join(caught.value.problems)
+    assert [name for name in (*wrong, "mask") if f"data.source.{name}" not in found] == []
     assert any("does not exist" in text for text in problems_of(lambda: Nifti(str(tmp_path / "none"))))
     assert any("data.source.labels" in text for text in problems_of(lambda: Nifti(str(tmp_path), target="sick")))
     assert problems_of(lambda: source_of(tmp_path, labels="none.csv"))

@@ -1,15 +1,16 @@
-"""From one DICOM file to its frames.
+"""The frames of a DICOM file as arrays.
 
 The steps, in this order:
 
-1. The pixels as stored are decoded (see `decoders`).
-2. Colour: palettes become RGB; luminance and chrominance (YBR) become RGB. 8 bits stay 8, more become 16. Done.
+1. The stored pixels are decoded (see `decoders`).
+2. Colour: palettes become RGB; luminance and chrominance (YBR) become RGB. 8 bits stay 8, more become 16. This is the
+   last step for colour.
 3. Grey: the modality LUT, or rescale slope and intercept. `window="none"` stops here, with float32 values.
-4. The VOI LUT or window, and without one the whole range that the stored bits can mean, spread over 0 to 255 where up
-   to 8 bits are stored and over 0 to 65,535 where more are.
-5. MONOCHROME1, which stores white as the least value, is inverted.
+4. The VOI LUT or window (the whole range of the stored bits if there is none), mapped to 0 to 255 where up to 8 bits
+   are stored and to 0 to 65,535 where more are.
+5. MONOCHROME1, whose lowest value is white, is inverted.
 
-Overlays, presentation states, ICC profiles and pixel padding are not looked at.
+Overlays, presentation states, ICC profiles and pixel padding are ignored.
 """
 
 import re
@@ -25,9 +26,10 @@ from vesalius.config.errors import InputError
 from vesalius.data.formats.dicom.decoders import CannotDecode, NoDecoder, stored_pixels
 from vesalius.data.formats.dicom.limits import check_image, frame_count, pixel_keyword
 from vesalius.data.formats.dicom.reading import NotDicom, read_header, read_whole
-from vesalius.data.formats.dicom.values import Window, has_voi, modality_values, shown, whole_range
+from vesalius.data.formats.dicom.values import display_values, has_voi, modality_values, whole_range
+from vesalius.data.formats.window import Window
 
-DECODER_VERSION = 1  # belongs to every store's key: raise it whenever a pixel may come out different
+DECODER_VERSION = 1  # part of every store's key: raise it whenever a pixel may change
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
@@ -51,19 +53,19 @@ def decode_file(
     Args:
         path: the file.
         name: what messages call it; its path unless given.
-        window: "auto" (the file's own), "none" (values as they are meant, such as Hounsfield units), or centre and
-            width.
+        window: "auto" (the file's own), "none" (modality values, such as Hounsfield units), or centre and width.
         frames: numbers of the frames wanted, from 0; None for all.
 
     Returns:
         (T, C, H, W) with C = 1 or 3: uint8 or uint16; float32 for grey with `window="none"`, and for floating-point
-        pixels without a window.
+        pixels that have no window.
 
     Raises:
-        InputError: if the file is no DICOM file, holds no image, is damaged, too large, or needs an absent decoder.
+        InputError: if the file is no DICOM file, holds no image, is damaged, too large, or needs a decoder that is not
+            installed.
     """
     name = name or str(path)
-    with _refusals(name):
+    with _translate_errors(name):
         if frames is None:
             return decode_dataset(read_whole(path, name), name, window=window)
         header = read_header(path, name)
@@ -78,11 +80,11 @@ def decode_dataset(
     dataset: Dataset, name: str, *, window: Window = "auto", frames: Sequence[int] | None = None
 ) -> np.ndarray:
     """Decode the frames of a data set with its pixels in memory; see `decode_file`."""
-    with _refusals(name):
+    with _translate_errors(name):
         check_image(dataset, name)
         stored = _stored(dataset, dataset, name, None)
         count = frame_count(dataset)
-        if count == 1:  # some files hold more frames than they say, and pydicom gives all
+        if count == 1:  # some files hold more frames than their header states, and pydicom returns all
             stored = stored[None] if stored.ndim == _dimensions(dataset) else stored[:1]
         numbers = range(count) if frames is None else frames
         if any(not 0 <= number < len(stored) for number in numbers):
@@ -91,9 +93,9 @@ def decode_dataset(
 
 
 def frame_transform(dataset: Dataset, number: int) -> Dataset:
-    """The attributes that turn stored values of one frame into what they mean and how they are shown.
+    """The attributes that turn the stored values of one frame into modality values and brightness.
 
-    In enhanced multi-frame files they lie in functional groups, of the frame or shared by all.
+    In enhanced multi-frame files they stand in functional groups, of the frame or shared by all.
     """
     transform = Dataset()
     if hasattr(dataset, "file_meta"):
@@ -110,8 +112,8 @@ def frame_transform(dataset: Dataset, number: int) -> Dataset:
 
 
 @contextmanager
-def _refusals(name: str) -> Iterator[None]:
-    """Turn whatever a damaged file makes the parser or a decoder raise into one sentence."""
+def _translate_errors(name: str) -> Iterator[None]:
+    """Turn any error that a damaged file causes in the parser or a decoder into an `InputError`."""
     try:
         yield
     except InputError:
@@ -119,7 +121,7 @@ def _refusals(name: str) -> Iterator[None]:
     except NotDicom:
         raise InputError(f"{name} is no DICOM file: replace or delete it.") from None
     except MemoryError:
-        raise InputError(f"{name} is too large for the memory there is: shrink it beforehand.") from None
+        raise InputError(f"{name} is too large for the memory of this machine: shrink it beforehand.") from None
     except Exception as error:  # its words may quote the header
         raise InputError(
             f"{name} is a damaged DICOM file ({type(error).__name__} in its header): replace or delete it."
@@ -127,7 +129,7 @@ def _refusals(name: str) -> Iterator[None]:
 
 
 def _dimensions(dataset: Dataset) -> int:
-    """Of one frame as pydicom gives it."""
+    """The dimensions of one frame in pydicom's array: 2 for grey, 3 for colour."""
     return 2 if int(dataset.get("SamplesPerPixel") or 1) == 1 else 3
 
 
@@ -138,7 +140,7 @@ def _stored(source: Path | Dataset, header: Dataset, name: str, number: int | No
         return stored_pixels(source, header, number)
     except NoDecoder:
         raise InputError(
-            f"{name} is stored as {syntax}, which no decoder here can read: "
+            f"{name} is stored as {syntax}, which no installed decoder can read: "
             "pip install 'vesalius[medical]', or convert it."
         ) from None
     except CannotDecode as error:
@@ -193,13 +195,14 @@ def _grey(stored: np.ndarray, dataset: Dataset, kind: str, window: Window, numbe
         return values[None].astype(np.float32)
     bits = 16 if floating else int(dataset.BitsStored)
     span = None if floating else whole_range(transform, bits, signed=dataset.PixelRepresentation == 1)
-    part = shown(values, transform, window, span)[None]
+    brightness = display_values(values, transform, window, span)[None]
     if kind == "MONOCHROME1":
-        part = 1.0 - part
-    return np.rint(part * 255.0).astype(np.uint8) if bits <= 8 else np.rint(part * 65535.0).astype(np.uint16)
+        brightness = 1.0 - brightness
+    scaled = np.rint(brightness * (255.0 if bits <= 8 else 65535.0))
+    return scaled.astype(np.uint8 if bits <= 8 else np.uint16)
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, short and without paths."""
+    """The reason of an error, short and without paths."""
     text = re.sub(r"<?[\w.]+ object at 0x[0-9a-f]+>?", "the file", str(error)) or type(error).__name__
     return re.sub(r"(/|[A-Za-z]:\\)\S+", "...", text.replace("\n", " "))[:200].rstrip(". ")

@@ -1,4 +1,4 @@
-"""What the header of a DICOM file says of each image in it: whose it is, where it lies, and when it was taken."""
+"""The header of a DICOM file: patient and series, and for each image its position, time and window."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -36,20 +36,21 @@ class Frame:
     """One image: a file, or a frame of one.
 
     Attributes:
-        path: of the file, relative to the folder indexed.
-        number: of the frame in the file, from 0; None if the file holds only this.
+        path: of the file, relative to the folder that was indexed.
+        number: of the frame in the file, from 0; None if the file holds only one.
         instance: SOPInstanceUID of the file.
-        shape: rows, columns, samples a pixel, and bytes a pixel as shown.
+        shape: rows, columns, samples per pixel, and bytes per sample of the decoded image.
         position, orientation: ImagePositionPatient and ImageOrientationPatient in mm; None where the file has none.
-        frame_of_reference: the coordinates that these are in.
+        frame_of_reference: UID of the coordinate system that these are in.
         echo: EchoTime in ms.
         temporal: TemporalPositionIdentifier or TemporalPositionIndex.
-        acquired, content: seconds of AcquisitionTime and ContentTime, since the beginning of the calendar where there
-            is a date.
+        acquired, content: AcquisitionTime and ContentTime in seconds, counted from year 1 where there is a date, else
+            from midnight.
         trigger: TriggerTime, or the delay after a cardiac trigger, in seconds.
-        elapsed: seconds since the first frame of the same file, where its frames follow each other in time.
-        order: InstanceNumber, then the place among the file's frames.
-        window: lower and upper edge of the window; or, without one, of the whole range. None for colour and VOI LUTs.
+        elapsed: seconds since the first frame of the same file, for a cine.
+        order: InstanceNumber, then the place among the frames of the file.
+        window: lower and upper edge of the window, or of the whole range if there is none. None for colour and VOI
+            LUTs.
     """
 
     path: str
@@ -71,13 +72,13 @@ class Frame:
 
 @dataclass(frozen=True)
 class Header:
-    """A file: whose image it is, and its frames.
+    """The header of a file, and its frames.
 
     Attributes:
         patient, issuer: PatientID and IssuerOfPatientID; empty where the file has none.
         study, series: UIDs.
         modality, description: of the series.
-        slice_gap: mm between slices as the file states it (SpacingBetweenSlices, or SliceThickness if that is more).
+        slice_gap: mm between slices by the header (SpacingBetweenSlices, or SliceThickness if that is larger).
         phases: NumberOfTemporalPositions.
         frames: in the file's order.
     """
@@ -98,7 +99,7 @@ def read_image_header(path: Path, name: str) -> Header:
 
     Args:
         path: the file.
-        name: its path relative to the folder indexed.
+        name: its path relative to the folder that is indexed.
 
     Raises:
         NotDicom: if it is no DICOM file.
@@ -158,7 +159,7 @@ def _frames(dataset: Dataset, name: str) -> Iterator[Frame]:
 
 
 def _first_number(*values: object) -> float | None:
-    """The first that is a number; a delay of 0 is one."""
+    """The first value that is a number; 0 is one."""
     numbers = (_number(value) for value in values)
     return next((number for number in numbers if number is not None), None)
 
@@ -170,7 +171,7 @@ def _shape(dataset: Dataset) -> tuple[int, int, int, int]:
 
 
 def _window(dataset: Dataset, number: int) -> Range | None:
-    """Edges of what is shown, where that is a straight line from black to white."""
+    """The edges of the grey values shown; None where they are not mapped linearly from black to white."""
     if not str(dataset.get("PhotometricInterpretation")).startswith("MONOCHROME"):
         return None
     transform = frame_transform(dataset, number)
@@ -186,7 +187,7 @@ def _window(dataset: Dataset, number: int) -> Range | None:
 
 
 def _elapsed(dataset: Dataset, count: int) -> tuple[float, ...] | None:
-    """Seconds since the first frame of a cine; None where nothing tells."""
+    """Seconds since the first frame of a cine; None where the header does not state them."""
     steps = _vector(dataset.get("FrameTimeVector"))
     if steps is not None and len(steps) == count:
         return tuple(step / 1000.0 for step in accumulate((0.0, *steps[1:])))
@@ -198,7 +199,7 @@ def _elapsed(dataset: Dataset, count: int) -> tuple[float, ...] | None:
 
 def _acquired(dataset: Dataset) -> float | None:
     moment = _moment(dataset.get("AcquisitionDateTime"))
-    # Without its date a series across midnight would be put in the wrong order.
+    # Without the date, a series across midnight would be sorted wrongly.
     date = dataset.get("AcquisitionDate") or dataset.get("ContentDate") or dataset.get("SeriesDate")
     return _clock(date, dataset.get("AcquisitionTime")) if moment is None else moment
 
@@ -251,7 +252,7 @@ def _number(value: object) -> float | None:
 
 
 def _vector(value: object, length: int | None = None) -> Vector | None:
-    """Numbers of an attribute of several values; None where they are absent, too few or no numbers."""
+    """The numbers of an attribute of several values; None where they are absent, too few or no numbers."""
     if value in (None, ""):
         return None
     values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]

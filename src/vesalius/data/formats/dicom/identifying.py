@@ -1,9 +1,9 @@
-"""What in a DICOM file tells who the patient is.
+"""Attributes of a DICOM file that identify the patient.
 
-The attributes are those of the basic confidentiality profile (DICOM PS3.15, table E.1-1) that hold text or dates about
-the patient, the people around, the place and the time; further, every attribute that holds a person's name. Not looked
-at: private attributes, free text under other keywords, overlays, and what is drawn into the pixels (`burned_in` only
-says where that is likely).
+They are those of the basic confidentiality profile (DICOM PS3.15, table E.1-1) that hold text or dates about the
+patient, the staff, the place and the time, and every attribute that holds a person's name. Not searched: private
+attributes, free text under other keywords, overlays, and text in the pixels (`burned_in_reason` only finds out where
+that is likely).
 """
 
 from collections.abc import Iterator
@@ -24,25 +24,15 @@ PATIENT = (
 PEOPLE = (
     *("ReferringPhysicianName", "ReferringPhysicianAddress", "ReferringPhysicianTelephoneNumbers"),
     *("ConsultingPhysicianName", "PhysiciansOfRecord", "PerformingPhysicianName", "NameOfPhysiciansReadingStudy"),
-    *(
-        "RequestingPhysician",
-        "ScheduledPerformingPhysicianName",
-        "OperatorsName",
-        "OrderEnteredBy",
-        "OrderEntererLocation",
-    ),
+    *("RequestingPhysician", "ScheduledPerformingPhysicianName", "OperatorsName", "OrderEnteredBy"),
+    *("OrderEntererLocation",),
     *("VerifyingObserverName", "PersonName", "ContentCreatorName", "HumanPerformerName", "ReviewerName"),
     *("PersonAddress", "PersonTelephoneNumbers", "OrderCallbackPhoneNumber"),
 )
 PLACES = (
     *("InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "DeviceSerialNumber"),
-    *(
-        "RequestingService",
-        "ScheduledStationName",
-        "PerformedStationName",
-        "PerformedLocation",
-        "HumanPerformerOrganization",
-    ),
+    *("RequestingService", "ScheduledStationName", "PerformedStationName", "PerformedLocation"),
+    *("HumanPerformerOrganization",),
     *("AccessionNumber", "StudyID", "PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest"),
     *("RequestedProcedureID", "PerformedProcedureStepID", "ScheduledProcedureStepID", "DeviceUID", "GantryID"),
 )
@@ -60,17 +50,17 @@ IDENTIFYING = (*PATIENT, *PEOPLE, *PLACES, *DATES, *DESCRIPTIONS)
 
 _EMPTY = ("", "anonymous", "anonymized", "anonymised", "anon", "removed", "none", "unknown", "n/a", "null")
 _SCREEN_WORDS = ("SCREEN SAVE", "SCREENSAVE", "SCREEN CAPTURE", "SCREENSHOT")
-_CAPTURED = ("DF", "DV", "SD", "SI", "WSD")  # film, video, documents, scans and workstations, which show text
+_CAPTURED = ("DF", "DV", "SD", "SI", "WSD")  # of film, video, documents, scans and workstations, which show text
 
 
 def identifying_values(dataset: Dataset, *, uids: bool = False) -> dict[str, str]:
-    """Keyword and value of each identifying attribute that is filled in, in sequences too.
+    """Keyword and value of each identifying attribute that has a value, in sequences too.
 
-    What de-identification leaves behind, such as "Anonymous" or nothing, does not count.
+    Values that de-identification leaves behind, such as "Anonymous", do not count.
 
     Args:
-        dataset: the header; values that cannot be read are passed over.
-        uids: also give the UIDs of the study, series and image, which lead back to a patient where the archive is.
+        dataset: the header; values that cannot be read are skipped.
+        uids: also return the UIDs of the study, series and image, which identify the patient in the archive.
     """
     found: dict[str, str] = {}
     for element in _elements(dataset):
@@ -86,11 +76,11 @@ def identifying_values(dataset: Dataset, *, uids: bool = False) -> dict[str, str
     return found
 
 
-def burned_in(dataset: Dataset) -> str | None:
-    """Why a name may be drawn into the pixels; None where nothing in the header says so, which proves nothing."""
+def burned_in_reason(dataset: Dataset) -> str | None:
+    """Why the pixels may show a name; None where the header gives no hint, which is no proof that they do not."""
     stated = _text(dataset, "BurnedInAnnotation")
     if stated == "YES":
-        return "its header says so (BurnedInAnnotation)"
+        return "its header states it (BurnedInAnnotation)"
     if stated == "NO":
         return None
     sop_class = UID(_text(dataset, "SOPClassUID")).name
@@ -108,7 +98,7 @@ def _elements(dataset: Dataset) -> Iterator[DataElement]:
     for tag in list(dataset.keys()):
         try:
             element = dataset[tag]
-        except Exception:  # pydicom can raise nearly anything on a value that is not what its type says
+        except Exception:  # pydicom can raise nearly anything on a value that does not fit its type
             continue
         yield element
         if element.VR == "SQ":

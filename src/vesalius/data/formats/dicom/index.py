@@ -1,4 +1,4 @@
-"""A folder of DICOM files in any layout, as series."""
+"""The series in a folder of DICOM files of any layout."""
 
 import os
 import re
@@ -16,23 +16,23 @@ from vesalius.data.formats.dicom.ordering import Grid, arrange
 from vesalius.data.formats.dicom.reading import NotDicom
 from vesalius.terminal import show_progress
 
-# Drawn or computed by people and programs, not taken of the patient
+# Drawn or computed by people and programs, not images of the patient
 NOT_IMAGES = ("SEG", "RTDOSE", "PR", "KO", "SR", "REG", "RTSTRUCT", "RTPLAN", "PLAN", "AU", "ECG", "EEG", "DOC")
 _WORKERS = 8
-_FILES_AT_ONCE = 4096
+_FILES_PER_BATCH = 4096
 
 
 @dataclass(frozen=True)
 class SeriesFiles:
-    """The images of one SeriesInstanceUID; of one echo and, for films, one file.
+    """The images of one SeriesInstanceUID and one echo; a cine file is a series of its own.
 
     Attributes:
-        patient, issuer, study, uid, modality, description: as the headers say, empty where they do not.
-        part: which of the series' parts this is, from 0.
-        parts: how many there are.
+        patient, issuer, study, uid, modality, description: from the headers; empty where absent.
+        part: number of this part of the series (an echo, or a cine file), from 0.
+        parts: the number of parts.
         frames: in no order.
-        slice_gap: mm between slices as the headers state it.
-        phases: how many phases the headers say there are.
+        slice_gap: mm between slices by the headers.
+        phases: the number of phases by the headers.
     """
 
     patient: str
@@ -49,27 +49,27 @@ class SeriesFiles:
 
     @property
     def folder(self) -> str:
-        """Where its first file lies, relative to the folder indexed."""
+        """The folder of its first file, relative to the folder that was indexed."""
         return Path(min(frame.path for frame in self.frames)).parent.as_posix()
 
     def arrange(self) -> Grid:
-        """Its images in order.
+        """Its images in order of position and time.
 
         Raises:
-            BadSeries: if there is none.
+            BadSeries: if they cannot be ordered.
         """
         return arrange(self.frames, slice_gap=self.slice_gap, phases=self.phases)
 
 
 @dataclass
 class Index:
-    """What a folder holds.
+    """The content of a folder.
 
     Attributes:
         series: in the order of their first files.
         damaged: path and reason of each DICOM file that cannot be read.
-        others: how many DICOM objects are no images or were not asked for, by kind.
-        not_dicom: how many files are something else.
+        others: the number of DICOM objects that are no images or were not asked for, by kind.
+        not_dicom: the number of other files.
     """
 
     series: list[SeriesFiles] = field(default_factory=list)
@@ -81,19 +81,19 @@ class Index:
 def index_folder(
     root: Path, *, modality: Sequence[str] | None = None, description: str | None = None, progress: bool = True
 ) -> Index:
-    """Read the headers of all files of a folder, and put the images together that belong together.
+    """Read the headers of all files in a folder, and group the images into series.
 
-    Hidden files and files that are no DICOM are passed over, and so are DICOMDIRs, reports, plans, dose maps and
-    segmentations. Nothing depends on the names of files and folders.
+    Hidden files, files that are no DICOM, DICOMDIRs, reports, plans, dose maps and segmentations are skipped. Names of
+    files and folders have no meaning.
 
     Args:
         root: the folder.
-        modality: the modalities wanted, such as `["MR", "CT"]`; None for all that are pictures of a patient.
-        description: a regular expression that must be found in SeriesDescription, in any case.
-        progress: show a bar once it has taken two seconds, if there is a terminal.
+        modality: the modalities wanted, such as `["MR", "CT"]`; None for all that are images of a patient.
+        description: a regular expression that must be found in SeriesDescription, in upper or lower case.
+        progress: show a bar after two seconds, if there is a terminal.
 
     Raises:
-        InputError: if there is no such folder, or no DICOM image in it, or the expression is none.
+        InputError: if there is no such folder, no DICOM image in it, or `description` is no regular expression.
     """
     if not root.is_dir():
         raise InputError(f"the folder {root} does not exist: correct `data.source.root`.")
@@ -116,12 +116,12 @@ def index_folder(
             index.others["images of another series description"] += 1
         else:
             headers.append(found)
-    index.series = _grouped(headers)
+    index.series = _group_series(headers)
     if not index.series and not index.damaged:
         rest = ", ".join(f"{count} {kind}" for kind, count in index.others.items()) or "none"
         raise InputError(
-            f"{root} holds no DICOM image to use ({index.not_dicom} other files; DICOM passed over: {rest}): correct "
-            "`data.source.root`, `modality` or `description`."
+            f"{root} holds no DICOM image to use ({index.not_dicom} other files; DICOM objects skipped: {rest}): "
+            "correct `data.source.root`, `modality` or `description`."
         )
     return index
 
@@ -149,7 +149,7 @@ def _names(root: Path) -> Iterator[str]:
 def _headers(root: Path, names: Sequence[str]) -> Iterator[Header | NotDicom | InputError]:
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="header") as pool:
         waiting = iter(names)
-        while part := list(islice(waiting, _FILES_AT_ONCE)):
+        while part := list(islice(waiting, _FILES_PER_BATCH)):
             yield from pool.map(partial(_header, root), part)
 
 
@@ -162,11 +162,11 @@ def _header(root: Path, name: str) -> Header | NotDicom | InputError:
         return InputError(f"{name} has a damaged header ({type(error).__name__}): replace or delete it.")
 
 
-def _grouped(headers: Sequence[Header]) -> list[SeriesFiles]:
-    """Series, split into echoes and films, in the order of their first files."""
+def _group_series(headers: Sequence[Header]) -> list[SeriesFiles]:
+    """Series, split into echoes and cine files, in the order of their first files."""
     by_series: dict[tuple[str, ...], list[Header]] = {}
     for header in headers:
-        # without a UID a file is on its own
+        # a file that has no UID is a series of its own
         own = () if header.series else (header.frames[0].path,)
         by_series.setdefault((header.patient, header.issuer, header.study, header.series, *own), []).append(header)
     series = []
@@ -193,9 +193,9 @@ def _grouped(headers: Sequence[Header]) -> list[SeriesFiles]:
 
 
 def _parts(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """Frames of one echo each; of files that are films (several frames without positions), one file each."""
+    """The frames of each echo; those of a cine file (several frames without positions) are a part of their own."""
     parts: dict[tuple[float | None, str | None], list[Frame]] = {}
     for frame in frames:
-        film = frame.path if frame.number is not None and frame.position is None else None
-        parts.setdefault((frame.echo, film), []).append(frame)
+        cine = frame.path if frame.number is not None and frame.position is None else None
+        parts.setdefault((frame.echo, cine), []).append(frame)
     return list(parts.values())

@@ -1,4 +1,4 @@
-"""What is checked of a DICOM image before a byte of its pixels is decoded."""
+"""Checks of a DICOM image that are made before any of its pixels is decoded."""
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -9,7 +9,7 @@ MAX_FRAME_PIXELS = 2**28
 MAX_FRAMES = 100_000
 MAX_BYTES = 2**33
 _KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-_LEAST_BYTES_A_FRAME = 8  # the header of an item and less than any compressed frame
+_MIN_BYTES_PER_FRAME = 8  # the header of an item; any compressed frame is longer
 
 
 def pixel_keyword(dataset: Dataset) -> str | None:
@@ -18,34 +18,39 @@ def pixel_keyword(dataset: Dataset) -> str | None:
 
 
 def frame_count(dataset: Dataset) -> int:
-    """How many frames the header says there are; 1 where it says nothing.
+    """The number of frames by the header; 1 where it states none.
 
     Raises:
-        ValueError: if it does not say a number.
+        ValueError: if what it states is no number.
     """
     count = dataset.get("NumberOfFrames")
     return max(1, int(count)) if count not in (None, "") else 1
 
 
-def kind_of(dataset: Dataset) -> str:
-    """What kind of object it is, by its SOP class, in words."""
+def object_kind(dataset: Dataset) -> str:
+    """The kind of object in words, by its SOP class."""
     sop_class = dataset.get("SOPClassUID") or getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID")
     name = UID(sop_class).name if sop_class else ""
     return name if name and name != sop_class else "an object of no known class"
 
 
 def check_image(dataset: Dataset, name: str, *, pixels_read: bool = True) -> None:
-    """Refuse what is no image, and sizes that no honest image has.
+    """Refuse an object that is no image, or whose header states impossible or dangerous sizes.
+
+    Args:
+        dataset: the header, with or without the pixels.
+        name: what messages call it.
+        pixels_read: whether the data set has the pixels, whose length is checked then.
 
     Raises:
         InputError: with the reason.
     """
     keyword = pixel_keyword(dataset)
-    cut = "Rows" not in dataset and UID(str(dataset.get("SOPClassUID", ""))).name.endswith("Image Storage")
-    if cut:
-        raise InputError(f"{name} ends before it says how large its image is: it is damaged; replace or delete it.")
+    incomplete = "Rows" not in dataset and UID(str(dataset.get("SOPClassUID", ""))).name.endswith("Image Storage")
+    if incomplete:
+        raise InputError(f"{name} ends before the size of its image: it is damaged; replace or delete it.")
     if "Rows" not in dataset or (pixels_read and keyword is None):
-        raise InputError(f"{name} holds no image ({kind_of(dataset)}): take it out.")
+        raise InputError(f"{name} holds no image ({object_kind(dataset)}): take it out.")
     try:
         height, width = int(dataset.Rows), int(dataset.Columns)
         samples, frames = int(dataset.get("SamplesPerPixel") or 1), frame_count(dataset)
@@ -57,7 +62,7 @@ def check_image(dataset: Dataset, name: str, *, pixels_read: bool = True) -> Non
             stored = bits
     except (AttributeError, TypeError, ValueError):
         raise InputError(
-            f"{name} does not say how its pixels are stored (rows, columns, bits, frames): it is damaged; "
+            f"{name} has no valid description of its pixels (rows, columns, bits, frames): it is damaged; "
             "replace or delete it."
         ) from None
     if min(height, width, samples, bits, stored) < 1 or samples > 4 or stored > bits or bits > 64:
@@ -75,7 +80,7 @@ def check_image(dataset: Dataset, name: str, *, pixels_read: bool = True) -> Non
         return
     held = len(dataset[keyword].value or b"")
     compressed = dataset.file_meta.TransferSyntaxUID.is_compressed and keyword == "PixelData"
-    needed = frames * _LEAST_BYTES_A_FRAME if compressed else height * width * samples * frames * bits // 8
+    needed = frames * _MIN_BYTES_PER_FRAME if compressed else height * width * samples * frames * bits // 8
     if str(dataset.get("PhotometricInterpretation")) == "YBR_FULL_422" and not compressed:
         needed = needed * 2 // 3
     if held < needed:

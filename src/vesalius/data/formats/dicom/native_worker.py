@@ -1,6 +1,6 @@
-"""A process of its own for decoders that may crash; run by file name, so that it imports nothing of the package.
+"""The process in which decoders run that may crash; run by file name, so that it imports nothing of the package.
 
-It reads requests from its standard input and answers on its standard output, both pickled, until the input ends.
+It reads requests from its standard input and writes replies to its standard output, both pickled, until the input ends.
 """
 
 import contextlib
@@ -14,9 +14,9 @@ _MEMORY = 2**33
 
 
 def main() -> None:
-    """Answer requests `(syntax, plugin, pixels, options)` with `(True, array)` or `(False, reason)`."""
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a decoder prints must not come among the answers
+    """Reply to requests `(syntax, plugin, pixels, options)` with `(True, array)` or `(False, reason)`."""
+    requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a decoder prints must not get among the replies
     with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
         import resource
 
@@ -30,15 +30,15 @@ def main() -> None:
             syntax, plugin, pixels, options = pickle.load(requests)
         except EOFError:
             return
-        answer: tuple[bool, object]
+        reply: tuple[bool, object]
         try:
-            answer = (True, get_decoder(syntax).as_array(pixels, decoding_plugin=plugin, **options)[0])
+            reply = (True, get_decoder(syntax).as_array(pixels, decoding_plugin=plugin, **options)[0])
         except MemoryError:
-            answer = (False, "it needs too much memory")
+            reply = (False, "it needs too much memory")
         except Exception as error:
-            answer = (False, str(error))
-        pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+            reply = (False, str(error))
+        pickle.dump(reply, replies, protocol=pickle.HIGHEST_PROTOCOL)
+        replies.flush()
 
 
 if __name__ == "__main__":

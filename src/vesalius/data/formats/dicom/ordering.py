@@ -1,4 +1,4 @@
-"""The images of a series in their order: by position along the normal of the slices, then by time."""
+"""The order of the images of a series: by position along the normal of the slices, then by time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ IRREGULAR = 0.2  # of the usual gap
 
 
 class BadSeries(Exception):
-    """Why a series cannot be ordered: a reason and a cure, without anything that tells whose it is."""
+    """A series that cannot be ordered: the reason and the cure, without anything that identifies the patient."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Grid:
 
     Attributes:
         frames: phases of slices; `frames[t][z]`, z by rising position along the normal.
-        times: seconds since the first phase at the same place, `times[t][z]`; None where nothing tells.
+        times: seconds since the first phase at the same position, `times[t][z]`; None where they are unknown.
     """
 
     frames: tuple[tuple[Frame, ...], ...]
@@ -32,28 +32,28 @@ class Grid:
 
     @property
     def has_time(self) -> bool:
-        """Whether there are phases."""
+        """Whether there are several phases."""
         return len(self.frames) > 1
 
 
 def check_instances(frames: Sequence[Frame]) -> None:
-    """Refuse a file that is there twice.
+    """Refuse images that occur twice.
 
     Raises:
-        BadSeries: if so.
+        BadSeries: if any does.
     """
     names = [(frame.instance, frame.number) for frame in frames if frame.instance]
     twice = len(names) - len(set(names))
     if twice:
-        raise BadSeries(f"{twice} image(s) are there twice (the same SOPInstanceUID in two files): delete the copies")
+        raise BadSeries(f"{twice} image(s) occur twice (the same SOPInstanceUID in two files): delete the copies")
 
 
-def orientations(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """The frames by orientation; those without one are together."""
+def group_by_orientation(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """The frames of each orientation; those without one are a group."""
     groups: list[list[Frame]] = []
     for frame in frames:
         for group in groups:
-            if _alike(frame.orientation, group[0].orientation):
+            if _is_same(frame.orientation, group[0].orientation):
                 group.append(frame)
                 break
         else:
@@ -62,34 +62,34 @@ def orientations(frames: Sequence[Frame]) -> list[list[Frame]]:
 
 
 def check_orientation(frames: Sequence[Frame]) -> None:
-    """Refuse slices of several orientations, as a localiser has.
+    """Refuse slices of several orientations, as in a localiser.
 
     Raises:
-        BadSeries: if so.
+        BadSeries: if there are several.
     """
-    count = len(orientations(frames))
+    count = len(group_by_orientation(frames))
     if count > 1:
         raise BadSeries(f"its slices have {count} orientations (a localiser?): split it, or leave it out")
 
 
 def arrange(frames: Sequence[Frame], *, slice_gap: float | None = None, phases: int | None = None) -> Grid:
-    """Put the images of one series into the order of space, then time.
+    """Sort the images of one series by position, then by time.
 
-    Images at the same position are phases. What tells them apart is the first of TemporalPositionIdentifier,
-    AcquisitionTime, ContentTime, TriggerTime and InstanceNumber that differs among the images of every position.
+    Images at the same position are phases. They are sorted by the first of TemporalPositionIdentifier, time within a
+    cine, AcquisitionTime, TriggerTime, ContentTime and InstanceNumber that differs among the images of every position.
 
     Args:
         frames: of one echo.
-        slice_gap: mm between slices as the files state it; used where only two slices are left to compare.
-        phases: how many the files say there are.
+        slice_gap: mm between slices by the headers; used where there are only two positions.
+        phases: the number of phases by the headers.
 
     Raises:
-        BadSeries: for images that are there twice, of several orientations, sizes or frames of reference, unequal
-            phases, a missing slice, uneven gaps, or no order.
+        BadSeries: for images that occur twice, several orientations, sizes or frames of reference, unequal phases, a
+            missing slice, uneven gaps, or phases without an order.
     """
     check_instances(frames)
     check_orientation(frames)
-    _check_alike(frames)
+    _check_uniform(frames)
     columns = _columns(frames)
     counts = sorted({len(column) for column in columns})
     if len(counts) > 1:
@@ -106,13 +106,26 @@ def arrange(frames: Sequence[Frame], *, slice_gap: float | None = None, phases: 
     return Grid(tuple(zip(*ordered, strict=True)), _seconds(ordered))
 
 
-def _alike(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
+def spanning_window(frames: Sequence[Frame]) -> tuple[float, float] | None:
+    """Centre and width of one window that spans those of all frames, so that equal values are equally bright.
+
+    None where all windows are equal, or where a frame has none that is known.
+    """
+    windows = {frame.window for frame in frames}
+    known = [window for window in windows if window is not None]
+    if len(windows) < 2 or len(known) < len(windows):
+        return None
+    low, high = min(low for low, _ in known), max(high for _, high in known)
+    return ((low + high) / 2, high - low) if high > low else None
+
+
+def _is_same(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
     if one is None or other is None:
         return one is other
     return max(abs(a - b) for a, b in zip(one, other, strict=True)) < ORIENTATION_TOLERANCE
 
 
-def _check_alike(frames: Sequence[Frame]) -> None:
+def _check_uniform(frames: Sequence[Frame]) -> None:
     for what, values in (
         ("sizes or types of pixels", {frame.shape for frame in frames}),
         ("frames of reference", {frame.frame_of_reference for frame in frames}),
@@ -122,7 +135,7 @@ def _check_alike(frames: Sequence[Frame]) -> None:
 
 
 def _columns(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """The frames of each position, by rising position; those without a position are one column."""
+    """The frames of each position, by rising position; frames without any position are one column."""
     placed = [frame for frame in frames if frame.position is not None and frame.orientation is not None]
     if not placed:
         return [list(frames)]
@@ -143,7 +156,7 @@ def _columns(frames: Sequence[Frame]) -> list[list[Frame]]:
 
 
 def _check_gaps(columns: Sequence[Sequence[Frame]], slice_gap: float | None) -> None:
-    """Refuse a missing slice; one at an end cannot be noticed."""
+    """Refuse a missing slice; one missing at an end cannot be noticed."""
     if len(columns) < 2:
         return
     first = columns[0][0]
@@ -177,12 +190,12 @@ _CLOCKS: tuple[Clock, ...] = (_IDENTIFIER, *_STAMPS, lambda frame: frame.order)
 
 
 def _by_time(columns: Sequence[Sequence[Frame]]) -> tuple[list[list[Frame]], bool]:
-    """Each position's frames by the first clock that tells them all apart, and whether that is the identifier."""
+    """The frames of each position by the first clock on which they all differ; whether that is the identifier."""
     for clock in _CLOCKS:
         if all(_distinct([clock(frame) for frame in column]) for column in columns):
             return [sorted(column, key=clock) for column in columns], clock is _IDENTIFIER  # type: ignore[arg-type]
     raise BadSeries(
-        f"{len(columns[0])} images lie at the same place and nothing tells their order (no time, no number): number "
+        f"{len(columns[0])} images have the same position and no order (no time, no number): number "
         "them, or leave it out"
     )
 
@@ -192,7 +205,7 @@ def _distinct(values: Sequence[object]) -> bool:
 
 
 def _seconds(columns: Sequence[Sequence[Frame]]) -> tuple[tuple[float, ...], ...] | None:
-    """Seconds since the first phase, by the first stamp that rises with the order at every position."""
+    """Seconds since the first phase, by the first time stamp that rises with the order at every position."""
     for stamp in _STAMPS:
         stamps = [[stamp(frame) for frame in column] for column in columns]
         if any(value is None for column in stamps for value in column):

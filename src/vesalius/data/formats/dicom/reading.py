@@ -1,4 +1,4 @@
-"""Opening DICOM files: what is one, and what its header says."""
+"""Opening DICOM files: which files are DICOM, and their headers."""
 
 import logging
 import warnings
@@ -24,7 +24,7 @@ from vesalius.config.errors import InputError
 _PREAMBLE = 128
 _PREFIX = b"DICM"
 _MAX_INFLATED = 2**31
-# Without a preamble a file must start with group 0002 or 0008, in either byte order
+# A file that has no preamble must start with group 0002 or 0008, in either byte order
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
 
 
@@ -33,7 +33,7 @@ class NotDicom(Exception):
 
 
 def read_header(path: Path, name: str | None = None, tags: Collection[str] | None = None) -> Dataset:
-    """Everything before the pixels.
+    """Read everything before the pixels.
 
     Args:
         path: the file.
@@ -48,14 +48,14 @@ def read_header(path: Path, name: str | None = None, tags: Collection[str] | Non
 
 
 def read_whole(path: Path, name: str | None = None) -> Dataset:
-    """Header and pixels; see `read_header`."""
+    """Read header and pixels; see `read_header`."""
     return _read(path, name or str(path), stop_before_pixels=False, tags=None)
 
 
 def _read(path: Path, name: str, *, stop_before_pixels: bool, tags: Collection[str] | None) -> Dataset:
-    quieten()
+    silence_warnings()
     try:
-        if path.exists() and not path.is_file():  # to open a pipe would be to wait for ever
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
             raise NotDicom(f"{name} is no file.")
         has_preamble = _looks_like_dicom(path)
         _refuse_deflate_bomb(path, name)
@@ -77,7 +77,7 @@ def _read(path: Path, name: str, *, stop_before_pixels: bool, tags: Collection[s
     except InvalidDicomError:
         raise NotDicom(f"{name} is no DICOM file.") from None
     except MemoryError:
-        raise InputError(f"{name} claims more than there is memory for: it is damaged; replace or delete it.") from None
+        raise InputError(f"{name} claims more than the memory can hold: it is damaged; replace or delete it.") from None
     except Exception as error:  # a damaged file can make the parser raise nearly anything, quoting values of the header
         raise InputError(
             f"{name} is a damaged DICOM file ({type(error).__name__} in its header): replace or delete it."
@@ -100,7 +100,7 @@ def _looks_like_dicom(path: Path) -> bool:
 
 
 def _refuse_deflate_bomb(path: Path, name: str) -> None:
-    """A deflated file is inflated whole by whoever opens it, even for its header."""
+    """Refuse a deflated file that is too large: pydicom inflates all of it, even to read its header."""
     try:
         meta = read_file_meta_info(path)
     except Exception:  # no meta information: then it is not deflated either
@@ -132,14 +132,14 @@ def _complete_meta(dataset: Dataset) -> None:
     dataset.file_meta.TransferSyntaxUID = native
 
 
-def quieten() -> None:
-    """Keep pydicom and GDCM from printing warnings, which quote headers and paths and so may name a patient."""
-    warnings.filterwarnings("ignore", module=r"pydicom(\..*)?")  # again each time, since filters are easily reset
-    _quieten_loggers()
+def silence_warnings() -> None:
+    """Silence the warnings of pydicom and GDCM: they quote headers and paths, and so may name a patient."""
+    warnings.filterwarnings("ignore", module=r"pydicom(\..*)?")  # at each call, since filters are easily reset
+    _silence_loggers()
 
 
 @cache
-def _quieten_loggers() -> None:
+def _silence_loggers() -> None:
     config.settings.reading_validation_mode = config.IGNORE
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     try:

@@ -1,22 +1,22 @@
-"""From stored grey values to what they mean and to what is shown (DICOM PS3.3 C.11.1 and C.11.2)."""
+"""Stored grey values to modality values, and on to displayed brightness (DICOM PS3.3 C.11.1 and C.11.2)."""
 
 import math
-from typing import Literal
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
-Window = Literal["auto", "none"] | tuple[float, float]
+from vesalius.data.formats.window import Window
+
 Range = tuple[float, float]
 
 
 def modality_values(stored: np.ndarray, transform: Dataset) -> np.ndarray:
-    """Stored values through the modality LUT, or rescale slope and intercept; Hounsfield units for CT.
+    """Apply the modality LUT, or rescale slope and intercept; the result is in Hounsfield units for CT.
 
     Args:
         stored: any shape.
-        transform: a data set with the attributes of the modality LUT module; without any the values stay.
+        transform: a data set with the attributes of the modality LUT module; the values stay if it has none.
     """
     if transform.get("ModalityLUTSequence"):
         values: np.ndarray = apply_modality_lut(stored, transform)
@@ -34,7 +34,7 @@ def rescale_of(transform: Dataset) -> tuple[float, float]:
 
 
 def whole_range(transform: Dataset, bits: int, *, signed: bool) -> Range:
-    """The least and the greatest value that `bits` stored bits can mean."""
+    """The lowest and the highest modality value that `bits` stored bits can have."""
     if transform.get("ModalityLUTSequence"):
         return 0.0, 2.0 ** int(transform.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
     slope, intercept = rescale_of(transform)
@@ -44,25 +44,25 @@ def whole_range(transform: Dataset, bits: int, *, signed: bool) -> Range:
 
 
 def file_window(transform: Dataset) -> tuple[float, float, str] | None:
-    """Centre, width and function of the first VOI window; None where there is none that can be used."""
+    """Centre, width and function of the first VOI window; None where none is valid."""
     center, width = (_first(transform.get(name)) for name in ("WindowCenter", "WindowWidth"))
     function = str(transform.get("VOILUTFunction") or "LINEAR").upper()
     if center is None or width is None or not math.isfinite(center) or not width > 0 or not math.isfinite(width):
         return None
-    if function == "LINEAR" and width < 1:  # not allowed there; what is meant is plain
+    if function == "LINEAR" and width < 1:  # not allowed for LINEAR, but the meaning is clear
         function = "LINEAR_EXACT"
     return center, width, function
 
 
-def shown(values: np.ndarray, transform: Dataset, window: Window, span: Range | None) -> np.ndarray:
-    """What a viewer shows, as a part of its brightness: 0 (black) to 1 (white), float64.
+def display_values(values: np.ndarray, transform: Dataset, window: Window, span: Range | None) -> np.ndarray:
+    """The brightness that a viewer shows: 0 (black) to 1 (white), float64.
 
     Args:
-        values: what `modality_values` gives.
+        values: from `modality_values`.
         transform: a data set with the attributes of the VOI LUT module.
-        window: "auto": the first VOI LUT or window of `transform`, and without one the whole `span`; or centre and
-            width, whose edges are black and white exactly (`LINEAR_EXACT`).
-        span: what the stored bits can mean.
+        window: "auto": the first VOI LUT or window of `transform`, or the whole `span` if it has none; or centre and
+            width, whose edges are exactly black and white (`LINEAR_EXACT`).
+        span: the lowest and highest value of the stored bits; None for those of `values`.
     """
     if isinstance(window, tuple):
         return _windowed(values, *window, "LINEAR_EXACT")
@@ -80,7 +80,7 @@ def shown(values: np.ndarray, transform: Dataset, window: Window, span: Range | 
 
 
 def has_voi(transform: Dataset) -> bool:
-    """Whether there is a VOI LUT or a window that can be used."""
+    """Whether there is a valid VOI LUT or window."""
     return _has_voi_lut(transform) or file_window(transform) is not None
 
 
@@ -102,7 +102,7 @@ def _windowed(values: np.ndarray, center: float, width: float, function: str) ->
 
 
 def _first(value: object) -> float | None:
-    """The first of one or several decimal strings."""
+    """The first of one or several decimal strings, as a number."""
     if value is None or value == "":
         return None
     try:

@@ -1,4 +1,8 @@
-"""One file from the network, whole and checked or not at all."""
+"""Download of one file, complete and checked or not at all.
+
+torchvision's downloader has no timeout and accepts a file that is cut short; pooch would be a new core dependency, and
+most of this file would stay.
+"""
 
 import hashlib
 import http.client
@@ -18,15 +22,15 @@ _BLOCK = 2**20
 def download(url: str, target: Path, *, md5: str | None) -> None:
     """Fetch `url` into `target` under a temporary name, check it, then rename it.
 
-    Several processes may do so at once: each has a temporary file of its own, and the last rename wins.
+    Several processes may do so at once: each has its own temporary file, and the last rename wins.
 
     Args:
         url: an http or https address.
-        target: the file to make; its folder is made too.
-        md5: what the file's MD5 must be; None takes whatever comes.
+        target: the file to write; its folder is created.
+        md5: the MD5 that the file must have; None accepts any.
 
     Raises:
-        InputError: if it cannot be fetched, or is not the file that was promised; nothing is left behind.
+        InputError: if it cannot be fetched, or is not the expected file; nothing is left behind.
     """
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     by_hand = f"fetch {url} by hand and put it at {target}"
@@ -35,7 +39,7 @@ def download(url: str, target: Path, *, md5: str | None) -> None:
         digest = _fetch(url, part)
         if md5 is not None and digest != md5:
             raise InputError(
-                f"{url} gave another file than promised (its MD5 is {digest}, not {md5}): try again, or {by_hand}."
+                f"{url} sent another file than expected (its MD5 is {digest}, not {md5}): try again, or {by_hand}."
             )
         os.replace(part, target)
     except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
@@ -45,7 +49,7 @@ def download(url: str, target: Path, *, md5: str | None) -> None:
 
 
 def _fetch(url: str, part: Path) -> str:
-    """Stream the answer into a file with a progress bar; returns its MD5."""
+    """Stream the reply into a file with a progress bar; returns its MD5."""
     digest = hashlib.md5(usedforsecurity=False)
     with urlopen(Request(url), timeout=TIMEOUT_SECONDS) as reply, part.open("wb") as file:
         length = int(reply.headers.get("Content-Length") or 0)

@@ -6,45 +6,42 @@ import zlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from vesalius.config.errors import InputError
+from vesalius.data.samples import SPLITS
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.medmnist.download import download
 from vesalius.data.sources.medmnist.npz import NpzImages
 from vesalius.data.sources.medmnist.sets import DOWNLOAD_URL, SETS, SIZES
 from vesalius.data.sources.medmnist.volume_sets import VOLUME_SETS, VOLUME_SIZES
 
-Unit = Literal["slice", "volume"]
-
-SPLITS = ("train", "val", "test")
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError)
 
 
 class MedMNIST(Source):
     """One of the sets, with its official split.
 
-    The files do not say which patient an image or volume is of, so each is a group of its own (slices of a volume share
-    theirs): intervals take them as independent, which they are not in the sets cut from CT (`organ*mnist`,
-    `organmnist3d`, `fracturemnist3d`), in tissue slides (`pathmnist`, `tissuemnist`), repeated chest films
-    (`chestmnist`), or glands of the same patient (`adrenalmnist3d`). Some sets also share images between their splits.
+    The files have no patients, so each image or volume is a group of its own (the slices of a volume share theirs):
+    intervals take them as independent, which they are not in the sets cut from CT (`organ*mnist`, `organmnist3d`,
+    `fracturemnist3d`), in tissue slides (`pathmnist`, `tissuemnist`), repeated chest films (`chestmnist`), or glands of
+    the same patient (`adrenalmnist3d`). Some sets also share images between their splits.
 
     Args:
         name: such as `breastmnist` or `adrenalmnist3d`.
         root: folder of the `.npz` files; None means `~/.medmnist`, where the `medmnist` package keeps them.
         size: sides of the images, in pixels: 28, 64, 128 or 224; of the volumes: 28 or 64.
-        download: fetch the file if it is not there.
-        verify: refuse a file that is not the official one (by MD5; about two seconds a gigabyte).
-        base_url: where to fetch from.
-        unit: what a sample of a 3-D set is: each `volume` a series of its slices (so by default), or each `slice` an
-            image. The 2-D sets have no such choice.
-        axis: of the volume, across which it is cut into slices: 0, 1 or 2.
+        download: fetch the file if it does not exist.
+        verify: refuse a file that is not the official one (by MD5; about two seconds per gigabyte).
+        base_url: the address to fetch from.
+        unit: of a 3-D set: `volume` (a series of its slices; the default) or `slice` (an image); None for a 2-D set.
+        axis: the axis of a volume that counts its slices: 0, 1 or 2.
 
     Raises:
-        InputError: if there is no such set, size, unit or axis.
+        InputError: if there is no such set or size, or it has no such unit.
     """
 
     def __init__(
@@ -55,8 +52,8 @@ class MedMNIST(Source):
         download: bool = False,
         verify: bool = True,
         base_url: str = DOWNLOAD_URL,
-        unit: Unit | None = None,
-        axis: int = 0,
+        unit: Literal["slice", "volume"] | None = None,
+        axis: Literal[0, 1, 2] = 0,
     ) -> None:
         volumes = name in VOLUME_SETS
         sizes = VOLUME_SIZES if volumes else SIZES
@@ -67,16 +64,12 @@ class MedMNIST(Source):
         if size not in sizes:
             kind = "size of a 3-D MedMNIST set" if volumes else "MedMNIST size"
             problems.append(f"`data.source.size={size}` is no {kind}: take one of {', '.join(map(str, sizes))}.")
-        if unit is not None and unit not in get_args(Unit):
-            problems.append(f"`data.source.unit={unit}` must be one of {', '.join(get_args(Unit))}, or null.")
-        elif unit is not None and name in SETS:
+        if unit is not None and name in SETS:
             problems.append(f"`data.source.unit={unit}`: {name} has single images; leave it null.")
-        if axis not in (0, 1, 2):
-            problems.append(f"`data.source.axis={axis}` must be 0, 1 or 2.")
         if problems:
             raise InputError(problems)
         self.name, self.size, self.axis = name, size, axis
-        self.unit: Unit | None = (unit or "volume") if volumes else None
+        self.unit = (unit or "volume") if volumes else None
         self.series = self.unit == "volume"
         self.facts = VOLUME_SETS[name] if volumes else SETS[name]
         self.task, self.classes = self.facts.task, self.facts.classes
@@ -87,7 +80,7 @@ class MedMNIST(Source):
         self._images: dict[str, NpzImages] = {}
 
     def samples(self) -> pd.DataFrame:
-        """The table; `sample_id` is the split and the number in it, as `train/000012`; a slice's `train/000012_z07`."""
+        """The table; `sample_id` is the split and the number in it: `train/000012`; for a slice `train/000012_z07`."""
         self._require_file()
         tables = []
         for split in SPLITS:
@@ -103,7 +96,7 @@ class MedMNIST(Source):
         return self._slices(table) if self.unit == "slice" else table
 
     def _slices(self, table: pd.DataFrame) -> pd.DataFrame:
-        """A row for each slice of each volume."""
+        """One row per slice of each volume."""
         several = table.loc[table.index.repeat(self.size)].reset_index(drop=True)
         places = several.index % self.size
         names = [f"{name}_z{place:02d}" for name, place in zip(several["sample_id"], places, strict=True)]
@@ -127,12 +120,12 @@ class MedMNIST(Source):
         return image[None] if image.ndim == 2 else np.ascontiguousarray(image.transpose(2, 0, 1))
 
     def fingerprint(self) -> str:
-        """The MD5 of the file, which fixes every pixel and label, and for volumes how they are cut."""
+        """The MD5 of the file; for a 3-D set a digest of it, the unit and the axis."""
         self._require_file()
         if self.unit is None:
             return self._md5
-        told = (self._md5, self.unit, self.axis)
-        return hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
+        settings = (self._md5, self.unit, self.axis)
+        return hashlib.blake2b(repr(settings).encode(), digest_size=16).hexdigest()
 
     @cached_property
     def _md5(self) -> str:
@@ -140,7 +133,7 @@ class MedMNIST(Source):
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
     def _require_file(self) -> None:
-        """Make sure, once, that the file is there and is what it should be."""
+        """Check, once, that the file exists and is the right one; fetch it if asked to."""
         if self._images:
             return
         expected = self.facts.md5[self.size] if self._verify else None
@@ -154,7 +147,7 @@ class MedMNIST(Source):
         if expected is not None and self._md5 != expected:
             raise InputError(
                 f"{self.path} is not the official file (its MD5 is {self._md5}, not {expected}): delete it and set "
-                "`data.source.download=true`, or set `data.source.verify=false` if you made it yourself."
+                "`data.source.download=true`, or set `data.source.verify=false` if you wrote it yourself."
             )
         try:
             images = {split: NpzImages(self.path, f"{split}_images") for split in SPLITS}
@@ -183,7 +176,7 @@ class MedMNIST(Source):
         if labels.shape != expected:
             raise InputError(
                 f"{self.path}: `{split}_labels` has shape {labels.shape}, but there are {expected[0]} images and "
-                f"{columns} label(s) an image: the file is not a MedMNIST file; fetch it again."
+                f"{columns} label(s) per image: the file is not a MedMNIST file; fetch it again."
             )
         return labels.astype(np.int64)
 

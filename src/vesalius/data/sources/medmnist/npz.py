@@ -1,4 +1,4 @@
-"""Images out of a compressed `.npz` without ever holding more of it than is needed."""
+"""Images from a compressed `.npz`, without holding more of it in memory than needed."""
 
 import threading
 import zipfile
@@ -16,16 +16,16 @@ WINDOW_IMAGES = 1024
 class NpzImages:
     """The images of one member of an `.npz`, by number; safe to read from several threads.
 
-    A member is one deflate stream, which can only be read from its start. One that is small is decoded whole at first
-    use. A larger one (up to 13 GB in MedMNIST at 224 pixels) is read forwards, keeping the last images in a
-    window, which costs one pass as long as images are asked for roughly in order, as the store does. An
-    image behind the window costs another pass.
+    A member is one deflate stream, which can only be read from its start. A small one is decoded whole at first use. A
+    larger one (up to 13 GB in MedMNIST at 224 pixels) is read forwards, and the last images are kept in a window: one
+    pass is enough as long as images are asked for roughly in order, as the store does. An image before the window
+    costs another pass.
 
     Args:
         path: the `.npz` file.
-        member: the array's name in it, such as `train_images`.
+        member: the name of the array in it, such as `train_images`.
         whole_bytes: arrays up to this size are decoded whole.
-        window: images kept of a larger one.
+        window: the number of images kept of a larger one.
 
     Raises:
         KeyError: if there is no such member.
@@ -50,7 +50,7 @@ class NpzImages:
         return self.shape[0]
 
     def __getitem__(self, number: int) -> np.ndarray:
-        """Image `number`, of the shape it has in the file."""
+        """Image `number`, in its shape in the file."""
         if not 0 <= number < len(self):
             raise IndexError(f"image {number} of {len(self)}")
         with self._lock:

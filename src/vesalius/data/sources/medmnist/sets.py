@@ -1,4 +1,4 @@
-"""What the twelve 2-D sets of MedMNIST v2 (Yang et al., Sci Data 10:41, 2023) are: facts, no images.
+"""Facts of the twelve 2-D sets of MedMNIST v2 (Yang et al., Sci Data 10:41, 2023); no images.
 
 The files are record 10519652 on Zenodo. All are CC BY 4.0, but `dermamnist`, which is CC BY-NC 4.0.
 """
@@ -16,7 +16,7 @@ class MedMNISTSet:
     """One of the sets.
 
     Attributes:
-        task: what its labels mean; `ordinal` for the grades of diabetic retinopathy.
+        task: the meaning of its labels; `ordinal` for the grades of diabetic retinopathy.
         channels: 1 for grey images, 3 for RGB.
         classes: names of the classes, in the order of the labels.
         md5: MD5 of the official file of each image size, in pixels.

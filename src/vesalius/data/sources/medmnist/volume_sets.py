@@ -1,6 +1,6 @@
-"""What the six 3-D sets of MedMNIST v2 (Yang et al., Sci Data 10:41, 2023) are: facts, no volumes.
+"""Facts of the six 3-D sets of MedMNIST v2 (Yang et al., Sci Data 10:41, 2023); no volumes.
 
-Their files lie beside those of the 2-D sets, in the same record on Zenodo. All are CC BY 4.0.
+Their files are in the same record on Zenodo as those of the 2-D sets. All are CC BY 4.0.
 """
 
 from vesalius.data.sources.medmnist.sets import MedMNISTSet

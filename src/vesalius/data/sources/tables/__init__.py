@@ -1,1 +1,1 @@
-"""Tables that users bring: manifests, label tables, and what their cells mean."""
+"""Tables written by users: manifests, label tables, and the meaning of their cells."""

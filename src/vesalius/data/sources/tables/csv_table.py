@@ -1,4 +1,4 @@
-"""The one reader of tables that users bring: CSV or TSV, from any program that writes them."""
+"""The one reader of tables written by users: CSV or TSV, from any program."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from vesalius.config.errors import InputError
 logger = logging.getLogger("vesalius")
 
 _SEPARATORS = ",;\t"
-_NO_TEXT = (  # how files begin that are often taken for a CSV
+_NO_TEXT = (  # first bytes of files that are often mistaken for a CSV
     (b"PK\x03\x04", "an Excel or OpenDocument file: save it as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel file: save it as CSV"),
     (b"\x1f\x8b", "a compressed file: unpack it"),
@@ -26,19 +26,21 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
 def read_table(path: Path, *, option: str) -> pd.DataFrame:
-    """Read a table with a header, every cell a text.
+    """Read a table with a header; every cell is a text.
 
-    The separator is a comma, a semicolon or a tab, whichever cuts the header into most columns. UTF-8 and UTF-16 are
-    recognised; what is neither is taken as Windows-1252 (Western European, which has all of Latin-1), with a
-    warning. Cells are trimmed, empty lines and columns without a name are left out, and a line that ends early is
-    filled up with empty cells.
+    The separator is a comma, a semicolon or a tab: the one that cuts the header into most columns. UTF-8 and UTF-16 are
+    recognised; all else is read as Windows-1252 (Western European, which has all of Latin-1), with a warning. Cells are
+    trimmed, empty lines and columns without a name are left out, and a line that ends early gets empty cells.
+
+    It is not read with `pandas.read_csv`, which knows no line numbers (every message about a cell has them), renames
+    repeated columns, shifts the columns if the first line is too long, and accepts stray quotes.
 
     Args:
         path: the file.
-        option: the config key that named it, for messages.
+        option: the config key with its path, for messages.
 
     Returns:
-        A frame of `str`, its index the number of each line in the file (`line`).
+        A frame of `str`, whose index is the number of each row's line in the file (`line`).
 
     Raises:
         InputError: if there is no such file, it is no text, it has no row, or header or lines are malformed.
@@ -51,10 +53,10 @@ def read_table(path: Path, *, option: str) -> pd.DataFrame:
         raise InputError(f"the table {path} cannot be opened ({error.strerror}): see its permissions.") from error
     text = _decode(content, path.name)
     start = 1
-    said = re.match(r"sep=([,;\t|])\r?\n", text)  # a hint that Excel writes above the header
-    if said:
-        text, start = text[said.end() :], 2
-    separator = said.group(1) if said else _separator(text)
+    stated = re.match(r"sep=([,;\t|])\r?\n", text)  # a line that Excel writes above the header
+    if stated:
+        text, start = text[stated.end() :], 2
+    separator = stated.group(1) if stated else _separator(text)
     header, lines, rows = _parse(text, separator, path.name, start)
     return _frame(header, lines, rows, path.name)
 
@@ -63,12 +65,12 @@ def require_columns(table: pd.DataFrame, columns: Mapping[str, str], name: str) 
     """Refuse a table that lacks a column.
 
     Args:
-        table: as `read_table` gives it.
-        columns: config key, and the column that it names.
+        table: from `read_table`.
+        columns: config keys, and the column that each names.
         name: what messages call the table.
 
     Raises:
-        InputError: with all columns that are not there.
+        InputError: with all columns that are missing.
     """
     present = [str(column) for column in table.columns]
     missing = {option: column for option, column in columns.items() if column not in present}
@@ -95,7 +97,7 @@ def _decode(content: bytes, name: str) -> str:
         try:
             text = content.decode("cp1252")
         except UnicodeDecodeError:
-            raise InputError(f"{name} is in no encoding that can be told: save it as UTF-8.") from None
+            raise InputError(f"{name} is in an unknown encoding: save it as UTF-8.") from None
         logger.warning("a table is not UTF-8 and was read as Windows-1252; if letters come out wrong, save it as UTF-8")
     if _CONTROL.search(text):
         raise InputError(f"{name} is no text: save the table as CSV.")
@@ -103,11 +105,11 @@ def _decode(content: bytes, name: str) -> str:
 
 
 def _separator(text: str) -> str:
-    """The separator that gives the header most columns; a comma if none does."""
+    """The separator that gives the header most columns; a comma if all give one."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     try:
         return max(_SEPARATORS, key=lambda candidate: len(next(csv.reader([first], delimiter=candidate), [])))
-    except csv.Error:  # reading it whole will say what is wrong
+    except csv.Error:  # reading all of it will raise the reason
         return _SEPARATORS[0]
 
 
@@ -129,7 +131,7 @@ def _parse(text: str, separator: str, name: str, start: int) -> tuple[list[str],
     if not rows:
         raise InputError(f"{name} is empty: it needs a header and a row for each sample.")
     if len(rows) == 1:
-        raise InputError(f"{name} has a header and no row: add one for each sample.")
+        raise InputError(f"{name} has a header but no row: add one for each sample.")
     return rows[0], lines[1:], rows[1:]
 
 

@@ -1,4 +1,4 @@
-"""A table beside an image folder that says which patient each file is of."""
+"""A table next to an image folder with the patient of each file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +15,8 @@ def groups_from_index(table_path: Path, files: Sequence[str], *, file_column: st
     Args:
         table_path: a CSV or TSV file with a header.
         files: paths relative to the image folder, with forward slashes.
-        file_column: the column that names the file, by its path or an end of it (see `PathEndings`).
-        group_column: the column that names its group.
+        file_column: the column with the path of the file, or an end of it (see `PathEndings`).
+        group_column: the column with its group.
 
     Raises:
         InputError: with every problem: a missing table or column, an entry without a file or with several, a file

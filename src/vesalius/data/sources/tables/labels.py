@@ -1,4 +1,4 @@
-"""A table of targets that lies beside the images, and how it is joined to them."""
+"""A table of targets, and how it is joined to samples by a key."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,19 +14,10 @@ from vesalius.data.samples import target_columns
 from vesalius.data.sources.tables.csv_table import read_table, require_columns
 from vesalius.data.sources.tables.path_endings import PathEndings
 from vesalius.data.sources.tables.target_cells import TaskOption, read_targets
+from vesalius.data.sources.vocabulary import SPLIT_WORDS
 
 logger = logging.getLogger("vesalius")
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
 _RESERVED = ("sample_id", "group_id", "split", "target")
 
 
@@ -34,40 +25,40 @@ class Labels:
     """A CSV or TSV table of targets, joined to samples by a key.
 
     Class names are the trimmed texts of the cells. Without `classes` they are sorted, numbers by value; of two classes
-    the second is the positive one. A cell of a target that is empty, or NA, says nothing: its row has no label.
+    the second is the positive one. A row whose target is empty or NA has no label.
 
     Args:
         path: the table.
-        key: its column that says which samples a row is about; several rows of one key must agree.
-        target: its column with the class or quantity; or several columns, of 0 and 1 (a class each, `multilabel`) or
-            of numbers (with `task="regression"`). None: the rows say nothing of the kind, and the task is `unlabelled`.
+        key: its column with the key of the samples; several rows of one key must agree. None: the rows are not joined.
+        target: its column with the class or continuous target; or several columns, of 0 and 1 (a class each,
+            `multilabel`) or of numbers (with `task="regression"`). None: the table has no targets, and the task is
+            `unlabelled`.
         classes: the classes in the order wanted (lowest grade first, for `ordinal`).
-        task: what the targets mean. `auto` takes two classes as `binary`, more as `multiclass`, several columns or a
-            separator as `multilabel`, and never a quantity.
+        task: the meaning of the targets. `auto` takes two classes as `binary`, more as `multiclass`, several columns or
+            a separator as `multilabel`, and never infers `regression`.
         group: the column with the patient.
-        split: the column with train, val or test (also training, valid, validation, dev, testing; empty for none).
+        split: the column with train, val or test (see `SPLIT_WORDS` for other words; empty for no split).
         subgroups: columns to report on.
-        separator: what stands between the names in a cell of several classes; such a cell without any says `none`.
+        separator: between the names in a cell of several classes; such a cell without any class holds `none`.
         option: prefix of config keys in messages.
-        table_option: the config key that names the table, after the prefix.
-        key_option: the config key that names the key's column, after the prefix.
+        table_option: the config key of the table, after the prefix.
+        key_option: the config key of the key's column, after the prefix.
 
     Attributes:
-        task: what the targets mean.
-        classes: names of the classes, or of the quantities.
-        name: the table's file name, for messages.
+        task: the meaning of the targets.
+        classes: names of the classes, or of the continuous targets.
+        name: the file name of the table, for messages.
         table: every cell as text; the index numbers the lines of the file.
-        key: the name of the key's column.
 
     Raises:
-        InputError: with everything in the table that cannot be used.
+        InputError: with every problem of the table.
     """
 
     def __init__(
         self,
         path: str | Path,
         *,
-        key: str,
+        key: str | None,
         target: str | Sequence[str] | None,
         classes: Sequence[str] | None = None,
         task: TaskOption = "auto",
@@ -81,7 +72,7 @@ class Labels:
     ) -> None:
         path = Path(path).expanduser()
         self.table = read_table(path, option=f"{option}.{table_option}")
-        self.name, self.key, self._option = path.name, key, option
+        self.name, self._key, self._option = path.name, key, option
         self._key_option = f"{option}.{key_option}"
         wanted = [target] if isinstance(target, str) else list(target or ())
         _check_names(None if target is None else wanted, subgroups, option)
@@ -106,7 +97,7 @@ class Labels:
             logger.info("binary: `%s` is the positive class; %s.classes turns it round.", self.classes[1], option)
 
     def rows(self) -> pd.DataFrame:
-        """Every row by itself: the columns that `join` gives, NaN where a target is empty; index as in `table`."""
+        """Every row by itself: the columns that `join` returns, NaN where a target is empty; index as in `table`."""
         return self._values.copy()
 
     def join(
@@ -122,14 +113,14 @@ class Labels:
         Args:
             keys: the key of each sample; several samples may share one.
             what: what the samples are, in the plural, for messages.
-            unmatched: `skip` gives samples without a label NaN targets, for the caller to drop, and passes over
-                rows without a sample and rows without a target; both are counted in the log.
+            unmatched: `skip` leaves NaN targets to samples without a label, for the caller to drop, and skips rows
+                without a sample and rows without a target; both are counted in the log.
             endings: the keys are relative paths, and the table may hold ends of them (see `PathEndings`).
 
         Returns:
             A frame whose row i belongs to `keys[i]`: `target` or `target/<class>` (whole numbers, except for
             `regression` or where any is NaN), and `group_id`, `split` (None where the cell is empty) and the subgroups,
-            as far as they were mapped.
+            as far as the options name their columns.
 
         Raises:
             InputError: with keys without a row, rows without a key, rows without a target, and rows of one key that
@@ -164,21 +155,18 @@ class Labels:
         return joined
 
     def _row_keys(self, keys: Sequence[str], *, endings: bool) -> tuple[list[str], list[str]]:
-        """The key of each row, spelt as the samples spell it, and the cells that may mean several."""
-        cells = self.table[self.key].tolist()
+        """The key of each row, written as the samples write it, and the cells that may mean several samples."""
+        cells = self.table[self._key].tolist()
         if not endings:
             return cells, []
-        files = sorted(set(keys))
-        paths = PathEndings(files)
-        found = {cell: paths.find(cell) for cell in set(cells)}
-        ambiguous = sorted(cell for cell, numbers in found.items() if len(numbers) > 1)
-        return [files[found[cell][0]] if found[cell] else cell for cell in cells], ambiguous
+        path_of, ambiguous = PathEndings(sorted(set(keys))).resolve(cells)
+        return [path_of.get(cell, cell) for cell in cells], ambiguous
 
     def _notes(self, group: str | None, split: str | None, subgroups: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-        """The columns beside the targets, and what is wrong with them and with the key."""
+        """The columns next to the targets, and the problems of these and of the key."""
         notes = pd.DataFrame(index=self.table.index)
         problems = []
-        for column in dict.fromkeys(name for name in (self.key, group) if name is not None):
+        for column in dict.fromkeys(name for name in (self._key, group) if name is not None):
             empty = self.table.index[self.table[column] == ""].tolist()
             if empty:
                 problems.append(
@@ -193,7 +181,7 @@ class Labels:
         return notes, problems
 
     def _splits(self, cells: pd.Series, problems: list[str]) -> pd.Series:
-        splits = cells.str.lower().map(SPLIT_NAMES).astype(object)
+        splits = cells.str.lower().map(SPLIT_WORDS).astype(object)
         odd = splits.isna() & (cells != "")
         if odd.any():
             found = sorted(cells[odd].unique().tolist())
@@ -216,15 +204,15 @@ class Labels:
             found = differing.index[differing[columns].any(axis=1)].tolist()
             if found:
                 problems.append(
-                    f"{self.name} contradicts itself on the {what} of {len(found)} `{self.key}`: {format_list(found)}; "
-                    "keep what is right."
+                    f"{self.name} contradicts itself on the {what} of {len(found)} `{self._key}`: "
+                    f"{format_list(found)}; keep what is right."
                 )
         return problems
 
     def _unmatched(
         self, keys: Sequence[str], labelled: pd.Series, all_rows: set[str], what: str, *, skip: bool
     ) -> list[str]:
-        """Sentences on keys without a row and rows without a key; counts in the log where they are passed over."""
+        """Sentences on keys without a row and rows without a key; counts in the log where they are skipped."""
         present = set(keys)
         without_row = sorted(present - (set(labelled) if skip else all_rows))
         without_key = sorted(all_rows - present)
@@ -240,34 +228,34 @@ class Labels:
             if len(without_row) < len(present):
                 return []
         problems = []
-        cure = f"correct `{self._key_option}={self.key}` or the table, or say {self._option}.unmatched=skip"
+        cure = f"correct `{self._key_option}={self._key}` or the table, or set {self._option}.unmatched=skip"
         if without_row:
             problems.append(
-                f"{self.name} has no row for {samples} {what}, by `{self.key}`: {format_list(without_row)}; {cure}."
+                f"{self.name} has no row for {samples} {what}, by `{self._key}`: {format_list(without_row)}; {cure}."
             )
         if without_key:
             problems.append(
-                f"{len(without_key)} `{self.key}` of {self.name} match none of the {what}: {format_list(without_key)}; "
-                f"{cure}."
+                f"{len(without_key)} `{self._key}` of {self.name} match none of the {what}: "
+                f"{format_list(without_key)}; {cure}."
             )
-        return problems + self._nearly(without_row, without_key)
+        return problems + self._near_matches(without_row, without_key)
 
-    def _nearly(self, keys: Sequence[str], cells: Sequence[str]) -> list[str]:
-        """A hint where keys would agree but for case or zeros in front, which Excel takes away."""
+    def _near_matches(self, keys: Sequence[str], cells: Sequence[str]) -> list[str]:
+        """Hints on keys that would match but for case, or for zeros in front, which Excel removes."""
         hints = []
         for change, normal in (("upper and lower case", str.casefold), ("zeros in front", lambda key: key.lstrip("0"))):
             plain = {normal(cell): cell for cell in cells}
             pairs = [f"{plain[normal(key)]} and {key}" for key in keys if normal(key) in plain]
             if pairs:
-                hints.append(f"{len(pairs)} of them differ in {change} alone: {format_list(pairs)}; write them alike.")
+                hints.append(f"{len(pairs)} of them differ only in {change}: {format_list(pairs)}; write them alike.")
         return hints
 
 
 def columns_without_table(options: Mapping[str, object]) -> list[str]:
-    """A sentence on options that name columns, where there is no table.
+    """A sentence on options that name columns although there is no table.
 
     Args:
-        options: by their names below `data.source`; what is None, empty, `auto` or `none` is not set.
+        options: by their names below `data.source`; None, empty, `auto` and `none` count as not set.
     """
     set_anyway = [name for name, value in options.items() if value not in (None, "auto", "none") and value]
     if not set_anyway:
@@ -280,8 +268,8 @@ def _check_names(target: Sequence[str] | None, subgroups: Sequence[str], option:
     problems = []
     if target is not None and not target:
         problems.append(
-            f"`{option}.target` names no column: name the one with the class or quantity, or set it to null for data "
-            "without labels."
+            f"`{option}.target` names no column: name the one with the class or continuous target, or set it to "
+            "null for data without labels."
         )
     for key, names in (("target", target or ()), ("subgroups", subgroups)):
         if len(set(names)) < len(names):

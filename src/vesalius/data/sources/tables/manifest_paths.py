@@ -13,9 +13,9 @@ _NAMES_COMPARED = 5_000
 
 
 def resolve_paths(cells: pd.Series, root: Path) -> pd.Series:
-    """The absolute path behind each cell, with `.` and `..` taken out; empty where the cell points nowhere.
+    """The absolute path of each cell, without `.` and `..`; empty where there is no such file.
 
-    Backslashes part folders too, unless a name really has one.
+    Backslashes separate folders too, unless a name really has one.
     """
     base = os.path.abspath(root)
     known: dict[str, str] = {}
@@ -28,26 +28,26 @@ def resolve_paths(cells: pd.Series, root: Path) -> pd.Series:
 
 
 def path_problems(cells: pd.Series, paths: pd.Series, root: Path, *, name: str, skip: bool) -> list[str]:
-    """Sentences on rows that point nowhere (unless these are skipped) and on files that stand in several rows.
+    """Sentences on rows whose file does not exist (unless these are skipped) and on files in several rows.
 
     Args:
         cells: the column of the manifest; the index numbers the lines.
-        paths: what `resolve_paths` makes of it.
+        paths: from `resolve_paths`.
         root: the folder of relative paths.
-        name: the manifest's file name.
-        skip: rows that point nowhere are no problem, as long as some do not.
+        name: the file name of the manifest.
+        skip: rows whose file does not exist are no problem, as long as some files do.
     """
     problems = []
     lost = cells[paths == ""]
     if len(lost) and (not skip or len(lost) == len(cells)):
-        named = [f"{cell or 'nothing'} (line {line})" for line, cell in lost.items()]
+        named = [f"{cell or '(empty)'} (line {line})" for line, cell in lost.items()]
         cure = (
             f"correct `data.source.root` ({root})"
             if len(lost) == len(cells)
-            else "correct the paths, or say data.source.unmatched=skip"
+            else "correct the paths, or set data.source.unmatched=skip"
         )
         problems.append(
-            f"{len(lost)} of {len(cells)} rows of {name} point nowhere: {format_list(named)}; {cure}."
+            f"{len(lost)} of {len(cells)} rows of {name} name a file that does not exist: {format_list(named)}; {cure}."
             + "".join(_suggestion(cell, root) for cell in lost[lost != ""].tolist()[:_SUGGESTIONS])
         )
     found = paths[paths != ""]
@@ -58,7 +58,7 @@ def path_problems(cells: pd.Series, paths: pd.Series, root: Path, *, name: str, 
             lines.setdefault(path, []).append(line)
         named = [f"{cells[several[0]]} (lines {format_list(several)})" for several in lines.values()]
         problems.append(
-            f"{len(lines)} file(s) stand in several rows of {name}: {format_list(named)}; keep one row for each."
+            f"{len(lines)} file(s) are in several rows of {name}: {format_list(named)}; keep one row for each."
         )
     return problems
 

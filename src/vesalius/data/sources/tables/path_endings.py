@@ -1,12 +1,12 @@
-"""Files named by the ends of their paths, as tables made on another machine do."""
+"""Files named by the ends of their paths, as in tables written on another machine."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 
 class PathEndings:
-    """Finds which file an entry of a table means.
+    """Finds the file that an entry of a table means.
 
     An entry names a file if one path ends with the other, compared part by part from the right; so
     `crops/train/a/1.png`, `a/1.png` and `1.png` may all mean `train/a/1.png`, as long as nothing else fits.
@@ -16,6 +16,7 @@ class PathEndings:
     """
 
     def __init__(self, files: Sequence[str]) -> None:
+        self._files = files
         self._lengths: list[int] = []
         self._by_ending: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
         for number, file in enumerate(files):
@@ -25,7 +26,7 @@ class PathEndings:
                 self._by_ending[parts[start:]].append(number)
 
     def find(self, entry: str) -> list[int]:
-        """Numbers of the files that an entry may mean; the longest common ending wins."""
+        """The numbers of the files that an entry may mean; the longest common ending wins."""
         parts = tuple(part for part in entry.strip().replace("\\", "/").split("/") if part not in ("", "."))
         for start in range(len(parts)):
             numbers = self._by_ending.get(parts[start:], [])
@@ -34,3 +35,9 @@ class PathEndings:
             if numbers:
                 return numbers
         return []
+
+    def resolve(self, entries: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+        """The file of each entry (the first, if it may mean several), and the entries that may mean several."""
+        numbers = {entry: self.find(entry) for entry in set(entries)}
+        files = {entry: self._files[found[0]] for entry, found in numbers.items() if found}
+        return files, sorted(entry for entry, found in numbers.items() if len(found) > 1)

@@ -1,4 +1,4 @@
-"""From cells of a table to targets: class indices, 0/1 columns, or quantities."""
+"""Targets from the cells of a table: class indices, 0/1 columns, or continuous targets."""
 
 import re
 from collections.abc import Sequence
@@ -11,26 +11,26 @@ import pandas as pd
 from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
+from vesalius.data.sources.vocabulary import MISSING_WORDS
 
 TaskOption = Literal["auto", "binary", "multiclass", "multilabel", "ordinal", "regression"]
 
-_MISSING = frozenset({"", "na", "n/a", "nan", "null", "<na>"})
 _YES, _NO = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no"})
-_NONE_OF_THEM = "none"
-_WHOLE = re.compile(r"([+-]?\d+)\.0+")  # 1.0, as programs write a 1 once a column has gaps
-_MANY_CLASSES = 20  # beyond that, a column of numbers or of nearly as many words as rows is rather no class
-_ROWS_A_CLASS = 5
+_NO_CLASS = "none"
+_WHOLE = re.compile(r"([+-]?\d+)\.0+")  # 1.0: a 1 as programs write it once a column has gaps
+_MANY_CLASSES = 20  # a column with more numbers, or with few rows per word, is probably not one of classes
+_ROWS_PER_CLASS = 5
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the target columns of a table mean.
+    """The targets of a table.
 
     Attributes:
-        task: what the targets mean.
-        classes: names of the classes, or of the quantities.
-        columns: `target`, or `target/<class>` for each class, as floats; NaN where a cell says nothing. The index
-            is that of the table.
+        task: the meaning of the targets.
+        classes: names of the classes, or of the continuous targets.
+        columns: `target`, or `target/<class>` for each class, as floats; NaN where the cell is empty. The index is that
+            of the table.
     """
 
     task: Task
@@ -47,14 +47,14 @@ def read_targets(
     separator: str | None,
     option: str,
 ) -> Targets:
-    """Read the targets; see `Labels` for what the options mean.
+    """Read the targets; see `Labels` for the options.
 
     Args:
         table: cells as texts; the index numbers the lines of the file.
-        target: names of the target columns, which the table has; none for data without labels.
+        target: names of target columns of the table; empty for data without labels.
         classes: names in the order wanted.
-        task: what the targets mean; `auto` finds out.
-        separator: what stands between the names in a cell.
+        task: the meaning of the targets; `auto` infers it.
+        separator: between the names in a cell.
         option: prefix of config keys in messages.
 
     Raises:
@@ -64,13 +64,13 @@ def read_targets(
         set_anyway = {"classes": classes is not None, "task": task != "auto", "separator": separator is not None}
         named = [f"`{option}.{name}`" for name, is_set in set_anyway.items() if is_set]
         if named:
-            raise InputError(f"{', '.join(named)} say(s) what targets mean: name their column in `{option}.target`.")
+            raise InputError(f"{', '.join(named)} need(s) a target: name its column in `{option}.target`.")
         return Targets("unlabelled", (), pd.DataFrame(index=table.index))
     names = None if classes is None else _class_names(classes, option)
     if task == "regression":
-        return _quantities(table[list(target)], names, separator, option)
+        return _continuous_targets(table[list(target)], names, separator, option)
     if separator is not None:
-        return _names_in_cells(table, target, names, task, separator, option)
+        return _several_names(table, target, names, task, separator, option)
     if len(target) > 1:
         return _yes_no_columns(table[list(target)], names, task, option)
     if task == "multilabel":
@@ -105,12 +105,12 @@ def _plain(cell: str) -> str:
 
 
 def _is_missing(cells: pd.Series, names: Sequence[str] | None) -> np.ndarray:
-    missing: np.ndarray = cells.str.lower().isin(_MISSING).to_numpy()
+    missing: np.ndarray = cells.str.lower().isin(MISSING_WORDS).to_numpy()
     return missing if names is None else missing & ~cells.isin(list(names)).to_numpy()
 
 
 def _numbers(cells: Sequence[str]) -> np.ndarray:
-    """The cells as finite floats; NaN where one is none."""
+    """The cells as finite floats; NaN where a cell is no finite number."""
     values = np.asarray(pd.to_numeric(pd.Series(list(cells), dtype=object), errors="coerce"), dtype=float)
     return np.where(np.isfinite(values), values, np.nan)
 
@@ -124,7 +124,7 @@ def _one_class(cells: pd.Series, names: list[str] | None, task: TaskOption, opti
         names = _sorted_classes(found, str(column), task, option)
     unknown = found[~found.isin(names)]
     if len(unknown):
-        raise InputError(_unknown_names(unknown, names, str(column), option))
+        raise InputError(_describe_unknown(unknown, names, str(column), option))
     if task == "binary" and len(names) != 2:
         raise InputError(
             f"`{option}.task=binary`, but there are {len(names)} classes ({format_list(names)}): leave it out."
@@ -146,13 +146,13 @@ def _sorted_classes(found: pd.Series, column: str, task: TaskOption, option: str
     many = len(names) > _MANY_CLASSES
     if task == "auto" and numeric and (many or (values % 1 != 0).any()):
         raise InputError(
-            f"`{option}.target={column}` holds {len(names)} different numbers: is it a quantity? Say "
+            f"`{option}.target={column}` holds {len(names)} different numbers: for a continuous target, set "
             f"{option}.task=regression; if they are names of classes, {option}.task=multiclass."
         )
-    if task == "auto" and many and len(names) * _ROWS_A_CLASS > len(found):
+    if task == "auto" and many and len(names) * _ROWS_PER_CLASS > len(found):
         raise InputError(
             f"`{option}.target={column}` holds {len(names)} different names in {len(found)} rows: name the column of "
-            f"the classes, or say {option}.task=multiclass if these are they."
+            f"the classes, or set {option}.task=multiclass if this is it."
         )
     if task == "ordinal" and not numeric:
         raise InputError(
@@ -173,7 +173,7 @@ def _sorted_classes(found: pd.Series, column: str, task: TaskOption, option: str
     return names
 
 
-def _unknown_names(unknown: pd.Series, names: Sequence[str], column: str, option: str) -> str:
+def _describe_unknown(unknown: pd.Series, names: Sequence[str], column: str, option: str) -> str:
     odd = sorted(unknown.unique().tolist())
     lines = [f"{cell} (line {unknown.index[unknown == cell][0]})" for cell in odd]
     return (
@@ -182,7 +182,7 @@ def _unknown_names(unknown: pd.Series, names: Sequence[str], column: str, option
     )
 
 
-def _names_in_cells(
+def _several_names(
     table: pd.DataFrame,
     target: Sequence[str],
     names: list[str] | None,
@@ -198,7 +198,7 @@ def _names_in_cells(
     cells = table[target[0]]
     missing = _is_missing(cells, names)
     parts = [[_plain(part.strip()) for part in cell.split(separator)] for cell in cells]
-    labels = [{part for part in row if part and part.lower() != _NONE_OF_THEM} for row in parts]
+    labels = [{part for part in row if part and part.lower() != _NO_CLASS} for row in parts]
     rows = [
         (line, label) for line, row, gap in zip(cells.index, labels, missing, strict=True) if not gap for label in row
     ]
@@ -211,8 +211,8 @@ def _names_in_cells(
         )
     unknown = found[~found.isin(names)]
     if len(unknown):
-        advice = f" A cell without any of the classes says `{_NONE_OF_THEM}`."
-        raise InputError(_unknown_names(unknown, names, target[0], option) + advice)
+        advice = f" Write `{_NO_CLASS}` in a cell without any of the classes."
+        raise InputError(_describe_unknown(unknown, names, target[0], option) + advice)
     columns = {f"target/{name}": np.where(missing, np.nan, [float(name in row) for row in labels]) for name in names}
     return Targets("multilabel", tuple(names), pd.DataFrame(columns, index=table.index))
 
@@ -239,7 +239,7 @@ def _yes_no_columns(cells: pd.DataFrame, names: list[str] | None, task: TaskOpti
     return Targets("multilabel", tuple(map(str, cells.columns)), pd.DataFrame(columns, index=cells.index))
 
 
-def _quantities(cells: pd.DataFrame, names: list[str] | None, separator: str | None, option: str) -> Targets:
+def _continuous_targets(cells: pd.DataFrame, names: list[str] | None, separator: str | None, option: str) -> Targets:
     if names is not None or separator is not None:
         raise InputError(f"`{option}.task=regression` takes no `classes` and no `separator`: leave them out.")
     columns, problems = {}, []

@@ -1,22 +1,18 @@
-"""What of a volume, or of a series of volumes, is one sample."""
+"""The samples in a volume, or in a series of volumes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from vesalius.data.formats.nifti import Grid, Plane
-
-Unit = Literal["slice", "volume", "time_series"]
-UNITS: tuple[str, ...] = get_args(Unit)
-Slices = Sequence[int] | Literal["middle"] | None
+from vesalius.data.sources.vocabulary import Slices, Unit, slice_numbers
 
 
 @dataclass(frozen=True)
 class Cut:
-    """One sample's part of a file.
+    """The part of a file that is one sample.
 
     Attributes:
-        suffix: tells it from other samples of the file.
+        suffix: makes the name of the file unique to this sample.
         frames: numbers of the volumes over time.
         places: numbers of the slices.
         problem: why it cannot be used, and the cure; the rest of a sentence.
@@ -36,15 +32,13 @@ def cuts_of(grid: Grid, unit: Unit, plane: Plane, slices: Slices, frames: range 
         unit: what a sample is: a `slice`; a `volume`, whose slices are the frames of a series; or, for each slice
             position, a `time_series`.
         plane: of the slices.
-        slices: numbers of the slices wanted, from 0 (negative: from the end), "middle", or None for all.
+        slices: the slices wanted.
         frames: numbers of the volumes wanted; None for all.
     """
     count = grid.slices(plane)
-    numbers = range(count) if slices is None else [count // 2] if isinstance(slices, str) else slices
-    places = [number + count * (number < 0) for number in numbers]
-    wrong = [number for number, place in zip(numbers, places, strict=True) if not 0 <= place < count]
-    if wrong:
-        yield Cut(problem=f"has {count} slice(s), none of number {wrong[0]}: change `data.source.slices`.")
+    places, absent = slice_numbers(slices, count)
+    if absent:
+        yield Cut(problem=f"has {count} slice(s), none of number {absent[0]}: change `data.source.slices`.")
     elif unit == "time_series":
         yield from _time_series(grid, count, places, frames)
     else:
@@ -53,17 +47,17 @@ def cuts_of(grid: Grid, unit: Unit, plane: Plane, slices: Slices, frames: range 
             if unit == "volume":
                 yield Cut(time, (frame,), tuple(places))
             else:
-                yield from (Cut(time + _place(place, count), (frame,), (place,)) for place in places)
+                yield from (Cut(time + _suffix(place, count), (frame,), (place,)) for place in places)
 
 
 def _time_series(grid: Grid, count: int, places: Sequence[int], frames: range | None) -> Iterator[Cut]:
     if grid.frames == 1:
-        yield Cut(problem="is a single volume without time: take `data.source.unit=volume`, or leave it out.")
+        yield Cut(problem="is a single volume without time: set `data.source.unit=volume`, or leave it out.")
         return
     start = "" if frames is None else f"_t{frames[0]:03d}"
     for place in places:
-        yield Cut(start + _place(place, count), tuple(frames or range(grid.frames)), (place,))
+        yield Cut(start + _suffix(place, count), tuple(frames or range(grid.frames)), (place,))
 
 
-def _place(place: int, count: int) -> str:
+def _suffix(place: int, count: int) -> str:
     return f"_z{place:03d}" if count > 1 else ""

@@ -1,4 +1,4 @@
-"""From a file of volumes to slices that are ready for use: window, drift, mask, orientation."""
+"""Slices of a file of volumes, ready for use: window, drift, mask, orientation."""
 
 import logging
 import math
@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from vesalius.config.errors import InputError
-from vesalius.data.formats.nifti import PLANES, Grid, Plane, read_grid, read_volume, upright
+from vesalius.data.formats.nifti import Grid, Plane, read_grid, read_volume, upright_slices
+from vesalius.data.formats.window import to_window, window_problems
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.volumes.voxel_series import remove_drift
 
@@ -20,11 +21,11 @@ logger = logging.getLogger("vesalius")
 
 @dataclass(frozen=True)
 class VolumePreparation:
-    """What is done to the voxels of a file; see `Nifti` for what the options mean.
+    """The steps from the voxels of a file to slices; see `Nifti` for the options.
 
     Attributes:
         plane, window, nan, run_length, detrend, standardize: as there.
-        mask: the file.
+        mask: the file of the mask.
     """
 
     plane: Plane
@@ -37,21 +38,8 @@ class VolumePreparation:
 
     def problems(self) -> list[str]:
         """A sentence for each option that cannot be used."""
-        choices: dict[str, tuple[object, Sequence[object]]] = {
-            "plane": (self.plane, PLANES),
-            "detrend": (self.detrend, ("linear", None)),
-            "standardize": (self.standardize, ("run", None)),
-        }
-        problems = [
-            f"`data.source.{name}={value}` must be {either(allowed)}."
-            for name, (value, allowed) in choices.items()
-            if value not in allowed
-        ]
-        window, nan = self.window, self.nan
-        named = isinstance(window, str)
-        if not (window in ("auto", "none") if named else len(window) == 2 and float(window[1]) > 0):
-            problems.append(f"`data.source.window={window}` must be auto, none, or [center, width], the width above 0.")
-        if self._drifts and not named:
+        problems, nan = window_problems(self.window), self.nan
+        if self._removes_drift and not isinstance(self.window, str):
             problems.append("`data.source.window` cannot go with `detrend` or `standardize`: leave it at auto.")
         if nan != "error" and not (isinstance(nan, int | float) and math.isfinite(nan)):
             problems.append(f"`data.source.nan={nan}` must be a finite number or error.")
@@ -61,8 +49,8 @@ class VolumePreparation:
             problems.append(f"the mask {self.mask} does not exist: correct `data.source.mask`.")
         return problems
 
-    def misfit(self, grid: Grid) -> str | None:
-        """Why these options do not suit a file, as the rest of a sentence.
+    def mismatch(self, grid: Grid) -> str | None:
+        """Why these options do not fit a file, as the rest of a sentence; None if they do.
 
         Raises:
             InputError: if the mask cannot be read.
@@ -73,41 +61,37 @@ class VolumePreparation:
         if mask is None:
             return None
         if grid.shape != mask.shape or not np.allclose(grid.affine, mask.affine, atol=1e-2):
-            return f"lies on another grid than the mask ({grid.shape} and {mask.shape} voxels): resample one of them."
+            return f"has another grid than the mask ({grid.shape} and {mask.shape} voxels): resample one of them."
         return None
 
     def slices(self, path: Path, name: str) -> tuple[np.ndarray, int]:
-        """All slices of a file: (S, T, C, H, W) uint8, uint16 or float32; and how many voxels were NaN or infinite.
+        """All slices of a file: (S, T, C, H, W) uint8, uint16 or float32; and the number of voxels NaN or infinite.
 
         Raises:
             InputError: if it cannot be read.
         """
-        window = self.window
-        if self._drifts:
-            window = "none"
-        elif not isinstance(window, str):
-            window = (window[0] - window[1] / 2, window[0] + window[1] / 2)
+        window = "none" if self._removes_drift else to_window(self.window)
         volume = read_volume(path, name, window=window, nan=self.nan)
         voxels = volume.voxels
-        if self._drifts:
+        if self._removes_drift:
             series = np.moveaxis(voxels, 3, -1)
             length = self.run_length or series.shape[-1]
             if series.shape[-1] % length:
-                raise InputError(f"{name} {self.misfit(volume.grid)}")
+                raise InputError(f"{name} {self.mismatch(volume.grid)}")
             detrend, standardize = self.detrend is not None, self.standardize is not None
             voxels = np.moveaxis(remove_drift(series, length, detrend=detrend, standardize=standardize), -1, 3)
         if self._inside is not None:
             voxels = np.where(self._inside, voxels, np.zeros((), voxels.dtype))
-        return upright(voxels, self.plane), volume.filled
+        return upright_slices(voxels, self.plane), volume.filled
 
     def settings(self) -> list[object]:
-        """What the slices depend on, beside the file."""
+        """All that the slices depend on besides the file."""
         window = self.window if isinstance(self.window, str) else list(self.window)
         mask = None if self.mask is None else content_digest(self.mask.parent, [self.mask.name], None)
         return [self.plane, window, self.nan, self.run_length, self.detrend, self.standardize, mask]
 
     @property
-    def _drifts(self) -> bool:
+    def _removes_drift(self) -> bool:
         return self.detrend is not None or self.standardize is not None
 
     @cached_property
@@ -121,9 +105,3 @@ class VolumePreparation:
             return None
         inside: np.ndarray = read_volume(self.mask, f"the mask {self.mask.name}", window="none").voxels != 0
         return inside[..., :1, :1]
-
-
-def either(allowed: Sequence[object]) -> str:
-    """The values that an option may have, in words."""
-    names = ["null" if value is None else str(value) for value in allowed]
-    return f"{', '.join(names[:-1])} or {names[-1]}"

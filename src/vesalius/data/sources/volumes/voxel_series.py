@@ -1,4 +1,4 @@
-"""What is done to the series of every voxel before frames are compared: the drift of a run is taken out."""
+"""Removal of drift from the time series of every voxel, before frames are compared."""
 
 from collections.abc import Iterator
 
@@ -8,12 +8,12 @@ import numpy as np
 def remove_drift(series: np.ndarray, run_length: int, *, detrend: bool, standardize: bool) -> np.ndarray:
     """Detrend and z-score each voxel within each run, as is usual before decoding from functional MRI.
 
-    A run is seen by itself alone, so nothing of one run is known to another; but every frame of a run knows of all
+    Each run is treated by itself, so nothing leaks from one run to another; but every frame of a run depends on all
     others of it, so the honest split is by run.
 
     Args:
         series: (..., T), any numbers.
-        run_length: frames of a run; it divides T.
+        run_length: frames per run; it divides T.
         detrend: subtract the least-squares line of each voxel over the run.
         standardize: subtract the mean and divide by the standard deviation (of the population); a voxel that never
             changes becomes 0.
@@ -34,7 +34,7 @@ def remove_drift(series: np.ndarray, run_length: int, *, detrend: bool, standard
             values -= level
         if standardize:
             spread = values.std(axis=-1, keepdims=True)
-            flat = spread <= 1e-12 * size  # what is left of a constant (or of a line) is rounding
+            flat = spread <= 1e-12 * size  # the rest of a constant (or of a line) is rounding error
             values = np.where(flat, 0.0, values / np.where(flat, 1.0, spread))
         result[..., run] = values
     return result

@@ -1,12 +1,10 @@
-"""What a file that a manifest names can be, and how each kind is read."""
+"""Reading the samples of a manifest, from files of any kind."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import pydicom
@@ -15,34 +13,27 @@ from vesalius.config.errors import InputError
 from vesalius.data.formats.decode_cache import DecodeCache
 from vesalius.data.formats.dicom.decode import DECODER_VERSION as DICOM_VERSION
 from vesalius.data.formats.dicom.decode import decode_file
-from vesalius.data.formats.dicom.values import Window
+from vesalius.data.formats.endings import kind_of, other_half
 from vesalius.data.formats.images import DECODER_VERSION as IMAGE_VERSION
 from vesalius.data.formats.images import decode_image
 from vesalius.data.formats.nifti import DECODER_VERSION as NIFTI_VERSION
-from vesalius.data.formats.nifti import ENDINGS, Plane, read_volume, upright
+from vesalius.data.formats.nifti import Plane, read_volume, upright_slices
 from vesalius.data.formats.video import DECODER_VERSION as VIDEO_VERSION
-from vesalius.data.formats.video import ENDINGS as CLIPS
 from vesalius.data.formats.video import library_version, read_frames, read_timeline
-
-Unit = Literal["slice", "volume", "time_series"]
-UNITS: tuple[str, ...] = get_args(Unit)
-Kind = Literal["image", "dicom", "nifti", "video", "folder"]
-
-IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-VOLUMES = (*ENDINGS, ".mnc", ".brik", ".head")
-_PAIRS = ((".hdr", ".img"), (".HEAD", ".BRIK"))  # header and voxels in two files
+from vesalius.data.formats.window import Window
+from vesalius.data.sources.vocabulary import Unit
 
 _cache = DecodeCache()
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How files are read.
+class ReadOptions:
+    """The options for reading files.
 
     Attributes:
         unit: what a sample is.
-        window: grey values of DICOM and NIfTI files: "auto", "none", or centre and width.
-        plane: how the volumes of NIfTI files are cut into slices.
+        window: of the grey values of DICOM and NIfTI files.
+        plane: of the slices of NIfTI volumes.
     """
 
     unit: Unit
@@ -52,13 +43,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Part:
-    """One sample's part of a file or folder.
+    """The part of a file or folder that is one sample.
 
     Attributes:
-        frames: absolute path and number (None for all there are) of each frame or file, in order.
-        times: seconds since the first frame, where a series has times.
-        window: one window for all frames, where those of a DICOM series would differ.
-        problem: why it cannot be read, in words that name nobody.
+        frames: absolute path and number (None for all) of each frame or file, in order.
+        times: seconds since the first frame; None for a series without times.
+        window: one window for all frames of a DICOM series whose own windows differ.
+        problem: why it cannot be read, in words that identify nobody.
     """
 
     frames: tuple[tuple[str, int | None], ...]
@@ -68,17 +59,17 @@ class Part:
 
     @property
     def files(self) -> list[str]:
-        """The files, each once, with the other half of those that come in pairs."""
+        """The files, each once, with the other half of a header or of its voxels."""
         return list(dict.fromkeys(half for file, _ in self.frames for half in _halves(file)))
 
 
-def load_part(part: Part, name: str, reading: Reading) -> np.ndarray:
+def load_part(part: Part, name: str, options: ReadOptions) -> np.ndarray:
     """Decode one sample.
 
     Args:
-        part: what `list_parts` gives.
+        part: from `list_parts`.
         name: what messages call it.
-        reading: as for `list_parts`.
+        options: as for `list_parts`.
 
     Returns:
         (C, H, W) where `unit` is `slice`, else (T, C, H, W).
@@ -88,16 +79,16 @@ def load_part(part: Part, name: str, reading: Reading) -> np.ndarray:
     """
     if part.problem is not None:
         raise InputError(f"{name}: {part.problem}.")
-    window = part.window if part.window is not None and reading.window == "auto" else reading.window
+    window = part.window if part.window is not None and options.window == "auto" else options.window
     pieces = []
     for file, members in groupby(part.frames, key=lambda frame: frame[0]):
         numbers = [number for _, number in members if number is not None]
-        pieces.append(_read(Path(file), numbers or None, name, window, reading.plane))
+        pieces.append(_read(Path(file), numbers or None, name, window, options.plane))
     kinds = sorted({f"{piece.dtype.name} {'×'.join(map(str, piece.shape[1:]))}" for piece in pieces})
     if len(kinds) > 1:
         raise InputError(f"{name} has frames of several types or shapes ({', '.join(kinds)}): make them alike.")
     series = np.concatenate(pieces)
-    if reading.unit != "slice":
+    if options.unit != "slice":
         return series
     if len(series) != 1:
         raise InputError(f"{name} has {len(series)} frames where one was expected: correct its header.")
@@ -105,19 +96,8 @@ def load_part(part: Part, name: str, reading: Reading) -> np.ndarray:
     return image
 
 
-def kind_of(path: Path) -> Kind:
-    """What a path is, by its name; what has no known ending is taken for DICOM."""
-    if path.is_dir():
-        return "folder"
-    name = path.name.lower()
-    if name.endswith(".img"):  # DICOM files are called so too
-        return "nifti" if path.with_suffix(".hdr").exists() else "dicom"
-    endings: tuple[tuple[Kind, tuple[str, ...]], ...] = (("image", IMAGES), ("nifti", VOLUMES), ("video", CLIPS))
-    return next((kind for kind, known in endings if name.endswith(known)), "dicom")
-
-
-def versions(files: Sequence[str]) -> dict[str, object]:
-    """What the pixels of some files depend on beside their content: the version of each reader they need."""
+def decoder_versions(files: Sequence[str]) -> dict[str, object]:
+    """The version of each decoder that some files need: the pixels depend on it, besides the content of the files."""
     known: dict[str, Callable[[], object]] = {
         "image": lambda: IMAGE_VERSION,
         "dicom": lambda: (DICOM_VERSION, pydicom.__version__),
@@ -129,23 +109,27 @@ def versions(files: Sequence[str]) -> dict[str, object]:
 
 
 def _halves(file: str) -> list[str]:
-    stem, ending = os.path.splitext(file)
-    other = [twin for pair in _PAIRS for twin in pair if ending in pair and twin != ending]
-    return [file, *(stem + twin for twin in other if os.path.exists(stem + twin))]
+    other = other_half(Path(file))
+    return [file] if other is None else [file, str(other)]
 
 
-def with_bits(image: np.ndarray, bits: int | None, name: str) -> np.ndarray:
-    """Whole numbers of the type wanted, the whole range of the one type becoming that of the other.
+def convert_bits(image: np.ndarray, bits: int | None, name: str) -> np.ndarray:
+    """Scale an image of 8 or 16 bits from the whole range of its type to that of the other.
+
+    Args:
+        image: any shape.
+        bits: 8 (uint8) or 16 (uint16); None leaves the image as it is.
+        name: what messages call it.
 
     Raises:
-        InputError: for floating-point values, whose range nobody knows.
+        InputError: for floating-point values, whose range is unknown.
     """
     if bits is None or image.dtype.itemsize * 8 == bits:
         return image
     if image.dtype.kind == "f":
         raise InputError(
             f"{name} has floating-point values, which `data.source.bits={bits}` cannot scale: "
-            "set `data.source.window=[center,width]`."
+            "set `data.source.window=[centre,width]`."
         )
     if bits == 16:
         return image.astype(np.uint16) * np.uint16(257)
@@ -159,22 +143,21 @@ def _read(path: Path, numbers: Sequence[int] | None, name: str, window: Window, 
         return decode_image(path, name)[None]
     if kind == "dicom":
         return decode_file(path, name, window=window, frames=numbers)
-    read = partial(_clip, path) if kind == "video" else partial(_slices, path, window, plane)
+    read = partial(_read_clip, path) if kind == "video" else partial(_read_slices, path, window, plane)
     if numbers is None:
         return read(name)
     try:
         frames = _cache.get((str(path), path.stat().st_mtime_ns, window, plane), lambda: read(""))
     except (InputError, OSError):
-        frames = read(name)  # says what is wrong, by the sample's own name
+        frames = read(name)  # raises the reason, by the name of the sample
     return frames[list(numbers)]
 
 
-def _clip(path: Path, name: str) -> np.ndarray:
+def _read_clip(path: Path, name: str) -> np.ndarray:
     return read_frames(path, read_timeline(path, name), name=name)
 
 
-def _slices(path: Path, window: Window, plane: Plane, name: str) -> np.ndarray:
-    """All slices of all volumes of a NIfTI file, (S * T, C, H, W): place by place, the volumes of each in order."""
-    ends = window if isinstance(window, str) else (window[0] - window[1] / 2, window[0] + window[1] / 2)
-    slices = upright(read_volume(path, name, window=ends).voxels, plane)
+def _read_slices(path: Path, window: Window, plane: Plane, name: str) -> np.ndarray:
+    """All slices of all volumes of a NIfTI file, (S * T, C, H, W): for each slice position, its volumes in order."""
+    slices = upright_slices(read_volume(path, name, window=window).voxels, plane)
     return slices.reshape(-1, *slices.shape[2:])

@@ -1,4 +1,4 @@
-"""Rows of a table that cut several samples out of one file."""
+"""Rows of a table that cut several samples out of one file over time."""
 
 import logging
 
@@ -7,44 +7,45 @@ import pandas as pd
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.data.samples import target_columns
-from vesalius.data.sources.labelled_files import LabelledFiles
 from vesalius.data.sources.tables.csv_table import require_columns
+from vesalius.data.sources.tables.labels import Labels
 from vesalius.data.sources.tables.path_endings import PathEndings
 
 logger = logging.getLogger("vesalius")
 
 
-def stretch_rows(files: LabelledFiles, key: str | None, first: str, last: str, *, skip: bool) -> pd.DataFrame:
-    """A row for each row of the table: `_path`, `_first`, `_last`, and what `Labels.rows` gives.
+def segment_rows(
+    labels: Labels, paths: list[str], key: str | None, first: str, last: str, *, skip: bool
+) -> pd.DataFrame:
+    """One row per row of the table: `_path`, `_first`, `_last`, and the columns of `Labels.rows`.
 
     Args:
-        files: the files and their table.
+        labels: the table.
+        paths: of all files, relative to the root.
         key: the column that names the file; None where all rows are about the only one.
         first: the column with the number of the first volume, from 0.
-        last: that of the last volume, which belongs to the sample.
+        last: that of the last volume, which is part of the sample.
         skip: leave out rows without a file or target, and files without a row, and count them in the log.
 
     Raises:
-        InputError: with every row that names no file, or no stretch of volumes, or has no target.
+        InputError: with every row that names no file or no segment of volumes, or has no target.
     """
-    labels = files.labels
-    assert labels is not None
     table = labels.table
     require_columns(table, {"data.source.first": first, "data.source.last": last}, labels.name)
     rows = labels.rows()
-    rows["_path"], problems = _files_of(files, table, key)
+    rows["_path"], problems = _find_files(paths, table, key)
     for name, column in (("_first", first), ("_last", last)):
         numbers = pd.to_numeric(table[column], errors="coerce")
         rows[name] = numbers.where((numbers >= 0) & (numbers % 1 == 0))
     unclear = rows[["_first", "_last"]].isna().any(axis=1) | (rows["_first"] > rows["_last"])
     if unclear.any():
         problems.append(
-            f"{unclear.sum()} row(s) of {labels.name} name no stretch of volumes in `{first}` and `{last}` (whole "
+            f"{unclear.sum()} row(s) of {labels.name} name no segment of volumes in `{first}` and `{last}` (whole "
             f"numbers from 0, first not above last): lines {format_list(rows.index[unclear].tolist())}; correct them."
         )
     unlabelled = rows[target_columns(rows)].isna().any(axis=1)
     without_file = rows["_path"].isna()
-    unused = sorted(set(files.paths) - set(rows["_path"].dropna()))
+    unused = sorted(set(paths) - set(rows["_path"].dropna()))
     if not skip:
         findings = (
             (rows.index[unlabelled].tolist(), "row(s) of {} have no target (lines {}): fill it in"),
@@ -52,7 +53,7 @@ def stretch_rows(files: LabelledFiles, key: str | None, first: str, last: str, *
             (unused, "file(s) have no row in {}: {}; add rows"),
         )
         problems += [
-            f"{len(found)} {text.format(labels.name, format_list(found))}, or say data.source.unmatched=skip."
+            f"{len(found)} {text.format(labels.name, format_list(found))}, or set data.source.unmatched=skip."
             for found, text in findings
             if found
         ]
@@ -64,24 +65,20 @@ def stretch_rows(files: LabelledFiles, key: str | None, first: str, last: str, *
     whole = {"_first": int, "_last": int}
     if labels.task != "regression":
         whole |= dict.fromkeys(target_columns(rows), int)
-    kept = rows[~left_out].astype(whole)
-    return kept.sort_values(["_path", "_first"], kind="stable").reset_index(drop=True)
+    return rows[~left_out].astype(whole).sort_values(["_path", "_first"], kind="stable").reset_index(drop=True)
 
 
-def _files_of(files: LabelledFiles, table: pd.DataFrame, key: str | None) -> tuple[pd.Series, list[str]]:
-    """The file of each row, None where there is none; and sentences on what is not clear."""
+def _find_files(paths: list[str], table: pd.DataFrame, key: str | None) -> tuple[pd.Series, list[str]]:
+    """The file of each row, None where there is none; and sentences on problems."""
     if key is None:
-        if len(files.paths) == 1:
-            return pd.Series(files.paths[0], index=table.index, dtype=object), []
+        if len(paths) == 1:
+            return pd.Series(paths[0], index=table.index, dtype=object), []
         return pd.Series(None, index=table.index, dtype=object), [
-            f"the folder holds {len(files.paths)} files ({format_list(files.paths)}): name the column of the labels "
-            "that says which in `data.source.key`, or the one file in `data.source.pattern`."
+            f"the folder holds {len(paths)} files ({format_list(paths)}): name the column of the labels with the "
+            "file's path in `data.source.key`, or the one file in `data.source.pattern`."
         ]
-    endings = PathEndings(files.paths)
-    found = {entry: endings.find(entry) for entry in set(table[key])}
-    several = sorted(entry for entry, numbers in found.items() if len(numbers) > 1)
+    path_of, ambiguous = PathEndings(paths).resolve(table[key])
     problems = [
-        f"{len(several)} `{key}` of the labels fit several files: {format_list(several)}; write longer paths."
-    ] * bool(several)
-    paths = [files.paths[found[entry][0]] if found[entry] else None for entry in table[key]]
-    return pd.Series(paths, index=table.index, dtype=object), problems
+        f"{len(ambiguous)} `{key}` of the labels fit several files: {format_list(ambiguous)}; write longer paths."
+    ] * bool(ambiguous)
+    return table[key].map(path_of.get).astype(object), problems

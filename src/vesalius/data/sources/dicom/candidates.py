@@ -1,28 +1,24 @@
-"""What of a series is one sample: a slice, a volume, or a place over time."""
+"""The samples in a DICOM series: its slices, its volumes, or its slice positions over time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from vesalius.data.formats.dicom.headers import Frame
 from vesalius.data.formats.dicom.index import SeriesFiles
 from vesalius.data.formats.dicom.ordering import BadSeries, Grid, check_instances, check_orientation
-
-Unit = Literal["slice", "volume", "time_series"]
-UNITS = ("slice", "volume", "time_series")
-Slices = Sequence[int] | Literal["middle"] | None
+from vesalius.data.sources.vocabulary import Slices, Unit, slice_numbers
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What may become a sample.
+    """Images that may become a sample.
 
     Attributes:
-        series: that it is part of.
+        series: the series that they are part of.
         frames: in order.
-        suffix: tells it from other samples of the series.
+        suffix: makes the name of the series unique to this sample.
         times: seconds since the first frame.
-        reason: why it cannot be used, and the cure.
+        reason: why it cannot be used, and the cure; None if it can.
     """
 
     series: SeriesFiles
@@ -33,18 +29,18 @@ class Candidate:
 
 
 def candidates_of(series: SeriesFiles, unit: Unit, slices: Slices = None) -> list[Candidate]:
-    """The samples that a series gives; where it cannot be used, they carry the reason.
+    """The samples in a series; if it cannot be used, each has the reason.
 
     Args:
         series: the files.
-        unit: "slice" gives every image, whatever the gaps between them; "volume" every phase as a series of slices;
-            "time_series" every position as a series of phases.
-        slices: numbers of the positions wanted of a time series; None for all.
+        unit: "slice": every image, whatever the gaps between them; "volume": every phase, as a series of slices;
+            "time_series": every slice position, as a series of phases.
+        slices: the positions wanted of a time series.
     """
     try:
         return list(_candidates(series, unit, slices))
     except BadSeries as reason:
-        # single images stay single, since each may have a row of its own in a table
+        # images stay single, since each may have its own row in a table
         parts = [(frame,) for frame in series.frames] if unit == "slice" else [series.frames]
         return [Candidate(series, frames, reason=str(reason)) for frames in parts]
 
@@ -71,10 +67,10 @@ def _time_series(series: SeriesFiles, grid: Grid, slices: Slices) -> Iterator[Ca
     if not grid.has_time:
         raise BadSeries("it has a single phase, so it is no time series: leave it out, or take unit=volume")
     count = len(grid.frames[0])
-    picked = range(count) if slices is None else [count // 2] if isinstance(slices, str) else slices
-    for place in picked:
-        if not 0 <= place < count:
-            raise BadSeries(f"it has {count} slice position(s), none of number {place}: change `data.source.slices`")
+    places, absent = slice_numbers(slices, count)
+    if absent:
+        raise BadSeries(f"it has {count} slice position(s), none of number {absent[0]}: change `data.source.slices`")
+    for place in places:
         times = None if grid.times is None else tuple(phase[place] for phase in grid.times)
         frames = tuple(phase[place] for phase in grid.frames)
         yield Candidate(series, frames, suffix=f"_z{place:03d}" if count > 1 else "", times=times)

@@ -1,7 +1,6 @@
-"""How the files that a manifest names are cut into samples."""
+"""The samples in the files that a manifest names."""
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,47 +9,49 @@ import numpy as np
 from vesalius.config.errors import InputError
 from vesalius.data.formats.dicom.headers import Frame, read_image_header
 from vesalius.data.formats.dicom.index import index_folder
-from vesalius.data.formats.dicom.ordering import BadSeries, Grid, arrange
+from vesalius.data.formats.dicom.ordering import BadSeries, Grid, arrange, spanning_window
 from vesalius.data.formats.dicom.reading import NotDicom
-from vesalius.data.formats.dicom.values import Window
+from vesalius.data.formats.endings import IMAGE_ENDINGS, has_ending, kind_of
 from vesalius.data.formats.nifti import read_grid
 from vesalius.data.formats.video import read_timeline
-from vesalius.data.sources.tables.file_kinds import IMAGES, Part, Reading, Unit, kind_of
+from vesalius.data.sources.natural_order import natural_order
+from vesalius.data.sources.tables.file_reader import Part, ReadOptions
+from vesalius.data.sources.vocabulary import Unit
 
 
-def list_parts(path: Path, reading: Reading) -> list[Part]:
+def list_parts(path: Path, options: ReadOptions) -> list[Part]:
     """The samples in a file or folder: at least one, which may be one that cannot be read."""
     kind, whole = kind_of(path), ((str(path), None),)
     try:
         if kind == "image":
             return [Part(whole)]
         if kind == "nifti":
-            return _volume_parts(path, reading)
+            return _volume_parts(path, options)
         if kind == "video":
-            return _clip_parts(path, reading.unit)
-        if kind == "folder" and (images := _images(path)):
+            return _clip_parts(path, options.unit)
+        if kind == "folder" and (images := _image_names(path)):
             frames = tuple((str(path / name), None) for name in images)
-            return [Part((frame,)) for frame in frames] if reading.unit == "slice" else [Part(frames)]
-        return _dicom_parts(path, reading.unit)
+            return [Part((frame,)) for frame in frames] if options.unit == "slice" else [Part(frames)]
+        return _dicom_parts(path, options.unit)
     except BadSeries as error:
         return [Part(whole, problem=str(error))]
     except NotDicom:
         return [Part(whole, problem="it is no image, DICOM, NIfTI or video file: correct the path, or convert it")]
-    except InputError:  # reading it will say the same, by the sample's own name
+    except InputError:  # reading it raises the reason, by the name of the sample
         what = "the folder holds neither image files nor DICOM files that can be read: correct the path"
         return [Part(whole, problem=what if kind == "folder" else None)]
 
 
-def _volume_parts(path: Path, reading: Reading) -> list[Part]:
+def _volume_parts(path: Path, options: ReadOptions) -> list[Part]:
     grid = read_grid(path, path.name)
-    count, volumes = grid.slices(reading.plane), grid.frames
+    count, volumes = grid.slices(options.plane), grid.frames
     frames = np.arange(count * volumes).reshape(count, volumes)
-    if reading.unit == "slice":
+    if options.unit == "slice":
         chosen, times = frames.reshape(-1, 1), None
-    elif reading.unit == "volume":
+    elif options.unit == "volume":
         chosen, times = frames.T, None
     elif volumes == 1:
-        raise BadSeries("it is a single volume without time: say data.source.unit=volume")
+        raise BadSeries("it is a single volume without time: set data.source.unit=volume")
     else:
         step = grid.repetition_time
         chosen, times = frames, None if step is None else tuple(number * step for number in range(volumes))
@@ -62,19 +63,14 @@ def _clip_parts(path: Path, unit: Unit) -> list[Part]:
     if unit == "slice":
         return [Part(((str(path), number),)) for number in range(len(timeline.times))]
     if unit == "volume":
-        raise BadSeries("it is a clip over time and no volume: say data.source.unit=time_series")
+        raise BadSeries("it is a clip over time and no volume: set data.source.unit=time_series")
     return [Part(((str(path), None),), timeline.times)]
 
 
-def _images(folder: Path) -> list[str]:
-    """The pictures in a folder, numbers in their names in order of value (`2.png` before `10.png`)."""
+def _image_names(folder: Path) -> list[str]:
+    """The images straight in a folder, in natural order."""
     names = [entry.name for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith(".")]
-    return sorted((name for name in names if name.lower().endswith(IMAGES)), key=_natural)
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", name)
-    return [(int(part), "") if part.isdecimal() else (0, part.lower()) for part in parts] + [(0, name)]
+    return natural_order(name for name in names if has_ending(name, IMAGE_ENDINGS))
 
 
 def _dicom_parts(path: Path, unit: Unit) -> list[Part]:
@@ -88,17 +84,18 @@ def _dicom_parts(path: Path, unit: Unit) -> list[Part]:
     if index.damaged:
         raise BadSeries(f"{len(index.damaged)} DICOM file(s) of the folder are damaged: replace or delete them")
     if unit == "slice":
-        frames = [frame for series in index.series for frame in _in_some_order(series.frames)]
+        frames = [frame for series in index.series for frame in _sort_frames(series.frames)]
         return [_dicom_part(path, [frame]) for frame in frames]
     if len(index.series) != 1:
         raise BadSeries(f"the folder holds {len(index.series)} series: give each a folder and a row of its own")
     return _cut(path, index.series[0].arrange(), unit)
 
 
-def _in_some_order(frames: Sequence[Frame]) -> list[Frame]:
+def _sort_frames(frames: Sequence[Frame]) -> list[Frame]:
+    """Frames in the order of a series, or by number if they are none."""
     try:
         return [frame for phase in arrange(frames).frames for frame in phase]
-    except BadSeries:  # what makes no series may still be good images
+    except BadSeries:  # they may still be good images
         return sorted(frames, key=lambda frame: (frame.order, frame.path))
 
 
@@ -107,18 +104,12 @@ def _cut(root: Path, grid: Grid, unit: Unit) -> list[Part]:
     if unit == "volume":
         return [_dicom_part(root, phase) for phase in grid.frames]
     if not grid.has_time:
-        raise BadSeries("its slices have no phases: say data.source.unit=volume")
+        raise BadSeries("its slices have no phases: set data.source.unit=volume")
     places = list(zip(*grid.frames, strict=True))
     times = [None] * len(places) if grid.times is None else list(zip(*grid.times, strict=True))
     return [_dicom_part(root, place, stamps) for place, stamps in zip(places, times, strict=True)]
 
 
 def _dicom_part(root: Path, frames: Sequence[Frame], times: tuple[float, ...] | None = None) -> Part:
-    """Frames whose windows differ get one that spans them all, so that equal tissue is equally bright."""
-    edges = {frame.window for frame in frames}
-    known = [window for window in edges if window is not None]
-    window: Window | None = None
-    if len(edges) > 1 and len(known) == len(edges):
-        low, high = min(low for low, _ in known), max(high for _, high in known)
-        window = ((low + high) / 2, high - low) if high > low else None
+    window = spanning_window(frames)
     return Part(tuple((str(root / frame.path), frame.number) for frame in frames), times, window)

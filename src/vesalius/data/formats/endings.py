@@ -1,0 +1,52 @@
+"""Kinds of files by the endings of their names: one list for all sources."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["image", "dicom", "nifti", "video", "folder"]
+
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+VIDEO_ENDINGS = (".mp4", ".m4v", ".mov", ".avi", ".mpg", ".mpeg", ".gif", ".webm", ".mkv", ".wmv")
+#: Volumes that a folder is searched for; an .img comes with its .hdr.
+VOLUME_ENDINGS = (".nii", ".nii.gz", ".hdr", ".mgh", ".mgz")
+#: Volumes that only a table names: MINC and AFNI.
+OTHER_VOLUME_ENDINGS = (".mnc", ".brik", ".head")
+
+# A header and its voxels may be two files: the ending of one, and those that the other may have.
+_OTHER_HALVES = {
+    ".hdr": (".img", ".IMG", ".img.gz"),
+    ".img": (".hdr", ".HDR"),
+    ".head": (".BRIK", ".BRIK.gz"),
+    ".brik": (".HEAD",),
+}
+
+
+def kind_of(path: Path) -> Kind:
+    """The kind of a file by its name, or `folder`; a name without a known ending is taken for DICOM."""
+    if path.is_dir():
+        return "folder"
+    if has_ending(path.name, (".img",)):  # DICOM files are called so too
+        return "nifti" if other_half(path) is not None else "dicom"
+    kinds: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+        ("image", IMAGE_ENDINGS),
+        ("nifti", (*VOLUME_ENDINGS, *OTHER_VOLUME_ENDINGS)),
+        ("video", VIDEO_ENDINGS),
+    )
+    return next((kind for kind, endings in kinds if has_ending(path.name, endings)), "dicom")
+
+
+def has_ending(name: str, endings: Sequence[str]) -> bool:
+    """Whether a file name has one of these endings, in upper or lower case."""
+    return name.lower().endswith(tuple(endings))
+
+
+def normalise_endings(endings: Sequence[str]) -> tuple[str, ...]:
+    """Endings as `has_ending` takes them: in lower case, with the dot in front."""
+    return tuple(f".{ending.lower().lstrip('.')}" for ending in endings)
+
+
+def other_half(path: Path) -> Path | None:
+    """The file that goes with a header or with its voxels, if there is one."""
+    endings = _OTHER_HALVES.get(path.suffix.lower(), ())
+    return next((half for ending in endings if (half := path.with_suffix(ending)).is_file()), None)

@@ -1,0 +1,33 @@
+"""Words with a fixed meaning in tables, folder names and options: one list for all sources."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+#: What a sample is: one slice or frame, the slices of a volume, or frames over time.
+Unit = Literal["slice", "volume", "time_series"]
+#: Numbers of slice positions from 0 (negative: from the end), the middle one, or all.
+Slices = Sequence[int] | Literal["middle"] | None
+
+#: Names of splits in tables and of folders, in lower case, and the split that each stands for.
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+#: Cells of a target, in lower case, that stand for no value.
+MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "<na>"})
+#: The option `group` for data in which no two files share a patient.
+NO_GROUP = "none"
+
+
+def slice_numbers(slices: Slices, count: int) -> tuple[list[int], list[int]]:
+    """The numbers of the slice positions wanted, from 0 to `count` - 1, and those asked for that do not exist."""
+    numbers = range(count) if slices is None else [count // 2] if isinstance(slices, str) else slices
+    places = [number + count * (number < 0) for number in numbers]
+    absent = [number for number, place in zip(numbers, places, strict=True) if not 0 <= place < count]
+    return places, absent
