@@ -13,6 +13,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "comparison.repeats": ["repeated_difference", "repeated_metric"],
         "comparison.verdict": ["verdict"],
         "entry": ["Interval", "MetricEntry"],
+        "formatting": ["format_metric", "format_number"],
+        "predictions": ["read_predictions"],
         "probes": ["probe"],
         "reconstruction": ["image_errors", "paired_reconstruction_difference", "reconstruction_metrics"],
         "regression": ["regression_metrics"],

@@ -1,1 +1,11 @@
 """Run folders and sweep folders on disk: writing them, finding and reading runs, grouping runs into arms."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "run_folder": ["RunFolder", "latest_run"],
+        "sweep_folder": ["SweepFolder"],
+    },
+)

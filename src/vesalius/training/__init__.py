@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "checkpoints": ["Checkpoint"],
+        "checkpoints": ["Checkpoint", "load_checkpoint", "restore_model"],
         "profiling": ["StepProfiler"],
         "tracking.tensorboard": ["TensorBoardTracker"],
         "tracking.wandb": ["WandbTracker"],
