@@ -75,7 +75,7 @@ def test_a_gate_runs_the_checks_that_it_names(vesalius, tmp_path):
     data = ["data=lesions", "data.source.patients=32", "data.source.slices=1"]
     done = vesalius("train", *data, *SMALL, "audit.fail_on=[identifying_tags]")
     assert done.returncode == 1
-    assert "identifying_tags was not made" in done.stderr
+    assert "identifying_tags could not run" in done.stderr
     assert not list(tmp_path.glob("runs/*/*/checkpoints"))
 
 

@@ -1,9 +1,7 @@
 """`python -m vesalius.commands.audit DIR`: look the data over that the frozen config in DIR names."""
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -13,9 +11,9 @@ from rich.text import Text
 from vesalius.config.build import build
 from vesalius.config.checks import check_config
 from vesalius.config.errors import InputError, RunFailed
-from vesalius.data.audit.audit import NOT_COVERED, run_audit
+from vesalius.data.audit.audit import NOT_COVERED, Audit, run_audit
 from vesalius.data.audit.datamodule import AuditData
-from vesalius.data.audit.findings import Finding, check_names
+from vesalius.data.audit.findings import check_names
 from vesalius.data.audit.page import audit_page
 from vesalius.launch.worker import enter
 from vesalius.runs.run_folder import RunFolder, write_atomically, write_json
@@ -28,35 +26,35 @@ def audit(path: Path) -> None:
     """Print what was found, and write it as JSON and as a page."""
     folder = RunFolder(path)
     try:
-        refused = _audit(folder)
+        failures = _audit(folder)
     except InputError:
         folder.discard()
         raise
-    if refused:
-        raise RunFailed(refused)
+    if failures:
+        raise RunFailed(failures)
 
 
 def _audit(folder: RunFolder) -> list[str]:
-    """What `audit.fail_on` does not let pass."""
+    """Audit the data set and write the results; the failures of `audit.fail_on`."""
     config = folder.config
     check_names(config["audit"]["fail_on"], "audit.fail_on")
     check_config(config)
     data: AuditData = build(config["data"], "data")
     data.setup()
-    audited = data.audited
-    findings, told, refused = run_audit(audited, config["audit"]["fail_on"], full=True)
-    write_json(folder.path / "audit.json", told)
+    result = run_audit(data.audit_input, config["audit"]["fail_on"], full=True)
+    write_json(folder.path / "audit.json", result.report)
     title = f"Audit: {folder.path.parent.name.removeprefix('audit_')}"
-    write_atomically(folder.path / "audit.html", audit_page(audited, findings, title))
+    write_atomically(folder.path / "audit.html", audit_page(data.audit_input, result, title))
     console = command_console()
-    _print(told, findings, console)
+    _print(result, console)
     console.print(f"Page: {folder.path / 'audit.html'}", soft_wrap=True, highlight=False, markup=False)
-    return refused
+    return result.failures
 
 
-def _print(told: Mapping[str, Any], findings: list[Finding], console: Console) -> None:
-    """A row a finding, then what was clean and what nobody looked at."""
-    console.print(f"{told['samples']} samples of {told['groups']} patients", style="bold")
+def _print(result: Audit, console: Console) -> None:
+    """One row per finding, then the checks that found nothing, and what was not checked."""
+    report, findings = result.report, result.findings
+    console.print(f"{report['samples']} samples of {report['groups']} patients", style="bold")
     if findings:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
         table.add_column("severity")
@@ -67,9 +65,9 @@ def _print(told: Mapping[str, Any], findings: list[Finding], console: Console) -
             grave = Text(finding.severity, style=COLOURS[finding.severity])
             table.add_row(grave, finding.check, str(finding.count), Text(finding.message))
         console.print(table)
-    clean = [name for name in told["checked"] if name not in {finding.check for finding in findings}]
-    missing = [f"{name} ({why})" for name, why in told["not_checked"].items()]
-    lines = {"Nothing found by": ", ".join(clean), "Not looked for": "; ".join(missing)}
+    clean = [name for name in report["checked"] if name not in {finding.check for finding in findings}]
+    missing = [f"{name} ({why})" for name, why in report["not_checked"].items()]
+    lines = {"Nothing found by": ", ".join(clean), "Not checked": "; ".join(missing)}
     lines["Not covered"] = "; ".join(NOT_COVERED)
     for title, text in lines.items():
         if text:

@@ -21,7 +21,7 @@ from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.config.facts import Facts
 from vesalius.data.audit.audit import run_audit
-from vesalius.data.audit.checks import Audited
+from vesalius.data.audit.audit_input import AuditInput
 from vesalius.data.audit.findings import check_names
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.splits.file import write_split
@@ -109,7 +109,7 @@ def _train(folder: RunFolder) -> None:
         check_unseen(key, run, data.table, config["data"]["source"], fingerprint)
     if rank() == 0 and not rehearsal:
         real = data.real_store
-        _quick_audit(folder, Audited(real.table, real, data.source, train_classes=data.train_classes))
+        _quick_audit(folder, AuditInput(real.table, real, data.source, train_classes=data.train_classes))
     model: FamilyModule = build(config["model"], "model", facts=data.facts)
     if (extractor := config["evaluation"]["extractor"]) is not None:
         model.compare_in(partial(_features, extractor, data.facts))
@@ -138,19 +138,19 @@ def _train(folder: RunFolder) -> None:
         command_console().print(f"Profile: {folder.path / 'profile'}", soft_wrap=True, highlight=False)
 
 
-def _quick_audit(folder: RunFolder, audited: Audited) -> None:
-    """The quick part of an audit and the checks of `audit.fail_on`, said before time is spent on training.
+def _quick_audit(folder: RunFolder, data: AuditInput) -> None:
+    """Run the quick audit and the checks of `audit.fail_on`, and log the findings before time is spent on training.
 
     Raises:
-        RunFailed: where a check found something that must find nothing, or could not be made.
+        RunFailed: where a check of `audit.fail_on` found something, or could not run.
     """
-    findings, told, refused = run_audit(audited, folder.config["audit"]["fail_on"])
-    write_json(folder.path / "audit.json", told)
-    for finding in findings:
+    audit = run_audit(data, folder.config["audit"]["fail_on"])
+    write_json(folder.path / "audit.json", audit.report)
+    for finding in audit.findings:
         level = logging.INFO if finding.severity == "note" else logging.WARNING
         logger.log(level, "audit: %s: %s", finding.check, finding.message)
-    if refused:
-        raise RunFailed([*refused, f"{folder.path / 'audit.json'} has the details."])
+    if audit.failures:
+        raise RunFailed([*audit.failures, f"{folder.path / 'audit.json'} has the details."])
 
 
 def _features(named: str, facts: Facts) -> tuple[Callable[[torch.Tensor], torch.Tensor], int]:

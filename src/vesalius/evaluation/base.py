@@ -13,7 +13,7 @@ import torch
 
 from vesalius.config.facts import Facts
 from vesalius.data.audit.audit import repeated_in_test
-from vesalius.data.audit.checks import Audited
+from vesalius.data.audit.audit_input import AuditInput
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.samples import Split
 from vesalius.models.family import OutputKind, output_kind
@@ -107,7 +107,7 @@ def results_of(
 def judge_unrepeated(results: Results, test: pd.DataFrame, metrics: Metrics) -> Metrics:
     """The test metrics without images that equal, or nearly equal, one of training or validation."""
     data = results.data
-    repeated = repeated_in_test(Audited(data.real_store.table, data.real_store, data.source))
+    repeated = repeated_in_test(AuditInput(data.real_store.table, data.real_store, data.source))
     kept = test[~test["sample_id"].astype(str).isin(repeated)].reset_index(drop=True)
     if kept.empty:
         logger.warning("Every test image repeats one of training or validation: nothing is left to judge without them.")

@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from vesalius.data.audit import checks, duplicates, files
-from vesalius.data.audit.audit import NOT_COVERED, QUICK, full_audit, quick_audit, repeated_in_test, run_audit, to_json
-from vesalius.data.audit.checks import Audited
+from vesalius.data.audit import equal_images, file_checks, image_checks, table_checks
+from vesalius.data.audit.audit import NOT_COVERED, QUICK, Audit, full_audit, quick_audit, repeated_in_test, run_audit
+from vesalius.data.audit.audit_input import AuditInput
 from vesalius.data.audit.datamodule import AuditData
+from vesalius.data.audit.file_properties import FileProperties
 from vesalius.data.audit.findings import CHECKS, check_names
 from vesalius.data.audit.page import audit_page
-from vesalius.data.audit.text import shows_text
+from vesalius.data.audit.printed_text import shows_text
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.image_folder import ImageFolder
 from vesalius.data.sources.lesions import Lesions
@@ -72,7 +73,7 @@ def audited(tmp_path):
             }
         )
         source = Made(images, table)
-        return Audited(table, Store.open(source, table, cache_dir=tmp_path), source)
+        return AuditInput(table, Store.open(source, table, cache_dir=tmp_path), source)
 
     return make
 
@@ -120,10 +121,10 @@ def test_a_changed_copy_in_another_split_is_found(audited, request, drawn, leak)
     for source, place in pairs:
         copies[place] = LEAKS[leak](images[source])
     seen = audited(copies, groups, split)
-    finding = found(checks.near_duplicates(seen))["near_duplicates"]
+    finding = found(image_checks.near_duplicates(seen))["near_duplicates"]
     assert {(a, b) for a, b, _ in finding.pairs} >= {(f"s{a}", f"s{b}") for a, b in pairs}
     assert repeated_in_test(seen) >= {f"s{b}" for _, b in pairs}
-    assert not found(checks.exact_duplicates(seen))
+    assert not found(image_checks.exact_duplicates(seen))
 
 
 def test_an_equal_image_and_a_patient_in_two_splits_are_found(audited, phantom):
@@ -140,7 +141,7 @@ def test_an_equal_image_and_a_patient_in_two_splits_are_found(audited, phantom):
 def test_nothing_is_said_of_clean_phantoms(tmp_path):
     data = AuditData(Lesions(patients=500, slices=4, image_size=64, seed=CLEAN_SEED), cache_dir=str(tmp_path))
     data.setup()
-    findings = found(full_audit(data.audited))
+    findings = found(full_audit(data.audit_input))
     assert len(data.table) == 2_000
     assert not {"groups_across_splits", "exact_duplicates", "repeated_images", "conflicting_labels"} & set(findings)
     assert "near_duplicates" not in findings or findings["near_duplicates"].count <= 2
@@ -156,13 +157,13 @@ def test_the_known_duplicate_of_breast_ultrasound_is_found(tmp_path):
     raw = np.load(SHARED / "medmnist/breastmnist.npz")
     train, test = (raw[f"{name}_images"].reshape(-1, 784) for name in ("train", "test"))
     (pair,) = np.argwhere((train[:, None] == test[None]).all(axis=2))
-    finding = found(quick_audit(data.audited))["exact_duplicates"]
+    finding = found(quick_audit(data.audit_input))["exact_duplicates"]
     assert finding.pairs == [(f"train/{pair[0]:06d}", f"test/{pair[1]:06d}", 1.0)]
 
 
 @pytest.mark.parametrize("series", [False, True])
 def test_equal_samples_are_those_whose_bytes_are_equal(tmp_path, monkeypatch, series):
-    monkeypatch.setattr(duplicates, "_FRAMES_AT_ONCE", 5)
+    monkeypatch.setattr(equal_images, "FRAMES_AT_ONCE", 5)
     random = np.random.default_rng(0)
     lengths = random.integers(1, 9, 40) if series else np.ones(40, int)
     images = [random.integers(0, 2, (length, 1, 2, 1)).astype(np.uint8) for length in lengths]
@@ -170,7 +171,7 @@ def test_equal_samples_are_those_whose_bytes_are_equal(tmp_path, monkeypatch, se
     source = Made(images if series else [image[0] for image in images], table)
     source.series = series
     source.fingerprint = lambda: f"equal {series}"
-    equal = duplicates.equal_samples(duplicates.pixel_hashes(Store.open(source, table, cache_dir=tmp_path)))
+    equal = equal_images.equal_samples(equal_images.pixel_hashes(Store.open(source, table, cache_dir=tmp_path)))
     expected = {}
     for row, image in enumerate(images):
         expected.setdefault((image.shape, image.tobytes()), []).append(row)
@@ -193,12 +194,12 @@ def test_a_shifted_prevalence_is_found_and_one_by_chance_is_not(audited):
     split = np.repeat(["train", "test"], 150)
     shifted = np.r_[np.arange(150) % 5 == 0, np.arange(150) % 2 == 0].astype(int)
     one_each, hundred_each = np.arange(300).astype(str), (np.arange(300) // 50).astype(str)
-    finding = found(checks.prevalence_shift(audited(images, one_each, split, shifted)))["prevalence_shift"]
+    finding = found(table_checks.prevalence_shift(audited(images, one_each, split, shifted)))["prevalence_shift"]
     assert finding.numbers["shares"] == pytest.approx({"train": 0.2, "test": 0.5})
     # The same numbers of images, but of six patients: nothing that six patients dealt at random would not show.
-    assert not list(checks.prevalence_shift(audited(images, hundred_each, split, shifted)))
+    assert not list(table_checks.prevalence_shift(audited(images, hundred_each, split, shifted)))
     even = np.random.default_rng(1).integers(0, 2, 300)
-    assert not list(checks.prevalence_shift(audited(images, one_each, split, even)))
+    assert not list(table_checks.prevalence_shift(audited(images, one_each, split, even)))
 
 
 def test_a_split_without_a_class_is_a_warning_and_with_few_a_note(audited):
@@ -206,10 +207,10 @@ def test_a_split_without_a_class_is_a_warning_and_with_few_a_note(audited):
     split = np.repeat(["train", "val", "test"], 30)
     target = np.r_[np.arange(60) % 2, np.zeros(27), np.ones(3)].astype(int)
     groups = np.arange(90).astype(str)
-    (few,) = checks.few_patients(audited(images, groups, split, target))
+    (few,) = table_checks.few_patients(audited(images, groups, split, target))
     assert (few.severity, few.numbers) == ("note", {"split": "test", "patients": {"yes": 3}})
     target[-3:] = 0
-    (none,) = checks.few_patients(audited(images, groups, split, target))
+    (none,) = table_checks.few_patients(audited(images, groups, split, target))
     assert (none.severity, none.numbers["patients"]) == ("warning", {"yes": 0})
 
 
@@ -217,7 +218,7 @@ def test_constant_and_strange_images_are_named(audited, phantom):
     images = phantom[0].copy()
     images[7] = 40
     images[9] = np.random.default_rng(0).integers(0, 2, (1, 64, 64)) * 255
-    named = [finding.samples for finding in checks.unusual_pixels(audited(images, phantom[1], "train"))]
+    named = [finding.samples for finding in image_checks.unusual_pixels(audited(images, phantom[1], "train"))]
     assert named[0] == ["s7"]
     assert "s9" in named[1]
 
@@ -236,18 +237,18 @@ def write_folder(root, size_of):
 def audit_of(source, tmp_path, **options):
     data = AuditData(source, cache_dir=str(tmp_path / "cache"), image_size=16, **options)
     data.setup()
-    return data.audited
+    return data.audit_input
 
 
 def test_files_whose_size_tells_the_class_are_found(tmp_path):
     telling = write_folder(tmp_path / "telling", lambda label, random: int(random.integers(20, 30) + 10 * label))
     plain = write_folder(tmp_path / "plain", lambda label, random: int(random.integers(20, 30)))
     seen = audit_of(telling, tmp_path)
-    finding = found(files.telling_files(seen, files.Files(seen)))["telling_files"]
+    finding = found(file_checks.telling_files(seen, FileProperties(seen)))["telling_files"]
     assert finding.numbers["ci95"][0] > 0.8
-    assert {"width", "file size"} <= set(finding.numbers["alone"])
+    assert {"width", "file size"} <= set(finding.numbers["single"])
     seen = audit_of(plain, tmp_path)
-    assert not list(files.telling_files(seen, files.Files(seen)))
+    assert not list(file_checks.telling_files(seen, FileProperties(seen)))
 
 
 def test_a_source_folder_that_tells_the_class_is_found_and_the_class_folders_are_not(tmp_path):
@@ -260,10 +261,10 @@ def test_a_source_folder_that_tells_the_class_is_found_and_the_class_folders_are
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
     seen = audit_of(ImageFolder(str(tmp_path / "telling")), tmp_path)
-    told = found(files.telling_files(seen, files.Files(seen)))["telling_files"].numbers
-    assert told["alone"] == {"folder": 1.0}
+    told = found(file_checks.telling_files(seen, FileProperties(seen)))["telling_files"].numbers
+    assert told["single"] == {"folder": 1.0}
     seen = audit_of(ImageFolder(str(tmp_path / "plain")), tmp_path)
-    assert not list(files.telling_files(seen, files.Files(seen)))
+    assert not list(file_checks.telling_files(seen, FileProperties(seen)))
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared data folder is absent")
@@ -272,7 +273,7 @@ def test_the_size_of_blood_cells_tells_their_class(tmp_path):
         str(SHARED / "bccd_crops"), index=str(SHARED / "bccd_crops/crops_index.tsv"), index_group_column="source_image"
     )
     seen = audit_of(source, tmp_path)
-    assert found(files.telling_files(seen, files.Files(seen)))["telling_files"].numbers["auroc"] > 0.8
+    assert found(file_checks.telling_files(seen, FileProperties(seen)))["telling_files"].numbers["auroc"] > 0.8
 
 
 def test_odd_shapes_and_unreadable_files_are_named(tmp_path):
@@ -306,12 +307,13 @@ def test_dicom_files_that_name_the_patient_are_told_of_without_the_name(tmp_path
 
     root = write_cohort(tmp_path / "scans").parent
     seen = audit_of(Dicom(str(root / "files"), str(root / "labels.csv"), "finding"), tmp_path)
-    finding = found(files.identifying_tags(seen, files.Files(seen)))["identifying_tags"]
+    finding = found(file_checks.identifying_tags(seen, FileProperties(seen)))["identifying_tags"]
     assert {"PatientName", "PatientID"} <= set(finding.numbers["attributes"])
     import pydicom
 
     name = str(pydicom.dcmread(seen.source.files(seen.source.samples().to_dict("records")[0])[0]).PatientName)
-    page = audit_page(seen, full_audit(seen), "Audit") + str(to_json(seen, full_audit(seen)))
+    audit = run_audit(seen, [], full=True)
+    page = audit_page(seen, audit, "Audit") + str(audit.report)
     for part in name.split("^"):
         assert part.lower() not in page.lower()
 
@@ -320,25 +322,24 @@ def test_the_page_shows_the_pairs_and_what_is_not_covered(audited, phantom):
     images = phantom[0].copy()
     images[3] = images[0]
     seen = audited(images, np.arange(120).astype(str), np.where(np.arange(120) % 2, "test", "train"))
-    findings = full_audit(seen)
-    page = audit_page(seen, findings, "Audit <of> this")
+    full = run_audit(seen, [], full=True)
+    page = audit_page(seen, full, "Audit <of> this")
     assert "Audit &lt;of&gt; this" in page
     assert page.count("data:image/png;base64,") >= 2
     assert "s0 (train), s3 (test)" in page
     assert all(text in page for text in NOT_COVERED)
     assert "http" not in page
-    told = to_json(seen, findings)
-    assert told["splits"] == {"train": 60, "val": 0, "test": 60}
-    assert [finding["check"] for finding in told["findings"]] == [finding.check for finding in findings]
-    assert told["checked"] == [name for name in CHECKS if name in (*QUICK, "near_duplicates")]
-    full = to_json(seen, findings, full=True)
-    assert set(full["not_checked"]) == {"telling_files", "unusual_shape", "identifying_tags", "text_in_pixels"}
-    assert {*full["checked"], *full["not_checked"]} == set(CHECKS)
+    quick = run_audit(seen, [])
+    assert quick.report["splits"] == {"train": 60, "val": 0, "test": 60}
+    assert [finding["check"] for finding in quick.report["findings"]] == [finding.check for finding in quick.findings]
+    assert quick.report["checked"] == [name for name in CHECKS if name in (*QUICK, "near_duplicates")]
+    assert set(full.report["not_checked"]) == {"telling_files", "unusual_shape", "identifying_tags", "text_in_pixels"}
+    assert {*full.report["checked"], *full.report["not_checked"]} == set(CHECKS)
     assert "no file for each sample" in page
-    assert run_audit(seen, ["exact_duplicates"])[2] == ["audit.fail_on: exact_duplicates found something."]
-    assert not run_audit(seen, ["unreadable"])[2]
-    (refused,) = run_audit(seen, ["identifying_tags"])[2]
-    assert "identifying_tags was not made" in refused
+    assert run_audit(seen, ["exact_duplicates"]).failures == ["audit.fail_on: exact_duplicates found something."]
+    assert not run_audit(seen, ["unreadable"]).failures
+    (failure,) = run_audit(seen, ["identifying_tags"]).failures
+    assert "identifying_tags could not run" in failure
 
 
 def test_images_with_text_are_named_on_the_page_and_not_shown(audited):
@@ -349,9 +350,9 @@ def test_images_with_text_are_named_on_the_page_and_not_shown(audited):
     ImageDraw.Draw(picture).text((4, 4), "HANS MUELLER 1950", fill=255, font=ImageFont.load_default(size=12))
     images[5, 0] = np.asarray(picture)
     seen = audited(images, np.arange(40).astype(str), "train")
-    (finding,) = files.text_in_pixels(seen)
+    (finding,) = image_checks.text_in_pixels(seen)
     assert finding.samples == ["s5"]
-    page = audit_page(seen, [finding], "Audit")
+    page = audit_page(seen, Audit([finding], run_audit(seen, []).report, []), "Audit")
     assert "s5" in page
     assert "data:image" not in page
 
@@ -373,16 +374,16 @@ def test_unlabelled_images_are_audited_for_all_that_takes_no_labels(tmp_path):
     data = AuditData(ImageFolder(str(tmp_path)), cache_dir=str(tmp_path / "cache"), fractions=[0.5, 0.25, 0.25])
     data.setup()
     split = np.repeat(["train", "val", "test"], [20, 10, 10])
-    audited = Audited(data.table.assign(split=split), data.store, data.source)
+    audited = AuditInput(data.table.assign(split=split), data.store, data.source)
     for full in (True, False):
-        findings, told, refused = run_audit(audited, ["exact_duplicates"], full=full)
-        assert found(findings)["exact_duplicates"].pairs == [("00.png", "30.png", 1.0)]
-        assert found(findings)["repeated_images"].pairs == [("34.png", "35.png", 1.0)]
-        assert refused == ["audit.fail_on: exact_duplicates found something."]
-        without = {name for name, why in told["not_checked"].items() if why == "there are no labels"}
+        audit = run_audit(audited, ["exact_duplicates"], full=full)
+        assert found(audit.findings)["exact_duplicates"].pairs == [("00.png", "30.png", 1.0)]
+        assert found(audit.findings)["repeated_images"].pairs == [("34.png", "35.png", 1.0)]
+        assert audit.failures == ["audit.fail_on: exact_duplicates found something."]
+        without = {name for name, why in audit.report["not_checked"].items() if why == "there are no labels"}
         assert without >= {"conflicting_labels", "prevalence_shift", "few_patients"}
-        assert not without & {finding.check for finding in findings}
-    assert "there are no labels" in audit_page(audited, findings, "unlabelled")
+        assert not without & {finding.check for finding in audit.findings}
+    assert "there are no labels" in audit_page(audited, audit, "unlabelled")
 
 
 def test_training_samples_that_were_picked_by_class_are_no_shift(audited, phantom):
@@ -391,9 +392,9 @@ def test_training_samples_that_were_picked_by_class_are_no_shift(audited, phanto
     target = pd.factorize(groups)[0] // 3 % 2
     split[(split == "train") & (target == 1)] = "unused"
     seen = audited(images, groups, split, target)
-    picked = Audited(seen.table, seen.store, seen.source, train_classes=["no"])
-    assert "prevalence_shift" in found(checks.prevalence_shift(seen))
-    assert "yes" in str(found(checks.few_patients(seen))["few_patients"].numbers)
-    assert not list(checks.prevalence_shift(picked))
-    assert not [one for one in checks.few_patients(picked) if one.numbers["split"] == "train"]
-    assert "picked by class" in to_json(picked, [])["not_checked"]["prevalence_shift"]
+    picked = AuditInput(seen.table, seen.store, seen.source, train_classes=["no"])
+    assert "prevalence_shift" in found(table_checks.prevalence_shift(seen))
+    assert "yes" in str(found(table_checks.few_patients(seen))["few_patients"].numbers)
+    assert not list(table_checks.prevalence_shift(picked))
+    assert not [one for one in table_checks.few_patients(picked) if one.numbers["split"] == "train"]
+    assert "chosen by class" in run_audit(picked, []).report["not_checked"]["prevalence_shift"]

@@ -1,4 +1,4 @@
-"""Leakage, duplicates, label conflicts and image quality, checked before anything trains."""
+"""The audit of a data set before anything is trained: leakage, duplicates, label conflicts, image quality."""
 
 import lazy_loader
 

@@ -1,32 +1,35 @@
-"""All checks in a row, or those that every training run can afford.
+"""The audit: every check, or those that each training run can afford.
 
 `audit.json`: `{"schema": 1, "samples": n, "groups": n, "splits": {NAME: n}, "checked": [CHECK, ...], "not_checked":
 {CHECK: WHY}, "not_covered": [TEXT, ...], "findings": [{"check", "severity", "message", "count", "samples": [ID, ...],
-"pairs": [[ID, ID, alike], ...], "numbers": {...}}]}`. `checked` names the checks that looked; one of them without a
-finding found nothing. `count` is of all that was found; `samples` and `pairs` hold the worst 50. `alike` is 1 for equal
-images (for others see `near`).
+"pairs": [[ID, ID, similarity], ...], "numbers": {...}}]}`. `checked` names the checks that ran; one of them without a
+finding found nothing. `count` is of all that was found; `samples` and `pairs` hold the worst 50. The similarity is 1
+for equal images (for others see `similar_images`).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from vesalius.data.audit import checks, files
-from vesalius.data.audit.checks import Audited
+from vesalius.data.audit import file_checks, image_checks, table_checks
+from vesalius.data.audit.audit_input import AuditInput
+from vesalius.data.audit.availability import unavailable_checks
+from vesalius.data.audit.file_properties import FileProperties
 from vesalius.data.audit.findings import CHECKS, Finding
 from vesalius.data.samples import SPLITS
 
 SCHEMA = 1
-#: What no check here can see; said in every report.
+#: What no check here can see; in every report.
 NOT_COVERED = (
     "turned, mirrored, cropped or shifted copies of an image",
     "one patient under two ids whose images differ",
     "handwriting, small or faint text, and names that only a reader would recognise",
     "private DICOM attributes and free text under other keywords",
-    "wrong labels on images that are there once",
+    "wrong labels on images that occur only once",
 )
-#: Up to so many images the quick part compares images pair by pair as well.
+#: The quick audit compares images pair by pair in sets of up to this many.
 QUICK_PAIRS = 5_000
-#: What the quick part looks for (and, in smaller sets, `near_duplicates`).
+#: The checks of the quick audit (and, in smaller sets, `near_duplicates`).
 QUICK = (
     "exact_duplicates",
     "repeated_images",
@@ -38,91 +41,108 @@ QUICK = (
 _SEVERITIES = ("error", "warning", "note")
 
 
-def full_audit(audited: Audited) -> list[Finding]:
-    """Every check; the gravest findings first."""
-    looked_at = files.Files(audited)
-    findings = [
-        *checks.groups_across_splits(audited),
-        *checks.exact_duplicates(audited),
-        *checks.near_duplicates(audited),
-        *checks.conflicting_labels(audited),
-        *checks.prevalence_shift(audited),
-        *checks.few_patients(audited),
-        *files.unreadable(audited),
-        *checks.unusual_pixels(audited),
-        *files.unusual_shape(audited, looked_at),
-        *files.telling_files(audited, looked_at),
-        *files.identifying_tags(audited, looked_at),
-        *files.text_in_pixels(audited),
-    ]
-    return sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity))
+@dataclass(frozen=True)
+class Audit:
+    """The result of an audit.
+
+    Attributes:
+        findings: errors first, then warnings and notes.
+        report: the content of `audit.json`.
+        failures: a sentence for each check of `audit.fail_on` that found something, or that could not run.
+    """
+
+    findings: list[Finding]
+    report: dict[str, Any]
+    failures: list[str]
 
 
-def quick_audit(audited: Audited) -> list[Finding]:
-    """What takes a second: equal images, conflicting labels, shifted classes; of smaller sets similar images too."""
-    findings = [*checks.exact_duplicates(audited), *checks.conflicting_labels(audited)]
-    if _few(audited):
-        findings += checks.near_duplicates(audited)
-    findings += [*checks.prevalence_shift(audited), *checks.few_patients(audited), *files.unreadable(audited)]
-    return sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity))
-
-
-def _few(audited: Audited) -> bool:
-    return len(audited.table) <= QUICK_PAIRS
-
-
-def repeated_in_test(audited: Audited) -> set[str]:
-    """Test samples that equal, or nearly equal, one of training or validation."""
-    seen = ("train", "val")
-    rows = {row for equal in audited.equal if any(audited.split[other] in seen for other in equal) for row in equal}
-    rows |= {b for _, b, _ in audited.near}
-    return {audited.ids[row] for row in rows if audited.split[row] == "test"}
-
-
-def run_audit(
-    audited: Audited, fail_on: Sequence[str], *, full: bool = False
-) -> tuple[list[Finding], dict[str, Any], list[str]]:
-    """Audit, and say what stands in the way.
+def run_audit(data: AuditInput, fail_on: Sequence[str], *, full: bool = False) -> Audit:
+    """Audit a data set.
 
     Args:
-        audited: what to look at.
+        data: what to audit.
         fail_on: checks that must not find anything; they run even where they are not part of the quick audit.
-        full: every check, whatever `fail_on` names.
-
-    Returns:
-        The findings, the content of `audit.json`, and a sentence for each check of `fail_on` that found something, or
-        that could not be made.
+        full: run every check, whatever `fail_on` names.
     """
-    full = full or not set(fail_on) <= set(_quick(audited))
-    findings = full_audit(audited) if full else quick_audit(audited)
-    told = to_json(audited, findings, full=full)
+    full = full or not set(fail_on) <= set(_quick_checks(data))
+    findings = full_audit(data) if full else quick_audit(data)
+    report = _report(data, findings, full)
     found = dict.fromkeys(finding.check for finding in findings if finding.check in fail_on)
-    refused = [f"audit.fail_on: {name} found something." for name in found]
-    missing = {name: reason for name, reason in told["not_checked"].items() if name in fail_on and name not in found}
-    return findings, told, refused + [f"audit.fail_on: {name} was not made: {why}." for name, why in missing.items()]
+    missing = {name: why for name, why in report["not_checked"].items() if name in fail_on and name not in found}
+    failures = [f"audit.fail_on: {name} found something." for name in found]
+    failures += [f"audit.fail_on: {name} could not run: {why}." for name, why in missing.items()]
+    return Audit(findings, report, failures)
 
 
-def _quick(audited: Audited) -> list[str]:
-    return [name for name in CHECKS if name in QUICK or (name == "near_duplicates" and _few(audited))]
+def full_audit(data: AuditInput) -> list[Finding]:
+    """The findings of every check, the gravest first."""
+    files = FileProperties(data)
+    return _sorted(
+        [
+            *table_checks.groups_across_splits(data),
+            *image_checks.exact_duplicates(data),
+            *image_checks.near_duplicates(data),
+            *image_checks.conflicting_labels(data),
+            *table_checks.prevalence_shift(data),
+            *table_checks.few_patients(data),
+            *image_checks.unreadable(data),
+            *image_checks.unusual_pixels(data),
+            *file_checks.unusual_shape(data, files),
+            *file_checks.telling_files(data, files),
+            *file_checks.identifying_tags(data, files),
+            *image_checks.text_in_pixels(data),
+        ]
+    )
 
 
-def to_json(audited: Audited, findings: Sequence[Finding], *, full: bool = False) -> dict[str, Any]:
-    """The content of `audit.json`.
+def quick_audit(data: AuditInput) -> list[Finding]:
+    """The findings of the checks that take a second: equal images, conflicting labels, shifted classes, bad files.
 
-    Args:
-        audited: what was looked at.
-        findings: of `full_audit` or of `quick_audit`.
-        full: which of the two.
+    In sets of up to `QUICK_PAIRS` samples, of similar images too.
     """
-    wanted = list(CHECKS) if full else _quick(audited)
-    reasons = files.unchecked(audited, wanted)
+    return _sorted(
+        [
+            *image_checks.exact_duplicates(data),
+            *image_checks.conflicting_labels(data),
+            *(image_checks.near_duplicates(data) if _is_small(data) else ()),
+            *table_checks.prevalence_shift(data),
+            *table_checks.few_patients(data),
+            *image_checks.unreadable(data),
+        ]
+    )
+
+
+def repeated_in_test(data: AuditInput) -> set[str]:
+    """Ids of test samples that equal, or nearly equal, one of training or validation."""
+    seen = ("train", "val")
+    rows = {row for equal in data.equal if any(data.split[other] in seen for other in equal) for row in equal}
+    rows |= {b for _, b, _ in data.near}
+    return {data.ids[row] for row in rows if data.split[row] == "test"}
+
+
+def _report(data: AuditInput, findings: Sequence[Finding], full: bool) -> dict[str, Any]:
+    """The content of `audit.json`, of a full or a quick audit."""
+    wanted = list(CHECKS) if full else _quick_checks(data)
+    reasons = unavailable_checks(data, wanted)
     return {
         "schema": SCHEMA,
-        "samples": len(audited.table),
-        "groups": int(audited.table["group_id"].nunique()),
-        "splits": {name: int((audited.split == name).sum()) for name in SPLITS},
+        "samples": len(data.table),
+        "groups": int(data.table["group_id"].nunique()),
+        "splits": {name: int((data.split == name).sum()) for name in SPLITS},
         "checked": [name for name in wanted if name not in reasons],
         "not_checked": reasons,
         "not_covered": list(NOT_COVERED),
         "findings": [finding.to_dict() for finding in findings],
     }
+
+
+def _is_small(data: AuditInput) -> bool:
+    return len(data.table) <= QUICK_PAIRS
+
+
+def _quick_checks(data: AuditInput) -> list[str]:
+    return [name for name in CHECKS if name in QUICK or (name == "near_duplicates" and _is_small(data))]
+
+
+def _sorted(findings: list[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity))

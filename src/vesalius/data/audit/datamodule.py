@@ -1,4 +1,4 @@
-"""The datamodule of an audit: it refuses nothing that an audit should tell of."""
+"""The datamodule of an audit: it accepts what other datamodules refuse, so that the audit can report it."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pandas as pd
 from torch.utils.data import Dataset
 
 from vesalius.config.errors import InputError
-from vesalius.data.audit.checks import Audited
+from vesalius.data.audit.audit_input import AuditInput
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.datamodules.datasets import Batch
 from vesalius.data.samples import check_samples
@@ -14,9 +14,9 @@ from vesalius.data.sources.base import Source
 
 
 class AuditData(ImageDataModule):
-    """Any source's samples, split and decoded as a run would, for looking at.
+    """The samples of any source, split and decoded as in a run, to be audited.
 
-    See `ImageDataModule` for the options. Unreadable images are always left out, whatever `on_bad_file` says: the audit
+    See `ImageDataModule` for the options. Unreadable images are always left out, whatever `on_bad_file` is: the audit
     counts them.
     """
 
@@ -24,10 +24,10 @@ class AuditData(ImageDataModule):
         super().__init__(source, **{**options, "on_bad_file": "skip"})
 
     def check_source(self, source: Source) -> None:
-        """Images and series, classes and quantities: all are welcome."""
+        """Accept images and series, classes and continuous targets."""
 
     def make_dataset(self) -> Dataset[Batch]:
-        """Nothing is trained.
+        """Refuse to give batches: an audit trains nothing.
 
         Raises:
             InputError: always.
@@ -35,16 +35,16 @@ class AuditData(ImageDataModule):
         raise InputError("data: an audit has no batches; train with a datamodule of a model family.")
 
     def setup(self, stage: str | None = None) -> None:
-        """List, split and decode; patients in two splits, or splits without a class, are findings here."""
+        """List, split and decode; here, patients in two splits and splits without a class are findings, not errors."""
         self.open_store(self.split_table())
 
     def check_before_split(self, table: pd.DataFrame) -> None:
-        """Refuse what cannot even be listed; the source's own straddling patients are a finding."""
+        """Refuse samples that cannot be split; patients that the source puts into two splits are a finding."""
         check_samples(
             table.drop(columns="split", errors="ignore"), self.source.task, self.source.classes, before_split=True
         )
 
     @property
-    def audited(self) -> Audited:
-        """What the checks look at, once `setup` was called."""
-        return Audited(self.table, self.store, self.source)
+    def audit_input(self) -> AuditInput:
+        """What the checks read, once `setup` was called."""
+        return AuditInput(self.table, self.store, self.source)

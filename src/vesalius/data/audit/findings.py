@@ -1,12 +1,15 @@
-"""What an audit says: one finding a kind of problem."""
+"""The findings of an audit, and the checks that find them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
 
 Severity = Literal["error", "warning", "note"]
+#: Samples or pairs that a finding names; it counts all.
+MOST_LISTED = 50
 
 #: Name of each check -> what it looks for. `audit.fail_on` names checks.
 CHECKS: dict[str, str] = {
@@ -18,26 +21,26 @@ CHECKS: dict[str, str] = {
     "prevalence_shift": "classes that are more frequent in one split than chance allows",
     "few_patients": "splits with few patients of a class",
     "unreadable": "images that cannot be decoded",
-    "unusual_pixels": "constant images, and grey values far from those of the others",
-    "unusual_shape": "images of another shape than the others",
+    "unusual_pixels": "constant images, and grey values far from those of other images",
+    "unusual_shape": "images of another size than most",
     "telling_files": "file properties that predict the class",
-    "identifying_tags": "DICOM attributes that say who the patient is",
+    "identifying_tags": "DICOM attributes that name the patient",
     "text_in_pixels": "signs of text drawn into the pixels",
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a person should know before trusting a result.
+    """A problem of the data that a person should know before trusting a result.
 
     Attributes:
         check: name of the check (`CHECKS`).
         severity: `error` makes results wrong, `warning` may, a `note` does not.
         message: one sentence on what was found and what to do.
         count: how many samples (or patients, for checks of patients) it concerns.
-        samples: ids of samples, the worst first; cut to what a person may want to see.
-        pairs: ids of two samples that belong together, and how alike they are (1: equal), the worst first.
-        numbers: what the message rests upon.
+        samples: ids of the first `MOST_LISTED` samples, the worst first.
+        pairs: ids of two samples that belong together, and their similarity (1: equal), likewise.
+        numbers: the numbers behind the message.
     """
 
     check: str
@@ -59,13 +62,6 @@ def check_names(names: Sequence[str], key: str) -> None:
     Raises:
         InputError: with the nearest right names.
     """
-    import difflib
-
     unknown = [name for name in names if name not in CHECKS]
-    problems = []
-    for name in unknown:
-        near = difflib.get_close_matches(name, CHECKS, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(CHECKS)}."
-        problems.append(f"{key}: there is no check '{name}'.{hint}")
-    if problems:
-        raise InputError(problems)
+    if unknown:
+        raise InputError([f"{key}: there is no check '{name}'.{did_you_mean(name, CHECKS)}" for name in unknown])

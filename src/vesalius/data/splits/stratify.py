@@ -13,7 +13,7 @@ _MOST_BINS = 10
 _GROUPS_PER_BIN = 7  # so that a split of 15 % can hold a group of each bin
 
 
-def seeded_order(groups: Iterable[int], names: Sequence[object], seed: int) -> list[int]:
+def seeded_order(groups: Iterable[int], names: pd.Index, seed: int) -> list[int]:
     """Numbers of groups in the order of a hash of (seed, name): a shuffle that does not depend on other groups."""
 
     def key(number: int) -> bytes:

@@ -158,6 +158,10 @@ class Store:
             found = self.images.index_select(0, flat)
         return found.view(*positions.shape, *self.shape)
 
+    def middle_frames(self, rows: Tensor) -> Tensor:
+        """(B, C, H, W): the images of some rows, or the middle frames of series."""
+        return self.frames((self.offsets[rows] + self.offsets[rows + 1]) // 2)
+
     def __getstate__(self) -> dict[str, Any]:
         """Mapped images are mapped again by a worker process instead of being copied to it."""
         return self.__dict__ if self.in_memory else {**self.__dict__, "images": None}

@@ -1,4 +1,4 @@
-"""Lines of print in an image: bright or dark marks of one height side by side.
+"""Finds lines of printed text in an image: bright or dark marks of one height, side by side.
 
 Not covered: handwriting, text fainter than the brightest structures around it or less than six pixels high, single
 words of fewer than five letters, lines that are not level, and anything that only a reader would recognise.
@@ -10,6 +10,7 @@ from scipy.ndimage import find_objects, label
 
 _LETTERS = 5
 _MIN_HEIGHT, _MAX_SHARE = 6, 0.08
+#: Images of fewer pixels per side hold no legible text.
 MIN_SIDE = 96
 _LEVELS = (0.9, 0.7, 0.5)  # small print is thinner than a pixel, and so fainter than it was meant to be
 
@@ -18,7 +19,7 @@ def shows_text(image: NDArray[np.generic]) -> bool:
     """Whether an image shows a level line of at least five marks that could be letters.
 
     Args:
-        image: (C, H, W); images of fewer than 96 pixels a side hold no legible text.
+        image: (C, H, W); of fewer than 96 pixels per side it never does.
     """
     grey = np.asarray(image, dtype=np.float64).max(axis=0)
     if min(grey.shape) < MIN_SIDE:

@@ -1,4 +1,4 @@
-"""How far copies stand from other patients: the table in `near.py`, on the phantoms that fixed its threshold."""
+"""How far copies are from other patients: the table in `similar_images.py`, on the phantoms that set its threshold."""
 
 import io
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from vesalius.data.audit import near
+from vesalius.data.audit import similar_images
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.lesions import Lesions
 from vesalius.data.store.store import Store
@@ -36,7 +36,7 @@ CHANGES = {
 }
 
 
-class Given(Source):
+class GivenImages(Source):
     """Images as given."""
 
     task, classes = "binary", ("no", "yes")
@@ -57,8 +57,8 @@ class Given(Source):
 @pytest.mark.proof
 @pytest.mark.parametrize(("seed", "size", "patients"), [(102, 28, 500), (101, 64, 500), (103, 128, 150)])
 def test_the_threshold_stands_between_copies_and_other_patients(tmp_path, monkeypatch, seed, size, patients):
-    monkeypatch.setattr(near, "THRESHOLD", 0.0)
-    monkeypatch.setattr(near, "_CANDIDATE", 0.0)
+    monkeypatch.setattr(similar_images, "THRESHOLD", 0.0)
+    monkeypatch.setattr(similar_images, "CANDIDATE", 0.0)
     phantom = Lesions(patients=patients, slices=4, image_size=size, seed=seed)
     table = phantom.samples()
     images = np.stack([phantom.load(row)[0] for row in table.to_dict("records")])
@@ -68,8 +68,8 @@ def test_the_threshold_stands_between_copies_and_other_patients(tmp_path, monkey
     table["split"] = np.where(pd.factorize(table["group_id"])[0] % 2, "train", "test")
 
     def alike(pixels, name):
-        store = Store.open(Given(pixels, table, f"{seed} {name}"), table, cache_dir=tmp_path)
-        return {(a, b): value for a, b, value in near.nearly_equal_pairs(store, table)}
+        store = Store.open(GivenImages(pixels, table, f"{seed} {name}"), table, cache_dir=tmp_path)
+        return {(a, b): value for a, b, value in similar_images.nearly_equal_pairs(store, table)}
 
     others = max(alike(images, "clean").values())
     train, test = (np.flatnonzero(table["split"] == split)[:COPIES] for split in ("train", "test"))
@@ -79,7 +79,7 @@ def test_the_threshold_stands_between_copies_and_other_patients(tmp_path, monkey
         copied[train] = [change(images[row]) for row in test]
         found = alike(copied, name)
         worst[name] = min(found.get(pair, 0.0) for pair in zip(train.tolist(), test.tolist(), strict=True))
-    said = "  ".join(f"{name} {value:.2f}" for name, value in worst.items())
-    print(f"\n{size} pixels: other patients {others:.2f}  {said}")
+    copies = "  ".join(f"{name} {value:.2f}" for name, value in worst.items())
+    print(f"\n{size} pixels: other patients {others:.2f}  {copies}")
     assert others < 0.80
     assert min(worst.values()) >= (0.77 if size == 28 else 0.85)

@@ -1,0 +1,169 @@
+"""Checks of the images: copies, conflicting labels, odd grey values, printed text, files that cannot be decoded."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vesalius.data.audit.audit_input import AuditInput
+from vesalius.data.audit.equal_images import across_splits
+from vesalius.data.audit.findings import MOST_LISTED, Finding
+from vesalius.data.audit.printed_text import shows_text
+from vesalius.data.samples import target_columns
+
+#: At most this many images or headers are read one by one, spread evenly over the data set.
+MOST_READ = 200
+_GREY_LEVELS = 32
+#: Robust standard deviations from the median; in 10,000 normal samples one beyond it is rarer than 1 in 100,000.
+_FAR = 8.0
+
+
+def exact_duplicates(data: AuditInput) -> Iterator[Finding]:
+    """Equal images in two splits, and inside one."""
+    crossing = [(a, b, 1.0) for rows in data.equal for a, b in across_splits(rows, data.split)]
+    if crossing:
+        yield Finding(
+            "exact_duplicates",
+            "error",
+            f"{len(crossing)} images are in two splits, equal in every pixel: remove one of each pair.",
+            len(crossing),
+            pairs=data.id_pairs(crossing),
+        )
+    inside = [
+        (rows[0], other, 1.0) for rows in data.equal for other in rows[1:] if data.split[rows[0]] == data.split[other]
+    ]
+    if inside:
+        yield Finding(
+            "repeated_images",
+            "note",
+            f"{len(inside)} images repeat another of the same split and count more than once: remove the copies.",
+            len(inside),
+            pairs=data.id_pairs(inside),
+        )
+
+
+def near_duplicates(data: AuditInput) -> Iterator[Finding]:
+    """Nearly equal images of different patients in two splits."""
+    pairs = data.near
+    if pairs:
+        later = sorted({b for _, b, _ in pairs})
+        yield Finding(
+            "near_duplicates",
+            "error",
+            f"{len(later)} images of validation or test nearly equal one of another patient in an earlier split "
+            f"({len(pairs)} pairs): copies of another compression, size or brightness, or one patient under two ids; "
+            "inspect them, and give both one group. For results without them: evaluation.drop_duplicates=true.",
+            len(later),
+            pairs=data.id_pairs(pairs),
+        )
+
+
+def conflicting_labels(data: AuditInput) -> Iterator[Finding]:
+    """Equal images whose targets differ."""
+    targets = data.table[target_columns(data.table)].to_numpy(dtype=float)
+    conflicts = [
+        (rows[0], row, 1.0)
+        for rows in data.equal
+        for row in rows[1:]
+        if not np.array_equal(targets[row], targets[rows[0]], equal_nan=True)
+    ]
+    if conflicts:
+        yield Finding(
+            "conflicting_labels",
+            "error",
+            f"{len(conflicts)} images equal another but have another label, and at most one can be right: correct the "
+            "labels, or remove the images.",
+            len(conflicts),
+            pairs=data.id_pairs(conflicts),
+        )
+
+
+def unusual_pixels(data: AuditInput) -> Iterator[Finding]:
+    """Images without any content, and images whose brightness or contrast is far from that of the others."""
+    statistics = []
+    for rows in torch.split(torch.arange(len(data.store)), 1024):
+        pixels = data.store.middle_frames(rows).to(torch.float64).flatten(1)
+        columns = [pixels.mean(1), pixels.std(1, correction=0), _entropy(pixels)]
+        statistics.append(torch.stack(columns, dim=1))
+    mean, spread, entropy = torch.cat(statistics).numpy().T
+    constant = np.flatnonzero(spread == 0)
+    if len(constant):
+        yield Finding(
+            "unusual_pixels",
+            "warning",
+            f"{len(constant)} images have the same grey value in every pixel and show nothing: remove them.",
+            len(constant),
+            samples=[data.ids[row] for row in constant[:MOST_LISTED]],
+        )
+    distance = np.max([_robust_distance(values) for values in (mean, spread, entropy)], axis=0)
+    far = np.flatnonzero((distance > _FAR) & (spread > 0))
+    if len(far):
+        farthest = far[np.argsort(-distance[far])]
+        yield Finding(
+            "unusual_pixels",
+            "warning",
+            f"{len(far)} images are far brighter, darker, flatter, harsher, emptier or noisier than the others (mean, "
+            f"spread or entropy of grey beyond {_FAR:g} robust standard deviations): check whether they come from "
+            "another device, window or kind of image.",
+            len(far),
+            samples=[data.ids[row] for row in farthest[:MOST_LISTED]],
+        )
+
+
+def _entropy(pixels: torch.Tensor) -> torch.Tensor:
+    """(B,) entropy, in bits, of each image's histogram of 32 levels between its darkest and brightest pixel."""
+    low, high = pixels.amin(1, keepdim=True), pixels.amax(1, keepdim=True)
+    level = ((pixels - low) / (high - low).clamp(min=1e-12) * (_GREY_LEVELS - 1)).round().to(torch.int64)
+    counts = torch.zeros(len(pixels), _GREY_LEVELS, dtype=torch.float64)
+    counts.scatter_add_(1, level, torch.ones_like(pixels))
+    entropy: torch.Tensor = torch.special.entr(counts / pixels.shape[1]).sum(1) / np.log(2)
+    return entropy
+
+
+def _robust_distance(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance from the median in standard deviations, as the median absolute deviation estimates them."""
+    off = np.abs(values - np.median(values))
+    scale = 1.4826 * np.median(off)
+    return off / scale if scale > 0 else np.zeros_like(off)
+
+
+def text_in_pixels(data: AuditInput) -> Iterator[Finding]:
+    """Images that seem to show lines of print; of larger sets 200 are inspected, in their native size."""
+    found = []
+    records = data.table.to_dict("records")
+    records = records[:: max(1, -(-len(records) // MOST_READ))]
+    for record in records:
+        try:
+            image = data.source.load(record)
+        except Exception:  # `unreadable` lists it
+            continue
+        if shows_text(image[len(image) // 2] if image.ndim == 4 else image):
+            found.append(str(record["sample_id"]))
+    if found:
+        yield Finding(
+            "text_in_pixels",
+            "warning",
+            f"{len(found)} of the {len(records)} inspected images seem to show text: it may name the patient, and a "
+            "network may read it; crop or blank it.",
+            len(found),
+            samples=found[:MOST_LISTED],
+            numbers={"inspected": len(records)},
+        )
+
+
+def unreadable(data: AuditInput) -> Iterator[Finding]:
+    """Samples that could not be decoded."""
+    skipped = [*data.source.left_out, *data.store.skipped]
+    if skipped:
+        kinds = Counter(re.sub(r"^\S+ ", "", reason)[:60] for _, reason in skipped)
+        yield Finding(
+            "unreadable",
+            "error",
+            f"{len(skipped)} images cannot be decoded; the first: {skipped[0][1]}",
+            len(skipped),
+            samples=[name for name, _ in skipped[:MOST_LISTED]],
+            numbers={"reasons": dict(kinds.most_common(10))},
+        )
