@@ -14,6 +14,7 @@ from vesalius.figures.canvas import ACCENT, COLOURS, FAINT, INK, STYLES, WRONG, 
 from vesalius.metrics.classification.confusion import ConfusionCounts, confusion_counts
 from vesalius.metrics.classification.curves import reliability_table, roc_table
 from vesalius.metrics.classification.weighted import ECE_BINS
+from vesalius.metrics.entry import MetricEntry
 from vesalius.metrics.formatting import format_metric
 from vesalius.metrics.predictions import Decision, read_predictions
 
@@ -76,7 +77,7 @@ def roc_figure(
     *,
     task: Task,
     classes: Sequence[str],
-    metrics: Mapping[str, Mapping[str, Any]] | None = None,
+    metrics: Mapping[str, MetricEntry] | None = None,
 ) -> Figure:
     """A curve a class against the rest (class 1 alone, for binary), with AUROC and interval in the legend.
 
@@ -194,7 +195,7 @@ def reliability_figure(
     *,
     task: Task,
     classes: Sequence[str],
-    metrics: Mapping[str, Mapping[str, Any]] | None = None,
+    metrics: Mapping[str, MetricEntry] | None = None,
 ) -> Figure:
     """Share of correct predictions by confidence, over the 15 bins of `ece`; below, the number of predictions in each.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vesalius.figures.canvas import ACCENT, FAINT, INK, canvas
+from vesalius.metrics.entry import MetricEntry, value_and_ends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,12 +41,12 @@ def comparison_figure(arms: Mapping[str, Mapping[str, Any]], metric: str) -> Fig
     return figure
 
 
-def _dot(axes: Axes, entry: Mapping[str, Any], row: int, colour: str) -> None:
-    if entry["value"] is None or entry["ci95"] is None:
-        return
-    axes.hlines(row, *entry["ci95"], color=colour, linewidth=2)
-    axes.plot(entry["value"], row, color=colour, marker="o", markersize=6)
+def _dot(axes: Axes, entry: MetricEntry, row: int, colour: str) -> None:
+    if (known := value_and_ends(entry)) is not None:
+        value, low, high = known
+        axes.hlines(row, low, high, color=colour, linewidth=2)
+        axes.plot(value, row, color=colour, marker="o", markersize=6)
 
 
-def _excludes(entry: Mapping[str, Any], value: float) -> bool:
+def _excludes(entry: MetricEntry, value: float) -> bool:
     return entry["ci95"] is not None and not entry["ci95"][0] <= value <= entry["ci95"][1]

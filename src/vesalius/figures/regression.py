@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from vesalius.figures.canvas import ACCENT, FAINT, canvas
+from vesalius.metrics.entry import MetricEntry
 from vesalius.metrics.formatting import format_metric
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def scatter_figure(
-    predictions: pd.DataFrame, names: Sequence[str], metrics: Mapping[str, Mapping[str, Any]] | None = None
+    predictions: pd.DataFrame, names: Sequence[str], metrics: Mapping[str, MetricEntry] | None = None
 ) -> Figure:
     """Predicted against true value, a panel a quantity, with the line of equality.
 

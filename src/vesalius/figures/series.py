@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.figures.canvas import ACCENT, COLOURS, FAINT, INK, WRONG, canvas, displayable
+from vesalius.metrics.entry import MetricEntry, value_and_ends
 from vesalius.metrics.formatting import ALL_CLASSES, format_metric
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 FRAMES_SHOWN = 8
 
-Metrics = Mapping[str, Mapping[str, Any]]
+Metrics = Mapping[str, MetricEntry]
 
 
 def filmstrip_figure(
@@ -126,25 +127,26 @@ def _numbered(evidence: Mapping[str, Metrics], prefix: str) -> dict[int, Metrics
 
 
 def _arms(axes: Axes, arms: Metrics, metric: str) -> None:
-    known = {arm: entry for arm, entry in arms.items() if entry["value"] is not None and entry["ci95"] is not None}
-    for row, (arm, entry) in enumerate(known.items()):
+    known = {arm: numbers for arm, entry in arms.items() if (numbers := value_and_ends(entry))}
+    for row, (arm, (value, low, high)) in enumerate(known.items()):
         colour = ACCENT if arm == "model" else INK
-        axes.plot(entry["ci95"], [row, row], color=colour, linewidth=2)
-        axes.plot([entry["value"]], [row], marker="o", color=colour)
-        axes.text(entry["ci95"][1], row - 0.28, format_metric(entry), fontsize=7.5, ha="right", color=colour)
-    if known:
-        axes.axvline(next(iter(known.values()))["no_skill"], color=FAINT, linestyle=(0, (4, 3)), linewidth=1)
+        axes.plot([low, high], [row, row], color=colour, linewidth=2)
+        axes.plot([value], [row], marker="o", color=colour)
+        axes.text(high, row - 0.28, format_metric(arms[arm]), fontsize=7.5, ha="right", color=colour)
+    if known and (no_skill := arms[next(iter(known))]["no_skill"]) is not None:
+        axes.axvline(no_skill, color=FAINT, linestyle=(0, (4, 3)), linewidth=1)
     axes.set_yticks(range(len(known)), [arm.replace("_", " ") for arm in known])
     axes.invert_yaxis()
     axes.set_xlabel(metric)
     axes.set_title("Information taken away", loc="left")
 
 
-def _curve(axes: Axes, points: Mapping[int, Mapping[str, Any]]) -> None:
-    known = {x: point for x, point in points.items() if point["value"] is not None and point["ci95"] is not None}
+def _curve(axes: Axes, points: Mapping[int, MetricEntry]) -> None:
+    known = {x: numbers for x, entry in points.items() if (numbers := value_and_ends(entry))}
     if not known:
         return
-    low, high = np.array([point["ci95"] for point in known.values()]).T
+    value, low, high = np.array(list(known.values())).T
     axes.fill_between(list(known), low, high, color=ACCENT, alpha=0.18, linewidth=0)
-    axes.plot(list(known), [point["value"] for point in known.values()], color=ACCENT, marker="o", markersize=4)
-    axes.axhline(next(iter(known.values()))["no_skill"], color=FAINT, linestyle=(0, (4, 3)), linewidth=1)
+    axes.plot(list(known), value, color=ACCENT, marker="o", markersize=4)
+    if (no_skill := points[next(iter(known))]["no_skill"]) is not None:
+        axes.axhline(no_skill, color=FAINT, linestyle=(0, (4, 3)), linewidth=1)

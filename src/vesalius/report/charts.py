@@ -12,6 +12,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from vesalius.metrics.entry import MetricEntry, value_and_ends
+
 _COLOURS, _DASHES = 7, 4
 _DIGIT = 7.0  # width of a digit of a tick's label
 
@@ -138,17 +140,17 @@ def draw(chart: Chart, *, width: int = 440, height: int = 270) -> Markup:
     )
 
 
-def interval_bar(metric: dict[str, Any], low: float, high: float, floor: float | None) -> Markup:
+def interval_bar(metric: MetricEntry, low: float, high: float, floor: float | None) -> Markup:
     """A point with its interval on a short axis, and a tick at the no-skill value if it lies there.
 
     Args:
-        metric: with `value` and `ci95`.
+        metric: its entry.
         low: left end of the axis.
         high: right end.
         floor: the no-skill value.
     """
     width, middle = 150, 8
-    if metric["value"] is None or metric["ci95"] is None:
+    if (known := value_and_ends(metric)) is None:
         return Markup("")
     span = (high - low) or 1.0
 
@@ -158,9 +160,9 @@ def interval_bar(metric: dict[str, Any], low: float, high: float, floor: float |
     parts = [tag("line", class_="rule", x1=5, x2=width - 5, y1=middle, y2=middle)]
     if floor is not None and low <= floor <= high:
         parts.append(tag("line", class_="floor", x1=at(floor), x2=at(floor), y1=1, y2=15))
-    ends = [at(value) for value in metric["ci95"]]
-    parts.append(tag("line", class_="whisker", x1=ends[0], x2=ends[1], y1=middle, y2=middle))
-    parts.append(tag("circle", class_="dot", cx=at(metric["value"]), cy=middle, r=4))
+    value, first, last = map(at, known)
+    parts.append(tag("line", class_="whisker", x1=first, x2=last, y1=middle, y2=middle))
+    parts.append(tag("circle", class_="dot", cx=value, cy=middle, r=4))
     return tag("svg", Markup("").join(parts), class_="bar", viewBox=f"0 0 {width} 16", width=width, height=16)
 
 

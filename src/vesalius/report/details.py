@@ -11,6 +11,7 @@ from vesalius.config.facts import Task
 from vesalius.metrics.classification.confusion import ConfusionCounts, confusion_counts
 from vesalius.metrics.classification.curves import reliability_table, roc_table
 from vesalius.metrics.comparison.arms import output_names
+from vesalius.metrics.entry import MetricEntry
 from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.metrics.predictions import Predictions, read_predictions
 from vesalius.metrics.worst_errors import worst_errors
@@ -76,7 +77,7 @@ def details_of(run: Run, number: int) -> Details:
     return Details(charts, confusion_counts(p), classes=classes, **worst)
 
 
-def _roc(p: Predictions, metrics: Mapping[str, Mapping[str, Any]], number: int) -> Chart | None:
+def _roc(p: Predictions, metrics: Mapping[str, MetricEntry], number: int) -> Chart | None:
     series = []
     for name, curve in roc_table(p, max_points=_CURVE_POINTS).groupby("class", sort=False):
         entry = metrics.get("auroc" if p.task == "binary" else f"auroc/{name}")
@@ -91,7 +92,7 @@ def _roc(p: Predictions, metrics: Mapping[str, Mapping[str, Any]], number: int) 
     return Chart(f"roc-{number}", title, "1 − specificity", "sensitivity", series, note=note, **unit)
 
 
-def _calibration(p: Predictions, metrics: Mapping[str, Mapping[str, Any]], number: int) -> Chart:
+def _calibration(p: Predictions, metrics: Mapping[str, MetricEntry], number: int) -> Chart:
     """Share of correct predictions by confidence, over the bins of `ece`."""
     table = reliability_table(p)
     confidence, correct, counts = (table[name] for name in ("confidence", "correct", "predictions"))

@@ -68,9 +68,8 @@ def test_a_model_equals_itself_in_any_order_of_rows() -> None:
 
 def test_thresholds_may_differ() -> None:
     first, _ = pair(3, 0)
-    result = paired_difference(
-        first, first, metric="recall/malignant", task="binary", classes=CLASSES, decision=0.2, decision_second=0.8
-    )
+    low, high = (first.assign(threshold=threshold) for threshold in (0.2, 0.8))
+    result = paired_difference(low, high, metric="recall/malignant", task="binary", classes=CLASSES)
     assert result["value"] > 0
 
 

@@ -24,8 +24,7 @@ POOLED_SIZE = 28
 MAX_TRAIN = 5000
 COMPONENTS = 64
 ITERATIONS = 200
-#: scikit-learn's C; each regression takes the one with the lowest validation loss. Ridge takes the reciprocals, as its
-#: penalty is a factor and not a divisor.
+#: scikit-learn's `C`; each regression takes the one with the lowest validation loss. Ridge takes 1 / C as its `alpha`.
 PENALTIES = (0.001, 0.01, 0.1, 1.0)
 RIDGE_PENALTIES = (1e-5, 1e-4, *PENALTIES)
 
