@@ -21,6 +21,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "synthesis.memorisation": ["memorisation"],
         "synthesis.metrics": ["synthesis_metrics"],
         "synthesis.two_sample": ["two_sample_test"],
-        "worst_errors": ["worst_errors"],
+        "worst_errors": ["find_worst_errors"],
     },
 )

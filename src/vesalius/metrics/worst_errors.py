@@ -10,7 +10,7 @@ from vesalius.config.facts import Task
 from vesalius.metrics.predictions import Decision, Predictions, read_predictions
 
 
-def worst_errors(
+def find_worst_errors(
     predictions: pd.DataFrame,
     *,
     task: Task,

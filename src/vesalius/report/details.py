@@ -14,7 +14,7 @@ from vesalius.metrics.comparison.arms import output_names
 from vesalius.metrics.entry import MetricEntry
 from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.metrics.predictions import Predictions, read_predictions
-from vesalius.metrics.worst_errors import worst_errors
+from vesalius.metrics.worst_errors import find_worst_errors
 from vesalius.report.charts import Chart, Series
 from vesalius.runs.outcome import Outcome
 from vesalius.runs.run import Run
@@ -65,7 +65,7 @@ def details_of(run: Run, number: int) -> Details:
         return Details()
     told: dict[str, Any] = {"task": cast(Task, task), "classes": classes, "decision": run.decision, "name": run.name}
     worst: dict[str, Any] = {
-        "worst": _worst(table, worst_errors(table, **told, most=_WORST)),
+        "worst": _worst(table, find_worst_errors(table, **told, most=_WORST)),
         "worst_title": _WORST_TITLES.get(task, _WORST_CLASSES),
     }
     if task == "reconstruction":
@@ -120,7 +120,7 @@ def _scatters(table: pd.DataFrame, names: Sequence[str], number: int) -> list[Ch
 
 
 def _worst(table: pd.DataFrame, worst: pd.DataFrame) -> list[dict[str, str]]:
-    """What `worst_errors` tells, in words."""
+    """What `find_worst_errors` tells, in words."""
     told = []
     for at, row in zip(worst.index, worst.to_dict("records"), strict=True):
         entry = {"sample_id": str(table["sample_id"].iloc[at]), "row": str(at)}

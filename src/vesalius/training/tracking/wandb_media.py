@@ -19,7 +19,7 @@ from vesalius.figures.canvas import displayable
 from vesalius.metrics.classification.confusion import confusion_table
 from vesalius.metrics.classification.curves import precision_recall_table, roc_table
 from vesalius.metrics.predictions import Decision, read_predictions
-from vesalius.metrics.worst_errors import worst_errors
+from vesalius.metrics.worst_errors import find_worst_errors
 from vesalius.runs.redaction import WITHOUT_PIXELS
 from vesalius.training.tracking.base import Answers
 
@@ -54,7 +54,7 @@ def worst_images(answers: Answers, decision: Decision) -> Charts:
         table = answers.predictions.get(split)
         if table is None:
             continue
-        worst = worst_errors(table, task=answers.facts.task, classes=answers.facts.classes, decision=decision)
+        worst = find_worst_errors(table, task=answers.facts.task, classes=answers.facts.classes, decision=decision)
         if worst.empty:
             continue
         images = [wandb.Image(image) for image in _pictures(answers.images(split, worst.index.to_numpy()))]
