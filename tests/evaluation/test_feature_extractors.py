@@ -65,7 +65,7 @@ def test_the_distance_while_training_is_the_one_of_the_evaluation():
     generator = torch.Generator().manual_seed(0)
     real, made = (torch.rand(300, 1, 8, 8, generator=generator) ** power for power in (1, 2))
     metric = SynthesisMetrics(1)
-    metric.compare_in(lambda images: images.flatten(1)[:, :6], 6)
+    metric.set_feature_extractor(lambda images: images.flatten(1)[:, :6], 6)
     for parts in zip(real.split(128), made.split(128), strict=True):
         metric.update(*parts)
     first, second = (images.flatten(1)[:, :6].double().numpy() for images in (real, made))

@@ -112,7 +112,7 @@ def _train(folder: RunFolder) -> None:
         _quick_audit(folder, AuditInput(real.table, real, data.source, train_classes=data.train_classes))
     model: FamilyModule = build(config["model"], "model", facts=data.facts)
     if (extractor := config["evaluation"]["extractor"]) is not None:
-        model.compare_in(partial(_features, extractor, data.facts))
+        model.set_feature_extractor(partial(_features, extractor, data.facts))
     _check_monitor(config["monitor"], model)
     origin = provenance(
         overrides=yaml.safe_load((folder.path / OVERRIDES).read_text()),

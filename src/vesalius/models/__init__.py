@@ -1,4 +1,4 @@
-"""The four model families, each a LightningModule, with their losses and schedules."""
+"""The four model families, each a LightningModule, with their losses, schedules and fine-tuning."""
 
 import lazy_loader
 
@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "autoencoder.autoencoder": ["Autoencoder"],
         "autoencoder.loss": ["ReconstructionLoss"],
         "classifier": ["CNNClassifier"],
+        "family": ["FamilyModule"],
         "finetune": ["Finetune"],
         "gan.auxiliary_classifier": ["AuxiliaryClassifier"],
         "gan.differentiable_augment": ["DifferentiableAugment"],
@@ -16,9 +17,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "losses.classification": ["ClassificationLoss"],
         "losses.regression": ["RegressionLoss"],
         "losses.task": ["build_task_loss"],
-        "single_loss": ["SingleLossModule"],
-        "family": ["FamilyModule"],
         "schedules": ["Constant", "Cosine", "MultiStep", "OneCycle"],
         "sequence": ["SequenceClassifier"],
+        "single_loss": ["SingleLossModule"],
     },
 )

@@ -1,4 +1,4 @@
-"""The `cnn` model family: disease classes of an image."""
+"""The `cnn` model family: classification of single images."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -10,39 +10,43 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.models.epoch_metrics.classification import NAMES, ClassificationMetrics
+from vesalius.models.epoch_metrics.classification import ClassificationMetrics
 from vesalius.models.family import Batch
 from vesalius.models.finetune import Finetune
 from vesalius.models.losses.classification import ClassificationLoss
 from vesalius.models.nets.base import Net
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.single_loss import SingleLossModule, trained_encoder
-from vesalius.models.views import flip_views
+from vesalius.models.views import Flip, flip_views
 
 
 class CNNClassifier(SingleLossModule):
-    """Trains a net to tell the classes of images, and says how sure it is.
+    """Trains a net to classify images, and predicts the probability of each class.
 
     A batch is a dict of `image` (B, C, H, W) in 0..value_max, `target` (B,) class indices, or (B, K) of 0 and 1 for
     multilabel, and `index` (B,) row numbers of the sample table.
 
     Args:
-        facts: what the data is like.
-        net: called as `net(in_channels=..., num_outputs=...)`; or a finished module from images to logits.
+        facts: what the model must know of the data.
+        net: called as `net(in_channels=..., num_outputs=...)`; or a module from images to logits.
         loss: called as `loss(facts=...)`; has `probabilities(logits)`.
         optimizer: called with parameter groups, such as a partial of `torch.optim.AdamW`.
         preprocess: called as `preprocess(facts=...)`.
         schedule: called as `schedule(optimizer, total_steps=..., steps_per_epoch=...)`; None keeps the learning rate.
-        finetune: which parts learn when; None: everything, always, at one rate.
+        finetune: which parts are trained when; None: all of them, always, at one learning rate.
         test_time_flips: `horizontal`, `vertical` or both. In validation and prediction, probabilities are averaged
             over the image and its mirror images (over all four for both).
-        channels_last: keep net and images with channels innermost in memory, which convolutions are faster with.
+        channels_last: store kernels and images with channels innermost, which convolutions are faster with.
 
     Raises:
-        InputError: where the parts do not fit the data or each other.
+        InputError: if the parts do not fit the data or each other.
     """
 
-    METRICS: ClassVar[tuple[str, ...]] = ("train/loss", "val/loss", *(f"val/{name}" for name in NAMES))
+    METRICS: ClassVar[tuple[str, ...]] = (
+        "train/loss",
+        "val/loss",
+        *(f"val/{name}" for name in ClassificationMetrics.names),
+    )
 
     loss: ClassificationLoss
     val_metrics: ClassificationMetrics
@@ -56,7 +60,7 @@ class CNNClassifier(SingleLossModule):
         preprocess: Callable[..., Preprocess],
         schedule: Callable[..., LRScheduler] | None = None,
         finetune: Finetune | None = None,
-        test_time_flips: Sequence[str] = (),
+        test_time_flips: Sequence[Flip] = (),
         channels_last: bool = True,
     ) -> None:
         views = flip_views(test_time_flips)
@@ -67,6 +71,7 @@ class CNNClassifier(SingleLossModule):
             module.check_image(channels, *prepare.out_size)
         super().__init__(
             net=module,
+            preprocess=prepare,
             val_metrics=ClassificationMetrics(facts),
             optimizer=optimizer,
             schedule=schedule,
@@ -74,12 +79,11 @@ class CNNClassifier(SingleLossModule):
             channels_last=channels_last,
         )
         self.views = views
-        self.preprocess = prepare
         self.loss = loss(facts=facts)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (B, C, H, W) in 0..value_max to logits (B, K)."""
-        logits: Tensor = self.net(self._prepare(image))
+        logits: Tensor = self.net(self.prepare(image))
         return logits
 
     def batch_loss(self, batch: Batch) -> Tensor:
@@ -88,13 +92,13 @@ class CNNClassifier(SingleLossModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Take a batch into the epoch's metrics; the loss is that of the image as it is."""
+        """Update the epoch's loss, of the images as they are, and metrics, averaged over flips."""
         logits, probabilities = self._predict(batch["image"])
         self.val_loss.update(self.loss(logits, batch["target"]), weight=self.loss_weight(batch))
         self.val_metrics.update(probabilities, batch["target"])
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Give `index` (B,) and `probabilities` (B, K), float32."""
+        """Return `index` (B,) and `probabilities` (B, K), float32."""
         return {"index": batch["index"], "probabilities": self._predict(batch["image"])[1]}
 
     def embed(self, batch: Batch) -> Tensor:
@@ -105,18 +109,18 @@ class CNNClassifier(SingleLossModule):
         """
         if not isinstance(self.net, Net):
             raise InputError(
-                f"model.net: {type(self.net).__name__} gives outputs and no feature vectors: let it inherit from "
+                f"model.net: {type(self.net).__name__} has no feature vectors: let it inherit from "
                 "vesalius.models.nets.Net and define features."
             )
-        return self.net.features(self._prepare(batch["image"])).float()
+        return self.net.features(self.prepare(batch["image"])).float()
 
     def load_initial(self, state_dict: dict[str, Tensor]) -> list[str]:
-        """Start from the weights of a run of this family, or take the encoder of an `autoencoder` run as net.
+        """Start from the weights of a run of this family, or from the encoder of an `autoencoder` run.
 
-        The head of either stays out where it has other outputs; that of an encoder always.
+        A head with other outputs is left out; that of an encoder always.
 
         Returns:
-            Names of this model's weights that stay as they were.
+            Names of this model's weights that were not replaced.
 
         Raises:
             InputError: if no parameter fits.
@@ -126,13 +130,9 @@ class CNNClassifier(SingleLossModule):
             state_dict = {f"net.{name}": value for name, value in encoder.items()}
         return super().load_initial(state_dict)
 
-    def _prepare(self, image: Tensor) -> Tensor:
-        prepared: Tensor = self.preprocess(image)
-        return prepared.contiguous(memory_format=self.memory_format)
-
     def _predict(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the images as they are, and probabilities averaged over all views."""
-        prepared = self._prepare(image)
+        """Logits of the images as they are, and probabilities averaged over flips."""
+        prepared = self.prepare(image)
         logits = [self.net(prepared.flip(view) if view else prepared) for view in self.views]
         probabilities = torch.stack([self.loss.probabilities(each) for each in logits]).mean(dim=0)
         return logits[0], probabilities

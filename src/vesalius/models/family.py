@@ -1,4 +1,4 @@
-"""What a training run asks of every model family."""
+"""The interface of every model family to a training run."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +10,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vesalius.config.errors import InputError, RunFailed
+from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.shard import Shard
+
+# Reading a loss on an accelerator waits for it; on the CPU every step is checked.
+_STEPS_BETWEEN_CHECKS = 50
 
 Batch = dict[str, Tensor]
 #: What a model gives: predicted targets, reconstructed images with their codes, or new images.
@@ -28,51 +32,61 @@ class FamilyModule(pl.LightningModule):
 
     Attributes:
         output_kind: what the model gives, which decides how it is evaluated (`vesalius.evaluation.base`).
+        preprocess: from stored images to the input of the nets.
+        memory_format: of the nets' kernels and inputs.
     """
 
     output_kind: ClassVar[OutputKind] = "targets"
+
+    preprocess: Preprocess
+    memory_format: torch.memory_format
 
     @property
     def logged_metrics(self) -> tuple[str, ...]:
         """Every metric that this module logs, which depends on the task."""
         raise NotImplementedError
 
-    def embed(self, batch: Batch) -> Tensor:
-        """Feature vectors (B, F), float32, of the samples of a batch as the datamodule gives it.
+    def prepare(self, image: Tensor) -> Tensor:
+        """Preprocess stored images (B, C, H, W), in 0..value_max, for the nets: (B, out_channels, *out_size)."""
+        prepared: Tensor = self.preprocess(image)
+        return prepared.contiguous(memory_format=self.memory_format)
 
-        Targets are not looked at. As with `predict_step`, who calls sees to evaluation mode and to gradients.
+    def embed(self, batch: Batch) -> Tensor:
+        """Feature vectors (B, F), float32, of the samples of a batch from the datamodule; targets are not used.
+
+        As with `predict_step`, the caller sets evaluation mode and disables gradients.
 
         Raises:
-            InputError: where the net has no feature vectors.
+            InputError: for a net without feature vectors.
         """
         raise NotImplementedError
 
     def load_pretrained(self) -> None:
-        """Load the ready-made weights that the config names, if it names any; for a run that starts afresh.
+        """Load the pretrained weights that the config names, if any; for a run that starts from scratch.
 
         Raises:
-            InputError: if they cannot be had, or do not fit.
+            InputError: if they cannot be read or downloaded, or do not fit.
         """
 
     def initialize(self, images: Callable[[], Tensor]) -> None:
-        """Take a start from training images, where the net has any use for them.
+        """Initialise weights from training images, in nets that do so.
 
         Args:
-            images: gives some of them, (N, C, H, W) in 0..value_max.
+            images: returns some of them, (N, C, H, W) in 0..value_max.
         """
 
-    def compare_in(self, load: Callable[[], tuple[Callable[[Tensor], Tensor], int]]) -> None:
-        """Compare synthetic with validation images in other features, in a family that compares them at all.
+    def set_feature_extractor(self, load: Callable[[], tuple[Callable[[Tensor], Tensor], int]]) -> None:
+        """Compare synthetic with validation images in other features, in a family that compares them.
 
         Args:
-            load: gives a function from images (B, C, H, W) in 0..1 to features (B, F), on the images' device, and F.
+            load: returns a function from images (B, C, H, W) in 0..1 to features (B, F), on the images' device, and F.
         """
 
     def load_initial(self, state_dict: dict[str, Tensor]) -> list[str]:
-        """Start from the weights of another model, wherever name and shape agree; its head may have other classes.
+        """Start from the weights of another model, where name and shape agree; its head may have other classes.
 
         Returns:
-            Names of this model's weights that stay as they were.
+            Names of this model's weights that were not replaced.
 
         Raises:
             InputError: if no parameter fits.
@@ -83,7 +97,7 @@ class FamilyModule(pl.LightningModule):
         }
         if not any(name in fits for name, _ in self.named_parameters()):
             raise InputError(
-                "init_from: not one weight of that run fits this model by name and shape; "
+                "init_from: no weight of that run fits this model by name and shape: "
                 "take a run of the same model.net, or leave init_from out."
             )
         self.load_state_dict(fits, strict=False)
@@ -91,53 +105,54 @@ class FamilyModule(pl.LightningModule):
 
     @property
     def compiled_parts(self) -> Sequence[nn.Module]:
-        """The nets that `trainer.compile` compiles in place; all that matters must go through their `forward`."""
+        """The nets that `trainer.compile` compiles in place: those that are called through their `forward`."""
         return []
 
     @property
     def has_unused_parameters(self) -> bool:
-        """Whether some steps leave out parameters that others train, which DDP must be told of."""
+        """Whether some steps leave out parameters that others train, so that DDP has to search for them."""
         return False
 
     @property
     def total_steps(self) -> float:
-        """Optimiser steps of the whole training, as `global_step` counts them; infinite where it cannot be known."""
+        """Optimiser steps of the whole training, as `global_step` counts them; infinite if unknown."""
         steps = float(self.trainer.estimated_stepping_batches)
-        return math.inf if steps < 0 else steps  # Lightning's -1, of batches that cannot be counted
+        return math.inf if steps < 0 else steps  # Lightning's -1: the batches cannot be counted
 
     @property
-    def place(self) -> tuple[int, int]:
-        """This device's rank, and how many devices share each step."""
+    def rank_and_world_size(self) -> tuple[int, int]:
+        """This device's rank, and the number of devices that share each step."""
         trainer = self._trainer
         return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
     def rescale_for_ddp(self, loss: Tensor, weight: Tensor | float, size: int) -> tuple[Tensor, Tensor, Tensor | int]:
-        """Make a step over several devices that of one process; every device must call it.
+        """Rescale a loss so that a step over several devices equals that of one process; every device must call it.
 
-        DDP averages the gradients of the devices, whatever their parts of the batch are. A loss that was multiplied by
-        its part's share of all weight leads to the gradient of the mean over the whole batch.
+        DDP averages the gradients of the devices, whatever their shares of the batch. If each device's mean loss is
+        multiplied by its share of the total weight, the result is the gradient of the mean over the whole batch.
 
         Args:
-            loss: of this device's part: a mean.
-            weight: what the mean was divided by: the number of samples, or the sum of their weights.
-            size: number of samples.
+            loss: the mean over the samples on this device.
+            weight: what that mean was divided by: the number of samples, or the sum of their weights.
+            size: number of samples on this device.
 
         Returns:
-            The loss to learn from; the mean loss over the whole batch, without gradient; and the batch's size.
+            The loss to differentiate; the mean loss over the whole batch, without gradient; and the size of that batch.
         """
-        world = self.place[1]
-        if world == 1:
+        _, world_size = self.rank_and_world_size
+        if world_size == 1:
             return loss, loss.detach(), size
         weight = torch.as_tensor(weight, dtype=torch.float32, device=loss.device)
         sums = torch.stack([weight, torch.full_like(weight, size), loss.detach().float() * weight])
-        weights, whole, total = self._sum_over_devices(sums).unbind()
-        return loss * (weight * world / weights), total / weights, whole
+        total_weight, total_size, total_loss = self._sum_over_devices(sums).unbind()
+        return loss * (weight * world_size / total_weight), total_loss / total_weight, total_size
 
     def shard(self, size: int) -> Shard:
-        """Which samples of a step over all devices the `size` here are; every device must call it."""
-        rank, world = self.place
-        whole = size if world == 1 else int(self._sum_over_devices(torch.tensor(float(size), device=self.device)))
-        return Shard(rank, world, whole)
+        """This device's `size` samples as a shard of a step over all devices; every device must call it."""
+        rank, world_size = self.rank_and_world_size
+        if world_size == 1:
+            return Shard(rank, world_size, size)
+        return Shard(rank, world_size, int(self._sum_over_devices(torch.tensor(float(size), device=self.device))))
 
     def _sum_over_devices(self, values: Tensor) -> Tensor:
         total = self.trainer.strategy.reduce(values, reduce_op="sum")
@@ -145,10 +160,10 @@ class FamilyModule(pl.LightningModule):
         return total
 
     def check_optimizer(self, make: Callable[..., Optimizer], key: str) -> None:
-        """Refuse options of an optimiser before a run begins, not when it first steps.
+        """Refuse invalid options of an optimiser before a run starts, not when the optimiser is built.
 
         Raises:
-            InputError: what the optimiser itself says of them, behind their key in the config.
+            InputError: with the optimiser's own message behind the key in the config.
         """
         try:
             make([nn.Parameter(torch.zeros(1, 1))])
@@ -156,21 +171,30 @@ class FamilyModule(pl.LightningModule):
             raise InputError(f"{key}: {error}") from error
 
     def check_clipping(self, optimizer: Optimizer, *, clips: bool) -> None:
-        """Refuse to bound gradients that are at their true scale only inside the optimiser's step.
+        """Refuse to clip gradients that are at their true scale only inside the optimiser's step.
 
         Raises:
             InputError: with the cure.
         """
         if clips and self.trainer.precision == "16-mixed" and getattr(optimizer, "_step_supports_amp_scaling", False):
             raise InputError(
-                "trainer.gradient_clip_val: with trainer.precision=16 a fused optimiser scales gradients back within "
-                "its step, too late to bound them: choose trainer.precision=bf16, or set model.optimizer.fused=false "
-                "(of a gan also model.critic_optimizer.fused=false and model.classifier.optimizer.fused=false)."
+                "trainer.gradient_clip_val: with trainer.precision=16 a fused optimiser unscales gradients within its "
+                "step, too late to clip them: choose trainer.precision=bf16, or set model.optimizer.fused=false (for a "
+                "gan also model.critic_optimizer.fused=false and model.classifier.optimizer.fused=false)."
             )
 
-    def divergence(self, what: str, value: float, lr: float) -> RunFailed:
-        """The error that ends a run whose numbers are none any more."""
-        return RunFailed(
-            f"The {what} became {value} in epoch {self.current_epoch}, step {self.global_step}, at a learning rate of "
-            f"{lr:.3g}: lower model.optimizer.lr."
-        )
+    def checks_losses(self, step: int) -> bool:
+        """Whether to check the losses after a step of this number; on an accelerator only now and then."""
+        return self.device.type == "cpu" or step % _STEPS_BETWEEN_CHECKS == 0
+
+    def check_finite(self, name: str, value: Tensor, lr: float) -> None:
+        """End a run that has diverged.
+
+        Raises:
+            RunFailed: if a number is not finite, with the cure.
+        """
+        if not torch.isfinite(value).all():
+            raise RunFailed(
+                f"The {name} became {float(value.sum())} in epoch {self.current_epoch}, step {self.global_step}, at a "
+                f"learning rate of {lr:.3g}: lower model.optimizer.lr."
+            )

@@ -1,4 +1,4 @@
-"""Which parts of a network learn, when, and how fast."""
+"""Which parts of a network are trained, when, and at which learning rate."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, cast
@@ -13,15 +13,18 @@ from vesalius.models.nets.base import Staged
 class Finetune:
     """Freezing, staged unfreezing, and lower learning rates for lower layers.
 
-    Everything is a pure function of the network and the epoch, so a resumed run freezes what an uninterrupted one does.
-    The parameter groups never change: a frozen parameter has no gradient, and optimisers pass over it.
+    What is frozen depends on the network and the epoch only, so that a resumed run equals an uninterrupted one. The
+    parameter groups never change: a frozen parameter has no gradient, and optimisers skip it.
 
     Args:
-        freeze: how many stages stay frozen at first, counted from the stem; `all` leaves the head alone to learn.
-        unfreeze_every: epochs after which one more stage is released, from the head down; None releases none.
-        lr_decay: a stage learns at `lr * lr_decay**distance`; the head has distance 0, the last stage 1
+        freeze: number of stages that are frozen at first, counted from the stem; `all` trains the head only.
+        unfreeze_every: number of epochs after which one more stage is unfrozen, from the head down; None: never.
+        lr_decay: the learning rate of a stage is `lr * lr_decay**distance`; the head has distance 0, the last stage 1
             (Howard and Ruder 2018, Universal Language Model Fine-tuning).
         exempt_biases_and_norms: no weight decay on biases, normalisations and other vectors.
+
+    Raises:
+        InputError: for values out of range, all of them at once.
     """
 
     def __init__(
@@ -33,10 +36,10 @@ class Finetune:
         exempt_biases_and_norms: bool = False,
     ) -> None:
         problems: list[str] = []
-        if freeze != "all" and (not isinstance(freeze, int) or freeze < 0):
-            problems.append(f"model.finetune.freeze={freeze}: expected all, or how many stages (0 or more).")
+        if freeze != "all" and freeze < 0:
+            problems.append(f"model.finetune.freeze={freeze}: must be all, or a number of stages (0 or more).")
         if unfreeze_every is not None and unfreeze_every < 1:
-            problems.append(f"model.finetune.unfreeze_every={unfreeze_every}: expected epochs (1 or more) or null.")
+            problems.append(f"model.finetune.unfreeze_every={unfreeze_every}: must be epochs (1 or more) or null.")
         if not 0 < lr_decay <= 1:
             problems.append(f"model.finetune.lr_decay={lr_decay}: must be above 0 and at most 1.")
         if problems:
@@ -52,7 +55,7 @@ class Finetune:
         return self.freeze != 0 and self.unfreeze_every is not None
 
     def check(self, net: nn.Module) -> None:
-        """Refuse a network that cannot be treated so.
+        """Refuse a network without the stages that the options need.
 
         Raises:
             InputError: if it has no stages, or fewer than are to be frozen.
@@ -66,19 +69,19 @@ class Finetune:
             )
         count = len(net.stages())
         if self.freeze != "all" and self.freeze > count:
-            raise InputError(f"model.finetune.freeze={self.freeze}: {name} has {count} stages; give 0 to {count}.")
+            raise InputError(f"model.finetune.freeze={self.freeze}: {name} has {count} stages: choose 0 to {count}.")
 
     def frozen_stages(self, count: int, epoch: int) -> int:
-        """How many of `count` stages are frozen in an epoch (counted from 0)."""
+        """Number of frozen stages, out of `count`, in an epoch (counted from 0)."""
         at_first = count if self.freeze == "all" else self.freeze
-        released = 0 if self.unfreeze_every is None else epoch // self.unfreeze_every
-        return max(at_first - released, 0)
+        unfrozen = 0 if self.unfreeze_every is None else epoch // self.unfreeze_every
+        return max(at_first - unfrozen, 0)
 
     def apply(self, net: nn.Module, epoch: int) -> None:
-        """Set what learns in an epoch; a frozen stage is in evaluation mode, so its BatchNorm keeps its statistics.
+        """Freeze and unfreeze for an epoch; frozen stages are in evaluation mode, so BatchNorm keeps its statistics.
 
         Args:
-            net: a network with stages, unless nothing is ever frozen.
+            net: a network with stages, unless `freeze` is 0.
             epoch: counted from 0.
         """
         if self.freeze == 0:
@@ -86,15 +89,15 @@ class Finetune:
         stages = cast(Staged, net).stages()
         frozen = self.frozen_stages(len(stages), epoch)
         for position, stage in enumerate(stages):
-            learns = position >= frozen
+            trained = position >= frozen
             for parameter in stage.parameters():
-                parameter.requires_grad_(learns)
-            stage.train(learns and net.training)
+                parameter.requires_grad_(trained)
+            stage.train(trained and net.training)
 
     def param_groups(self, net: nn.Module) -> list[dict[str, Any]]:
         """All parameters in groups for an optimiser, head first; `lr_scale` multiplies the learning rate.
 
-        One group alone, unless options ask for more: an optimiser step costs less with few.
+        As few groups as the options need, as an optimiser step costs less with few.
         """
         if self.lr_decay == 1.0:
             return self._split(net.named_parameters(), 1.0)
@@ -108,7 +111,7 @@ class Finetune:
         return groups
 
     def optimizer(self, factory: Callable[..., Optimizer], net: nn.Module) -> Optimizer:
-        """Build an optimiser whose groups have their own learning rates; a schedule takes those as peaks."""
+        """Build an optimiser whose groups have their own learning rates, which a schedule takes as peaks."""
         optimizer = factory(self.param_groups(net))
         for group in optimizer.param_groups:
             group["lr"] = group["lr"] * group["lr_scale"]

@@ -1,9 +1,9 @@
 """Learning-rate schedules that step with every optimiser step.
 
-Each is called as `schedule(optimizer, total_steps=..., steps_per_epoch=...)`. The learning rate that a parameter group
-has at that moment is its peak, so layer-wise rates keep their proportions. All of them are torch's `LambdaLR` over a
-plain function of the step: its state holds numbers alone (it loads with `weights_only=True`), and a run that is resumed
-with more epochs than it was started with does not run off the end of a table.
+Each is called as `schedule(optimizer, total_steps=..., steps_per_epoch=...)`. A parameter group's learning rate at that
+moment is its peak, so that layer-wise rates keep their proportions. All of them are torch's `LambdaLR` over a function
+of the step: its state holds only numbers (it loads with `weights_only=True`), and a run may be resumed with more epochs
+than it was started with.
 """
 
 import inspect
@@ -20,7 +20,7 @@ from vesalius.config.errors import InputError
 
 @dataclass(frozen=True)
 class Constant:
-    """The same rate throughout, after a linear warm-up of `warmup_steps`."""
+    """A constant rate, after a linear warm-up of `warmup_steps`."""
 
     warmup_steps: int = 0
 
@@ -40,13 +40,15 @@ class MultiStep:
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        rising = all(isinstance(epoch, int) and epoch > 0 for epoch in self.milestones)
-        _require(rising, f"milestones={self.milestones}: must be epochs above 0.")
+        _require(all(epoch > 0 for epoch in self.milestones), f"milestones={self.milestones}: must be above 0.")
         _require(self.gamma > 0, f"gamma={self.gamma}: must be above 0.")
 
     def __call__(self, optimizer: Optimizer, *, total_steps: float, steps_per_epoch: float) -> LRScheduler:
         """Build torch's scheduler."""
-        _require(math.isfinite(steps_per_epoch), "the data has no length: set trainer.limit_train_batches.")
+        _require(
+            math.isfinite(steps_per_epoch),
+            "batches cannot be counted: set trainer.limit_train_batches.",
+        )
         steps = sorted(epoch * int(steps_per_epoch) for epoch in self.milestones)
         return _scheduler(optimizer, lambda step: self.gamma ** bisect_right(steps, step))
 
@@ -78,10 +80,10 @@ class Cosine:
 
 @dataclass(frozen=True)
 class OneCycle:
-    """Up along half a cosine and down along another (Smith and Topin 2018, Super-Convergence); torch's defaults.
+    """Half a cosine up, half a cosine down (Smith and Topin 2018, Super-Convergence), with torch's defaults.
 
     Attributes:
-        warmup_fraction: share of all steps that the rise takes.
+        warmup_fraction: share of all steps in which the rate rises.
         start_factor: first rate, as a share of the peak.
         end_factor: last rate, as a share of the peak.
     """
@@ -112,7 +114,7 @@ def _scheduler(optimizer: Optimizer, factor: Callable[[int], float]) -> LRSchedu
 
 
 def _half_cosine(start: float, end: float, done: float) -> float:
-    """From `start` to `end` as `done` goes from 0 to 1, and `end` ever after."""
+    """From `start` to `end` as `done` goes from 0 to 1, and `end` for more."""
     return end + (start - end) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
 
@@ -121,25 +123,25 @@ def _warmup(step: int, steps: int) -> float:
 
 
 def _finite(total_steps: float) -> int:
-    _require(math.isfinite(total_steps), "it needs an end of training: set trainer.max_epochs or trainer.max_steps.")
+    _require(math.isfinite(total_steps), "the training has no end: set trainer.max_epochs or trainer.max_steps.")
     return max(int(total_steps), 1)
 
 
-def _require(good: bool, otherwise: str) -> None:
-    if not good:
-        raise InputError(f"model.schedule: {otherwise}")
+def _require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise InputError(f"model.schedule: {problem}")
 
 
 def build_schedule(
     schedule: Callable[..., LRScheduler], optimizer: Optimizer, *, total_steps: float, steps_per_epoch: float
 ) -> LRScheduler:
-    """Call a schedule of this module, or a partial of one of torch's, which knows its lengths from its own arguments.
+    """Call a schedule of this module, or a partial of one of torch's, whose own arguments give its lengths.
 
     Args:
-        schedule: takes the optimiser and, if it likes, `total_steps` and `steps_per_epoch`.
+        schedule: takes the optimiser and, optionally, `total_steps` and `steps_per_epoch`.
         optimizer: its groups' learning rates are the peaks.
-        total_steps: optimiser steps of the whole training; infinite where nothing ends it.
-        steps_per_epoch: optimiser steps of an epoch; infinite for data without length.
+        total_steps: optimiser steps of the whole training; infinite if unbounded.
+        steps_per_epoch: optimiser steps of an epoch; infinite if unknown.
     """
     lengths = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
     accepted = inspect.signature(schedule).parameters

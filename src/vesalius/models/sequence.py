@@ -1,4 +1,4 @@
-"""The `lstm` model family: classes or quantities of an image series."""
+"""The `lstm` model family: classes or continuous targets of an image series."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -19,32 +19,32 @@ from vesalius.models.losses.regression import RegressionLoss
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.nets.recurrent.net import RecurrentNet
 from vesalius.models.single_loss import SingleLossModule, trained_encoder
-from vesalius.models.views import flip_views
+from vesalius.models.views import Flip, flip_views
 
 _ENCODER = "net.encoder."
 
 
 class SequenceClassifier(SingleLossModule):
-    """Trains a net to tell the classes, or to predict quantities, of image series.
+    """Trains a net to classify image series, or to predict continuous targets of them.
 
     A batch is a dict of `image` (B, T, C, H, W) in 0..value_max, `mask` (B, T), True where a frame is real (padding
     is at the end), `time` (B, T) seconds since the first frame, `index` (B,) row numbers of the sample table, and
     `target`: class indices (B,), or 0 and 1 (B, K) for multilabel, or values (B, K) for regression.
 
     Args:
-        facts: what the data is like.
+        facts: what the model must know of the data.
         net: called as `net(in_channels=..., num_outputs=..., time_step=..., sequence_length=...)`.
         loss: called as `loss(facts=...)`.
         optimizer: called with parameter groups, such as a partial of `torch.optim.AdamW`.
         preprocess: called as `preprocess(facts=...)`; works on single frames.
         schedule: called as `schedule(optimizer, total_steps=..., steps_per_epoch=...)`; None keeps the learning rate.
-        finetune: which parts of the frame encoder learn when; None: everything, always, at one rate.
+        finetune: which parts of the frame encoder are trained when; None: all of them, always, at one learning rate.
         test_time_flips: `horizontal`, `vertical` or both. In validation and prediction, probabilities (or values) are
             averaged over the series and its mirror images.
-        channels_last: keep the encoder's kernels with channels innermost in memory, which convolutions are faster with.
+        channels_last: store the encoder's kernels with channels innermost, which convolutions are faster with.
 
     Raises:
-        InputError: where the parts do not fit the data or each other.
+        InputError: if the parts do not fit the data or each other.
     """
 
     METRICS: ClassVar[tuple[str, ...]] = (
@@ -66,11 +66,11 @@ class SequenceClassifier(SingleLossModule):
         preprocess: Callable[..., Preprocess],
         schedule: Callable[..., LRScheduler] | None = None,
         finetune: Finetune | None = None,
-        test_time_flips: Sequence[str] = (),
+        test_time_flips: Sequence[Flip] = (),
         channels_last: bool = True,
     ) -> None:
         if facts.sequence_length is None:
-            raise InputError("model: the data gives single images, and this model reads series: choose model=cnn.")
+            raise InputError("model: the data has single images, and this model takes image series: choose model=cnn.")
         views = flip_views(test_time_flips)
         prepare = preprocess(facts=facts)
         module = net(
@@ -83,6 +83,7 @@ class SequenceClassifier(SingleLossModule):
         regression = facts.task == "regression"
         super().__init__(
             net=module,
+            preprocess=prepare,
             val_metrics=RegressionMetrics(facts) if regression else ClassificationMetrics(facts),
             optimizer=optimizer,
             schedule=schedule,
@@ -90,7 +91,6 @@ class SequenceClassifier(SingleLossModule):
             channels_last=channels_last,
         )
         self.views = views
-        self.preprocess = prepare
         self.loss = loss(facts=facts)
         self.predicts = "values" if regression else "probabilities"
 
@@ -100,16 +100,16 @@ class SequenceClassifier(SingleLossModule):
         Args:
             image: (B, T, C, H, W) in 0..value_max.
             mask: (B, T), True at real frames; None: all are.
-            time: (B, T) seconds since the first frame; None: a frame every usual time step.
+            time: (B, T) seconds since the first frame; None: frames at the usual time step.
 
         Returns:
-            (B, K).
+            (B, K), before softmax or sigmoid.
         """
-        return self.net(*self._prepare(image, mask, time))  # type: ignore[no-any-return]
+        return self.net(*self._prepare_series(image, mask, time))  # type: ignore[no-any-return]
 
     @property
     def compiled_parts(self) -> Sequence[nn.Module]:
-        """The frame encoder, where the work is: what follows depends on each batch's lengths."""
+        """The frame encoder, which does most of the work; shapes of later layers vary with the batch."""
         return [self.net.encoder]
 
     def batch_loss(self, batch: Batch) -> Tensor:
@@ -118,36 +118,36 @@ class SequenceClassifier(SingleLossModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Take a batch into the epoch's metrics; the loss is that of the series as they are."""
+        """Update the epoch's loss, of the series as they are, and metrics, averaged over flips."""
         outputs, predicted = self._predict(batch)
         self.val_loss.update(self.loss(outputs, batch["target"]), weight=self.loss_weight(batch))
         self.val_metrics.update(predicted, batch["target"])
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Give `index` (B,) and `probabilities` (B, K), or for a regression `values` (B, K) in real units; float32."""
+        """Return `index` (B,) and `probabilities` (B, K), or for regression `values` (B, K) in real units; float32."""
         return {"index": batch["index"], self.predicts: self._predict(batch)[1]}
 
     def predict_steps(self, batch: Batch) -> Tensor:
         """Probabilities or values (B, T, K) after each frame, as if the series had ended there."""
-        outputs = self.net.forward_steps(*self._prepare(batch["image"], batch["mask"], batch["time"]))
-        return self._meaning(outputs.flatten(0, 1)).reshape(outputs.shape)
+        outputs = self.net.forward_steps(*self._prepare_series(batch["image"], batch["mask"], batch["time"]))
+        return self._predictions(outputs.flatten(0, 1)).reshape(outputs.shape)
 
     def hidden_states(self, batch: Batch) -> Tensor:
-        """States (B, T, F) after each frame; at padding they mean nothing."""
-        return self.net.states(*self._prepare(batch["image"], batch["mask"], batch["time"]))
+        """States (B, T, F) after each frame; undefined at padding."""
+        return self.net.states(*self._prepare_series(batch["image"], batch["mask"], batch["time"]))
 
     def embed(self, batch: Batch) -> Tensor:
-        """One vector (B, F), float32, for each series as it is: its states, pooled over time, before the head."""
+        """Feature vectors (B, F), float32: the states of each series, pooled over time, before the head."""
         pooled: Tensor = self.net.pooling(self.hidden_states(batch), batch["mask"])
         return pooled.float()
 
     def load_initial(self, state_dict: dict[str, Tensor]) -> list[str]:
-        """Start from the weights of a run of this family, or take another's net as frame encoder.
+        """Start from the weights of a run of this family, or take the net of another family as frame encoder.
 
-        That of a `cnn` run, or the encoder of an `autoencoder` run; their heads tell classes or codes, and stay out.
+        That is the net of a `cnn` run, or the encoder of an `autoencoder` run, without their heads.
 
         Returns:
-            Names of this model's weights that stay as they were.
+            Names of this model's weights that were not replaced.
 
         Raises:
             InputError: if no parameter fits.
@@ -163,7 +163,7 @@ class SequenceClassifier(SingleLossModule):
             }
         return super().load_initial(state_dict)
 
-    def _prepare(self, image: Tensor, mask: Tensor | None, time: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _prepare_series(self, image: Tensor, mask: Tensor | None, time: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         shape = image.shape[:2]
         if mask is None:
             mask = torch.ones(shape, dtype=torch.bool, device=image.device)
@@ -173,10 +173,10 @@ class SequenceClassifier(SingleLossModule):
         return prepared.reshape(*shape, *prepared.shape[1:]), mask, time
 
     def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Outputs for the series as they are, and predictions averaged over all views."""
-        prepared, mask, time = self._prepare(batch["image"], batch["mask"], batch["time"])
+        """Outputs for the series as they are, and predictions averaged over flips."""
+        prepared, mask, time = self._prepare_series(batch["image"], batch["mask"], batch["time"])
         outputs = [self.net(prepared.flip(view) if view else prepared, mask, time) for view in self.views]
-        return outputs[0], torch.stack([self._meaning(each) for each in outputs]).mean(dim=0)
+        return outputs[0], torch.stack([self._predictions(each) for each in outputs]).mean(dim=0)
 
-    def _meaning(self, outputs: Tensor) -> Tensor:
+    def _predictions(self, outputs: Tensor) -> Tensor:
         return self.loss.values(outputs) if isinstance(self.loss, RegressionLoss) else self.loss.probabilities(outputs)

@@ -1,4 +1,4 @@
-"""Which of a step's samples are on this device, and random numbers that do not depend on it."""
+"""Which of a step's samples are on this device, and random numbers that do not depend on how many devices there are."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,47 +9,47 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Shard:
-    """This device's samples of a step: every `world`-th from `rank` on.
+    """This device's samples of a step: every `world_size`-th from `rank` on.
 
-    What is drawn for them is what one process would draw: the devices' generators are in equal states, so that each
-    draws for the whole step and keeps its own. The states stay equal by it, whatever the sizes of the parts.
+    Random numbers for them are those that a single process would draw: the devices' random states are equal, and each
+    device draws for the whole step and keeps its own rows. So the states stay equal, whatever the sizes of the shards.
 
     Attributes:
         rank: of this device.
-        world: how many devices share the step.
-        whole: samples of the step over all devices; `of` asks for it only where there are several.
+        world_size: number of devices that share the step.
+        total: samples of the step over all devices; read only if there are several.
     """
 
     rank: int = 0
-    world: int = 1
-    whole: int = 0
+    world_size: int = 1
+    total: int = 0
 
-    def of(self, rows: int, draw: Callable[[int], Tensor]) -> Tensor:
-        """What `draw(n)`, which gives n rows, gives for this part.
+    def draw(self, rows: int, sample: Callable[[int], Tensor]) -> Tensor:
+        """The rows for this shard of what `sample(n)`, which draws n rows, draws for the whole step.
 
         Args:
-            rows: of this part, or as many times more as kinds of samples lie one behind the other, such as real and
-                made ones.
-            draw: called with the rows of the whole step.
+            rows: of this shard; a multiple of its samples if several sets of them, such as real and synthetic images,
+                are concatenated.
+            sample: called with the number of rows of the whole step.
         """
-        if self.world == 1:
-            return draw(rows)
-        kinds = rows // len(range(self.rank, self.whole, self.world))
-        drawn = draw(kinds * self.whole)
-        return drawn.reshape(kinds, self.whole, *drawn.shape[1:])[:, self.rank :: self.world].flatten(0, 1)
+        if self.world_size == 1:
+            return sample(rows)
+        sets = rows // len(range(self.rank, self.total, self.world_size))
+        drawn = sample(sets * self.total)
+        return drawn.reshape(sets, self.total, *drawn.shape[1:])[:, self.rank :: self.world_size].flatten(0, 1)
 
-    def weight(self, size: int) -> float:
-        """What the mean over the `size` samples here counts, where DDP averages over parts of unequal sizes."""
-        return size * self.world / self.whole
+    def loss_weight(self, size: int) -> float:
+        """Factor for a mean loss over the `size` samples here, as DDP gives shards of unequal sizes equal weight."""
+        return size * self.world_size / self.total
 
-    def normal_like(self, samples: Tensor) -> Tensor:
-        """Normal numbers in the shape, type and memory format of samples (B, ...)."""
+    def randn_like(self, samples: Tensor) -> Tensor:
+        """Standard normal numbers in the shape, type and memory format of samples (B, ...)."""
         innermost = samples.ndim == 4 and samples.is_contiguous(memory_format=torch.channels_last)
         memory_format = torch.channels_last if innermost and not samples.is_contiguous() else torch.contiguous_format
 
-        def draw(rows: int) -> Tensor:
+        def sample(rows: int) -> Tensor:
             shape = (rows, *samples.shape[1:])
             empty = torch.empty(shape, dtype=samples.dtype, device=samples.device, memory_format=memory_format)
             return empty.normal_()
 
-        return self.of(len(samples), draw)
+        return self.draw(len(samples), sample)

@@ -1,4 +1,4 @@
-"""What the families share that train with one loss: optimiser, freezing, running loss, a guard against divergence."""
+"""What families with a single loss share: optimiser, schedule, freezing, the epoch's mean loss, divergence checks."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,27 +16,25 @@ from vesalius.models.epoch_metrics.weighted_mean import WeightedMean
 from vesalius.models.family import Batch, FamilyModule
 from vesalius.models.finetune import Finetune
 from vesalius.models.nets.base import Staged
+from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.schedules import build_schedule
-
-# Looking at a loss on an accelerator waits for it; on the CPU every step is looked at.
-_STEPS_BETWEEN_LOOKS = 50
 
 
 class EpochMetrics(Protocol):
-    """Metrics of an epoch, fed in validation steps."""
+    """Metrics of an epoch, updated in validation steps."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What `compute` gives."""
+        """Names of what `compute` returns."""
 
     def compute(self) -> dict[str, Tensor]:
-        """The values by name, and a clean slate for the next epoch."""
+        """Return the values by name, and reset for the next epoch."""
 
 
 def trained_encoder(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The encoder's weights among those of an `autoencoder` run, by their names within it and without its head.
+    """Weights of the encoder, without its head, from the state dict of an `autoencoder` run; empty for other families.
 
-    Nothing of another family's run.
+    Names are those within the encoder.
     """
     if not any(name.startswith("net.decoder.") for name in state_dict):
         return {}
@@ -46,20 +44,21 @@ def trained_encoder(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class SingleLossModule(FamilyModule):
-    """A net, an optimiser and a schedule; a family adds what its batches, `loss` and predictions are.
+    """A net that is trained with one loss, one optimiser and one schedule; families define batches and predictions.
 
-    A `loss` whose mean is a weighted one has a method `batch_weight(target)`: what it is divided by.
+    A `loss` that is a weighted mean has a method `batch_weight(target)`, which returns what the mean is divided by.
 
     Args:
-        net: what learns.
-        val_metrics: what is measured on the validation data, besides the loss.
+        net: the network to train.
+        preprocess: from stored images to the net's input.
+        val_metrics: metrics of the validation data, besides the loss.
         optimizer: called with parameter groups.
         schedule: called as `schedule(optimizer, total_steps=..., steps_per_epoch=...)`; None keeps the learning rate.
-        finetune: which parts learn when; None: everything, always, at one rate.
-        channels_last: keep kernels (and so images) with channels innermost in memory.
+        finetune: which parts are trained when; None: all of them, always, at one learning rate.
+        channels_last: store kernels (and so feature maps) with channels innermost, which convolutions are faster with.
 
     Raises:
-        InputError: where the net cannot be treated so.
+        InputError: if `finetune` does not fit the net, or the optimiser refuses its options.
     """
 
     loss: nn.Module
@@ -68,6 +67,7 @@ class SingleLossModule(FamilyModule):
         self,
         *,
         net: nn.Module,
+        preprocess: Preprocess,
         val_metrics: EpochMetrics,
         optimizer: Callable[..., Optimizer],
         schedule: Callable[..., LRScheduler] | None,
@@ -76,6 +76,7 @@ class SingleLossModule(FamilyModule):
     ) -> None:
         super().__init__()
         self.net = net
+        self.preprocess = preprocess
         self.finetune = Finetune() if finetune is None else finetune
         self.finetune.check(net)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -85,19 +86,19 @@ class SingleLossModule(FamilyModule):
         self.make_schedule = schedule
         self.val_metrics = val_metrics
         self.val_loss = WeightedMean()
-        # Not a buffer: an averaged copy of the model must not average it.
+        # Not a buffer, which weight averaging would average.
         self._loss_sum = torch.zeros(())
         self._loss_samples: Tensor | int = 0
         self._lr = 0.0
 
     @property
     def compiled_parts(self) -> Sequence[nn.Module]:
-        """The whole net; families whose step does not go through its `forward` name others."""
+        """The net; families that do not call it through its `forward` name others."""
         return [self.net]
 
     @property
     def has_unused_parameters(self) -> bool:
-        """Whether stages are released one after the other."""
+        """True with staged unfreezing."""
         return self.finetune.staged
 
     @property
@@ -111,16 +112,16 @@ class SingleLossModule(FamilyModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        loss, mean, whole = self.rescale_for_ddp(self.batch_loss(batch), self.loss_weight(batch), len(batch["index"]))
-        self._loss_sum = self._loss_sum.to(loss.device) + mean * whole
-        self._loss_samples += whole
+        loss, mean, total = self.rescale_for_ddp(self.batch_loss(batch), self.loss_weight(batch), len(batch["index"]))
+        self._loss_sum = self._loss_sum.to(loss.device) + mean * total
+        self._loss_samples += total
         self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
-        if loss.device.type == "cpu" or batch_idx % _STEPS_BETWEEN_LOOKS == 0:
-            self._refuse_divergence()
+        if self.checks_losses(batch_idx):
+            self._check_loss()
         return loss
 
     def loss_weight(self, batch: Batch) -> Tensor | float:
-        """What the mean loss of a batch was divided by: with it, means of unequal parts are put together."""
+        """What the mean loss of a batch was divided by, as a weight for the mean over batches or devices."""
         weigh = getattr(self.loss, "batch_weight", None)
         weight: Tensor | float = len(batch["index"]) if weigh is None else weigh(batch["target"])
         return weight
@@ -131,76 +132,82 @@ class SingleLossModule(FamilyModule):
         self.check_clipping(optimizer, clips=bool(self.trainer.gradient_clip_val))
         if self.make_schedule is None:
             return optimizer
-        total = self.total_steps  # asked first: it loads the data that the next line counts
+        total = self.total_steps  # first, as it loads the data that the next line counts
         per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         per_epoch = math.ceil(per_epoch) if math.isfinite(per_epoch) else per_epoch
         schedule = build_schedule(self.make_schedule, optimizer, total_steps=total, steps_per_epoch=per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def load_pretrained(self) -> None:
-        """Load the ready-made weights that the config names, if it names any; for a run that starts afresh.
+        """Load the pretrained weights that the config names, if any; for a run that starts from scratch.
 
         Raises:
-            InputError: if they cannot be had, or do not fit.
+            InputError: if they cannot be read or downloaded, or do not fit.
         """
         if isinstance(self.net, Staged):
             self.net.load_pretrained()
 
     def setup(self, stage: str) -> None:
-        """Freeze what never learns before a strategy wraps the module, and forget an earlier fit."""
+        """Freeze what is never trained before a strategy wraps the module, and reset the running loss.
+
+        Raises:
+            InputError: for staged unfreezing with a strategy that does not support it.
+        """
         if stage != "fit":
             return
         self._reset_train_loss()
         if not self.finetune.staged:
             self.finetune.apply(self.net, 0)
-            self.net.train()  # modes follow when training starts, past Lightning's warning about them
+            self.net.train()  # modes are set when training starts; Lightning warns of modules in evaluation mode
         elif isinstance(self.trainer.strategy, DDPStrategy) and not self.trainer.strategy._ddp_kwargs.get(
             "find_unused_parameters"
         ):
             raise InputError(
-                "model.finetune.unfreeze_every: over several devices, layers that learn only later need "
+                "model.finetune.unfreeze_every: over several devices, staged unfreezing needs "
                 "trainer.strategy=ddp_find_unused_parameters_true."
             )
 
     def on_train_start(self) -> None:
-        """Freeze; a run that is resumed in the middle of an epoch does not pass its start."""
+        """Freeze stages; a run that is resumed within an epoch skips `on_train_epoch_start`."""
         self.finetune.apply(self.net, self.current_epoch)
 
     def on_train_epoch_start(self) -> None:
-        """Release the stages whose time has come."""
+        """Unfreeze the stages that are due."""
         self.finetune.apply(self.net, self.current_epoch)
 
     def on_validation_start(self) -> None:
-        """Stop before a checkpoint could be written after a loss that is none."""
-        self._refuse_divergence()
+        """Stop before a checkpoint could be written after a non-finite loss."""
+        self._check_loss()
 
     def on_validation_epoch_end(self) -> None:
-        """Log what the epoch's validation came to."""
+        """Log the validation metrics of the epoch."""
         loss = self.val_loss.compute()
         self.val_loss.reset()
-        if not torch.isfinite(loss):
-            raise self.divergence("validation loss", float(loss), self._lr)
+        self.check_finite("validation loss", loss, self._lr)
         values = {f"val/{name}": value for name, value in self.val_metrics.compute().items()}
-        self.log_dict({"val/loss": loss, **values}, sync_dist=False)  # torchmetrics has gathered them over the ranks
+        self.log_dict({"val/loss": loss, **values}, sync_dist=False)  # torchmetrics has synchronised them
 
     def on_train_epoch_end(self) -> None:
         """Log the mean loss over the epoch's samples, and the learning rate of its last step."""
-        self._refuse_divergence()
+        self._check_loss()
         if self._loss_samples:
             self.log("train/loss", self._loss_sum / self._loss_samples, sync_dist=True)  # equal on all ranks
             self.log("lr", self._lr)
         self._reset_train_loss()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the running loss for a resume in mid-epoch, and never write weights that are no numbers."""
-        self._refuse_divergence()
+        """Store the running loss for a resume within the epoch; never write non-finite weights.
+
+        Raises:
+            RunFailed: for non-finite weights.
+        """
+        self._check_loss()
         norm = torch.nn.utils.get_total_norm([parameter.detach() for parameter in self.parameters()])
-        if not torch.isfinite(norm):
-            raise self.divergence("norm of the weights", float(norm), self._lr)
+        self.check_finite("norm of the weights", norm, self._lr)
         checkpoint["train_loss"] = {"sum": self._loss_sum.cpu(), "samples": int(self._loss_samples), "lr": self._lr}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the running loss."""
+        """Restore the running loss."""
         if "train_loss" in checkpoint:
             self._loss_sum = checkpoint["train_loss"]["sum"]
             self._loss_samples = checkpoint["train_loss"]["samples"]
@@ -211,7 +218,6 @@ class SingleLossModule(FamilyModule):
         self._loss_samples = 0
         self._lr = 0.0
 
-    def _refuse_divergence(self) -> None:
-        # A sum stays NaN or infinite, so that one look covers all steps since the epoch began.
-        if not torch.isfinite(self._loss_sum):
-            raise self.divergence("training loss", float(self._loss_sum), self._lr)
+    def _check_loss(self) -> None:
+        # A sum stays NaN or infinite, so that one check covers all steps of the epoch so far.
+        self.check_finite("training loss", self._loss_sum, self._lr)

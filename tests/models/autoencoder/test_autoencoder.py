@@ -73,7 +73,7 @@ def test_it_starts_at_principal_components_and_goes_beyond(make_facts, tmp_path)
     components = PrincipalComponents.fit(pixels, 4)
     linear = np.square(components.reconstruct(components.project(pixels)) - pixels).mean()
     with torch.no_grad():
-        start = model.eval().net(model._prepare(images)) - images / 255
+        start = model.eval().net(model.prepare(images)) - images / 255
     assert float(start.square().mean()) == pytest.approx(linear, rel=1e-3)
     trainer = fit(model, tmp_path, images, 30)
     assert float(trainer.callback_metrics["val/mse"]) < 0.8 * linear
@@ -94,7 +94,7 @@ def test_it_starts_at_principal_components_and_goes_beyond(make_facts, tmp_path)
 def test_every_form_learns(make_facts, tmp_path, net, loss, options):
     images = blobs()
     model = make_model(make_facts(), net=net, loss=loss, lr=1e-2, **options)
-    prepared = model.eval()._prepare(images)
+    prepared = model.eval().prepare(images)
     with torch.no_grad():
         before = float(model.loss(model.net(prepared), model.preprocess.restore(prepared)))
     trainer = fit(model, tmp_path, images, 8)
@@ -105,34 +105,34 @@ def test_predictions_are_images_in_0_to_1_and_codes(make_facts):
     model = make_model(make_facts(value_max=65535.0)).eval()
     image = torch.randint(0, 65535, (3, 1, 16, 16)).to(torch.uint16)
     with torch.no_grad():
-        answer = model.predict_step({"image": image, "index": torch.arange(3)})
+        output = model.predict_step({"image": image, "index": torch.arange(3)})
         code = model.embed({"image": image})
-    torch.testing.assert_close(answer["original"], image.float() / 65535, atol=1e-5, rtol=0)
-    assert answer["reconstruction"].shape == image.shape
-    assert answer["reconstruction"].min() >= 0
-    assert answer["reconstruction"].max() <= 1
-    torch.testing.assert_close(answer["latent"], code)
-    torch.testing.assert_close(model.decode(code), answer["reconstruction"])
+    torch.testing.assert_close(output["original"], image.float() / 65535, atol=1e-5, rtol=0)
+    assert output["reconstruction"].shape == image.shape
+    assert output["reconstruction"].min() >= 0
+    assert output["reconstruction"].max() <= 1
+    torch.testing.assert_close(output["latent"], code)
+    torch.testing.assert_close(model.decode(code), output["reconstruction"])
 
 
-def test_noise_is_laid_over_the_input_alone(make_facts):
+def test_noise_is_added_to_the_input_only(make_facts):
     model = make_model(make_facts(), noise=0.5)
     seen = []
     model.net.encoder.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     batch = batches(blobs())[0]
     model.batch_loss(batch)
-    noise = (seen[0] - model._prepare(batch["image"])) * 0.2
+    noise = (seen[0] - model.prepare(batch["image"])) * 0.2
     assert float(noise.std()) == pytest.approx(0.5, rel=0.05)
     with torch.no_grad():
         model.eval().predict_step(batch)
-    torch.testing.assert_close(seen[1], model._prepare(batch["image"]))
+    torch.testing.assert_close(seen[1], model.prepare(batch["image"]))
 
 
 def test_the_divergence_is_that_of_normal_distributions(make_facts):
     model = make_model(make_facts(), net=make_net(latent_dim=4, variational=True, linear_path="none"), beta=2.0)
     batch = batches(blobs())[0]
-    mean, spread = model.net.encode(model._prepare(batch["image"]))
-    normal = torch.distributions.Normal(mean, (spread / 2).exp())
+    mean, log_variance = model.net.encode(model.prepare(batch["image"]))
+    normal = torch.distributions.Normal(mean, (log_variance / 2).exp())
     exact = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0, 1)).sum(1).mean()
     losses = []
     for beta in (0.0, 2.0):
@@ -163,6 +163,6 @@ def test_what_does_not_fit_is_refused(make_facts):
         make_model(make_facts(sequence_length=4))
     with pytest.raises(InputError) as caught:
         make_model(make_facts(), loss=ReconstructionLoss("bce"), noise=-1.0)
-    assert [said.split("=")[0] for said in caught.value.problems] == ["model.noise", "model.loss.kind"]
-    with pytest.raises(InputError, match=r"model\.loss\.kind"):
-        ReconstructionLoss("l3")
+    assert [problem.split("=")[0] for problem in caught.value.problems] == ["model.noise", "model.loss.kind"]
+    with pytest.raises(InputError, match=r"model\.loss\.ssim"):
+        ReconstructionLoss(ssim=1.5)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 
-from vesalius.models.epoch_metrics.classification import NAMES, ClassificationMetrics
+from vesalius.models.epoch_metrics.classification import ClassificationMetrics
 
 
 def fed(facts, probabilities, target, pieces):
@@ -60,6 +60,6 @@ def test_an_epoch_forgets_the_one_before(make_facts):
     facts = make_facts("binary", classes=2)
     first, metrics = fed(facts, 1 - good, target, 2)
     metrics.update(good, target)
-    assert first == dict.fromkeys(NAMES, pytest.approx(0.0)) | {"average_precision": pytest.approx(0.5)}
-    assert {name: float(value) for name, value in metrics.compute().items()} == dict.fromkeys(NAMES, 1.0)
+    assert first == dict.fromkeys(metrics.names, pytest.approx(0.0)) | {"average_precision": pytest.approx(0.5)}
+    assert {name: float(value) for name, value in metrics.compute().items()} == dict.fromkeys(metrics.names, 1.0)
     assert metrics.state_dict() == {}

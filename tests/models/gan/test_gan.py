@@ -99,7 +99,7 @@ def fit(model, data, validate=False, **options):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [16, 28, 32, 64, 128, 256])
 @pytest.mark.parametrize("nets", list(NETS))
-def test_every_pair_makes_every_size_told_of_classes_or_not(make_facts, nets, size, channels):
+def test_every_pair_generates_every_size_conditional_or_not(make_facts, nets, size, channels):
     for conditional in (True, False):
         facts = make_facts(channels=channels, size=size)
         model = make_model(facts, nets=nets, conditional=conditional)
@@ -184,7 +184,7 @@ def test_a_step_of_the_generator_comes_after_n_steps_of_the_critic(make_facts):
 
 def test_every_schedule_ends_where_its_optimiser_does(make_facts):
     facts = make_facts()
-    # Epochs of 7 batches end with a step of the generator that follows one of the critic alone.
+    # Epochs of 7 batches end with a step of the generator that follows a single one of the critic.
     cases = (
         (6, {"max_epochs": 2}, (4, 12)),
         (6, {"max_steps": 4, "max_epochs": -1}, (4, 12)),
@@ -236,7 +236,7 @@ def test_a_trainer_keeps_its_options_for_another_fit(make_facts):
         assert model.clip is not None
 
 
-def test_the_classifier_learns_from_real_images_alone(make_facts):
+def test_the_classifier_learns_from_real_images_only(make_facts):
     facts, states = make_facts(), []
     normalized = partial(SmallResNet, widths=[4, 8], blocks=1)
     for seed in (0, 1):
@@ -251,8 +251,8 @@ def test_the_classifier_learns_from_real_images_alone(make_facts):
         assert torch.equal(same[name], value), name
 
 
-def test_the_generator_learns_to_show_the_classes_that_it_is_told(make_facts):
-    """Classes are shades of grey; the critic is told nothing, so that it is the classifier that teaches."""
+def test_a_conditional_generator_learns_to_show_the_classes(make_facts):
+    """Classes are shades of grey; the critic does not know them, so that only the classifier teaches them."""
     facts = make_facts()
     labels = torch.arange(3).repeat(8)
     grey = (labels * 100 + 20).to(torch.uint8)[:, None, None, None].expand(-1, 1, *facts.image_size)
@@ -269,14 +269,14 @@ def test_the_generator_learns_to_show_the_classes_that_it_is_told(make_facts):
         parts = {"critic": partial(Blind, widths=[16]), "optimizer": adam, "classifier": classifier}
         model = make_model(facts, ema_decay=0.0, **parts)
         fit(model, data, max_epochs=5)
-        made = model.eval().sample(labels, torch.Generator().manual_seed(0)).mean(dim=(1, 2, 3)) * 255
-        return float((((made - 20) / 100).round() == labels).float().mean())
+        shades = model.eval().sample(labels, torch.Generator().manual_seed(0)).mean(dim=(1, 2, 3)) * 255
+        return float((((shades - 20) / 100).round() == labels).float().mean())
 
     assert shown(teacher) > 0.9
     assert shown(None) < 0.6
 
 
-def test_accumulated_batches_are_one_large_batch(make_facts, monkeypatch):
+def test_accumulated_batches_are_one_large_batch(make_facts):
     facts = make_facts()
     data = batches(facts, 4, size=16)
     halves = [
@@ -288,13 +288,14 @@ def test_accumulated_batches_are_one_large_batch(make_facts, monkeypatch):
     def weights(batches_, accumulate):
         used = 0
 
-        def noise(self, size, part):
+        def noise(generator, arguments):
             nonlocal used
-            start, used = used % 16, used + size
-            return given[start : start + size]
+            _, labels = arguments
+            start, used = used % 16, used + len(labels)
+            return given[start : start + len(labels)], labels
 
-        monkeypatch.setattr(GAN, "_noise", noise)
         model = make_model(facts)
+        model.generator.register_forward_pre_hook(noise)
         fit(model, batches_, max_epochs=1, accumulate_grad_batches=accumulate)
         return model.state_dict()
 
@@ -306,18 +307,18 @@ def test_accumulated_batches_are_one_large_batch(make_facts, monkeypatch):
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_generator_learns_from_the_images_that_the_critic_saw(make_facts, accumulate):
     facts = make_facts()
-    made, seen = [], []
+    generated, seen = [], []
     model = make_model(facts)
-    model.generator.register_forward_hook(lambda net, given, images: made.append(images.detach().clone()))
+    model.generator.register_forward_hook(lambda net, given, images: generated.append(images.detach().clone()))
     model.critic.register_forward_hook(
         lambda critic, given, output: seen.append((given[0].detach().clone(), next(critic.parameters()).requires_grad))
     )
     fit(model, batches(facts, 4), max_epochs=1, accumulate_grad_batches=accumulate)
-    assert len(made) == 4
+    assert len(generated) == 4
     by_critic = [images.chunk(2)[1] for images, learns in seen if learns]
     by_generator = [images for images, learns in seen if not learns]
     assert len(by_critic) == len(by_generator) == 4
-    for images, first, second in zip(made, by_critic, by_generator, strict=True):
+    for images, first, second in zip(generated, by_critic, by_generator, strict=True):
         assert torch.equal(images, first)
         assert torch.equal(images, second)
 
@@ -387,14 +388,14 @@ def test_a_generator_without_noise_is_refused(kind):
 def test_penalties_are_their_definitions(make_facts):
     torch.manual_seed(0)
     critic = ArticleCritic(1, (16, 16), widths=[8])
-    real, made = torch.rand(5, 1, 16, 16) * 2 - 1, torch.rand(5, 1, 16, 16) * 2 - 1
+    real, fake = torch.rand(5, 1, 16, 16) * 2 - 1, torch.rand(5, 1, 16, 16) * 2 - 1
     gradients = torch.func.vmap(torch.func.grad(lambda image: critic(image[None], None).sum()))(real)
     squares = gradients.flatten(1).square().sum(1)
     r1 = GANLoss(r1=3.0, r1_every=4)
-    assert float(r1.penalty(critic, real, made, None, 8, Shard())) == pytest.approx(
+    assert float(r1.penalty(critic, real, fake, None, 8, Shard())) == pytest.approx(
         float(3.0 * 4 / 2 * squares.mean()), rel=1e-5
     )
-    assert float(r1.penalty(critic, real, made, None, 9, Shard())) == 0
+    assert float(r1.penalty(critic, real, fake, None, 9, Shard())) == 0
     # Between an image and itself there is nothing but that image.
     smooth = GANLoss(kind="wasserstein", gradient_penalty=10.0)
     expected = 10 * (squares.sqrt() - 1).square().mean()
@@ -402,19 +403,19 @@ def test_penalties_are_their_definitions(make_facts):
 
 
 def test_losses_are_their_definitions():
-    real, made = torch.tensor([2.0, -0.5]), torch.tensor([-3.0, 0.25])
-    assert float(GANLoss(kind="hinge").critic(real, made)) == pytest.approx((0 + 1.5) / 2 + (0 + 1.25) / 2)
-    assert float(GANLoss(kind="wasserstein", gradient_penalty=1.0).critic(real, made)) == pytest.approx(-1.375 - 0.75)
+    real, fake = torch.tensor([2.0, -0.5]), torch.tensor([-3.0, 0.25])
+    assert float(GANLoss(kind="hinge").critic(real, fake)) == pytest.approx((0 + 1.5) / 2 + (0 + 1.25) / 2)
+    assert float(GANLoss(kind="wasserstein", gradient_penalty=1.0).critic(real, fake)) == pytest.approx(-1.375 - 0.75)
     bce = torch.nn.functional.binary_cross_entropy_with_logits
-    expected = bce(real, torch.ones(2)) + bce(made, torch.zeros(2))
-    assert float(GANLoss(kind="bce").critic(real, made)) == pytest.approx(float(expected))
+    expected = bce(real, torch.ones(2)) + bce(fake, torch.zeros(2))
+    assert float(GANLoss(kind="bce").critic(real, fake)) == pytest.approx(float(expected))
 
 
-def test_mistakes_are_told_at_once(make_facts):
+def test_mistakes_are_reported_at_once(make_facts):
     with pytest.raises(InputError) as refused:
         make_model(make_facts(), n_critic=0, ema_decay=1.0, preprocess=partial(Preprocess, mean=0.0, std=1.0))
-    for said in ("n_critic", "ema_decay", "-1..1"):
-        assert said in str(refused.value)
+    for part in ("n_critic", "ema_decay", "-1..1"):
+        assert part in str(refused.value)
     with pytest.raises(InputError, match="norm=spectral"):
         make_model(make_facts(), nets="dcgan", loss=LOSSES["wasserstein"])
     with pytest.raises(InputError, match="gradient_penalty"):
@@ -428,7 +429,7 @@ def test_mistakes_are_told_at_once(make_facts):
 
 
 @pytest.mark.parametrize("of", ["optimizer", "critic_optimizer"])
-def test_options_of_an_optimiser_are_judged_before_a_run_begins(make_facts, of):
+def test_options_of_an_optimiser_are_checked_before_a_run_begins(make_facts, of):
     with pytest.raises(InputError, match=rf"model\.{of}: Invalid learning rate: -1"):
         make_model(make_facts(), **{of: partial(torch.optim.Adam, lr=-1)})
 
@@ -466,7 +467,7 @@ def test_changes_are_the_same_for_every_pixel_and_let_gradients_through():
         assert any(shifts)
 
 
-def test_mirroring_and_noise_are_what_they_say():
+def test_mirroring_and_noise_have_their_probability_and_strength():
     torch.manual_seed(0)
     images = torch.rand(400, 1, 16, 16) * 2 - 1
     swapped = DifferentiableAugment(0, mirror=0.25)(images)
@@ -483,9 +484,9 @@ def test_steps_of_the_critic_are_counted_over_epochs(make_facts, monkeypatch):
     loss = GANLoss(kind="hinge", r1=1.0, r1_every=4)
     penalty = GANLoss.penalty
 
-    def spied(self, critic, real, made, labels, step, part):
+    def spied(self, critic, real, fake, labels, step, shard):
         seen.append(step)
-        return penalty(self, critic, real, made, labels, step, part)
+        return penalty(self, critic, real, fake, labels, step, shard)
 
     monkeypatch.setattr(GANLoss, "penalty", spied)
     fit(make_model(facts, loss=loss), batches(facts, 5), max_epochs=2, accumulate_grad_batches=2)

@@ -30,12 +30,12 @@ def test_steps_are_those_of_counting_them_one_by_one():
         assert steps.per_epoch == counted(batches, accumulate, n_critic, 1, -1)
         for max_epochs, max_steps in ((1, -1), (3, -1), (3, 2), (3, 5), (3, 1000)):
             expected = counted(batches, accumulate, n_critic, max_epochs, max_steps)
-            assert steps.whole(max_epochs, max_steps) == expected, (steps, max_epochs, max_steps)
+            assert steps.in_training(max_epochs, max_steps) == expected, (steps, max_epochs, max_steps)
 
 
 @pytest.mark.parametrize("unbounded", [None, -1])
 def test_what_nothing_bounds_never_ends(unbounded):
-    assert GANSteps(7, 1, 3).whole(unbounded, 4) == counted(7, 1, 3, 9, 4)
-    assert GANSteps(7, 1, 3).whole(unbounded, -1) == (math.inf, math.inf)
-    assert GANSteps(math.inf, 1, 3).whole(1, 4) == (4, 12)
-    assert GANSteps(math.inf, 1, 3).whole(1, -1) == (math.inf, math.inf)
+    assert GANSteps(7, 1, 3).in_training(unbounded, 4) == counted(7, 1, 3, 9, 4)
+    assert GANSteps(7, 1, 3).in_training(unbounded, -1) == (math.inf, math.inf)
+    assert GANSteps(math.inf, 1, 3).in_training(1, 4) == (4, 12)
+    assert GANSteps(math.inf, 1, 3).in_training(1, -1) == (math.inf, math.inf)

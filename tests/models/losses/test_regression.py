@@ -18,7 +18,7 @@ def facts(make_facts):
 @pytest.mark.parametrize(
     ("kind", "function"), [("auto", F.mse_loss), ("mse", F.mse_loss), ("l1", F.l1_loss), ("huber", F.smooth_l1_loss)]
 )
-def test_the_loss_is_on_the_standard_scale_of_each_quantity(facts, kind, function):
+def test_the_loss_is_on_the_standard_scale_of_each_target(facts, kind, function):
     outputs, target = torch.randn(8, 2), torch.randn(8, 2) * 30
     expected = function(outputs, (target - torch.tensor(MEAN)) / torch.tensor(STD))
     torch.testing.assert_close(RegressionLoss(facts, kind=kind)(outputs, target), expected)
@@ -39,11 +39,11 @@ def test_the_task_chooses_the_loss(facts, make_facts):
 
 
 def test_options_of_the_other_tasks_are_refused(facts, make_facts):
-    with pytest.raises(InputError, match="regression takes"):
+    with pytest.raises(InputError, match="kind=focal: for task regression, choose one of auto, mse, l1, huber"):
         build_task_loss(facts, kind="focal")
     with pytest.raises(InputError, match="no classes"):
         build_task_loss(facts, label_smoothing=0.1)
-    with pytest.raises(InputError, match="kind=mse"):
+    with pytest.raises(InputError, match="kind=mse: for task multiclass, choose one of auto, cross_entropy"):
         build_task_loss(make_facts(), kind="mse")
-    with pytest.raises(InputError, match="classes"):
+    with pytest.raises(InputError, match="task multiclass has classes"):
         RegressionLoss(make_facts())

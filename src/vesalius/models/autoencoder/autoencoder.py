@@ -1,4 +1,4 @@
-"""The `autoencoder` model family: short codes of images, learned without labels."""
+"""The `autoencoder` model family: low-dimensional codes of images, learned without labels."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -11,39 +11,46 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.metrics.baselines.principal_components import PrincipalComponents
 from vesalius.models.autoencoder.loss import ReconstructionLoss
-from vesalius.models.autoencoder.metrics import NAMES, ReconstructionMetrics
+from vesalius.models.autoencoder.metrics import ReconstructionMetrics
 from vesalius.models.family import Batch, OutputKind
 from vesalius.models.finetune import Finetune
 from vesalius.models.nets.autoencoder.base import CodingNet
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.single_loss import SingleLossModule
 
+# Twice the variance of a pixel: brings a divergence in nats per image onto the scale of a mean squared error.
+_PIXEL_NOISE = 2 * 0.1**2
+
 
 class Autoencoder(SingleLossModule):
-    """Trains a net to draw images again from a short code.
+    """Trains a net to reconstruct images from a low-dimensional code.
 
     A batch is a dict of `image` (B, C, H, W) in 0..value_max and `index` (B,) row numbers of the sample table.
 
     Args:
-        facts: what the data is like.
+        facts: what the model must know of the data.
         net: called as `net(in_channels=..., image_size=...)`.
         loss: between reconstruction and image, both on the scale where white is 1.
         optimizer: called with parameter groups, such as a partial of `torch.optim.AdamW`.
-        preprocess: called as `preprocess(facts=...)`; the net draws images as prepared, before normalisation.
+        preprocess: called as `preprocess(facts=...)`; targets are images of its size and channels, not normalised.
         schedule: called as `schedule(optimizer, total_steps=..., steps_per_epoch=...)`; None keeps the learning rate.
-        finetune: which parts of the encoder learn when; None: everything, always, at one rate.
-        noise: standard deviation, where white is 1, of normal noise that is laid over the images that the encoder sees
-            in training; the clean ones are to be drawn (Vincent et al. 2008, Denoising Autoencoders).
-        beta: weight of the divergence of a variational net's codes from normal ones (Higgins et al. 2017, beta-VAE), a
-            pixel's error weighing 1 / (2 * 0.1**2), as if drawn with a noise of .1.
-        channels_last: keep net and images with channels innermost in memory, which convolutions are faster with.
+        finetune: which parts of the encoder are trained when; None: all of them, always, at one learning rate.
+        noise: standard deviation, where white is 1, of normal noise that is added to the encoder's input in training;
+            the clean images are the targets (Vincent et al. 2008, Denoising Autoencoders).
+        beta: weight of the divergence of a variational net's codes from a standard normal distribution (Higgins et al.
+            2017, beta-VAE); a pixel's squared error weighs 1 / (2 * 0.1**2), as for normal pixel noise of 0.1.
+        channels_last: store kernels and images with channels innermost, which convolutions are faster with.
 
     Raises:
-        InputError: where the parts do not fit the data or each other.
+        InputError: if the parts do not fit the data or each other.
     """
 
     output_kind: ClassVar[OutputKind] = "reconstructions"
-    METRICS: ClassVar[tuple[str, ...]] = ("train/loss", "val/loss", *(f"val/{name}" for name in NAMES))
+    METRICS: ClassVar[tuple[str, ...]] = (
+        "train/loss",
+        "val/loss",
+        *(f"val/{name}" for name in ReconstructionMetrics.names),
+    )
 
     net: CodingNet
     val_metrics: ReconstructionMetrics
@@ -62,9 +69,7 @@ class Autoencoder(SingleLossModule):
         channels_last: bool = True,
     ) -> None:
         if facts.sequence_length is not None:
-            raise InputError(
-                "model: the data gives image series, and this model takes single images: choose model=lstm."
-            )
+            raise InputError("model: the data has image series, and this model takes single images: choose model=lstm.")
         problems = [
             f"model.{name}={value}: must not be below 0."
             for name, value in (("noise", noise), ("beta", beta))
@@ -75,35 +80,35 @@ class Autoencoder(SingleLossModule):
         module.check_image(prepare.out_channels, *prepare.out_size)
         if loss.kind == "bce" and not module.bounded:
             problems.append(
-                "model.loss.kind=bce: it takes values in 0..1, and this net's are not bounded: set "
+                "model.loss.kind=bce: it takes values in 0..1, and the net's output is not bounded: set "
                 "model.net.output=sigmoid and model.net.linear_path=false, or another loss."
             )
         if problems:
             raise InputError(problems)
         super().__init__(
             net=module,
+            preprocess=prepare,
             val_metrics=ReconstructionMetrics(),
             optimizer=optimizer,
             schedule=schedule,
             finetune=finetune,
             channels_last=channels_last,
         )
-        self.preprocess = prepare
         self.loss = loss
         self.noise, self.beta = noise, beta
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (B, C, H, W) in 0..value_max to reconstructions in 0..1."""
-        reconstruction: Tensor = self.net(self._prepare(image))
+        reconstruction: Tensor = self.net(self.prepare(image))
         return reconstruction.clamp(0, 1)
 
     @property
     def compiled_parts(self) -> Sequence[nn.Module]:
-        """Encoder and decoder: a step calls `encode` and `decode` of the net, not its `forward`."""
+        """Encoder and decoder: a training step does not call the `forward` of the whole net."""
         return list(self.net.children())
 
     def initialize(self, images: Callable[[], Tensor]) -> None:
-        """Start as the principal components of training images, where the net has a linear path."""
+        """Start at the principal components of training images, if the net has a linear path."""
         if self.net.starts_linear:
             original = self.preprocess.restore(self.preprocess(images()))
             components = PrincipalComponents.fit(original.numpy(), self.net.latent_dim)
@@ -111,31 +116,31 @@ class Autoencoder(SingleLossModule):
 
     def batch_loss(self, batch: Batch) -> Tensor:
         """The mean loss over the samples of a training batch."""
-        prepared = self._prepare(batch["image"])
+        prepared = self.prepare(batch["image"])
         original = self.preprocess.restore(prepared)
         if self.noise:
             std = self.preprocess.std.view(1, -1, 1, 1)
-            prepared = prepared + self.shard(len(prepared)).normal_like(prepared) * (self.noise / std)
-        mean, spread = self.net.encode(prepared)
-        if spread is None:
+            prepared = prepared + self.shard(len(prepared)).randn_like(prepared) * (self.noise / std)
+        mean, log_variance = self.net.encode(prepared)
+        if log_variance is None:
             return self.loss(self.net.decode(mean), original)  # type: ignore[no-any-return]
-        mean, spread = mean.float(), spread.float().clamp(-20, 20)
-        latent = mean + self.shard(len(mean)).normal_like(mean) * (spread / 2).exp()
-        divergence = 0.5 * (mean.square() + spread.exp() - 1 - spread).sum(1).mean()
+        mean, log_variance = mean.float(), log_variance.float().clamp(-20, 20)
+        latent = mean + self.shard(len(mean)).randn_like(mean) * (log_variance / 2).exp()
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
         pixels = original[0].numel()
         error: Tensor = self.loss(self.net.decode(latent), original)
         return error + self.beta * _PIXEL_NOISE * divergence / pixels
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Take a batch into the epoch's metrics."""
-        prepared = self._prepare(batch["image"])
+        """Update the epoch's loss and metrics."""
+        prepared = self.prepare(batch["image"])
         original, reconstruction = self.preprocess.restore(prepared), self.net(prepared)
         self.val_loss.update(self.loss(reconstruction, original), weight=len(original))
         self.val_metrics.update(reconstruction.clamp(0, 1), original)
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Give `index` (B,), `original` and `reconstruction` (B, C, H, W) in 0..1, and `latent` (B, D); float32."""
-        prepared = self._prepare(batch["image"])
+        """Return `index` (B,), `original` and `reconstruction` (B, C, H, W) in 0..1, and `latent` (B, D); float32."""
+        prepared = self.prepare(batch["image"])
         latent = self.net.encode(prepared)[0]
         return {
             "index": batch["index"],
@@ -145,17 +150,9 @@ class Autoencoder(SingleLossModule):
         }
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Draw images (B, C, H, W) in 0..1 from codes (B, D)."""
+        """Map codes (B, D) to images (B, C, H, W) in 0..1."""
         return self.net.decode(latent).clamp(0, 1)
 
     def embed(self, batch: Batch) -> Tensor:
-        """Codes (B, D) of the images of a batch, of a variational net their means."""
-        return self.net.encode(self._prepare(batch["image"]))[0]
-
-    def _prepare(self, image: Tensor) -> Tensor:
-        prepared: Tensor = self.preprocess(image)
-        return prepared.contiguous(memory_format=self.memory_format)
-
-
-# Twice the variance of a pixel: brings a divergence, in nats an image, onto the scale of a mean squared error.
-_PIXEL_NOISE = 2 * 0.1**2
+        """Codes (B, D) of the images of a batch; for a variational net, their means."""
+        return self.net.encode(self.prepare(batch["image"]))[0]

@@ -1,4 +1,4 @@
-"""How well validation images come back, measured after each epoch to pick a checkpoint."""
+"""Quality of reconstructed validation images, measured after each epoch to pick a checkpoint."""
 
 from typing import ClassVar
 
@@ -6,29 +6,29 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-# Names of what `ReconstructionMetrics.compute` gives.
-NAMES = ("mse", "psnr")
-# Of a perfect image, whose PSNR would be infinite.
-_SMALLEST = 1e-10
+_SMALLEST_MSE = 1e-10  # bounds the PSNR of a perfect image, which would be infinite, at 100 dB
 
 
 class ReconstructionMetrics(torch.nn.Module):
-    """Mean squared error, and peak signal-to-noise ratio of each image, averaged over the epoch's images."""
+    """Mean squared error, and peak signal-to-noise ratio in dB of each image, averaged over the epoch's images.
 
-    names: ClassVar[tuple[str, ...]] = NAMES
+    Not torchmetrics' PSNR, which keeps every image's error until the end of an epoch, and is infinite if one is 0.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("mse", "psnr")
 
     def __init__(self) -> None:
         super().__init__()
         self.mse, self.psnr = MeanMetric(), MeanMetric()
 
     def update(self, reconstruction: Tensor, original: Tensor) -> None:
-        """Take in a batch of images (B, C, H, W) on the scale where white is 1."""
+        """Add a batch of images (B, C, H, W) on the scale where white is 1."""
         mse = (reconstruction.float() - original).square().flatten(1).mean(1)
         self.mse.update(mse)
-        self.psnr.update(-10 * mse.clamp_min(_SMALLEST).log10())
+        self.psnr.update(-10 * mse.clamp_min(_SMALLEST_MSE).log10())
 
     def compute(self) -> dict[str, Tensor]:
-        """The values by name, and a clean slate for the next epoch."""
+        """Return the values by name, and reset for the next epoch."""
         values = {"mse": self.mse.compute(), "psnr": self.psnr.compute()}
         self.mse.reset()
         self.psnr.reset()

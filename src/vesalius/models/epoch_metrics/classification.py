@@ -1,6 +1,6 @@
-"""What is measured on the validation images after each epoch, to pick a checkpoint.
+"""Metrics of classification on the validation data, computed after each epoch to pick a checkpoint.
 
-Final numbers are recomputed from the predictions table, with intervals (`vesalius.evaluation`).
+Final numbers are computed from the predictions table, with intervals (`vesalius.metrics.classification`).
 """
 
 from typing import ClassVar
@@ -22,29 +22,26 @@ from torchmetrics.classification import (
 
 from vesalius.config.facts import Facts
 
-# Names of what `ClassificationMetrics.compute` gives.
-NAMES = ("auroc", "accuracy", "average_precision")
-
 
 class ClassificationMetrics(torch.nn.Module):
-    """AUROC, accuracy and average precision, fed batch by batch and computed once an epoch, over all ranks.
+    """AUROC, accuracy and average precision, updated per batch and computed once per epoch, over all devices.
 
-    Two classes: AUROC and average precision of the second class. More: the mean over classes, each against
-    the rest; accuracy is the share of right samples. Multilabel: the mean over labels, for accuracy at 0.5.
-    AUROC and average precision are exact (no binning) and keep the probabilities of an epoch.
+    Two classes: AUROC and average precision of the second class. More: the mean over classes, each against the rest;
+    accuracy is the share of correct samples. Multilabel: the mean over labels, with a threshold of 0.5 for accuracy.
+    AUROC and average precision are exact (no binning) and store the probabilities of an epoch.
 
     Args:
         facts: task and number of classes.
     """
 
-    names: ClassVar[tuple[str, ...]] = NAMES
+    names: ClassVar[tuple[str, ...]] = ("auroc", "accuracy", "average_precision")
 
     def __init__(self, facts: Facts) -> None:
         super().__init__()
         self.binary = facts.task == "binary"
         classes = facts.num_classes
         metrics: dict[str, Metric | MetricCollection]
-        # Arguments were checked long before; checking each batch's values would cost a synchronisation.
+        # Arguments are checked elsewhere; checking the values of each batch would cost a synchronisation.
         if self.binary:
             metrics = {
                 "auroc": BinaryAUROC(validate_args=False),
@@ -66,11 +63,11 @@ class ClassificationMetrics(torch.nn.Module):
         self.metrics = MetricCollection(metrics)
 
     def update(self, probabilities: Tensor, target: Tensor) -> None:
-        """Take in a batch: probabilities (B, K), and class indices (B,) or 0 and 1 (B, K)."""
+        """Add a batch: probabilities (B, K), and class indices (B,) or, for multilabel, 0 and 1 (B, K)."""
         self.metrics.update(probabilities[:, 1] if self.binary else probabilities, target.long())
 
     def compute(self) -> dict[str, Tensor]:
-        """The values by name, and a clean slate for the next epoch."""
+        """Return the values by name, and reset for the next epoch."""
         values: dict[str, Tensor] = self.metrics.compute()
         self.metrics.reset()
         return values

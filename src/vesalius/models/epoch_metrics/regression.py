@@ -1,6 +1,6 @@
-"""What is measured on the validation samples of a regression after each epoch, to pick a checkpoint.
+"""Metrics of regression on the validation data, computed after each epoch to pick a checkpoint.
 
-Final numbers are recomputed from the predictions table, with intervals (`vesalius.metrics.regression`).
+Final numbers are computed from the predictions table, with intervals (`vesalius.metrics.regression`).
 """
 
 from typing import ClassVar
@@ -11,22 +11,19 @@ from torchmetrics import Metric
 
 from vesalius.config.facts import Facts
 
-# Names of what `RegressionMetrics.compute` gives.
-NAMES = ("mae", "rmse", "r2")
-
 
 class RegressionMetrics(torch.nn.Module):
-    """Mean absolute error, root mean squared error and R², fed batch by batch, computed once an epoch over all ranks.
+    """Mean absolute error, root mean squared error and R², updated per batch, computed once per epoch over all devices.
 
-    Of several quantities, the mean of each quantity's own: `mae` and `rmse` in real units, which should then be the
-    same; R² is 1 for perfect predictions and 0 for those of someone who knows the validation mean alone. It is NaN
-    where a quantity does not vary.
+    `mae` and `rmse` are in real units; several targets, whose mean they are, should have the same unit. R² is 1 for
+    perfect predictions, 0 for the validation mean as prediction, and NaN for a target that does not vary (torchmetrics'
+    would be 0 then, and an error for a single sample).
 
     Args:
-        facts: number of quantities, their means and standard deviations in training.
+        facts: number of targets, their means and standard deviations in training.
     """
 
-    names: ClassVar[tuple[str, ...]] = NAMES
+    names: ClassVar[tuple[str, ...]] = ("mae", "rmse", "r2")
     mean: Tensor
     std: Tensor
 
@@ -37,13 +34,13 @@ class RegressionMetrics(torch.nn.Module):
         self.sums = _Sums(facts.num_classes)
 
     def update(self, values: Tensor, target: Tensor) -> None:
-        """Take in a batch: predicted and true values (B, K), real units."""
-        # Sums of large values lose their small differences in 32 bits; sums of standardised ones do not.
+        """Add a batch: predicted and true values (B, K), in real units."""
+        # Standardised: in 32 bits, sums of large values would lose small differences.
         error = (values.float() - target.float()) / self.std
         self.sums.update(error, (target.float() - self.mean) / self.std)
 
     def compute(self) -> dict[str, Tensor]:
-        """The values by name, and a clean slate for the next epoch."""
+        """Return the values by name, and reset for the next epoch."""
         absolute, squared, total, total_squared = self.sums.compute()
         self.sums.reset()
         variance = total_squared - total.square()
@@ -58,9 +55,9 @@ class _Sums(Metric):
     sums: Tensor
     count: Tensor
 
-    def __init__(self, quantities: int) -> None:
+    def __init__(self, targets: int) -> None:
         super().__init__()
-        self.add_state("sums", torch.zeros(4, quantities), dist_reduce_fx="sum")
+        self.add_state("sums", torch.zeros(4, targets), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, error: Tensor, value: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The mean of an epoch's losses, put together from the means of batches of any sizes on any devices."""
+"""The mean of an epoch's losses, from the means of batches of different sizes on several devices."""
 
 import torch
 from torch import Tensor
@@ -6,9 +6,9 @@ from torchmetrics import Metric
 
 
 class WeightedMean(Metric):
-    """Sum of values times weights over the sum of weights; NaN stays NaN, so that divergence shows.
+    """Sum of values times weights, divided by the sum of weights; NaN if a value is, so that divergence shows.
 
-    torchmetrics' `MeanMetric` leaves NaN out, and where it is told not to, it forgets the weights.
+    Not torchmetrics' `MeanMetric`, which leaves NaN out, and with `nan_strategy="disable"` ignores the weights.
     """
 
     full_state_update = False
@@ -21,10 +21,10 @@ class WeightedMean(Metric):
         self.add_state("weight", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, value: Tensor, weight: Tensor | float) -> None:
-        """Take in the mean of a batch, and what it was divided by."""
+        """Add the mean of a batch, and what it was divided by."""
         self.total = self.total + value.detach().float() * weight
         self.weight = self.weight + weight
 
     def compute(self) -> Tensor:
-        """The mean; NaN of nothing."""
+        """The mean so far; NaN before the first update."""
         return self.total / self.weight

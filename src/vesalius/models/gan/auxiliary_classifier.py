@@ -1,4 +1,4 @@
-"""A classifier beside a GAN's critic, which sees to it that made images show their classes."""
+"""A classifier next to a GAN's critic, from which the generator learns to show the classes."""
 
 from collections.abc import Callable
 
@@ -12,20 +12,20 @@ from vesalius.models.shard import Shard
 
 
 class AuxiliaryClassifier(nn.Module):
-    """Learns classes from real images, while the generator learns to make images that it tells apart.
+    """Learns classes from real images, while the generator learns to draw images that it classifies correctly.
 
-    After Odena et al. 2017 (AC-GAN), as a net of its own (Bazrafkan and Corcoran 2018, VAC+GAN): a head of the critic
-    learns the training images by heart, as the critic sees them unchanged, and what a generator satisfies it with
-    cannot be seen. This one sees real and made images changed, each by a draw of its own, and no made one is learned
-    from.
+    After Odena et al. 2017 (AC-GAN), as a separate net (Bazrafkan and Corcoran 2018, VAC+GAN): a head of the critic
+    would memorise the training images, which the critic sees without augmentation, and one could not tell what the
+    generator satisfies it with. This net sees real and synthetic images augmented at random, each by its own draw, and
+    never learns from synthetic ones.
 
     Args:
         in_channels: of the images.
-        num_outputs: classes.
+        num_outputs: number of classes.
         net: called as `net(in_channels=..., num_outputs=...)`; maps images (B, C, H, W) to logits (B, K).
-        optimizer: of the net; called with its parameters.
-        augment: what is done to images before the net sees them; None for nothing.
-        weight: of the generator's loss by its classes.
+        optimizer: called with the parameters of the net.
+        augment: applied to images before the net sees them; None for nothing.
+        weight: of the classification loss in the generator's loss.
 
     Raises:
         InputError: for a weight that is not above 0.
@@ -47,13 +47,13 @@ class AuxiliaryClassifier(nn.Module):
         self.net = net(in_channels=in_channels, num_outputs=num_outputs)
         self.make_optimizer, self.augment, self.weight = optimizer, augment, weight
 
-    def forward(self, images: Tensor, labels: Tensor, part: Shard) -> Tensor:
-        """The mean cross-entropy of images (B, C, H, W) in -1..1, changed at random, and of their classes (B,).
+    def forward(self, images: Tensor, labels: Tensor, shard: Shard) -> Tensor:
+        """The mean cross-entropy of images (B, C, H, W) in -1..1, after augmentation, and of their classes (B,).
 
         Args:
-            images: a part of a step.
-            labels: of them.
-            part: which part.
+            images: this device's images of a step.
+            labels: their classes.
+            shard: which of the step's images they are.
         """
-        seen = images if self.augment is None else self.augment(images, part)
-        return F.cross_entropy(self.net(seen).float(), labels)
+        augmented = images if self.augment is None else self.augment(images, shard)
+        return F.cross_entropy(self.net(augmented).float(), labels)

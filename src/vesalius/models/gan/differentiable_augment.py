@@ -1,4 +1,4 @@
-"""Changes that critic and generator both look through, so that few images suffice."""
+"""Augmentation that gradients pass through, with which a GAN learns from few images."""
 
 import torch
 from torch import Tensor
@@ -7,22 +7,21 @@ from torch.nn import functional as F
 from vesalius.config.errors import InputError
 from vesalius.models.shard import Shard
 
-_ALL = Shard()
+_WHOLE = Shard()
 
 
 class DifferentiableAugment:
-    """Shifts, brightness, contrast, a hidden patch and more, drawn for each image (Zhao et al. 2020, DiffAugment).
+    """Random shifts, brightness, contrast, cutout and more, drawn for each image (Zhao et al. 2020, DiffAugment).
 
-    Real and made images are changed in the same way before the critic, or the classifier beside it, sees them. It
-    cannot learn a small set by heart then, and as the generator's gradient passes through, what is made is not changed
-    itself.
+    Real and synthetic images are augmented alike before the critic, or the classifier next to it, sees them, so that it
+    cannot memorise a small set. As the generator's gradient passes through, synthetic images do not look augmented.
 
     Args:
-        translation: furthest shift, as a share of the side; what moves in is black.
+        translation: largest shift, as a share of the side; black moves in.
         brightness: largest value added, where black is -1 and white 1.
         contrast: largest share by which differences from the image's mean grow or shrink.
-        cutout: side of the hidden square, as a share of the image's; 0 hides nothing.
-        mirror: chance that an image's left and right are swapped.
+        cutout: side of the grey square, as a share of the image's; 0 for none.
+        mirror: probability that an image's left and right are swapped.
         noise: standard deviation of normal noise, where black is -1 and white 1.
 
     Raises:
@@ -50,54 +49,54 @@ class DifferentiableAugment:
         self.translation, self.brightness, self.contrast, self.cutout = translation, brightness, contrast, cutout
         self.mirror, self.noise = mirror, noise
 
-    def __call__(self, images: Tensor, part: Shard = _ALL) -> Tensor:
-        """Change images (B, C, H, W) in -1..1.
+    def __call__(self, images: Tensor, shard: Shard = _WHOLE) -> Tensor:
+        """Augment images (B, C, H, W) in -1..1.
 
         Args:
-            images: of a step.
-            part: which of the step's they are; several kinds may lie one behind the other.
+            images: this device's images of a step; several sets of them may be concatenated.
+            shard: which of the step's images they are.
         """
         if self.mirror:
-            images = torch.where(_uniform(images, part) < self.mirror, images.flip(3), images)
+            images = torch.where(_uniform(images, shard) < self.mirror, images.flip(3), images)
         if self.brightness:
-            images = images + self.brightness * _signed(images, part)
+            images = images + self.brightness * _signed(images, shard)
         if self.contrast:
             mean = images.mean(dim=(1, 2, 3), keepdim=True)
-            images = mean + (images - mean) * (1 + self.contrast * _signed(images, part))
+            images = mean + (images - mean) * (1 + self.contrast * _signed(images, shard))
         if self.translation:
-            images = _shifted(images, self.translation, part)
+            images = _translate(images, self.translation, shard)
         if self.cutout:
-            images = _with_hole(images, self.cutout, part)
-        return images + self.noise * part.normal_like(images) if self.noise else images
+            images = _cut_out(images, self.cutout, shard)
+        return images + self.noise * shard.randn_like(images) if self.noise else images
 
 
-def _uniform(images: Tensor, part: Shard) -> Tensor:
+def _uniform(images: Tensor, shard: Shard) -> Tensor:
     """A number in 0..1 for each image, (B, 1, 1, 1)."""
-    return part.of(len(images), lambda rows: torch.rand(rows, 1, 1, 1, device=images.device))
+    return shard.draw(len(images), lambda rows: torch.rand(rows, 1, 1, 1, device=images.device))
 
 
-def _signed(images: Tensor, part: Shard) -> Tensor:
+def _signed(images: Tensor, shard: Shard) -> Tensor:
     """A number in -1..1 for each image, (B, 1, 1, 1)."""
-    return _uniform(images, part) * 2 - 1
+    return _uniform(images, shard) * 2 - 1
 
 
-def _shifted(images: Tensor, most: float, part: Shard) -> Tensor:
+def _translate(images: Tensor, most: float, shard: Shard) -> Tensor:
     count, _, height, width = images.shape
     down, right = round(height * most), round(width * most)
     padded = F.pad(images, (right, right, down, down), value=-1.0)
-    top = part.of(count, lambda rows: torch.randint(0, 2 * down + 1, (rows,), device=images.device))
-    left = part.of(count, lambda rows: torch.randint(0, 2 * right + 1, (rows,), device=images.device))
+    top = shard.draw(count, lambda rows: torch.randint(0, 2 * down + 1, (rows,), device=images.device))
+    left = shard.draw(count, lambda rows: torch.randint(0, 2 * right + 1, (rows,), device=images.device))
     rows = top[:, None] + torch.arange(height, device=images.device)
     columns = left[:, None] + torch.arange(width, device=images.device)
     number = torch.arange(count, device=images.device)
     return padded.permute(0, 2, 3, 1)[number[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def _with_hole(images: Tensor, share: float, part: Shard) -> Tensor:
+def _cut_out(images: Tensor, share: float, shard: Shard) -> Tensor:
     _, _, height, width = images.shape
-    middle_row = _uniform(images, part) * height
-    middle_column = _uniform(images, part) * width
+    centre_row = _uniform(images, shard) * height
+    centre_column = _uniform(images, shard) * width
     rows = torch.arange(height, device=images.device).view(1, 1, -1, 1) + 0.5
     columns = torch.arange(width, device=images.device).view(1, 1, 1, -1) + 0.5
-    inside = ((rows - middle_row).abs() < share * height / 2) & ((columns - middle_column).abs() < share * width / 2)
+    inside = ((rows - centre_row).abs() < share * height / 2) & ((columns - centre_column).abs() < share * width / 2)
     return images.masked_fill(inside, 0.0)

@@ -1,4 +1,4 @@
-"""How far made images are from validation images, measured after each epoch to pick a checkpoint."""
+"""Distance of synthetic from validation images, measured after each epoch to pick a checkpoint."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -9,50 +9,49 @@ from torchmetrics import Metric
 
 from vesalius.models.nets.random_features import RandomFeatures
 
-# Names of what `SynthesisMetrics.compute` gives.
-NAMES = ("frechet_distance",)
-
 
 class SynthesisMetrics(torch.nn.Module):
-    """Fréchet distance of the epoch's real and made images, by default in features of a net that is never trained.
+    """Fréchet distance of the epoch's real and synthetic images, by default in features of an untrained net.
+
+    Not torchmetrics' FID, which divides covariances by n - 1 and raises an error for non-finite features.
 
     Args:
         channels: of the images.
     """
 
-    names: ClassVar[tuple[str, ...]] = NAMES
+    names: ClassVar[tuple[str, ...]] = ("frechet_distance",)
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.random = RandomFeatures(channels)
-        self.compare_in(lambda images: self.random(images * 2 - 1), self.random.feature_dim)
+        self.set_feature_extractor(lambda images: self.random(images * 2 - 1), self.random.feature_dim)
 
-    def compare_in(self, embed: Callable[[Tensor], Tensor], dim: int) -> None:
-        """Take other features, which tell more of what matters in the images.
+    def set_feature_extractor(self, embed: Callable[[Tensor], Tensor], dim: int) -> None:
+        """Compare other features, such as those of a classifier of the same kind of images.
 
         Args:
-            embed: maps images (B, C, H, W) in 0..1 to (B, dim), on the device where they are.
+            embed: maps images (B, C, H, W) in 0..1 to features (B, dim), on the images' device.
             dim: length of a feature vector.
         """
         self.embed = embed
-        self.real, self.made = _Moments(dim), _Moments(dim)
+        self.real, self.fake = _Moments(dim), _Moments(dim)
 
-    def update(self, real: Tensor, made: Tensor) -> None:
-        """Take in as many real as made images (B, C, H, W) in 0..1."""
+    def update(self, real: Tensor, fake: Tensor) -> None:
+        """Add a batch of real and of synthetic images, each (B, C, H, W) in 0..1."""
         with torch.autocast(real.device.type, enabled=False):
             self.real.update(self.embed(real.float()))
-            self.made.update(self.embed(made.float()))
+            self.fake.update(self.embed(fake.float()))
 
     def compute(self) -> dict[str, Tensor]:
-        """The values by name, and a clean slate for the next epoch."""
-        (mean, spread), (made_mean, made_spread) = self.real.compute(), self.made.compute()
+        """Return the values by name, and reset for the next epoch."""
+        (mean, covariance), (fake_mean, fake_covariance) = self.real.compute(), self.fake.compute()
         self.real.reset()
-        self.made.reset()
-        if not made_spread.isfinite().all():  # weights that diverged; no eigenvalue could be had
-            return {"frechet_distance": torch.full((), torch.nan, device=made_mean.device)}
-        root = _root(spread)
-        shared = torch.linalg.eigvalsh(root @ made_spread @ root).clamp_min(0).sqrt().sum()
-        distance = (mean - made_mean).square().sum() + spread.trace() + made_spread.trace() - 2 * shared
+        self.fake.reset()
+        if not fake_covariance.isfinite().all():  # the weights diverged, and eigenvalues cannot be computed
+            return {"frechet_distance": torch.full((), torch.nan, device=fake_mean.device)}
+        root = _root(covariance)
+        shared = torch.linalg.eigvalsh(root @ fake_covariance @ root).clamp_min(0).sqrt().sum()
+        distance = (mean - fake_mean).square().sum() + covariance.trace() + fake_covariance.trace() - 2 * shared
         return {"frechet_distance": distance.float()}
 
 

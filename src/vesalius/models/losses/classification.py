@@ -1,4 +1,4 @@
-"""Losses for classification and the probabilities that belong to them."""
+"""The losses of classification, and the probabilities that follow from logits."""
 
 from typing import Literal
 
@@ -10,24 +10,25 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 
 Kind = Literal["auto", "cross_entropy", "bce", "focal"]
+ClassWeights = Literal["none", "balanced"] | list[float]
 
 
 class ClassificationLoss(nn.Module):
-    """A loss over logits (B, K), and the probabilities that those logits mean.
+    """A loss over logits (B, K), and the conversion of logits to probabilities.
 
     Args:
         facts: task and class counts of the data.
-        kind: `cross_entropy` (exactly one class a sample), `bce` (a yes or no for each class),
+        kind: `cross_entropy` (exactly one class per sample), `bce` (binary cross-entropy of each class by itself),
             `focal` (Lin et al. 2017, Focal Loss for Dense Object Detection: well-classified samples count less), or
             `auto`: `bce` for multilabel, else `cross_entropy`.
-        label_smoothing: how far targets move towards indifference, in [0, 1).
-        gamma: of the focal loss; 0 makes it the cross-entropy or BCE.
-        class_weights: `none`; `balanced`: classes weigh in inverse proportion to their counts; or one weight a class.
-            With yes/no losses (`bce`, and `focal` on multilabel) they multiply the positives (`pos_weight`), and
-            balanced is negatives over positives.
+        label_smoothing: share of the target that is spread evenly over the classes, in [0, 1).
+        gamma: of the focal loss; with 0 it is the cross-entropy or BCE.
+        class_weights: `none`; `balanced`: in inverse proportion to the classes' counts; or one weight per class. In
+            binary losses (`bce`, and `focal` on multilabel) they multiply the positives (`pos_weight`), and balanced
+            is negatives over positives.
 
     Raises:
-        InputError: for options that do not go together, all of them at once.
+        InputError: for options that contradict each other, all of them at once.
     """
 
     weight: Tensor | None
@@ -39,7 +40,7 @@ class ClassificationLoss(nn.Module):
         kind: Kind = "auto",
         label_smoothing: float = 0.0,
         gamma: float = 2.0,
-        class_weights: Literal["none", "balanced"] | list[float] = "none",
+        class_weights: ClassWeights = "none",
     ) -> None:
         super().__init__()
         self.single_label = facts.single_label
@@ -47,22 +48,20 @@ class ClassificationLoss(nn.Module):
         self.kind = ("cross_entropy" if facts.single_label else "bce") if kind == "auto" else kind
         self.label_smoothing = label_smoothing
         self.gamma = gamma
-        self.yes_or_no = self.kind == "bce" or not self.single_label
+        self.per_class = self.kind == "bce" or not self.single_label
         problems: list[str] = []
-        if self.kind not in ("cross_entropy", "bce", "focal"):
-            problems.append(f"model.loss.kind={kind}: expected auto, cross_entropy, bce or focal.")
         if self.kind == "cross_entropy" and not facts.single_label:
             problems.append("model.loss.kind=cross_entropy: a multilabel task needs auto, bce or focal.")
         if not 0 <= label_smoothing < 1:
             problems.append(f"model.loss.label_smoothing={label_smoothing}: must be at least 0 and below 1.")
         if self.kind == "focal" and label_smoothing:
-            problems.append("model.loss.label_smoothing: the focal loss has none; set it to 0 or choose another kind.")
+            problems.append("model.loss.label_smoothing: the focal loss has none: set it to 0, or choose another kind.")
         if gamma < 0:
             problems.append(f"model.loss.gamma={gamma}: must not be below 0.")
-        weight = _weights(facts, class_weights, self.yes_or_no, problems)
+        weight = _weights(facts, class_weights, self.per_class, problems)
         if problems:
             raise InputError(problems)
-        # Not in the state dict: facts and config give it again, and another data set has other counts.
+        # Not in the state dict: facts and config determine it, and another data set has other counts.
         self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -73,43 +72,43 @@ class ClassificationLoss(nn.Module):
             target: class indices (B,), or for multilabel 0 and 1 (B, K).
         """
         logits = logits.float()
-        if self.yes_or_no:
+        if self.per_class:
             hot = F.one_hot(target, self.num_classes) if self.single_label else target
-            return self._binary(logits, hot.float())
+            return self._binary_loss(logits, hot.float())
         if self.kind == "focal":
-            return self._focal(logits, target)
+            return self._focal_loss(logits, target)
         return F.cross_entropy(logits, target, self.weight, label_smoothing=self.label_smoothing)
 
     def batch_weight(self, target: Tensor) -> Tensor | int:
-        """What the mean of a batch is divided by: its number of samples, or where classes weigh, the sum of weights."""
-        if self.weight is None or self.yes_or_no:
+        """What the mean loss of a batch is divided by: its number of samples, or with class weights their sum."""
+        if self.weight is None or self.per_class:
             return len(target)
         return self.weight[target].sum()
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Probabilities (B, K), float32; those of a sample sum to 1, except for multilabel."""
+        """Probabilities (B, K), float32; rows sum to 1, except for multilabel."""
         logits = logits.float()
         if not self.single_label:
             return logits.sigmoid()
-        if self.yes_or_no:
-            return F.logsigmoid(logits).softmax(dim=1)  # sigmoids divided by their sum, also where all underflow
+        if self.per_class:
+            return F.logsigmoid(logits).softmax(dim=1)  # sigmoids divided by their sum, even if all underflow
         return logits.softmax(dim=1)
 
-    def _binary(self, logits: Tensor, target: Tensor) -> Tensor:
+    def _binary_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         smooth = target * (1 - self.label_smoothing) + self.label_smoothing / 2
         if self.kind == "bce":
             return F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=self.weight)
         loss = F.binary_cross_entropy_with_logits(logits, target, pos_weight=self.weight, reduction="none")
-        wrong = torch.where(target > 0.5, -logits, logits).sigmoid()  # probability of the wrong answer
+        wrong = torch.where(target > 0.5, -logits, logits).sigmoid()  # probability of the wrong label
         return (loss * _power(wrong, self.gamma)).mean()
 
-    def _focal(self, logits: Tensor, target: Tensor) -> Tensor:
+    def _focal_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         log_right = logits.log_softmax(dim=1).gather(1, target[:, None]).squeeze(1)
         loss = -log_right * _power(-torch.expm1(log_right), self.gamma)
         if self.weight is None:
             return loss.mean()
         weight = self.weight[target]
-        return (loss * weight).sum() / weight.sum()  # the mean that cross_entropy takes, too
+        return (loss * weight).sum() / weight.sum()  # the same mean as in cross_entropy
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:
@@ -117,9 +116,7 @@ def _power(base: Tensor, exponent: float) -> Tensor:
     return base.clamp_min(torch.finfo(base.dtype).tiny) ** exponent
 
 
-def _weights(
-    facts: Facts, given: Literal["none", "balanced"] | list[float], yes_or_no: bool, problems: list[str]
-) -> Tensor | None:
+def _weights(facts: Facts, given: ClassWeights, per_class: bool, problems: list[str]) -> Tensor | None:
     if given == "none":
         return None
     if given == "balanced":
@@ -128,7 +125,7 @@ def _weights(
             problems.append(f"model.loss.class_weights=balanced: no training sample is of {', '.join(absent)}.")
             return None
         counts = torch.tensor(facts.class_counts, dtype=torch.float64)
-        if yes_or_no:
+        if per_class:
             return ((facts.train_size - counts) / counts).float()
         return (counts.sum() / (counts * len(counts))).float()
     if len(given) != facts.num_classes or any(weight <= 0 for weight in given):

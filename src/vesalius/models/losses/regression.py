@@ -1,4 +1,4 @@
-"""Losses for predicting quantities."""
+"""The losses of regression."""
 
 from typing import Literal
 
@@ -9,36 +9,33 @@ from torch.nn import functional as F
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 
+Kind = Literal["auto", "mse", "l1", "huber"]
+
 
 class RegressionLoss(nn.Module):
-    """A loss over outputs (B, K) of a net, and the values in real units that those outputs mean.
+    """A loss over the outputs (B, K) of a net, and the conversion of outputs to values in real units.
 
-    Outputs and loss are on the scale where each quantity has mean 0 and standard deviation 1 over the training samples,
-    so that quantities of different units count alike.
+    Outputs and loss are on the scale where each target has mean 0 and standard deviation 1 over the training samples,
+    so that targets in different units have equal weight.
 
     Args:
         facts: mean and standard deviation of the targets.
-        kind: `mse`; `l1`, which outliers sway less; or `huber` (1964): as `mse` within one standard deviation, as `l1`
-            beyond; or `auto`: `mse`.
+        kind: `mse`; `l1`, which is more robust to outliers; `huber` (1964): as `mse` within one standard deviation,
+            as `l1` beyond; or `auto`: `mse`.
 
     Raises:
-        InputError: for another kind, or facts without quantities.
+        InputError: for data without continuous targets.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, facts: Facts, *, kind: Literal["auto", "mse", "l1", "huber"] = "auto") -> None:
+    def __init__(self, facts: Facts, *, kind: Kind = "auto") -> None:
         super().__init__()
-        problems = []
-        if kind not in ("auto", "mse", "l1", "huber"):
-            problems.append(f"model.loss.kind={kind}: a regression takes auto, mse, l1 or huber.")
         if facts.target_mean is None or facts.target_std is None:
-            problems.append(f"model.loss: the data has classes (task {facts.task}), not quantities.")
-        if problems:
-            raise InputError(problems)
+            raise InputError(f"model.loss: task {facts.task} has classes, not continuous targets: choose another loss.")
         self.kind = "mse" if kind == "auto" else kind
-        # Not in the state dict: the facts give them again.
+        # Not in the state dict: the facts determine them.
         self.register_buffer("mean", torch.tensor(facts.target_mean), persistent=False)
         self.register_buffer("std", torch.tensor(facts.target_std), persistent=False)
 
@@ -50,9 +47,9 @@ class RegressionLoss(nn.Module):
         return F.huber_loss(outputs, target) if self.kind == "huber" else F.mse_loss(outputs, target)
 
     def standardize(self, values: Tensor) -> Tensor:
-        """Values (B, K) in real units on the scale of the outputs."""
+        """Convert values (B, K) in real units to the scale of the outputs."""
         return (values.float() - self.mean) / self.std
 
     def values(self, outputs: Tensor) -> Tensor:
-        """Values (B, K) in real units, float32."""
+        """Convert outputs (B, K) to values in real units, float32."""
         return outputs.float() * self.std + self.mean
