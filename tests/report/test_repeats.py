@@ -10,8 +10,6 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from report_maker import finish
 from run_maker import CLASSES, predictions, write_run
 from vesalius.metrics.classification.metrics import classification_metrics
-from vesalius.metrics.comparison.arms import combine
-from vesalius.metrics.intervals.transforms import scale_of
 from vesalius.report.content import content_of, parts_of
 from vesalius.runs.find import find_runs
 
@@ -27,32 +25,8 @@ def change(run, **told) -> None:
     (run / "metrics.json").write_text(json.dumps(metrics | told))
 
 
-def entry(value, half, **told):
-    return {"value": value, "ci95": [value - half, value + half], "n": 80, "groups": 40, "no_skill": 3.0, **told}
-
-
-@pytest.mark.parametrize(("metric", "task"), [("mae", "regression"), ("rmse/age", "regression")])
-def test_an_error_has_the_same_interval_in_other_units(metric, task):
-    values, scale = (0.80, 0.90, 0.98), scale_of(metric, task)
-    one, ten = (combine([entry(u * v, u * 0.015) for v in values], scale)["ci95"] for u in (1, 10))
-    assert np.array(ten) == pytest.approx(10 * np.array(one))
-    assert ten[1] > 10
-
-
-@pytest.mark.parametrize(("metric", "low", "high"), [("frechet_distance", 0, np.inf), ("kid", -np.inf, np.inf)])
-def test_a_distance_below_one_is_not_bound_by_one(metric, low, high):
-    scale = scale_of(metric, "synthesis")
-    assert (scale.low, scale.high) == (low, high)
-    found = combine([entry(v, 0.015) for v in (0.90, 0.98)], scale)
-    assert found["ci95"][1] > 1
-    assert np.mean(found["ci95"]) == pytest.approx(found["value"])
-
-
-@pytest.mark.parametrize("metric", ["auroc", "mae", "r2", "brier", "psnr"])
-def test_a_scale_rises_and_comes_back(metric):
-    scale, values = scale_of(metric, "multiclass"), np.linspace(0.1, 0.9, 9)
-    assert (np.diff(scale.there(values)) > 0).all()
-    assert scale.back(scale.there(values)) == pytest.approx(values)
+def entry(value, half, **more):
+    return {"value": value, "ci95": [value - half, value + half], "n": 80, "groups": 40, "no_skill": 3.0, **more}
 
 
 def test_folds_of_each_seed_of_the_data_are_put_together(tmp_path):
