@@ -74,7 +74,7 @@ def test_a_file_that_others_could_read_is_closed_to_them(path, caplog):
     path.chmod(0o644)
     assert Identities.open(path).pseudonyms("patient", ["1"]) == before
     assert path.stat().st_mode & 0o777 == 0o600
-    assert "could be read by others" in caplog.text
+    assert "was readable by others" in caplog.text
     assert str(path) not in caplog.text  # logs are recorded, and homes bear names
 
 
@@ -104,7 +104,7 @@ def test_a_file_of_another_owner_is_refused(path, monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(Path, "chmod", refuse)
-    with pytest.raises(InputError, match="kept private"):
+    with pytest.raises(InputError, match="made private"):
         Identities.open(path)
 
 
@@ -145,7 +145,7 @@ def test_a_file_that_vanishes_is_not_made_anew_with_another_key(path):
 def test_a_file_in_use_is_waited_for_and_then_named(path, monkeypatch):
     identities = Identities.open(path)
     known = identities.pseudonyms("patient", ["1"])
-    monkeypatch.setattr("vesalius.data.identities._WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("vesalius.data.identities.WAIT_SECONDS", 0.1)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     assert identities.pseudonyms("patient", ["1"]) == known  # nothing new to write

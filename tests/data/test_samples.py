@@ -134,7 +134,7 @@ def test_quantities_must_be_numbers_that_vary():
     assert class_matrix(table, "regression", ["age"]).shape == (24, 0)
     assert "same dose" in problems_of(table, "regression", ["age", "dose"])[0]
     table.loc[3, "target/age"] = np.inf
-    assert "no finite number (inf): s3" in problems_of(table, "regression", ["age"])[0]
+    assert "not a finite number (inf): s3" in problems_of(table, "regression", ["age"])[0]
 
 
 def test_unlabelled_samples_need_ids_groups_and_splits_but_no_targets():
@@ -153,4 +153,4 @@ def test_targets_that_nothing_is_learned_from_must_be_sound_but_need_not_vary():
     assert any("at least two" in text for text in problems_of(table))
     check_samples(table, "binary", CLASSES, learned=False)
     table.loc[0, "target"] = 7
-    assert "none of 0 to 1" in problems_of(table, learned=False)[0]
+    assert "not one of 0 to 1" in problems_of(table, learned=False)[0]

@@ -1,4 +1,4 @@
-"""Pseudonyms for patients and files: who is meant stays in one private file of the user's."""
+"""Pseudonyms for patients and files; only one private file of the user holds the real ids."""
 
 import contextlib
 import hashlib
@@ -15,10 +15,11 @@ logger = logging.getLogger("vesalius")
 
 _VARIABLE = "VESALIUS_IDENTITIES"
 _DEFAULT = "~/.vesalius/identities.sqlite"
-_APPLICATION = 0x76657361  # "vesa": tells our files from other programs' SQLite files
+_APPLICATION = 0x76657361  # "vesa": distinguishes our files from other programs' SQLite files
 _KEY_BYTES = 32
-_WAIT_SECONDS = 30.0
-_AT_ONCE = 500  # SQLite takes at least 999 values a statement
+#: How long to wait for a file that another process has locked.
+WAIT_SECONDS = 30.0
+_IDS_PER_QUERY = 500  # SQLite takes at least 999 values per statement
 _SCHEMA = (
     f"PRAGMA application_id = {_APPLICATION}",
     "CREATE TABLE key (value BLOB NOT NULL)",
@@ -27,15 +28,15 @@ _SCHEMA = (
 
 
 class Identities:
-    """Keyed hashes of real ids; the key and the way back lie in one private file of the user's.
+    """Keyed hashes of real ids; one private file of the user holds the key and the real id behind each pseudonym.
 
     A pseudonym is the BLAKE2b hash (RFC 7693) of the real id under a secret key of 32 random bytes, with the kind of
-    id as its personalisation. Without the key nobody can find it by hashing guesses, as anyone can with plain hashes
-    of the few digits of a patient number. Equal ids give equal pseudonyms for as long as the file is kept, so splits
-    and predictions of several runs can be joined; another file, another key, other pseudonyms.
+    id as its personalisation. Without the key nobody can find the id by hashing guesses, as anyone can with plain
+    hashes of the few digits of a patient number. Equal ids give equal pseudonyms for as long as the file exists, so
+    splits and predictions of several runs can be joined; another file has another key and gives other pseudonyms.
 
-    The file is an SQLite database, safe for threads and processes at once. It is opened anew for each call, so an
-    object may be sent to other processes.
+    The file is an SQLite database, safe for several threads and processes. Each call opens it again, so an object may
+    be sent to other processes.
     """
 
     def __init__(self, path: Path, key: bytes) -> None:
@@ -43,25 +44,25 @@ class Identities:
 
     @classmethod
     def open(cls, path: Path | None = None) -> "Identities":
-        """Open the file, and make it (readable by its owner alone) where there is none.
+        """Open the file, or create it, readable only by its owner.
 
         Args:
             path: the file; None takes the environment variable VESALIUS_IDENTITIES, or ~/.vesalius/identities.sqlite.
 
         Raises:
-            InputError: where it cannot be made, read or kept private, or is not such a file.
+            InputError: where it cannot be created, read or made private, or is not such a file.
         """
-        place = _place() if path is None else path
-        _make_private(place)
-        with _database(place) as database:
-            return cls(place, _key(database, place))
+        file = _default_path() if path is None else path
+        _create_private(file)
+        with _database(file) as database:
+            return cls(file, _key(database, file))
 
     def pseudonyms(self, kind: str, real: Sequence[str]) -> list[str]:
         """One pseudonym for each real id: the first letter of the kind and 16 hexadecimal digits.
 
         Args:
-            kind: what is meant, at most 16 bytes, such as `patient`, `series`, `instance` or `file`. The same text as
-                an id of another kind gets another pseudonym.
+            kind: what the ids are of, at most 16 bytes, such as `patient`, `series`, `instance` or `file`. The same
+                id of another kind gets another pseudonym.
             real: the ids; they may repeat.
 
         Raises:
@@ -72,7 +73,7 @@ class Identities:
         def pseudonym(identity: bytes) -> str:
             return kind[0] + hashlib.blake2b(identity, digest_size=8, key=self._key, person=person).hexdigest()
 
-        # names of files may hold bytes that are no text
+        # names of files may hold bytes that are not text
         encoded = [identity.encode("utf-8", "surrogatepass") for identity in real]
         hidden = {identity: pseudonym(identity) for identity in dict.fromkeys(encoded)}
         with _database(self._path) as database:
@@ -80,7 +81,7 @@ class Identities:
         return [hidden[identity] for identity in encoded]
 
     def reveal(self, pseudonym: str) -> tuple[str, str] | None:
-        """The kind and the real id behind a pseudonym; None where this file does not know it."""
+        """The kind and the real id behind a pseudonym; None where the file does not hold it."""
         with _database(self._path) as database:
             query = "SELECT kind, real FROM identities WHERE pseudonym = ?"
             found: tuple[str, bytes] | None = database.execute(query, (pseudonym,)).fetchone()
@@ -88,11 +89,11 @@ class Identities:
 
     @staticmethod
     def _store(database: sqlite3.Connection, kind: str, hidden: dict[bytes, str]) -> None:
-        """Write the pseudonyms that are new; where none is, the file need not be writable."""
+        """Write the pseudonyms that are new; without new ones the file need not be writable."""
         names = list(hidden.values())
         known: set[str] = set()
-        for start in range(0, len(names), _AT_ONCE):
-            part = names[start : start + _AT_ONCE]
+        for start in range(0, len(names), _IDS_PER_QUERY):
+            part = names[start : start + _IDS_PER_QUERY]
             query = f"SELECT pseudonym FROM identities WHERE pseudonym IN ({','.join('?' * len(part))})"
             known.update(name for (name,) in database.execute(query, part))
         rows = [(name, kind, identity) for identity, name in hidden.items() if name not in known]
@@ -102,17 +103,18 @@ class Identities:
             database.execute("COMMIT")
 
 
-def _place() -> Path:
+def _default_path() -> Path:
     try:
         return Path(os.environ.get(_VARIABLE) or _DEFAULT).expanduser().absolute()
     except RuntimeError:
         raise InputError(
-            f"there is no home folder to keep patients' identities in: set {_VARIABLE} to a file in a private folder."
+            f"there is no home folder for the file of patients' identities: set {_VARIABLE} to a file in a private "
+            "folder."
         ) from None
 
 
-def _make_private(path: Path) -> None:
-    """See to it that the file is there, and that its owner alone can read it."""
+def _create_private(path: Path) -> None:
+    """Create the file if it does not exist, and let only its owner read it."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
@@ -121,25 +123,25 @@ def _make_private(path: Path) -> None:
             path.chmod(0o600)
     except OSError as error:
         raise InputError(
-            f"the file of patients' identities {path} cannot be made, read or kept private ({error.strerror}): set "
+            f"the file of patients' identities {path} cannot be created, read or made private ({error.strerror}): set "
             f"{_VARIABLE} to a file of your own in a folder that you can write to."
         ) from error
     if open_to_others:
-        logger.warning("The file of patients' identities could be read by others: now its owner alone can.")
+        logger.warning("The file of patients' identities was readable by others: now only its owner can read it.")
 
 
 @contextlib.contextmanager
 def _database(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection for one task, its troubles told as what the user can do about them."""
+    """A connection for one call; its errors become messages with the cure."""
     database = None
     try:
-        # mode=rw: a file that vanished since it was opened is not silently made anew, with another key
+        # mode=rw: a file that was deleted since it was opened is not silently created again, with another key
         address = f"{path.as_uri()}?mode=rw"
-        database = sqlite3.connect(address, uri=True, timeout=_WAIT_SECONDS, isolation_level=None)
+        database = sqlite3.connect(address, uri=True, timeout=WAIT_SECONDS, isolation_level=None)
         yield database
     except sqlite3.OperationalError as error:
         raise InputError(
-            f"the file of patients' identities {path} cannot be used ({error}): see that it is there, that you can "
+            f"the file of patients' identities {path} cannot be used ({error}): check that it exists, that you can "
             f"write to it and that the disk is not full, or set {_VARIABLE} to another file."
         ) from error
     except sqlite3.DatabaseError as error:
@@ -150,16 +152,16 @@ def _database(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _key(database: sqlite3.Connection, path: Path) -> bytes:
-    """The secret key of the file; drawn, once, where the file is still empty."""
+    """The secret key of the file, generated where the file is still empty."""
     if not _has_tables(database):
         database.execute("BEGIN IMMEDIATE")
-        if not _has_tables(database):  # else another process was quicker
+        if not _has_tables(database):  # else another process was first
             for statement in _SCHEMA:
                 database.execute(statement)
             database.execute("INSERT INTO key VALUES (?)", (secrets.token_bytes(_KEY_BYTES),))
         database.execute("COMMIT")
     if database.execute("PRAGMA application_id").fetchone() != (_APPLICATION,):
-        raise _not_ours(path, "it was made by another program")
+        raise _not_ours(path, "another program wrote it")
     keys = database.execute("SELECT value FROM key").fetchall()
     if len(keys) != 1 or not isinstance(keys[0][0], bytes) or len(keys[0][0]) != _KEY_BYTES:
         raise _not_ours(path, "it holds no key")
@@ -173,6 +175,6 @@ def _has_tables(database: sqlite3.Connection) -> bool:
 
 def _not_ours(path: Path, reason: str) -> InputError:
     return InputError(
-        f"the file of patients' identities {path} is damaged or not one of Vesalius ({reason}): bring it back from a "
+        f"the file of patients' identities {path} is damaged or not one of Vesalius ({reason}): restore it from a "
         f"backup, or set {_VARIABLE} to another file, which gives every patient a new pseudonym."
     )

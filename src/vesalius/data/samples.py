@@ -51,9 +51,9 @@ def check_samples(
         table: the sample table.
         task: what the targets mean.
         classes: names of the classes.
-        before_split: `split` may still be missing or incomplete, so only contradictions in it are looked for.
-        splits: the splits that must be there, each with every class.
-        learned: targets are what is learned and judged; else they need not vary, and splits need not hold each class.
+        before_split: `split` may still be missing or incomplete, so only contradictions in it are refused.
+        splits: the splits that are needed, each with every class.
+        learned: the targets are learned and tested; else they need not vary, and splits need not hold each class.
 
     Raises:
         InputError: with every problem found.
@@ -119,11 +119,11 @@ def _target_problems(table: pd.DataFrame, task: Task, classes: Sequence[str]) ->
         if unlabelled.any():
             problems.append(
                 f"{unlabelled.sum()} sample(s) have no `{column}`: {format_list(ids[unlabelled].tolist())}; "
-                "label them or take them out."
+                "label them or leave them out."
             )
         if wrong.any():
             found = sorted({str(value) for value in table[column][wrong]})
-            wanted = "no finite number" if task == "regression" else f"none of 0 to {allowed[-1]}"
+            wanted = "not a finite number" if task == "regression" else f"not one of 0 to {allowed[-1]}"
             problems.append(
                 f"{wrong.sum()} sample(s) have a `{column}` that is {wanted} ({format_list(found)}): "
                 f"{format_list(ids[wrong].tolist())}; correct them."
@@ -131,10 +131,10 @@ def _target_problems(table: pd.DataFrame, task: Task, classes: Sequence[str]) ->
     return problems
 
 
-def _constant_problems(table: pd.DataFrame, quantities: Sequence[str]) -> list[str]:
-    constant = [name for name in quantities if table[f"target/{name}"].nunique() < 2]
-    said = f"every sample has the same {format_list(constant)}: there is nothing to predict; leave it out."
-    return [said] if constant else []
+def _constant_problems(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    constant = [name for name in names if table[f"target/{name}"].nunique() < 2]
+    problem = f"every sample has the same {format_list(constant)}: there is nothing to predict; leave it out."
+    return [problem] if constant else []
 
 
 def _variety_problems(present: np.ndarray, task: Task, classes: Sequence[str]) -> list[str]:
@@ -151,7 +151,7 @@ def _variety_problems(present: np.ndarray, task: Task, classes: Sequence[str]) -
 
 
 def _split_problems(table: pd.DataFrame, *, before_split: bool) -> tuple[list[str], bool]:
-    """Problems of the split column, and whether it can be looked at class by class."""
+    """Problems of the split column, and whether it is complete enough to be checked class by class."""
     if "split" not in table or "group_id" not in table:
         return ([] if before_split else ["the sample table has no column `split`."]), False
     problems = []
@@ -184,7 +184,7 @@ def _coverage_problems(
         if not len(rows):
             problems.append(f"the split `{name}` is empty: change `data.fractions` so that it gets samples.")
             continue
-        absent = [label for label, there in zip(classes, rows.any(axis=0), strict=True) if not there]
+        absent = [label for label, found in zip(classes, rows.any(axis=0), strict=True) if not found]
         if absent:
             what = "positive sample of" if task == "multilabel" else "sample of"
             named = format_list([f"`{label}`" for label in absent])

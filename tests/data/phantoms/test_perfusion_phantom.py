@@ -10,9 +10,9 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
+from perfusion_oracle import classify, read_curve
 from vesalius.data.phantoms.kinetics import CURVES, KineticParameters, Kinetics, draw_kinetics
 from vesalius.data.phantoms.perfusion import PARAMETERS, Protocol, acquire, draw_patient, draw_series, draw_times
-from vesalius.data.phantoms.perfusion_oracle import judge, read_curve
 
 SEED = 1  # not the one that `vesalius train` uses
 PROTOCOL = Protocol(frames=12, size=32)
@@ -26,8 +26,8 @@ def labels(count, seed=SEED):
 def read_off(target, features):
     """Macro AUROC over the three enhancing types, cross-validated, of a quadratic classifier."""
     model = make_pipeline(StandardScaler(), PolynomialFeatures(2), LogisticRegression(max_iter=2000))
-    answers = cross_val_predict(model, features, target, cv=5, method="predict_proba")
-    return roc_auc_score(target, answers, multi_class="ovr")
+    predictions = cross_val_predict(model, features, target, cv=5, method="predict_proba")
+    return roc_auc_score(target, predictions, multi_class="ovr")
 
 
 def logarithm(values):
@@ -48,7 +48,7 @@ def in_order_and_out_of_it(seed, count):
 
 
 def test_an_observer_who_knows_the_generator_tells_the_classes_apart():
-    verdicts = [judge(read_curve(SEED, number, 0, PROTOCOL)) for number in range(32)]
+    verdicts = [classify(read_curve(SEED, number, 0, PROTOCOL)) for number in range(32)]
     assert roc_auc_score(labels(32), [verdict.scores for verdict in verdicts], multi_class="ovr") >= 0.99
 
 
@@ -64,15 +64,15 @@ def test_neither_one_frame_nor_the_frames_without_order_tell_the_enhancing_class
 def test_figures_of_the_docstring(seed):
     count = 240
     target = labels(count, seed)
-    verdicts = [judge(read_curve(seed, number, 0, PROTOCOL)) for number in range(count)]
+    verdicts = [classify(read_curve(seed, number, 0, PROTOCOL)) for number in range(count)]
     scores, enhancing = np.stack([verdict.scores for verdict in verdicts]), target > 0
     given = scores[enhancing, 1:] / scores[enhancing, 1:].sum(1, keepdims=True)
     patients = [draw_patient(seed, number) for number in np.flatnonzero(enhancing)]
     true = [patient.kinetics.time_to_peak(END, patient.label) for patient in patients]
-    told = [verdict.time_to_peak for verdict, there in zip(verdicts, enhancing, strict=True) if there]
+    predicted = [verdict.time_to_peak for verdict, there in zip(verdicts, enhancing, strict=True) if there]
     all_four = roc_auc_score(target, scores, multi_class="ovr")
     three = roc_auc_score(target[enhancing], given, multi_class="ovr")
-    r2 = r2_score(true, told)
+    r2 = r2_score(true, predicted)
     single, unordered, ordered = in_order_and_out_of_it(seed, 2000)
     print(
         f"\nseed {seed}: oracle {all_four:.4f}, enhancing {three:.4f}, time to peak R2 {r2:.4f} (n={count}); "

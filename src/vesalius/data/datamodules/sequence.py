@@ -35,10 +35,10 @@ class SequenceData(ImageDataModule):
 
     Args:
         source: gives image series.
-        frames: how many frames of a series a training step sees at most; None for all. Validation and test always see
-            whole series.
+        frames: how many frames of a series a training step takes at most; None for all. Validation and test always
+            take whole series.
         frame_sampling: which these are: `random`, any subset in its order; `uniform`, evenly spread from a random
-            beginning; `first`, the beginning of the series.
+            start; `first`, the beginning of the series.
 
     Raises:
         InputError: for a source of single images; from `setup` for everything that is wrong with the data.

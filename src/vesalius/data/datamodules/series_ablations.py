@@ -1,6 +1,6 @@
-"""What is left of a series when some of its information is taken away: for evidence of what a model rests upon.
+"""Series without some of their information, for ablations: which parts of a series does a model rely on?
 
-Each function takes a batch of series and gives another; nothing but frames, their times and their number changes.
+Each function takes a batch of series and returns another; only the frames, their times and their number change.
 """
 
 import torch
@@ -24,21 +24,21 @@ def one_frame(batch: Batch, part: float) -> Batch:
 
 
 def shuffled_frames(batch: Batch, seed: int) -> Batch:
-    """The same frames in a random order, at the same times: everything but what time tells."""
+    """The same frames in a random order, at the same times: everything but their order in time."""
     order = _ranks(batch, seed, "shuffle").argsort(dim=1)
     shuffled = _gather(batch, order, batch["length"])
     return {**shuffled, "time": batch["time"]}
 
 
 def dropped_frames(batch: Batch, part: float, seed: int) -> Batch:
-    """A random part of the frames left out, at least one kept; the others keep order and times."""
+    """All frames but a random part of them, at least one; they keep their order and times."""
     length = batch["length"]
-    kept = (length - (length * part).round().long()).clamp(min=1)
+    remaining = (length - (length * part).round().long()).clamp(min=1)
     ranks = _ranks(batch, seed, "drop").argsort(dim=1).argsort(dim=1)
-    real = batch["mask"] & (ranks < kept[:, None])
+    real = batch["mask"] & (ranks < remaining[:, None])
     # A stable sort moves the frames that stay to the front without touching their order.
-    positions = (~real).to(torch.int8).sort(dim=1, stable=True).indices[:, : int(kept.max())]
-    return _gather(batch, positions, kept)
+    positions = (~real).to(torch.int8).sort(dim=1, stable=True).indices[:, : int(remaining.max())]
+    return _gather(batch, positions, remaining)
 
 
 def _ranks(batch: Batch, seed: int, stream: str) -> Tensor:
@@ -48,7 +48,7 @@ def _ranks(batch: Batch, seed: int, stream: str) -> Tensor:
 
 
 def _gather(batch: Batch, positions: Tensor, length: Tensor) -> Batch:
-    """The frames at (B, T) positions, of which the first `length` count."""
+    """The frames at (B, T) positions, of which the first `length` are real."""
     positions = positions.to(batch["image"].device)
     rows = torch.arange(len(positions), device=positions.device)[:, None]
     mask = torch.arange(positions.shape[1], device=positions.device) < length[:, None]

@@ -1,4 +1,4 @@
-"""What cheap models see of an image series: the bar that a recurrent network has to clear.
+"""Features of image series for baseline models, which a recurrent network should beat.
 
 Each function reads the store a few series at a time, so that memory stays bounded.
 """
@@ -22,12 +22,12 @@ Floats = NDArray[np.float64]
 
 
 def even_frames(store: Store, rows: Tensor, longest: int) -> Floats:
-    """Frames evenly chosen from each series, averaged down to at most 28 pixels: (N, frames·C·h·w).
+    """Frames evenly chosen from each series, averaged down to at most 28 pixels per side: (N, frames·C·h·w).
 
     Args:
         store: of series.
         rows: (N,) which series.
-        longest: frames of the longest series; of longer ones than `EVEN_FRAMES` so many are taken.
+        longest: frames of the longest series; at most `EVEN_FRAMES` are taken.
     """
     part = torch.linspace(0, 1, min(EVEN_FRAMES, longest))
     pooled = []
@@ -43,11 +43,11 @@ def mean_over_time(store: Store, rows: Tensor) -> Floats:
 
 
 def curve_statistics(store: Store, rows: Tensor) -> Floats:
-    """Numbers that describe how a frame's grey values change over time: (N, 66 for one channel).
+    """Numbers that describe how grey values change over time: (N, 66 for one channel).
 
-    Curves: mean, standard deviation and four percentiles of each frame's pixels, channel by channel. Of each curve:
-    mean, standard deviation, smallest, largest, first, last, their difference, where the largest is (0 first, 1 last),
-    slope over all frames, slope over the first and over the second half (per series, by least squares).
+    Curves: mean, standard deviation and four percentiles of each frame's pixels, channel by channel. For each curve:
+    mean, standard deviation, smallest, largest, first, last, last minus first, where the largest is (0 first, 1 last),
+    slope over all frames, over the first half and over the second half (per frame, by least squares).
     """
     return np.stack([_describe(frames) for frames in _series(store, rows)])
 

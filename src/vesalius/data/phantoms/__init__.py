@@ -1,1 +1,1 @@
-"""Synthetic patients with exact ground truth, generated in seconds."""
+"""Phantoms: images generated from parameters of bodies and lesions, whose exact truth is known."""

@@ -98,7 +98,7 @@ ORGANS: Mapping[str, Organ] = MappingProxyType(
         "bowel_3": Organ((0.10, -0.08), (0.12, 0.07), -0.3),
     }
 )
-"""The body of the textbook, of which every patient is a variation."""
+"""The textbook body, of which every patient is a variation."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Vessel:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """All that was drawn for one patient.
+    """Everything drawn for one patient.
 
     Attributes:
         trunk: semi-axes of the trunk.
@@ -127,7 +127,7 @@ class Anatomy:
         waves: the smooth bending: wave vector, phase and displacement of each wave.
         shift: the patient's place in the image.
         angle: the patient's turn.
-        gallbladder: whether it shows in this section.
+        gallbladder: whether it is visible in this section.
         gas: height of the fluid level in the stomach; None without gas.
     """
 
@@ -145,7 +145,7 @@ class Anatomy:
     gas: float | None
 
     def bend(self, x: Field, y: Field) -> tuple[Field, Field]:
-        """Smooth displacement (dx, dy) that makes ellipses into organs, at body coordinates x and y."""
+        """Smooth displacement (dx, dy) that bends ellipses into organs, at body coordinates x and y."""
         dx, dy = np.zeros_like(x), np.zeros_like(y)
         for (kx, ky), phase, (ax, ay) in self.waves:
             wave = np.sin(np.float32(kx) * x + np.float32(ky) * y + np.float32(phase))

@@ -1,8 +1,7 @@
 """A breast in axial section, as fat-suppressed T1-weighted MRI shows it, with one lesion; every patient's differs.
 
-Little is drawn: dark fat, brighter gland, chest wall, a few vessels, and a lesion somewhere in the gland. Everything is
-drawn for all frames of a series at once, each frame shifted by its own motion. Levels are grey values of 0 to 255
-before contrast agent.
+It shows dark fat, brighter gland, chest wall, a few vessels, and a lesion somewhere in the gland. All frames of a
+series are drawn at once, each shifted by its own motion. Levels are grey values of 0 to 255 before contrast agent.
 """
 
 import math
@@ -36,7 +35,7 @@ class BreastParameters:
         gland_enhancement: range of the gland's own enhancement at the end of the series.
         vessel_enhancement: range of a vessel's at its height.
         vessel_radius: range.
-        vessels: least and greatest number.
+        vessels: smallest and largest number.
         texture: standard deviation of the gland's structure.
         bias: half range of the coil's fall-off along x and along y, relative, from centre to edge.
         motion: standard deviation of each frame's shift along x and along y.
@@ -57,7 +56,7 @@ class BreastParameters:
 
 @dataclass(frozen=True)
 class Breast:
-    """All that was drawn for one patient but the lesion's curve.
+    """Everything drawn for one patient, except the lesion's curve.
 
     Attributes:
         outline: semi-axes of the breast.
@@ -128,7 +127,7 @@ def _vessel(generator: np.random.Generator, parameters: BreastParameters) -> tup
 
 @dataclass(frozen=True)
 class Layers:
-    """A series taken apart, each (T, H, W): what is there before contrast agent, and what takes how much of it up.
+    """The parts of a series, each (T, H, W): the image before contrast agent, and what takes up how much of it.
 
     Attributes:
         plain: grey values without contrast agent.
@@ -192,11 +191,11 @@ def _lesion(breast: Breast, canvas: Canvas, section: float) -> Field:
 
 
 def vessel_curve(times: NDArray[np.float64], arrival: float) -> Field:
-    """A bolus in a vessel: full within seconds, then thinned out to two fifths in minutes."""
+    """(T,) A bolus in a vessel: full within seconds, then diluted to two fifths in minutes."""
     since = np.clip(times - arrival, 0, None)
     return ((1 - np.exp(-since / 8)) * (0.4 + 0.6 * np.exp(-since / 90))).astype(np.float32)
 
 
 def gland_curve(times: NDArray[np.float64], arrival: float) -> Field:
-    """The gland's own slow uptake, from 0 towards 1."""
+    """(T,) The gland's own slow uptake, from 0 towards 1."""
     return (1 - np.exp(-np.clip(times - arrival, 0, None) / 150)).astype(np.float32)

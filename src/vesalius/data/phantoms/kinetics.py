@@ -1,10 +1,10 @@
-"""How contrast agent comes into a lesion and leaves it: the kinetic curve types of breast MRI.
+"""How contrast agent enters a lesion and leaves it: the kinetic curve types of breast MRI.
 
 A curve has an initial phase, in which it rises from nothing, and a delayed phase, which names its type: persistent
 (type I) rises on, plateau (II) stays, wash-out (III) falls (Kuhl et al., Radiology 1999, 211:101-110); a lesion may
 also take up nothing at all. Amplitude, arrival, rise and steepness are drawn alike for all types, and the delayed
 phases of types I and III are mirror images of each other in time, about the same geometric mean: so neither the height
-of a curve at one moment nor the set of its values without their order tells much of the type.
+of a curve at one moment nor the set of its values without their order reveals much about the type.
 """
 
 import math
@@ -39,7 +39,7 @@ class KineticParameters:
 
 @dataclass(frozen=True)
 class Kinetics:
-    """One lesion's curve, drawn whether or not the lesion enhances; the label decides what becomes of it."""
+    """One lesion's curve, drawn whether or not the lesion enhances; the label decides its type."""
 
     amplitude: float
     arrival: float
@@ -51,7 +51,7 @@ class Kinetics:
 
         Args:
             times: seconds since the first frame, any shape.
-            end: when the series ends: the delayed phase has then changed by all of `change`.
+            end: seconds until the series ends, when the delayed phase has changed by all of `change`.
             label: one of `CURVES`.
         """
         if label == "none":
@@ -71,7 +71,7 @@ class Kinetics:
 
 
 def draw_kinetics(generator: np.random.Generator, parameters: KineticParameters) -> Kinetics:
-    """A curve at random, of no type yet."""
+    """A random curve, without a type."""
     low, high = parameters.amplitude
     return Kinetics(
         amplitude=math.exp(generator.uniform(math.log(low), math.log(high))),

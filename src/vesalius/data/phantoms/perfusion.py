@@ -1,13 +1,14 @@
-"""The `perfusion` phantom: contrast-enhanced MRI series of a breast lesion, whose class is in the dynamics alone.
+"""The `perfusion` phantom: contrast-enhanced MRI series of a breast lesion, whose class is only in the dynamics.
 
 A patient is a pure function of (seed, patient), a series of (seed, patient, section, protocol): nothing depends on how
-many are asked for. All but the sign of the delayed phase's slope (see `kinetics`) is drawn alike for every class.
+many are asked for. Everything but the sign of the delayed phase's slope (see `kinetics`) is drawn alike for each class.
 
-How hard it is, before any network saw it (32 pixels, 12 frames, phantom seeds 1, 2, 3). Macro AUROC of the oracle in
-`perfusion_oracle` 1.000, 1.000, 1.000 over the four classes and over the three that enhance; R² of its time to peak
-.998, .972, .992 (240 patients each). Over the three that enhance, of quadratic classifiers told where the lesion
-is: its mean in the best single frame .620, .613, .596; its values without their order .867, .853, .869; in their order
-1.000, 1.000, 1.000 (1,500 patients each, cross-validated). `make proof` prints these.
+How hard it is, before any network saw it (32 pixels, 12 frames, phantom seeds 1, 2, 3). Macro AUROC of an oracle that
+knows the generator (`tests/helpers/perfusion_oracle.py`) 1.000, 1.000, 1.000 over the four classes and over the three
+that enhance; R² of its time to peak .998, .972, .992 (240 patients each). Over the three that enhance, of quadratic
+classifiers that know where the lesion is: from its mean in the best single frame .620, .613, .596; from its values
+without their order .867, .853, .869; in their order 1.000, 1.000, 1.000 (1,500 patients each, cross-validated).
+`make proof` prints these.
 """
 
 import math
@@ -35,7 +36,7 @@ TEXTURE_CORRELATION = 0.08  # half images
 
 @dataclass(frozen=True)
 class PerfusionParameters:
-    """All that the phantom's difficulty depends on. Changing any of it re-opens every published figure.
+    """Everything that the phantom's difficulty depends on. Changing any of it re-opens every published figure.
 
     Attributes:
         kinetics: how much curves differ.
@@ -89,7 +90,7 @@ class Series:
 
     Attributes:
         frames: (T, H, W) grey values.
-        layers: what they are made of.
+        layers: what they consist of.
         times: (T,) seconds since the first frame.
         curve: (T,) the lesion's enhancement, in grey values, before fluctuation and the coil's fall-off.
     """
@@ -131,7 +132,7 @@ def draw_series(seed: int, number: int, section: int, protocol: Protocol, label:
         number: the patient.
         section: index into `breast.SECTIONS`.
         protocol: how it is acquired.
-        label: the curve to give the lesion; None for the patient's own.
+        label: the type of the lesion's curve; None for the patient's own.
     """
     patient = draw_patient(seed, number)
     times = draw_times(seed, number, section, protocol)
@@ -142,7 +143,10 @@ def draw_series(seed: int, number: int, section: int, protocol: Protocol, label:
     motion[0] = 0
     uptake = curve * (1 + PARAMETERS.kinetics.fluctuation * generator.standard_normal(len(times)))
     layers = draw_layers(
-        patient.breast, _moved(protocol.size, motion), SECTIONS[section], _follow(structure, motion, protocol.size)
+        patient.breast,
+        _moved_canvas(protocol.size, motion),
+        SECTIONS[section],
+        _moved_texture(structure, motion, protocol.size),
     )
     arrival = patient.kinetics.arrival
     frames = layers.plain + layers.lesion * _by_frame(uptake)
@@ -163,14 +167,14 @@ def _by_frame(values: NDArray[np.floating]) -> Field:
     return values.astype(np.float32)[:, None, None]
 
 
-def _moved(size: int, motion: NDArray[np.float64]) -> Canvas:
-    """Coordinates in the patient, who has moved by `motion` (T, 2) in each frame."""
+def _moved_canvas(size: int, motion: NDArray[np.float64]) -> Canvas:
+    """Pixel coordinates relative to the patient, who has moved by `motion` (T, 2) in each frame."""
     plain = Canvas.square(size)
     moves = motion.astype(np.float32)[:, :, None, None]
     return Canvas(plain.x - moves[:, 0], plain.y - moves[:, 1], plain.pixel)
 
 
-def _follow(structure: Field, motion: NDArray[np.float64], size: int) -> Field:
+def _moved_texture(structure: Field, motion: NDArray[np.float64], size: int) -> Field:
     """The texture of every frame, moved along with the patient."""
     pixels = motion * (size / 2)
     return np.stack([shift(structure, (y, x), order=1, mode="nearest") for x, y in pixels])

@@ -1,1 +1,1 @@
-"""Which samples and frames make up each training step."""
+"""Which samples and frames are in each training step: functions of seed and epoch, whatever the devices."""

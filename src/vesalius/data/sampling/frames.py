@@ -1,4 +1,4 @@
-"""Which frames of each series a training step sees: a pure function of (seed, epoch, sample)."""
+"""Which frames of each series are in a training step: a pure function of (seed, epoch, sample)."""
 
 from typing import Literal
 
@@ -19,12 +19,12 @@ def sample_frames(
         length: (B,) frames that each series has, 1 or more.
         index: (B,) int64, which sample each is.
         count: how many at most; a shorter series is taken whole.
-        sampling: `random`, any subset; `uniform`, evenly spread from a random beginning; `first`, the beginning.
+        sampling: `random`, any subset; `uniform`, evenly spread from a random start; `first`, the beginning.
         seed: of the run.
         epoch: of the run.
 
     Returns:
-        Numbers of the frames, (B, K) int64, ascending, and how many of them count, (B,).
+        Numbers of the frames, (B, K) int64, ascending, and how many of them are real, (B,).
     """
     chosen = length.clamp(max=count)
     place = torch.arange(int(chosen.max()))

@@ -23,16 +23,17 @@ def assign_splits(
 ) -> pd.DataFrame:
     """Give every sample a split, all samples of a group the same.
 
-    Splits that the table fixes are kept as they are, and loose samples of a fixed group follow it. Loose groups are
-    shared among the splits that the table does not fix (among all three if it fixes each, or none). Where nothing is
-    loose but a split is missing, as in the many sets that come as train and test alone, it is cut from `train`.
+    Splits that the table fixes stay as they are, and samples without a split follow the others of their group. Groups
+    without a split are shared among the splits that the table does not fix (among all three if it fixes each, or none).
+    Where every group has one but a split is missing, as in the many sets that come as only train and test, it is cut
+    from `train`.
 
-    With `folds`, all groups outside a fixed test split are dealt into that many folds, whatever else the table says of
+    With `folds`, all groups outside a fixed test split are dealt into that many folds, whatever split the table gives
     them. Fold number `fold` is the test split, and validation is cut from the rest in the proportion of `fractions`;
     where the table fixes the test split, that one stays, and the fold is the validation split.
 
-    Classes are spread as `stratify.deal` says. Groups are served in the order of a hash of (seed, group_id), so the
-    order of the rows does not matter, and folds are the same ones whichever of them is asked for.
+    Classes are spread as in `stratify.deal`. Groups are served in the order of a hash of (seed, group_id), so the
+    order of the rows does not matter, and the folds are the same whichever of them is asked for.
 
     Args:
         table: the sample table, its targets checked.
@@ -46,9 +47,9 @@ def assign_splits(
         A copy of the table with its `split` filled, in the order given.
 
     Raises:
-        InputError: if the fractions are no parts of a whole, or the folds cannot be made.
+        InputError: if the fractions are not parts of a whole, or there are too few groups for the folds.
     """
-    parts = _checked(fractions)
+    parts = _check_fractions(fractions)
     _check_fold(fold, folds)
     codes, names = pd.factorize(table["group_id"].astype(str), sort=True)
     counts = group_counts(table, task, codes, len(names))
@@ -75,7 +76,7 @@ def assign_splits(
     return result
 
 
-def _checked(fractions: Sequence[float]) -> list[float]:
+def _check_fractions(fractions: Sequence[float]) -> list[float]:
     parts = [float(part) for part in fractions]
     if len(parts) != 3 or min(parts) < 0 or not math.isclose(sum(parts), 1, abs_tol=1e-6) or parts[0] == 0:
         raise InputError(
@@ -89,9 +90,9 @@ def _check_fold(fold: int | None, folds: int | None) -> None:
     if folds is None and fold is None:
         return
     if folds is None:
-        raise InputError(f"`data.fold={fold}` is a fold of how many? Set `data.folds`, for example to 5.")
+        raise InputError(f"`data.fold={fold}` needs the number of folds: set `data.folds`, for example to 5.")
     if folds < 2:
-        raise InputError(f"`data.folds={folds}` must be 2 or more; null makes a single split.")
+        raise InputError(f"`data.folds={folds}` must be 2 or more, or null for a single split.")
     if fold is None or not 0 <= fold < folds:
         raise InputError(
             f"`data.fold={'null' if fold is None else fold}` must be 0 to {folds - 1}, as `data.folds={folds}`: choose "
@@ -102,10 +103,10 @@ def _check_fold(fold: int | None, folds: int | None) -> None:
 def _hold_out(
     counts: np.ndarray, of_group: np.ndarray, order: Sequence[int], *, fold: int, folds: int, held_out: str
 ) -> None:
-    """Deal the groups of `order` into folds and write the split of the one that is held out into `of_group`."""
+    """Deal the groups of `order` into folds and write the split of the fold that is held out into `of_group`."""
     if folds > len(order):
         raise InputError(
-            f"`data.folds={folds}` are more than the {len(order)} groups (patients) that can be dealt out: "
+            f"`data.folds={folds}` is more than the {len(order)} groups (patients) that can be dealt out: "
             f"set it to {len(order)} or fewer."
         )
     dealt = deal(counts, of_group, order, [(str(number), 1.0) for number in range(folds)])
@@ -114,7 +115,7 @@ def _hold_out(
 
 
 def _fixed_splits(of_row: np.ndarray, codes: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """The split that each group is fixed to (or an empty string), and whether its samples contradict each other."""
+    """The split that each group is fixed to (or an empty string), and whether its samples are in several."""
     fixed = np.full(groups, "", dtype=object)
     straddling = np.zeros(groups, dtype=bool)
     for code, name in sorted({(code, name) for code, name in zip(codes.tolist(), of_row, strict=True) if name}):

@@ -25,10 +25,10 @@ def seeded_order(groups: Iterable[int], names: pd.Index, seed: int) -> list[int]
 def group_counts(table: pd.DataFrame, task: Task, codes: np.ndarray, groups: int) -> np.ndarray:
     """How many samples each group has in each class, and in all.
 
-    Quantities are cut into up to ten classes of equally many samples, by the first one where there are several.
+    Continuous targets are cut into up to ten classes of equally many samples, by the first one where there are several.
 
     Args:
-        table: the sample table, its targets checked; a missing target counts for no class.
+        table: the sample table, its targets checked; a sample without a target is of no class.
         task: what the targets mean.
         codes: (n,) number of each sample's group.
         groups: how many groups there are.
@@ -99,9 +99,9 @@ def deal(
 def line_up(counts: np.ndarray, order: Sequence[int]) -> tuple[list[int], int]:
     """Put groups in a line of which every beginning is a stratified sample of the whole.
 
-    At each step the class of which the smallest part of its groups is in line gets its next group, so the class that
-    lags behind is never overtaken: Adams' method of apportionment, where each group is of one class. Then, of the first
-    n of G groups, a class with g groups has fewer than `n g / G + 1` and at least `(n - K + 1) g / G`.
+    At each step the class with the smallest part of its groups in line gets its next group, so no class lags behind:
+    Adams' method of apportionment, where each group is of one class. Then, among the first n of G groups, a class with
+    g groups has fewer than `n g / G + 1` and at least `(n - K + 1) g / G`.
 
     Args:
         counts: (groups, K + 1) from `group_counts`.
@@ -144,7 +144,7 @@ def _rarest_first(counts: np.ndarray) -> list[int]:
 def _complete(
     present: np.ndarray, size: np.ndarray, assigned: np.ndarray, order: Sequence[int], names: Sequence[str]
 ) -> None:
-    """Move groups, the smallest that will do, into splits that lack a class; never so that another lacks one then."""
+    """Move groups, the smallest possible, into splits that lack a class; never so that another split then lacks one."""
     has = {name: present[assigned == name].sum(axis=0) for name in names}  # groups of each class
     for label in _rarest_first(np.column_stack([present[list(order)], np.ones(len(order))]))[:-1]:
         for name in names:

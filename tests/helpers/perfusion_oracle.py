@@ -1,9 +1,9 @@
-"""What is reachable on the `perfusion` phantom: the answers of an observer who knows how it is made.
+"""What is reachable on the `perfusion` phantom: the predictions of an observer who knows how it is generated.
 
-The observer is told the patient's anatomy, motion and noise, so that each frame gives an estimate of the lesion's
-enhancement with a known error (least squares over the lesion's pixels). The lesion's curve is not told: amplitude,
-arrival, rise and steepness are integrated out over the distributions from which they were drawn. This is Bayes' rule:
-but for chance no classifier of the recorded frames does better.
+The observer knows the patient's anatomy, motion and noise, so each frame gives an estimate of the lesion's enhancement
+with a known error (least squares over the lesion's pixels). The lesion's curve is unknown: amplitude, arrival, rise and
+steepness are integrated out over the distributions from which they were drawn. This is Bayes' rule: except by chance,
+no classifier of the recorded frames does better.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the observer makes of a reading.
+    """The observer's prediction from a reading.
 
     Attributes:
         scores: (4,) probabilities in the order of `CURVES`.
@@ -58,8 +58,8 @@ def read_curve(seed: int, number: int, section: int, protocol: Protocol) -> Read
     return Reading(curve, noise / np.sqrt(strength), without.times)
 
 
-def judge(reading: Reading, frames: list[int] | None = None) -> Verdict:
-    """The verdict of the best possible observer.
+def classify(reading: Reading, frames: list[int] | None = None) -> Verdict:
+    """The prediction of the best possible observer.
 
     Args:
         reading: from `read_curve`.
@@ -68,17 +68,17 @@ def judge(reading: Reading, frames: list[int] | None = None) -> Verdict:
     seen = list(range(len(reading.times))) if frames is None else frames
     curve, error, end = reading.curve[seen], reading.error[seen], float(reading.times[-1])
     shapes, amplitudes = _prior()
-    evidence, peaks = [float(_log_normal(curve, np.zeros(len(seen)), error**2))], []
+    marginals, peaks = [float(_log_normal(curve, np.zeros(len(seen)), error**2))], []
     for label in CURVES[1:]:
         unit = np.stack([shape.enhancement(reading.times[seen], end, label) for shape in shapes])
         expected = unit[:, None] * amplitudes[:, None]
         variance = error**2 + (PARAMETERS.kinetics.fluctuation * expected) ** 2
         likelihood = logsumexp(_log_normal(curve, expected, variance), axis=1)
-        evidence.append(float(logsumexp(likelihood) - np.log(len(shapes) * len(amplitudes))))
+        marginals.append(float(logsumexp(likelihood) - np.log(len(shapes) * len(amplitudes))))
         weights = np.exp(likelihood - likelihood.max())
         peaks.append(float(np.average([shape.time_to_peak(end, label) for shape in shapes], weights=weights)))
-    odds = np.exp(np.array(evidence) - max(evidence))
-    enhancing = np.exp(np.array(evidence[1:]) - max(evidence[1:]))
+    odds = np.exp(np.array(marginals) - max(marginals))
+    enhancing = np.exp(np.array(marginals[1:]) - max(marginals[1:]))
     return Verdict(odds / odds.sum(), float(np.average(peaks, weights=enhancing)))
 
 
