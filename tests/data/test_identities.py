@@ -172,10 +172,10 @@ def test_processes_that_start_at_once_agree_on_the_key(path):
     started = [
         subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]
-    said = [process.communicate(timeout=120)[0] for process in started]
+    printed = [process.communicate(timeout=120)[0] for process in started]
     assert [process.returncode for process in started] == [0] * 4
-    assert len(set(said)) == 1
-    assert said[0].split() == Identities.open(path).pseudonyms("patient", [str(n) for n in range(1000)])
+    assert len(set(printed)) == 1
+    assert printed[0].split() == Identities.open(path).pseudonyms("patient", [str(n) for n in range(1000)])
 
 
 def test_a_hundred_thousand_take_seconds(path):

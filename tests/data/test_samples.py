@@ -128,7 +128,7 @@ def test_text_targets_are_refused_by_name():
     assert "(benign): s4" in problems_of(table)[0]
 
 
-def test_quantities_must_be_numbers_that_vary():
+def test_continuous_targets_must_be_numbers_that_vary():
     table = table_of().drop(columns="target").assign(**{"target/age": np.arange(24.0), "target/dose": 1.0})
     check_samples(table.drop(columns="target/dose"), "regression", ["age"])
     assert class_matrix(table, "regression", ["age"]).shape == (24, 0)

@@ -1,4 +1,4 @@
-"""Promises of the stateless random numbers: well mixed, and functions of what they are for alone."""
+"""Promises of the stateless random numbers: well mixed, and functions of only what they are for."""
 
 from hashlib import blake2b
 
@@ -115,7 +115,7 @@ def test_several_streams_equal_single_ones() -> None:
         assert torch.equal(together[name], uniform(5, 6, INDEX, name, count))
 
 
-def test_index_is_left_alone() -> None:
+def test_index_does_not_change() -> None:
     index = torch.arange(10)
     uniforms(0, 0, index, {"a": 2})
     normal(0, 0, index, "a", 3)

@@ -1,4 +1,4 @@
-"""Synthetic images as training samples beside real ones."""
+"""Synthetic images as training samples next to real ones."""
 
 import json
 import shutil
@@ -98,22 +98,22 @@ def problems_of(call, *args, **options):
     return "\n".join(caught.value.problems)
 
 
-def made_rows(data):
+def synthetic_rows_of(data):
     return torch.from_numpy(synthetic_rows(data.table).to_numpy().nonzero()[0])
 
 
 @pytest.mark.parametrize("ratio", [0.25, 0.5, 1, 1.5])
 def test_so_many_training_samples_are_added_and_nothing_else_changes(make, folder, ratio):
     plain, data = make(), make(synthetic=folder(), synthetic_ratio=ratio)
-    real, made = len(plain.rows("train")), made_rows(data)
-    assert len(made) == round(ratio * real)
-    assert data.rows("train").tolist() == [*plain.rows("train").tolist(), *made.tolist()]
+    real, synthetic = len(plain.rows("train")), synthetic_rows_of(data)
+    assert len(synthetic) == round(ratio * real)
+    assert data.rows("train").tolist() == [*plain.rows("train").tolist(), *synthetic.tolist()]
     assert data.rows("val").tolist() == plain.rows("val").tolist()
     assert data.rows("test").tolist() == plain.rows("test").tolist()
     assert torch.equal(data.store[plain.rows("test")], plain.store[plain.rows("test")])
-    counts = torch.bincount(data.targets[made])
-    assert (counts - torch.tensor([0.5, 0.25, 0.25]) * len(made)).abs().max() < 1
-    assert data.facts.train_size == real + len(made)
+    counts = torch.bincount(data.targets[synthetic])
+    assert (counts - torch.tensor([0.5, 0.25, 0.25]) * len(synthetic)).abs().max() < 1
+    assert data.facts.train_size == real + len(synthetic)
     assert data.table["hospital"].iloc[: len(plain.table)].tolist() == plain.table["hospital"].tolist()
     assert {type(value) for value in data.table["hospital"].iloc[: len(plain.table)]} == {int}
 
@@ -127,7 +127,7 @@ def test_batches_hold_each_image_with_its_own_class(make, folder):
         expected = torch.where(value >= 200, value - 200, value // 2 % 3)
         assert torch.equal(batch["target"], expected)
     seen = torch.cat([batch["image"][:, 0, 0, 0] for batch in batches])
-    assert (seen >= 200).sum() == len(made_rows(data))
+    assert (seen >= 200).sum() == len(synthetic_rows_of(data))
 
 
 def test_smaller_ratios_lie_inside_larger_ones_and_share_decoded_images(make, folder, tmp_path):
@@ -141,14 +141,14 @@ def test_smaller_ratios_lie_inside_larger_ones_and_share_decoded_images(make, fo
 
 def test_only_synthetic_ones_are_learned_from_and_validation_and_test_stay_real(make, folder):
     plain, data = make(), make(synthetic=folder(), synthetic_ratio="only")
-    assert data.rows("train").tolist() == made_rows(data).tolist()
+    assert data.rows("train").tolist() == synthetic_rows_of(data).tolist()
     assert len(data.rows("train")) == 128
     assert data.rows("test").tolist() == plain.rows("test").tolist()
     assert set(data.table["split"].iloc[plain.rows("train").tolist()]) == {UNUSED}
     assert len(data.spread_rows("train", 50, real=True)) == 0
 
 
-def test_audits_and_cheap_models_see_real_images_alone(make, folder):
+def test_audits_and_cheap_models_see_only_real_images(make, folder):
     plain, data = make(), make(synthetic=folder(), synthetic_ratio=1)
     assert len(data.real_store) == len(plain.store) < len(data.store)
     assert data.real_store.table["sample_id"].tolist() == plain.table["sample_id"].tolist()
@@ -173,9 +173,9 @@ def test_colour_of_sixteen_bits_lies_in_files_of_eight(make, folder):
     image = {"channels": 3, "height": SIDE, "width": SIDE, "value_max": 65535}
     root = folder(changes={"image": image})
     data = make(Bright(dtype=np.uint16, channels=3), synthetic=root, channels=3)
-    made = made_rows(data)
-    assert data.store[made].dtype == torch.uint16
-    assert (data.store[made][:, 2, 0, 0].long() == (200 + data.targets[made]) * 257).all()
+    synthetic = synthetic_rows_of(data)
+    assert data.store[synthetic].dtype == torch.uint16
+    assert (data.store[synthetic][:, 2, 0, 0].long() == (200 + data.targets[synthetic]) * 257).all()
 
 
 def test_files_that_are_not_what_the_manifest_says_are_refused(make, folder):
@@ -185,9 +185,9 @@ def test_files_that_are_not_what_the_manifest_says_are_refused(make, folder):
 
 def test_floats_are_scaled_to_one(make, folder):
     data = make(Bright(dtype=np.float32), synthetic=folder(value_max=1))
-    image = data.store[made_rows(data)]
+    image = data.store[synthetic_rows_of(data)]
     assert image.dtype == torch.float32
-    assert torch.allclose(image[:, 0, 0, 0], (200 + data.targets[made_rows(data)]) / 255)
+    assert torch.allclose(image[:, 0, 0, 0], (200 + data.targets[synthetic_rows_of(data)]) / 255)
 
 
 def test_augmentation_balance_and_size_treat_them_as_training_samples(make, folder):
@@ -237,7 +237,7 @@ def test_a_generator_and_a_classifier_agree_on_a_part_of_the_labels(make, folder
     by_file = make(synthetic=root, split_file=str(tmp_path / "split.csv"), seed=8)
     by_seed = make(synthetic=root, train_fraction=0.3, seed=4)
     assert by_file.table["sample_id"].tolist() == by_seed.table["sample_id"].tolist()
-    assert len(made_rows(by_file)) == len(gan.rows("train"))
+    assert len(synthetic_rows_of(by_file)) == len(gan.rows("train"))
     assert "saw another split" in problems_of(make, synthetic=root, seed=4)
     assert "data.train_fraction" in problems_of(make, synthetic=root, train_fraction=0.4, seed=4)
 
@@ -249,11 +249,11 @@ def test_split_hash_tells_splits_apart_and_nothing_else():
     moved = table.assign(split=table["split"].mask(table["sample_id"] == "0", UNUSED))
     assert split_hash(moved) != split_hash(table)
     assert split_hash(table.iloc[1:]) != split_hash(table)
-    made = pd.DataFrame({"sample_id": ["synthetic/000007"], "group_id": ["synthetic/000007"], "split": ["train"]})
-    assert split_hash(pd.concat([table, made])) == split_hash(table)
+    synthetic = pd.DataFrame({"sample_id": ["synthetic/000007"], "group_id": ["synthetic/000007"], "split": ["train"]})
+    assert split_hash(pd.concat([table, synthetic])) == split_hash(table)
     real = {"sample_id": "synthetic/7.png", "group_id": "synthetic/7.png"}  # a class folder may have this name
     for change in ({"split": "test"}, {"group_id": "5"}, real):
-        assert split_hash(pd.concat([table, made.assign(**change)])) != split_hash(table)
+        assert split_hash(pd.concat([table, synthetic.assign(**change)])) != split_hash(table)
 
 
 def test_another_split_is_refused_with_the_cure(make, folder):
@@ -272,8 +272,8 @@ def test_folders_that_are_not_finished_or_damaged_are_refused(make, folder, tmp_
     (tmp_path / "half" / "manifest.json").write_text("{")
     assert "cannot be read" in problems_of(make, synthetic=str(tmp_path / "half"))
     findings = {"is not of kind": {"kind": "x"}, "not 3 as manifest.json": {"n": 3}, "image.channels": {"image": {}}}
-    for said, changes in findings.items():
-        assert said in problems_of(make, synthetic=folder(changes=changes))
+    for words, changes in findings.items():
+        assert words in problems_of(make, synthetic=folder(changes=changes))
     next((tmp_path / "synthetic0" / "images" / "cyst").iterdir()).unlink()
     assert "1 of its files are missing" in problems_of(make, synthetic=root)
 
@@ -314,8 +314,8 @@ def test_unreadable_ones_can_be_skipped(make, folder, tmp_path):
     data = make(synthetic=root, on_bad_file="skip")
     assert [name for name, _ in data.store.skipped] == ["synthetic/000003"]
     assert len(data.table) == len(data.store) == len(data.split) - 1
-    made = made_rows(data)
-    assert torch.equal(data.store[made][:, 0, 0, 0].long() - 200, data.targets[made])
+    synthetic = synthetic_rows_of(data)
+    assert torch.equal(data.store[synthetic][:, 0, 0, 0].long() - 200, data.targets[synthetic])
 
 
 def test_as_a_source_its_fingerprint_follows_the_files(folder, tmp_path):

@@ -107,7 +107,7 @@ class SyntheticImages(Source):
         if image_size is None and (image["height"], image["width"]) != (height, width):
             problems.append(
                 f"data.synthetic: its images are {image['height']}x{image['width']} pixels, the real ones "
-                f"{height}x{width}: set data.image_size, to which all are then brought."
+                f"{height}x{width}: set data.image_size, to which all are then resized."
             )
         if problems:
             raise InputError(problems)

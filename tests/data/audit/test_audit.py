@@ -25,7 +25,7 @@ SHARED = Path(__file__).parents[3].parent / "shared/data"
 CLEAN_SEED = 11  # that of the near duplicates was fixed on seeds 101 to 103
 
 
-class Made(Source):
+class GivenImages(Source):
     """Images and a table as given."""
 
     task, classes = "binary", ("no", "yes")
@@ -72,7 +72,7 @@ def audited(tmp_path):
                 "_row": np.arange(len(images)),
             }
         )
-        source = Made(images, table)
+        source = GivenImages(images, table)
         return AuditInput(table, Store.open(source, table, cache_dir=tmp_path), source)
 
     return make
@@ -138,7 +138,7 @@ def test_an_equal_image_and_a_patient_in_two_splits_are_found(audited, phantom):
     assert findings["groups_across_splits"].samples == ["s0", "s1"]
 
 
-def test_nothing_is_said_of_clean_phantoms(tmp_path):
+def test_clean_phantoms_have_no_findings(tmp_path):
     data = AuditData(Lesions(patients=500, slices=4, image_size=64, seed=CLEAN_SEED), cache_dir=str(tmp_path))
     data.setup()
     findings = found(full_audit(data.audit_input))
@@ -168,7 +168,7 @@ def test_equal_samples_are_those_whose_bytes_are_equal(tmp_path, monkeypatch, se
     lengths = random.integers(1, 9, 40) if series else np.ones(40, int)
     images = [random.integers(0, 2, (length, 1, 2, 1)).astype(np.uint8) for length in lengths]
     table = pd.DataFrame({"sample_id": np.arange(40).astype(str), "_row": np.arange(40)})
-    source = Made(images if series else [image[0] for image in images], table)
+    source = GivenImages(images if series else [image[0] for image in images], table)
     source.series = series
     source.fingerprint = lambda: f"equal {series}"
     equal = equal_images.equal_samples(equal_images.pixel_hashes(Store.open(source, table, cache_dir=tmp_path)))
@@ -261,8 +261,8 @@ def test_a_source_folder_that_tells_the_class_is_found_and_the_class_folders_are
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
     seen = audit_of(ImageFolder(str(tmp_path / "telling")), tmp_path)
-    told = found(file_checks.telling_files(seen, FileProperties(seen)))["telling_files"].numbers
-    assert told["single"] == {"folder": 1.0}
+    numbers = found(file_checks.telling_files(seen, FileProperties(seen)))["telling_files"].numbers
+    assert numbers["single"] == {"folder": 1.0}
     seen = audit_of(ImageFolder(str(tmp_path / "plain")), tmp_path)
     assert not list(file_checks.telling_files(seen, FileProperties(seen)))
 
@@ -301,7 +301,7 @@ def test_print_is_seen_and_phantoms_are_not_taken_for_it(size, level):
         assert shows_text(np.asarray(picture)[None])
 
 
-def test_dicom_files_that_name_the_patient_are_told_of_without_the_name(tmp_path):
+def test_dicom_files_that_name_the_patient_are_reported_without_the_name(tmp_path):
     from dicom_maker import write_cohort
     from vesalius.data.sources.dicom.dicom import Dicom
 

@@ -98,7 +98,7 @@ def test_another_process_draws_the_same() -> None:
     assert len(here["digest"]) == len(hashlib.sha256().hexdigest())
 
 
-def test_another_operation_leaves_the_draws_of_the_first_alone(images: Tensor) -> None:
+def test_another_operation_does_not_change_the_draws_of_the_first(images: Tensor) -> None:
     flips = Augment({"flip": Flip()})(images, INDEX, seed=0, epoch=0)
     bright = Augment({"intensity": Intensity(), "flip": Flip()})(images, INDEX, seed=0, epoch=0)
     assert torch.equal(bright, flips)
@@ -133,7 +133,7 @@ def test_float_images_are_cut_only_where_the_range_is_given() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_the_input_is_left_alone(images: Tensor, dtype: torch.dtype) -> None:
+def test_the_input_does_not_change(images: Tensor, dtype: torch.dtype) -> None:
     images = images.to(dtype)
     before = images.clone()
     Augment({"intensity": Intensity(0.3), "erasing": Erasing(1.0)})(images, INDEX, seed=0, epoch=0)

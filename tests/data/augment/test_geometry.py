@@ -119,9 +119,9 @@ def test_flips_alone_are_exact(dtype: torch.dtype) -> None:
 
 def test_flips_with_other_operations_are_the_same_flips() -> None:
     images = torch.rand(32, 1, 12, 12)
-    alone = Augment({"flip": Flip(0.5, 0.5)})(images, INDEX, seed=0, epoch=0)
+    exact = Augment({"flip": Flip(0.5, 0.5)})(images, INDEX, seed=0, epoch=0)
     composed = Augment({"flip": Flip(0.5, 0.5), "zoom": Zoom(0)})(images, INDEX, seed=0, epoch=0)
-    torch.testing.assert_close(alone, composed, atol=1e-4, rtol=0)
+    torch.testing.assert_close(exact, composed, atol=1e-4, rtol=0)
 
 
 def test_flips_are_as_frequent_as_asked() -> None:

@@ -156,7 +156,7 @@ class Unlabelled(Counted):
         return super().samples()[["sample_id", "group_id", "split"]]
 
 
-def test_unlabelled_data_can_be_looked_at_but_not_learned_from(make, tmp_path):
+def test_unlabelled_data_can_be_tested_on_but_not_learned_from(make, tmp_path):
     with pytest.raises(InputError, match="choose model=autoencoder"):
         make(Unlabelled())
     data = ClassificationData(Unlabelled(), cache_dir=str(tmp_path))

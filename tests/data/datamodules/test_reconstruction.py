@@ -1,4 +1,4 @@
-"""The datamodule of the autoencoder family: images without targets, and learning from some classes alone."""
+"""The datamodule of the autoencoder family: images without targets, and learning from only some classes."""
 
 import numpy as np
 import pandas as pd
@@ -197,8 +197,8 @@ def test_splits_without_a_class_to_learn_from_are_refused(make):
     source, target = Counted(), np.ones(240, int)
     table = source.samples().assign(split=np.repeat(["train", "val", "test"], 80), target=target)
     source.samples = lambda: table.copy()
-    said = problems_of(make, source, train_classes=["healthy"])
-    assert "the split `train` has no sample of `healthy`" in said
-    assert "the split `val` has no sample" in said
+    problems = problems_of(make, source, train_classes=["healthy"])
+    assert "the split `train` has no sample of `healthy`" in problems
+    assert "the split `val` has no sample" in problems
     table.loc[[0, 80], "target"] = 0
     assert make(source, train_classes=["healthy"]).rows("train").tolist() == [0]

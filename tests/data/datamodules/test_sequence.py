@@ -120,7 +120,7 @@ def test_training_sees_so_many_frames_and_validation_all(make, sampling):
         assert check(batch) == [list(range(LENGTHS[row])) for row in batch["index"]]
 
 
-def test_frames_are_a_function_of_seed_epoch_and_series_alone(make):
+def test_frames_are_a_function_of_seed_epoch_and_series(make):
     def frames(data, number):
         return {
             int(row): chosen
@@ -180,7 +180,7 @@ def test_facts_are_those_of_series(make):
     assert data.facts.mean[0] == pytest.approx(float(each.mean()) / 255, rel=2e-2)
 
 
-def test_quantities_are_targets_of_their_own(make):
+def test_continuous_targets_are_batched(make):
     data = make(Counted(task="regression"))
     for batch in data.loader("test"):
         assert batch["target"].dtype == torch.float32
@@ -232,7 +232,7 @@ def test_single_images_and_series_each_have_their_own_family(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("times", "said"),
+    ("times", "message"),
     [
         (lambda n: list(range(n + 1)), "another number of times"),
         (lambda n: [1.0] * n, "do not rise"),
@@ -242,14 +242,14 @@ def test_single_images_and_series_each_have_their_own_family(tmp_path):
         (lambda n: [0.0, *(1e9 + k for k in range(1, n))], "32-bit floats"),
     ],
 )
-def test_times_that_cannot_be_are_refused(make, times, said):
+def test_times_that_cannot_be_are_refused(make, times, message):
     class Wrong(Counted):
         def samples(self):
             return super().samples().assign(_times=[times(int(length)) for length in LENGTHS])
 
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         make(Wrong())
-    assert len(caught.value.problems) == 1  # each series is told of once
+    assert len(caught.value.problems) == 1  # each series is named once
     assert "series have" in str(caught.value)
 
 
@@ -298,7 +298,7 @@ def test_a_model_that_learned_seconds_is_not_judged_on_counted_frames(make):
     assert "the frames have seconds" in timed.unfit(counted.facts)[0]
 
 
-def test_unlabelled_series_can_be_looked_at_but_not_learned_from(tmp_path):
+def test_unlabelled_series_can_be_tested_on_but_not_learned_from(tmp_path):
     source = Counted()
     source.task, source.classes = "unlabelled", ()
     labelled = source.samples()

@@ -61,11 +61,11 @@ def test_a_shuffled_series_has_the_same_frames_and_times(batch):
 
 
 @pytest.mark.parametrize("view", [shuffled_frames, lambda batch, seed: dropped_frames(batch, 0.5, seed)])
-def test_a_draw_belongs_to_the_sample_alone(batch, view):
+def test_a_draw_depends_only_on_the_sample(batch, view):
     whole = view(batch, 3)
     for row in range(4):
-        alone = view({name: tensor[row : row + 1] for name, tensor in batch.items()}, 3)
-        assert frames(alone, 0) == frames(whole, row)
+        single = view({name: tensor[row : row + 1] for name, tensor in batch.items()}, 3)
+        assert frames(single, 0) == frames(whole, row)
     assert any(frames(view(batch, 4), row) != frames(whole, row) for row in (0, 3))
 
 

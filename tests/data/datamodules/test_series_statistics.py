@@ -1,4 +1,4 @@
-"""Cheap descriptions of series say what they are said to say."""
+"""Features of series for baselines are what their names promise."""
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,7 @@ def test_even_frames_go_from_the_first_to_the_last(store):
     assert even_frames(store, torch.tensor([1]), 500).shape == (1, 32 * 2 * 9)
 
 
-def test_the_mean_is_over_real_frames_alone(store):
+def test_the_mean_is_over_only_real_frames(store):
     np.testing.assert_allclose(mean_over_time(store, torch.arange(3))[:, 0], [0, 3, 28.5])
 
 

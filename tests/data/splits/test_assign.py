@@ -258,13 +258,13 @@ def test_a_fixed_test_split_stays_and_the_fold_validates():
         (0, 11, "data.folds=11.*10 groups.*set it to 10"),
     ],
 )
-def test_folds_that_cannot_be_made(fold, folds, message):
+def test_impossible_folds_are_refused(fold, folds, message):
     table = table_of([[g % 2] * 2 for g in range(10)])
     with pytest.raises(InputError, match=message):
         assign_splits(table, seed=0, task="binary", fold=fold, folds=folds)
 
 
-def test_quantities_are_spread():
+def test_continuous_targets_are_spread():
     generator = np.random.default_rng(0)
     table = table_of([[0] * 2 for _ in range(300)]).rename(columns={"target": "target/age"})
     table["target/age"] = np.repeat(generator.gamma(2.0, size=300), 2)

@@ -17,7 +17,7 @@ def test_a_written_part_reads_back_as_the_very_same(tmp_path):
     write_split(subset, tmp_path / "split.csv")
     again = read_split(tmp_path / "split.csv", table)
     pd.testing.assert_frame_equal(again, subset)
-    pd.testing.assert_frame_equal(assign_splits(again, seed=1, task="binary"), subset)  # nothing is dealt out anew
+    pd.testing.assert_frame_equal(assign_splits(again, seed=1, task="binary"), subset)  # nothing is dealt out again
     assert (subset["split"] == UNUSED).sum() > 60
     check_samples(in_use(again), "binary", ("a", "b"))
 

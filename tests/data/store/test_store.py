@@ -202,7 +202,7 @@ def test_bad_samples_can_be_left_out(tmp_path):
         assert store.table.index.tolist() == list(range(37))
         np.testing.assert_array_equal(store.images.numpy(), np.stack([arrays[i] for i in good]))
     assert source.loads == 40
-    assert len(problems_of(source, tmp_path)) == 3 + 1  # a folder with gaps is no answer to "error"
+    assert len(problems_of(source, tmp_path)) == 3 + 1  # a folder with gaps does not serve "error"
 
 
 def test_a_flood_of_bad_samples_is_cut_short(tmp_path):

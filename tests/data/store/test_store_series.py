@@ -260,7 +260,7 @@ def test_building_takes_the_memory_of_a_few_series(tmp_path):
     assert float(done.stdout) < 2 * 1.6 * in_flight + 20
 
 
-def test_what_was_skipped_is_looked_at_again_when_nothing_may_be_skipped(tmp_path):
+def test_what_was_skipped_is_decoded_again_when_nothing_may_be_skipped(tmp_path):
     """A decoder may have been installed in between; the files, and so the key, are the same."""
     import numpy as np
     import pandas as pd

@@ -40,7 +40,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     Args:
         source: where the images come from.
-        augment: what is done to training images; None for nothing.
+        augment: the augmentation of training images; None for none.
         image_size: height and width to decode to, in pixels; None keeps the images' own, which must then agree.
         channels: 1 or 3 to convert to; None keeps the images' own, which must then agree.
         fit: how an image of another shape becomes square: `stretch`, `pad` or `crop`.
@@ -65,7 +65,7 @@ class ImageDataModule(pl.LightningDataModule):
             beyond `train_fraction` are in no split but `unused`: decoded once for all fractions, then ignored.
         split: the same before unreadable samples were left out, likewise.
         facts: what a model must know, likewise.
-        eval_transform: what is done to batches while a model is validated; None for nothing.
+        eval_transform: a change of batches while a model is validated; None for none.
         needs_targets: whether the family learns from targets, so that unlabelled data can only be tested on.
         train_classes: the classes whose training samples are learned from; None for all.
 
@@ -263,8 +263,8 @@ class ImageDataModule(pl.LightningDataModule):
     def _loader(self, sampler: Iterable[Tensor], dataset: Dataset[Batch] | None = None) -> DataLoader[Batch]:
         dataset = self.dataset if dataset is None else dataset
         assert dataset is not None
-        # A loader draws a seed for workers, of which there are none, whenever it is iterated. From a generator of its
-        # own, so that dropout's numbers do not depend on how often that was.
+        # A loader draws a seed for its workers (here none) whenever it is iterated. A generator of its own keeps the
+        # numbers of dropout independent of how often that is.
         return DataLoader(dataset, batch_size=None, sampler=sampler, generator=torch.Generator())
 
     def train_dataloader(self) -> DataLoader[Batch]:

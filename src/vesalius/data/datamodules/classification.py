@@ -68,7 +68,7 @@ class ClassificationData(ImageDataModule):
         return self.store if self._real_store is None else self._real_store
 
     def split_table(self, stage: str | None = None) -> pd.DataFrame:
-        """The source's samples, each with its split, and the synthetic training samples behind them."""
+        """The source's samples, each with its split, and the synthetic training samples after them."""
         table = super().split_table(stage)
         if self.synthetic is None or stage == "test":
             return table

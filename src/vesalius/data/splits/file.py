@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import secrets
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +9,7 @@ import pandas as pd
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.data.samples import SPLITS, UNUSED
+from vesalius.runs.run_folder import write_atomically
 
 #: Begins the ids of images that a generator drew.
 SYNTHETIC = "synthetic/"
@@ -19,12 +18,7 @@ _COLUMNS = ["sample_id", "group_id", "split"]
 
 def write_split(table: pd.DataFrame, path: Path) -> None:
     """Write `sample_id,group_id,split` as CSV; the file appears complete or not at all."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        table[_COLUMNS].to_csv(part, index=False)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_atomically(path, table[_COLUMNS].to_csv(index=False))
 
 
 def read_split(path: Path, table: pd.DataFrame) -> pd.DataFrame:
