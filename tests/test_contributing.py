@@ -6,9 +6,9 @@ import re
 import pytest
 
 from documented_commands import ROOT, contributing_block
+from vesalius.config.checks import check_config
 from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
-from vesalius.config.targets import check_config
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 SMALL = ["data.source.patients=32", "data.source.slices=2", "trainer=debug", "logger=none"]
