@@ -179,7 +179,7 @@ def test_data_that_the_model_cannot_take_are_refused_with_the_cure(embedded, ima
 
 
 def test_the_runs_own_images_are_not_taken_for_new_ones(embedded, images):
-    with pytest.raises(InputError, match="very images that the run was trained on"):
+    with pytest.raises(InputError, match="these are the images that the run was trained on"):
         embedded(images, "data=lesions", *LESIONS)
 
 

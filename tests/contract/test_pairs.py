@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from small_runs import train_in
-from vesalius.commands import train as command
+from vesalius.commands.train import train
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.runs.redaction import without_paths
 from vesalius.runs.run_folder import RunFolder
+from vesalius.training import session
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 # One entry a model family: the data, and overrides that train two epochs in seconds with everything random on.
@@ -113,18 +114,18 @@ def test_equal_seeds_give_equal_runs_also_where_one_is_stopped_and_resumed(
     class Stop(RuntimeError):
         pass
 
-    class Stopper(command.EpochProgress):
+    class Stopper(session.EpochProgress):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             if trainer.current_epoch == 1 and batch_idx == 1:
                 raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(command, "EpochProgress", Stopper)
+        patch.setattr(session, "EpochProgress", Stopper)
         with pytest.raises(Stop):
             run_training(overrides, "stopped")
     folder = RunFolder(tmp_path / "stopped")
     assert folder.state["state"] == "failed"
-    command.train(folder.path)
+    train(folder.path)
     assert folder.state["attempt"] == 2
     assert equal(weights(folder), weights(whole))
     assert equal(weights(folder, "best"), weights(whole, "best"))

@@ -1,4 +1,4 @@
-"""No run is judged on images that weights have learned from which it begins with, or is judged by."""
+"""No run is evaluated on images that its first weights, or its feature extractor, have learned from."""
 
 import json
 
@@ -9,7 +9,7 @@ import yaml
 from vesalius.commands.train import train
 from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
-from vesalius.evaluation.data_overlap import check_unseen
+from vesalius.evaluation.data_overlap import check_data_overlap
 from vesalius.runs.run_folder import RunFolder
 
 HERE, ELSEWHERE = {"_target_": "sources.Lesions"}, {"_target_": "sources.Perfusion"}
@@ -28,48 +28,48 @@ def run_at(path, split, *, start=None, source=HERE, fingerprint="A"):
     return path
 
 
-def test_one_that_learned_from_judged_images_is_refused_and_one_that_was_judged_by_them_is_not(tmp_path):
+def test_a_run_that_learned_from_evaluated_images_is_refused_and_one_that_was_evaluated_on_them_is_not(tmp_path):
     run = run_at(tmp_path / "a", table(p1="train", p2="train", p3="val", p4="test", p5="unused"))
-    check_unseen("init_from", str(run), table(p1="train", p2="unused", p3="test", p4="val", p5="test"), HERE, "A")
-    check_unseen("init_from", None, table(p1="test"), HERE, "A")
+    check_data_overlap("init_from", str(run), table(p1="train", p2="unused", p3="test", p4="val", p5="test"), HERE, "A")
+    check_data_overlap("init_from", None, table(p1="test"), HERE, "A")
     with pytest.raises(InputError, match=rf"init_from={run}: it has learned from 2 of .*data.split_file={run}/split"):
-        check_unseen("init_from", str(run), table(p1="test", p2="val", p3="test"), HERE, "A")
+        check_data_overlap("init_from", str(run), table(p1="test", p2="val", p3="test"), HERE, "A")
 
 
-def test_so_is_one_that_began_with_weights_that_have(tmp_path):
+def test_so_is_a_run_that_started_from_weights_that_have(tmp_path):
     first = run_at(tmp_path / "a", table(p1="train", p2="test"))
     second = run_at(tmp_path / "b", table(p1="test", p2="train"), start=first)
     third = run_at(tmp_path / "c", table(p7="train"), start=second, source=ELSEWHERE)
     with pytest.raises(InputError, match=rf"extractor={third}: its weights .* {first}, which has learned from 1 of"):
-        check_unseen("evaluation.extractor", str(third), table(p1="test", p3="val"), HERE, "A")
+        check_data_overlap("evaluation.extractor", str(third), table(p1="test", p3="val"), HERE, "A")
 
 
 def test_what_is_unknown_or_other_data_is_no_reason_to_refuse(tmp_path, caplog):
     other = run_at(tmp_path / "other", table(p1="train"), source=ELSEWHERE, start=tmp_path / "gone")
-    check_unseen("init_from", str(other), table(p1="test"), HERE, "A")
-    assert "what that has seen is not known" in caplog.text
+    check_data_overlap("init_from", str(other), table(p1="test"), HERE, "A")
+    assert "its training images are not known" in caplog.text
     (tmp_path / "weights.pt").write_bytes(b"")
-    check_unseen("evaluation.extractor", str(tmp_path / "weights.pt"), table(p1="test"), HERE, "A")
+    check_data_overlap("evaluation.extractor", str(tmp_path / "weights.pt"), table(p1="test"), HERE, "A")
     with pytest.raises(InputError, match="not a run folder"):
-        check_unseen("init_from", str(tmp_path / "gone"), table(p1="test"), HERE, "A")
+        check_data_overlap("init_from", str(tmp_path / "gone"), table(p1="test"), HERE, "A")
 
 
 def test_equal_names_of_other_phantoms_and_other_folders_are_those_of_other_images(tmp_path, caplog):
-    judged = table(p1="test")
+    evaluated = table(p1="test")
     for number, (before, now) in enumerate((({"seed": 0}, {"seed": 1}), ({"name": "path"}, {"name": "blood"}))):
         run = run_at(tmp_path / str(number), table(p1="train"), source=HERE | before)
-        check_unseen("init_from", str(run), judged, HERE | now, "B")
+        check_data_overlap("init_from", str(run), evaluated, HERE | now, "B")
         with pytest.raises(InputError, match="learned from 1"):  # another size of the same patients, say
-            check_unseen("init_from", str(run), judged, HERE | before, "B")
+            check_data_overlap("init_from", str(run), evaluated, HERE | before, "B")
     assert not caplog.records
     for where in ("root", "manifest"):
         run = run_at(tmp_path / where, table(p1="train"), source=HERE | {where: "one"})
-        check_unseen("init_from", str(run), judged, HERE | {where: "another"}, "B")
-        assert "taken for others" in caplog.text
+        check_data_overlap("init_from", str(run), evaluated, HERE | {where: "another"}, "B")
+        assert "taken for other" in caplog.text
         caplog.clear()
         for same, fingerprint in (("one", "B"), ("another", "A")):  # files were added, or all were moved
             with pytest.raises(InputError, match="learned from 1"):
-                check_unseen("init_from", str(run), judged, HERE | {where: same}, fingerprint)
+                check_data_overlap("init_from", str(run), evaluated, HERE | {where: same}, fingerprint)
 
 
 def test_a_classifier_does_not_start_from_weights_that_saw_its_test_patients(tmp_path, cache_dir):

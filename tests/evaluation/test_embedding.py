@@ -130,7 +130,7 @@ def test_models_without_features_are_refused(images):
 def test_features_that_are_no_numbers_are_never_written(images, tmp_path):
     model = classifier(images.facts)
     model.net.stem[0].weight.data.fill_(float("nan"))
-    with pytest.raises(RunFailed, match="10 samples are no finite numbers: p0"):
+    with pytest.raises(RunFailed, match="10 samples are not finite: p0"):
         write_features(feature_batches(model, images, CPU), images.table, tmp_path / "features.csv")
     assert not list(tmp_path.iterdir())
 
@@ -229,10 +229,10 @@ def test_samples_without_labels_will_do(images, cache_dir):
 
 
 def test_series_and_images_are_told_apart(images, series, cache_dir):
-    with pytest.raises(InputError, match="reads series"):
+    with pytest.raises(InputError, match="takes series"):
         every_sample(node(cache_dir, "vesalius.data.SequenceData"), series.facts)
     frames = {"_target_": "vesalius.data.sources.Perfusion", "patients": 16}
-    with pytest.raises(InputError, match="looks at single images"):
+    with pytest.raises(InputError, match="takes single images"):
         every_sample({"_target_": SINGLE_IMAGES, "source": frames}, images.facts)
 
 

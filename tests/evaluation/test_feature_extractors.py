@@ -105,7 +105,7 @@ def test_inception_gets_images_on_the_scale_it_was_trained_on(tmp_path, classifi
 
 def test_what_has_no_features_is_refused(gan, classifier, tmp_path):
     facts = facts_of(classifier)
-    with pytest.raises(InputError, match="take a run that learned from single images"):
+    with pytest.raises(InputError, match="name a run that learned from single images"):
         load_extractor(str(gan.path), facts, CPU)
     (tmp_path / "weights.pt").write_bytes(b"no weights")
     with pytest.raises(InputError, match="not a file with torchvision's weights of Inception"):

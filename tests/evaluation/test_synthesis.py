@@ -1,4 +1,4 @@
-"""What is said of a generator, of ones whose answer is known: it copies, it makes one image, a class is rare."""
+"""Metrics of generators whose faults are known: it copies, it always draws one image, a class is rare."""
 
 from types import SimpleNamespace
 
@@ -42,17 +42,17 @@ def replay(results, labels):
     """Training images of these classes."""
     rows = results.data.rows("train")
     own = results.data.targets[rows]
-    return results._images(torch.stack([rows[own == label][at % 5] for at, label in enumerate(labels)]))
+    return results.images(torch.stack([rows[own == label][at % 5] for at, label in enumerate(labels)]))
 
 
 def all_of(results):
     predictions = {split: results.predictions(split) for split in ("val", "test")}
-    metrics = results.judge(predictions)
+    metrics = results.score(predictions)
     metrics["baselines"] = results.baselines(predictions, metrics)
-    return metrics | results.evidence(predictions, metrics, start=None), predictions
+    return metrics | results.analyses(predictions, metrics, start=None), predictions
 
 
-def test_a_generator_that_replays_training_images_is_flagged_and_shown_beside_them(results_of, monkeypatch):
+def test_a_generator_that_replays_training_images_is_flagged_and_shown_with_them(results_of, monkeypatch):
     shown = SimpleNamespace()
     monkeypatch.setattr(
         synthesis_figures,
@@ -69,17 +69,17 @@ def test_a_generator_that_replays_training_images_is_flagged_and_shown_beside_th
     assert set(shown.captions) == {"0.00"}
 
 
-def test_every_baseline_is_there_and_the_floor_is_of_the_classes_of_the_test(results_of, monkeypatch):
-    floors, results = [], results_of(replay)
-    found = results._training_like
-    monkeypatch.setattr(results, "_training_like", lambda labels: floors.append(found(labels)) or floors[-1])
+def test_every_baseline_is_there_and_training_images_are_of_the_classes_of_the_test(results_of, monkeypatch):
+    matches, results = [], results_of(replay)
+    found = results.matching_training_rows
+    monkeypatch.setattr(results, "matching_training_rows", lambda labels: matches.append(found(labels)) or matches[-1])
     metrics, _ = all_of(results)
     assert list(metrics["baselines"]) == ["real", "augmented", "pca_gaussian"]
     for entries in metrics["baselines"].values():
         assert tuple(entries) == SYNTHESIS_METRICS
         assert all(entry["value"] is not None for entry in entries.values())
     assert metrics["extractor"]["name"] == "random"
-    (rows,) = floors
+    (rows,) = matches
     assert results.data.targets[rows].tolist() == results.labels("test").tolist()
     assert len(set(rows.tolist())) == len(rows)
     assert set(rows.tolist()) <= set(results.data.rows("train").tolist())
@@ -87,13 +87,13 @@ def test_every_baseline_is_there_and_the_floor_is_of_the_classes_of_the_test(res
 
 def test_a_generator_of_one_image_has_no_recall(results_of):
     results = results_of(
-        lambda results, labels: results._images(results.data.rows("train")[:1]).repeat(len(labels), 1, 1, 1)
+        lambda results, labels: results.images(results.data.rows("train")[:1]).repeat(len(labels), 1, 1, 1)
     )
     metrics, _ = all_of(results)
     assert metrics["test"]["manifold_recall"]["value"] < 0.05
 
 
-def test_a_rare_class_is_drawn_from_its_own_images_where_not_all_are_looked_at(results_of, data, monkeypatch):
+def test_a_rare_class_is_drawn_from_its_own_images_where_not_all_are_used(results_of, data, monkeypatch):
     """Its images stand where a subset of every second training image passes over them."""
     monkeypatch.setattr(synthesis_results, "MAX_TRAIN", 40)
     train, targets = data.rows("train"), data.targets.clone()
@@ -103,6 +103,6 @@ def test_a_rare_class_is_drawn_from_its_own_images_where_not_all_are_looked_at(r
     results = results_of(replay)
     assert targets[data.spread_rows("train", 40)].max() == 2
     drawn = results.gaussian.sample(np.full(200, 3), np.random.default_rng(0))
-    own = results._images(train[[1, 3, 5]]).numpy()
+    own = results.images(train[[1, 3, 5]]).numpy()
     assert np.abs(drawn.mean(0) - own.mean(0)).mean() < 0.02
     assert drawn.std(0).mean() > 0.01

@@ -1,4 +1,4 @@
-"""Evidence that a model of image series uses their time: never at the cost of the run that asks for it."""
+"""Ablations of time for models of image series: what the arms measure, and that none of them costs the run."""
 
 import logging
 import re
@@ -13,10 +13,11 @@ from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.config.facts import Facts
 from vesalius.data.sources.perfusion import Perfusion
-from vesalius.evaluation import temporal_ablation as evidence
+from vesalius.evaluation import single_frame, temporal_ablation
 from vesalius.evaluation.inference import predict
-from vesalius.evaluation.scoring import judge
-from vesalius.evaluation.temporal_ablation import check_evidence, temporal_evidence
+from vesalius.evaluation.scoring import score_splits
+from vesalius.evaluation.single_frame import score_validation
+from vesalius.evaluation.temporal_ablation import ablate_time, check_ablation, score_arm
 from vesalius.metrics.classification.thresholds import choose_threshold
 from vesalius.metrics.comparison.paired import paired_difference
 
@@ -38,14 +39,14 @@ SMALL = [
 
 @pytest.fixture(autouse=True)
 def few_places(monkeypatch):
-    monkeypatch.setattr(evidence, "_PLACES", (0.0, 1.0))
-    monkeypatch.setattr(evidence, "_DROPPED", (50,))
-    monkeypatch.setattr(evidence, "_FIRST_FRAMES", 2)
+    monkeypatch.setattr(single_frame, "PLACES", (0.0, 1.0))
+    monkeypatch.setattr(temporal_ablation, "DROPPED", (50,))
+    monkeypatch.setattr(temporal_ablation, "FIRST_FRAMES", 2)
 
 
 @pytest.fixture
 def make(cache_dir, tmp_path):
-    """What `temporal_evidence` makes of an untrained model."""
+    """Calls `ablate_time` for an untrained model."""
 
     def prepare(*overrides):
         config = load_config("train", [*SMALL, f"data.cache_dir={cache_dir}", *overrides])
@@ -55,7 +56,7 @@ def make(cache_dir, tmp_path):
         model = build(config["model"], "model", facts=data.facts)
 
         def find(start=lambda model: None, **options):
-            return temporal_evidence(model, data, data.facts, config, tmp_path, CPU, start=start, **options)
+            return ablate_time(model, data, data.facts, config, tmp_path, CPU, start=start, **options)
 
         return find
 
@@ -70,7 +71,7 @@ def trained(monkeypatch):
     def skip(model, single, config, work):
         seen.append((model, single))
 
-    monkeypatch.setattr(evidence, "_train", skip)
+    monkeypatch.setattr(single_frame, "train_on_frames", skip)
     return seen
 
 
@@ -79,7 +80,7 @@ def source(**options):
 
 
 @pytest.mark.parametrize(
-    ("classes", "said"),
+    ("classes", "message"),
     [
         (["plateu", "washout"], "there is no class 'plateu'. Did you mean 'plateau'"),
         (["washout"], "two classes or more"),
@@ -87,28 +88,29 @@ def source(**options):
         (["washout", "plateau", "washout"], "washout is named more than once"),
     ],
 )
-def test_classes_that_evidence_cannot_be_narrowed_to_are_refused(classes, said):
+def test_classes_that_samples_cannot_be_restricted_to_are_refused(classes, message):
     with pytest.raises(InputError, match=r"^evaluation\.evidence_classes=") as caught:
-        check_evidence({"evidence": True, "evidence_classes": classes}, source())
-    assert said in str(caught.value)
-    check_evidence({"evidence": False, "evidence_classes": classes}, source())
+        check_ablation({"evidence": True, "evidence_classes": classes}, source())
+    assert message in str(caught.value)
+    check_ablation({"evidence": False, "evidence_classes": classes}, source())
 
 
-def test_classes_that_evidence_can_be_narrowed_to_pass():
-    check_evidence({"evidence": True, "evidence_classes": ["washout", "plateau"]}, source())
-    check_evidence({"evidence": True, "evidence_classes": None}, source(target="time_to_peak"))
+def test_classes_that_samples_can_be_restricted_to_pass():
+    check_ablation({"evidence": True, "evidence_classes": ["washout", "plateau"]}, source())
+    check_ablation({"evidence": True, "evidence_classes": None}, source(target="time_to_peak"))
     with pytest.raises(InputError, match="the task is regression"):
-        check_evidence({"evidence": True, "evidence_classes": ["a", "b"]}, source(target="time_to_peak"))
+        check_ablation({"evidence": True, "evidence_classes": ["a", "b"]}, source(target="time_to_peak"))
 
 
-def test_the_single_frame_arm_is_trained_alike_and_says_which_frame_it_was_given(make, tmp_path):
+def test_the_single_frame_arm_is_trained_alike_and_names_its_frame(make, tmp_path):
     began = []
     found = make("callbacks=ema", "data.batch_size=1", "trainer.limit_train_batches=3")(start=began.append)
     assert {"model", "time_shuffled", "single_frame", "first_frames/3", "frames_dropped/50"} <= set(found)
     assert len(began) == 1
     for entry in found["single_frame"].values():
         assert re.fullmatch(
-            "judged on the frame at (0|100) % of each series, by (auroc|accuracy) on validation", entry["note"]
+            "evaluated on the frame at (0|100) % of each series, chosen by (auroc|accuracy) on validation",
+            entry["note"],
         )
         assert {"value", "ci95", "n", "groups", "method", "no_skill"} <= set(entry)
     assert "note" not in found["model"]["auroc"]
@@ -128,7 +130,7 @@ def test_the_single_frame_arm_has_the_callbacks_of_the_config_and_one_device(mak
     def build_or_note(config, key, **provided):
         return Trainer(**config, **provided) if key == "trainer" else real(config, key, **provided)
 
-    monkeypatch.setattr(evidence, "build", build_or_note)
+    monkeypatch.setattr(single_frame, "build", build_or_note)
     overrides = ["callbacks=ema", "trainer.devices=4", "trainer.strategy=ddp", "trainer.num_nodes=2"]
     overrides += ["+callbacks.rate={_target_: pytorch_lightning.callbacks.LearningRateMonitor}"]
     find = make(*overrides)
@@ -142,12 +144,12 @@ def test_the_single_frame_arm_has_the_callbacks_of_the_config_and_one_device(mak
     assert not options["logger"]
 
 
-def test_one_frame_a_step_would_be_too_few(make, trained):
+def test_one_frame_per_step_would_be_too_few(make, trained):
     make("data.batch_size=1")()
     assert trained[0][1].batch_size == 2
 
 
-def test_its_network_begins_from_the_weights_that_start_gives(make, trained):
+def test_its_network_starts_from_the_weights_that_start_gives(make, trained):
     def start(model):
         with torch.no_grad():
             for parameter in model.parameters():
@@ -162,15 +164,15 @@ def test_an_arm_that_fails_is_left_out_with_a_warning(make, monkeypatch, caplog,
     def fail(model, single, config, work):
         raise error
 
-    monkeypatch.setattr(evidence, "_train", fail)
+    monkeypatch.setattr(single_frame, "train_on_frames", fail)
     with caplog.at_level(logging.WARNING, "vesalius"):
         found = make()()
     assert "single_frame" not in found
     assert {"model", "time_shuffled"} <= set(found)
-    assert f"No evidence single_frame: {type(error).__name__}: {error}" in caplog.text
+    assert f"No ablation single_frame: {type(error).__name__}: {error}" in caplog.text
 
 
-def test_a_view_that_fails_takes_its_own_arm_alone(make, trained, monkeypatch, caplog):
+def test_a_view_that_fails_costs_only_its_own_arm(make, trained, monkeypatch, caplog):
     real = predict
 
     def fail(model, data, split, facts, device, view=None):
@@ -178,20 +180,20 @@ def test_a_view_that_fails_takes_its_own_arm_alone(make, trained, monkeypatch, c
             raise torch.OutOfMemoryError("too little memory")
         return real(model, data, split, facts, device, view)
 
-    monkeypatch.setattr(evidence, "predict", fail)
+    monkeypatch.setattr(temporal_ablation, "predict", fail)
     found = make()()
     assert "model" not in found
     assert "auroc_difference" not in found["time_shuffled"]
-    assert "No evidence model: OutOfMemoryError" in caplog.text
+    assert "No ablation model: OutOfMemoryError" in caplog.text
 
 
-def test_one_of_several_processes_does_not_train_alone(make, trained, monkeypatch, caplog):
+def test_one_of_several_processes_does_not_train(make, trained, monkeypatch, caplog):
     monkeypatch.setenv("WORLD_SIZE", "2")
     found = make()()
     assert "single_frame" not in found
     assert "model" in found
     assert not trained
-    assert "No evidence single_frame: it is trained by one process" in caplog.text
+    assert "No ablation single_frame: it is trained by one process" in caplog.text
 
 
 def table_of(truth, groups=None, seed=0, classes=3):
@@ -207,28 +209,28 @@ def facts_of(task, classes):
     return Facts(task, tuple(classes), 1, (8, 8), 255.0, (5,) * len(classes), 15, (0.5,), (0.2,))
 
 
-def test_unnarrowed_evidence_is_decided_as_the_run_is():
+def test_arms_of_all_classes_have_the_decision_threshold_of_the_run():
     facts = facts_of("binary", "ab")
     val, test = (table_of(np.arange(40) % 2, seed=seed, classes=2) for seed in (1, 2))
     threshold = choose_threshold(val, "sensitivity@0.95")
-    own = judge({"val": val, "test": test}, facts, {"decision": "sensitivity@0.95"})["test"]
-    found = evidence._judged(test, facts, None, threshold, None)
+    own = score_splits({"val": val, "test": test}, facts, {"decision": "sensitivity@0.95"})["test"]
+    found = score_arm(test, facts, decision=threshold)
     assert found == {name: own[name] for name in found}
-    assert found["accuracy"] != evidence._judged(test, facts, None, "argmax", None)["accuracy"]
-    # Narrowed to classes, there is no threshold that was chosen for them.
-    assert evidence._judged(test, facts, ["b", "a"], threshold, None)["accuracy"]["value"] is not None
+    assert found["accuracy"] != score_arm(test, facts)["accuracy"]
+    # For some of the classes, no threshold was chosen.
+    assert score_arm(test, facts, classes=["b", "a"], decision=threshold)["accuracy"]["value"] is not None
 
 
 def test_differences_are_model_minus_arm():
     facts = facts_of("multiclass", "abc")
     model, arm = (table_of(np.arange(60) % 3, seed=seed) for seed in (1, 2))
-    found = evidence._judged(arm, facts, None, "argmax", model)["auroc_difference"]
+    found = score_arm(arm, facts, model=model)["auroc_difference"]
     assert found == paired_difference(model, arm, metric="auroc", task="multiclass", classes=tuple("abc"))
-    quantity = Facts(**{**facts_of("regression", "a").__dict__, "target_mean": (0.0,), "target_std": (1.0,)})
+    target = Facts(**{**facts_of("regression", "a").__dict__, "target_mean": (0.0,), "target_std": (1.0,)})
     truth = np.random.default_rng(0).normal(size=30)
     table = model.iloc[:30].assign(**{"target/a": truth, "pred/a": truth + 0.1})
     worse = table.assign(**{"pred/a": truth * 3})
-    found = evidence._judged(worse, quantity, None, "argmax", table)["mae_difference"]
+    found = score_arm(worse, target, model=table)["mae_difference"]
     assert found["value"] == pytest.approx(0.1 - np.abs(2 * truth).mean())
 
 
@@ -237,7 +239,7 @@ def test_classes_absent_from_the_test_split_give_null_metrics_with_a_reason(pres
     facts = facts_of("multiclass", "abcd")
     truth = np.resize([*present, 3], 40)
     model, arm = (table_of(truth, seed=seed, classes=4) for seed in (1, 2))
-    found = evidence._judged(arm, facts, ["a", "b", "c"], "argmax", model)
+    found = score_arm(arm, facts, classes=["a", "b", "c"], model=model)
     for name in ("auroc", "balanced_accuracy", "auroc_difference"):
         assert found[name]["value"] is None
         assert "no" in found[name]["reason"]
@@ -249,18 +251,18 @@ def test_the_frame_is_chosen_on_the_classes_that_count():
     facts = facts_of("multiclass", "abc")
     val = table_of(np.arange(60) % 3)
     blind = val.assign(**{"prob/a": 1 / 3, "prob/b": 1 / 3, "prob/c": 1 / 3})
-    # Tells c from the others, and nothing of which of these it is.
-    tells_c = blind.copy()
-    tells_c.loc[val["target"] == 2, ["prob/a", "prob/b", "prob/c"]] = (0.0, 0.0, 1.0)
-    assert evidence._score(tells_c, facts, None)[0] > 0.8
-    assert evidence._score(tells_c, facts, ["a", "b"]) == (0.5, "auroc")
+    # Separates c from the others, and these not from each other.
+    only_c = blind.copy()
+    only_c.loc[val["target"] == 2, ["prob/a", "prob/b", "prob/c"]] = (0.0, 0.0, 1.0)
+    assert score_validation(only_c, facts, None)[0] > 0.8
+    assert score_validation(only_c, facts, ["a", "b"]) == (0.5, "auroc")
 
 
-def test_without_an_auroc_the_frame_is_chosen_by_accuracy_and_of_quantities_by_error():
+def test_without_an_auroc_the_frame_is_chosen_by_accuracy_and_for_continuous_targets_by_error():
     facts = facts_of("multiclass", "abc")
     truth = np.arange(30) % 3
     val = table_of(truth, groups=np.where(truth == 2, "p2", [f"q{k}" for k in range(30)]))
     right = (val[["prob/a", "prob/b", "prob/c"]].to_numpy().argmax(axis=1) == truth).mean()
-    assert evidence._score(val, facts, None) == (pytest.approx(right), "accuracy")
+    assert score_validation(val, facts, None) == (pytest.approx(right), "accuracy")
     one_patient = val.assign(group_id="p", **{"target/a": 1.0, "pred/a": 4.0})
-    assert evidence._score(one_patient, facts_of("regression", "a"), None) == (-3.0, "mae")
+    assert score_validation(one_patient, facts_of("regression", "a"), None) == (-3.0, "mae")

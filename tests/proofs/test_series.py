@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from vesalius.config.facts import Facts
-from vesalius.evaluation.scoring import judge_table
+from vesalius.evaluation.scoring import score_table
 from vesalius.training.checkpoints import load_checkpoint
 
 SHARED = Path(__file__).parents[2].parent / "shared/data"
@@ -83,7 +83,7 @@ def test_what_a_person_saw_is_told_from_a_run_left_out(sweep):
     folders, _, _ = sweep("experiment=haxby_runs", *overrides, "evaluation.baselines=false")
     pooled = pd.concat([pd.read_csv(folder / "predictions/test.csv") for folder in folders], ignore_index=True)
     facts = Facts.from_dict(load_checkpoint(folders[0] / "checkpoints/best.ckpt")["facts"])
-    accuracy = judge_table(pooled, facts)["accuracy"]
+    accuracy = score_table(pooled, facts)["accuracy"]
     print(f"haxby_runs: accuracy {said(accuracy)} of {len(pooled)} series in {accuracy['groups']} runs")
     assert len(pooled) == 96
     assert accuracy["value"] > 65 / 96

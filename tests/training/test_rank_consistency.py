@@ -9,7 +9,7 @@ import pytest
 from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
 from vesalius.runs.run_folder import RunFolder
-from vesalius.training.rank_consistency import check_equal, fingerprint, shares
+from vesalius.training.rank_consistency import check_equal, describe_shares, fingerprint
 
 SMALL = ["data=lesions", "data.source.patients=40", "data.source.image_size=28", "logger=none", "trainer=ddp_cpu"]
 
@@ -45,7 +45,7 @@ def test_ranks_that_differ_are_named_with_the_cure():
     [(64, 1, "on one device"), (64, 2, "64 = 2 x 32"), (15, 2, "15 = 1 x 8 + 1 x 7"), (10, 4, "2 x 3 + 2 x 2")],
 )
 def test_how_a_batch_is_shared_is_said(size, devices, said):
-    assert said in shares(size, devices)
+    assert said in describe_shares(size, devices)
 
 
 @pytest.mark.proof

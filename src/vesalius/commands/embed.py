@@ -1,4 +1,4 @@
-"""`python -m vesalius.commands.embed DIR`: what a run's encoder makes of every sample, as a table."""
+"""`python -m vesalius.commands.embed DIR`: features of every sample from a run's encoder, as a table."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from vesalius.config.checks import check_config
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.data.datamodules.base import ImageDataModule
-from vesalius.evaluation.base import write_skipped
+from vesalius.data.datamodules.skipped import write_skipped
 from vesalius.evaluation.data_compatibility import check_fit, warn_of_known_patients
 from vesalius.evaluation.embedding import every_sample, extractor_hash, feature_batches, write_features
 from vesalius.evaluation.inference import inference_device
@@ -20,7 +20,7 @@ FEATURES, ABOUT = "features.csv", "features.json"
 
 
 def embed(path: Path) -> None:
-    """Write `features.csv`, and `features.json` that says which encoder they are from, into a folder in the run's."""
+    """Write `features.csv`, and `features.json` with the encoder's hash, into a folder inside the run's."""
     folder = RunFolder(path)
     try:
         _embed(folder)
@@ -71,8 +71,8 @@ def _set_up(data: ImageDataModule, facts: Facts, run: RunFolder, *, elsewhere: b
         data.reuse_split(run.path / SPLIT)
     elif data.source.fingerprint() == known:
         raise InputError(
-            "data: these are the very images that the run was trained on: leave out data=..., so that the table says "
-            "which of them are training images."
+            "data: these are the images that the run was trained on: leave out data=..., so that the table names each "
+            "sample's split."
         )
     data.setup("test" if elsewhere else None)
     check_fit(data, facts, targets=False)

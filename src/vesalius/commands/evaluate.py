@@ -1,4 +1,4 @@
-"""`python -m vesalius.commands.evaluate DIR`: judge a finished run again, from its folder alone or on other data."""
+"""`python -m vesalius.commands.evaluate DIR`: evaluate a finished run again, on its own or on other data."""
 
 import sys
 from pathlib import Path
@@ -11,19 +11,20 @@ from vesalius.config.checks import check_config
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.data.datamodules.base import ImageDataModule
-from vesalius.evaluation.base import draw, judge_unrepeated, results_of, save_figures, write_skipped, write_tables
+from vesalius.data.datamodules.skipped import write_skipped
+from vesalius.evaluation.base import results_of
 from vesalius.evaluation.data_compatibility import check_fit, warn_of_known_patients
+from vesalius.evaluation.final import finish
 from vesalius.evaluation.inference import inference_device
-from vesalius.evaluation.metric_tables import print_metrics
 from vesalius.launch.worker import enter
 from vesalius.models.family import output_kind
-from vesalius.runs.run_folder import METRICS, SPLIT, RunFolder, write_json
+from vesalius.runs.run_folder import SPLIT, RunFolder
 from vesalius.terminal import command_console
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 
 def evaluate(path: Path) -> None:
-    """Write metrics, predictions and pictures of one evaluation into its own folder inside the run's."""
+    """Write metrics, predictions and figures of one evaluation into its own folder inside the run's."""
     folder = RunFolder(path)
     try:
         _evaluate(folder)
@@ -33,55 +34,67 @@ def evaluate(path: Path) -> None:
 
 
 def _evaluate(folder: RunFolder) -> None:
-    config = folder.config
-    run = RunFolder(config["run"])
+    config, run = folder.config, RunFolder(folder.config["run"])
     checkpoint = load_checkpoint(run.best)
-    # The checkpoint does not say where the data lie: it may go to others.
+    # Not from the checkpoint, which does not hold where the data are: it may go to others.
     trained, facts = run.config, Facts.from_dict(checkpoint["facts"])
-    elsewhere = config["data"] is not None
-    # What the model's family needs beyond a source, its datamodule above all, is that of the run.
+    other_data = config["data"] is not None
+    # What the model's family needs besides a source, its datamodule above all, is that of the run.
     config = {**config, "data": {**trained["data"], **(config["data"] or {})}}
-    if elsewhere:
+    if other_data:
         config["data"].pop("train_classes", None)  # nothing is learned from these
     check_config(config)
     data: ImageDataModule = build(config["data"], "data")
-    if elsewhere and data.source.fingerprint() == checkpoint["provenance"]["data"]:
-        raise InputError(
-            "data: these are the very images that the run was trained on: leave out data=... to judge its test split."
-        )
-    if not elsewhere:
+    if other_data:
+        _check_options(config, same=data.source.fingerprint() == checkpoint["provenance"]["data"])
+    else:
         data.reuse_split(run.path / SPLIT)
-    data.setup("test" if elsewhere else None)
+    data.setup("test" if other_data else None)
     model, device = restore_model(checkpoint), inference_device(trained["trainer"])
     check_fit(data, facts, targets=output_kind(model) == "targets")
-    if elsewhere:
+    if other_data:
         warn_of_known_patients(data, run, "these numbers are")
-    decision = run.metrics.get("decision", {}).get("threshold")  # quantities and reconstructions are not decided
-    judged_by = {"seed": trained["seed"], "evaluation": {**trained["evaluation"], "decision": decision}}
-    results = results_of(model, data, facts, judged_by, device, folder.path)
-    predictions = {"test": results.predictions("test")}
-    metrics = results.judge(predictions)
-    if config["evaluation"]["baselines"]:
-        if elsewhere:
-            raise InputError(
-                "evaluation.baselines=true: baselines are fitted on the run's own training data: leave out data=..."
-            )
-        metrics["baselines"] = results.baselines(predictions, metrics)
-    if config["evaluation"]["drop_duplicates"]:
-        if elsewhere:
-            raise InputError(
-                "evaluation.drop_duplicates=true compares with the run's own training images: leave out data=..."
-            )
-        metrics["evidence"] = judge_unrepeated(results, predictions["test"], metrics)
     write_skipped(data, folder.path)
-    write_tables(predictions, folder.predictions)
-    write_json(folder.path / METRICS, metrics)
-    save_figures(draw(results, predictions, metrics), folder.figures)
+    decision = run.metrics.get("decision", {}).get("threshold")  # of classes only
+    settings = {"seed": trained["seed"], "evaluation": {**trained["evaluation"], "decision": decision}}
+    final = finish(
+        results_of(model, data, facts, settings, device, folder.path),
+        folder,
+        ("test",),
+        baselines=config["evaluation"]["baselines"],
+        without_duplicates=config["evaluation"]["drop_duplicates"],
+    )
     console = command_console()
-    print_metrics(metrics, console)
-    if not elsewhere:
-        console.print(_comparison(metrics["test"], run.metrics["test"]), highlight=False)
+    if not other_data:
+        console.print(_comparison(final.metrics["test"], run.metrics["test"]), highlight=False)
     console.print(f"Written to: {folder.path}", soft_wrap=True, highlight=False)
+
+
+def _check_options(config: dict[str, Any], *, same: bool) -> None:
+    """Refuse what makes no sense on other data than the run's.
+
+    Args:
+        config: of the evaluation.
+        same: whether the data are the run's own after all.
+
+    Raises:
+        InputError: with every problem.
+    """
+    problems = []
+    if same:
+        problems.append(
+            "data: these are the images that the run was trained on: leave out data=... to evaluate its test split."
+        )
+    if config["evaluation"]["baselines"]:
+        problems.append(
+            "evaluation.baselines=true: baselines are fitted on the run's own training data: leave out data=..."
+        )
+    if config["evaluation"]["drop_duplicates"]:
+        problems.append(
+            "evaluation.drop_duplicates=true compares with the run's own training images: leave out data=..."
+        )
+    if problems:
+        raise InputError(problems)
 
 
 def _comparison(now: dict[str, Any], before: dict[str, Any]) -> str:

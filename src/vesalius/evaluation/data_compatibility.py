@@ -1,4 +1,4 @@
-"""Whether a finished run's model can be given some data, and what is to be said where it can."""
+"""Whether a finished run's model can take some data, and whether it knows their patients."""
 
 import logging
 
@@ -13,12 +13,12 @@ logger = logging.getLogger("vesalius")
 
 
 def check_fit(data: ImageDataModule, facts: Facts, *, targets: bool = True) -> None:
-    """Refuse data that a model cannot be given.
+    """Refuse data that a model cannot take.
 
     Args:
         data: set up.
         facts: of the data that the model was trained on.
-        targets: whether task and classes must agree, as where the model is judged.
+        targets: whether task and classes must agree, as for metrics of predicted targets.
 
     Raises:
         InputError: with every difference, and the cure.
@@ -45,12 +45,12 @@ def check_fit(data: ImageDataModule, facts: Facts, *, targets: bool = True) -> N
 
 
 def warn_of_known_patients(data: ImageDataModule, run: RunFolder, doubtful: str) -> None:
-    """Ids may agree by chance from one hospital to another; the user knows, we do not.
+    """Warn of patients whose ids are among the run's; only the user knows whether they are the same.
 
     Args:
         data: set up, and not the run's own.
-        run: whose training and validation patients are looked for.
-        doubtful: what would be too good if they are the same: the beginning of a sentence, with its verb.
+        run: with the training and validation patients.
+        doubtful: subject and verb of what would be too good if they are the same.
     """
     split = pd.read_csv(run.path / SPLIT, dtype=str)
     trained = set(split.loc[split["split"].isin(["train", "val"]), "group_id"])
@@ -66,9 +66,9 @@ def warn_of_known_patients(data: ImageDataModule, run: RunFolder, doubtful: str)
 def _target_problems(data: ImageDataModule, facts: Facts) -> list[str]:
     if data.source.task != facts.task:
         cure = (
-            "give labels to judge it, or take vesalius embed"
+            "add labels to evaluate it, or use vesalius embed"
             if data.source.task == "unlabelled"
-            else "give targets of the same kind"
+            else "use targets of the same kind"
         )
         return [f"data: the task is {data.source.task}, but the run was trained for {facts.task}: {cure}."]
     if data.source.classes != facts.classes:

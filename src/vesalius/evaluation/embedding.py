@@ -1,4 +1,4 @@
-"""Feature tables: what an encoder makes of every sample, written batch by batch."""
+"""Feature tables: an encoder's features of every sample, written batch by batch."""
 
 import csv
 import hashlib
@@ -30,16 +30,16 @@ logger = logging.getLogger("vesalius")
 
 FeatureBatch = tuple[NDArray[np.int64], NDArray[np.float32]]
 
-# Options that say how to learn from labels: no sample is left out for them here, and no label dealt out anew.
+# Options for learning from labels: here they leave out no sample and change no label.
 _OF_TRAINING = ("sampling", "shuffle_labels", "train_classes", "synthetic", "synthetic_ratio")
 
 
 def extractor_hash(model: pl.LightningModule, config: Mapping[str, Any]) -> str:
-    """Tells whether two feature tables come from one encoder: a hex digest of 32 characters (BLAKE2b).
+    """A hash that is equal for feature tables of one encoder: 32 hex characters (BLAKE2b).
 
     Which weights `embed` uses is not known, so all of the model's count: every weight and buffer by name, shape, type
-    and bytes (buffers hold what images are normalised by), and the model's config, paths shortened as checkpoints have
-    them. A table from the same encoder under another head has another hash.
+    and bytes (buffers hold the normalisation), and the model's config, with paths shortened as in checkpoints. A table
+    from the same encoder under another head has another hash.
 
     Args:
         model: on any device.
@@ -53,9 +53,9 @@ def extractor_hash(model: pl.LightningModule, config: Mapping[str, Any]) -> str:
 
 
 class _EverySample(ImageDataModule):
-    """What features need of a datamodule: every sample of a source, whatever its targets, none of which are needed.
+    """A datamodule with every sample of a source, whatever its targets, none of which are needed.
 
-    Comes before the datamodule of a family among the bases of a class, see `every_sample`.
+    A base class before the datamodule of a family, see `every_sample`.
     """
 
     series: bool
@@ -64,17 +64,17 @@ class _EverySample(ImageDataModule):
         """Refuse series for a model of single images, and the other way round."""
         if source.series and not self.series:
             raise InputError(
-                "data: this source gives image series, and the run's model looks at single images: "
+                "data: this source gives image series, and the run's model takes single images: "
                 "choose data.source.unit=slice, or a run of model=lstm."
             )
         if self.series and not source.series:
             raise InputError(
-                "data: this source gives single images, and the run's model reads series: choose "
+                "data: this source gives single images, and the run's model takes series: choose "
                 "data.source.unit=time_series (or volume) where the source has that option, or a run of model=cnn."
             )
 
     def check_before_split(self, table: pd.DataFrame) -> None:
-        """Refuse samples that cannot be told apart, or whose patients are in two splits; targets need not vary."""
+        """Refuse samples with equal ids, or patients in two splits; targets need not vary."""
         check_samples(table, self.source.task, self.source.classes, before_split=True, learned=False)
 
     def setup(self, stage: str | None = None) -> None:
@@ -89,24 +89,24 @@ class _EverySample(ImageDataModule):
 
 
 def every_sample(config: Mapping[str, Any], facts: Facts) -> ImageDataModule:
-    """The datamodule of a run's family over any source: unlabelled, of other classes, or of quantities.
+    """The datamodule of a run's family over any source: unlabelled, of other classes, or of continuous targets.
 
     Args:
         config: the node `data` of a config, checked.
         facts: of the data that the run was trained on.
 
     Raises:
-        InputError: what the source or the datamodule says of its options.
+        InputError: for options that the source or the datamodule refuses.
     """
     family = locate(config["_target_"])
-    made = type(family.__name__, (_EverySample, family), {"series": facts.sequence_length is not None})
+    every = type(family.__name__, (_EverySample, family), {"series": facts.sequence_length is not None})
     options = {name: value for name, value in config.items() if name not in _OF_TRAINING}
-    data: ImageDataModule = build({**options, "_target_": f"{__name__}._construct"}, "data", made=made)
+    data: ImageDataModule = build({**options, "_target_": f"{__name__}._construct"}, "data", datamodule=every)
     return data
 
 
-def _construct(made: type[ImageDataModule], **options: Any) -> ImageDataModule:
-    return made(**options)
+def _construct(datamodule: type[ImageDataModule], **options: Any) -> ImageDataModule:
+    return datamodule(**options)
 
 
 def feature_batches(model: pl.LightningModule, data: ImageDataModule, device: torch.device) -> Iterator[FeatureBatch]:
@@ -122,7 +122,7 @@ def feature_batches(model: pl.LightningModule, data: ImageDataModule, device: to
 
     Raises:
         InputError: for a model without features.
-        RunFailed: for features that are no finite numbers.
+        RunFailed: for non-finite features.
     """
     if getattr(type(model), "embed", FamilyModule.embed) is FamilyModule.embed:
         raise InputError(
@@ -137,15 +137,15 @@ def feature_batches(model: pl.LightningModule, data: ImageDataModule, device: to
             with torch.inference_mode():
                 features = cast(FamilyModule, model).embed(on_device).float().cpu().numpy()
             rows = batch["index"].cpu().numpy()
-            _refuse_endless(features, data.table["sample_id"].iloc[rows])
+            _refuse_non_finite(features, data.table["sample_id"].iloc[rows])
             yield rows, features
 
 
 def write_features(batches: Iterable[FeatureBatch], table: pd.DataFrame, path: Path) -> tuple[int, int]:
-    """Write a feature table as its batches come, whole or not at all; no more than a batch of it is in memory.
+    """Write a feature table batch by batch, whole or not at all; only one batch of it is in memory.
 
     Its columns: `sample_id`, `group_id`, `split`, target column(s) where the samples have any, and `f0`, `f1`, ... with
-    nine significant digits, from which 32-bit numbers can be had back exactly.
+    nine significant digits, enough to restore 32-bit numbers exactly.
 
     Args:
         batches: row numbers of the table, (B,), and features, (B, F).
@@ -165,9 +165,9 @@ def write_features(batches: Iterable[FeatureBatch], table: pd.DataFrame, path: P
                 if not count:
                     dim = features.shape[1]
                     writer.writerow([*columns, *(f"f{number}" for number in range(dim))])
-                told = table[columns].iloc[rows].itertuples(index=False, name=None)
-                for known, values in zip(told, features.tolist(), strict=True):
-                    writer.writerow([*known, *(f"{value:.9g}" for value in values)])
+                known = table[columns].iloc[rows].itertuples(index=False, name=None)
+                for row, values in zip(known, features.tolist(), strict=True):
+                    writer.writerow([*row, *(f"{value:.9g}" for value in values)])
                 count += len(rows)
         part.replace(path)
     finally:
@@ -175,10 +175,10 @@ def write_features(batches: Iterable[FeatureBatch], table: pd.DataFrame, path: P
     return count, dim
 
 
-def _refuse_endless(features: NDArray[np.float32], names: "pd.Series[str]") -> None:
-    endless = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if len(endless):
+def _refuse_non_finite(features: NDArray[np.float32], names: "pd.Series[str]") -> None:
+    non_finite = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(non_finite):
         raise RunFailed(
-            f"The features of {len(endless)} samples are no finite numbers: "
-            f"{format_list(names.iloc[endless].tolist())}; look at these images and take them out."
+            f"The features of {len(non_finite)} samples are not finite: "
+            f"{format_list(names.iloc[non_finite].tolist())}; inspect these images and take them out."
         )

@@ -1,4 +1,4 @@
-"""What images are compared in: the features of a run's encoder, of Inception from a file, or of a random net."""
+"""Features to compare images in: of a run's encoder, of Inception from a file, or of a random net."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Extractor:
-    """Images to feature vectors, and what must be said beside every number that is computed in them.
+    """A function from images to feature vectors, with what identifies it next to every metric computed in them.
 
     Attributes:
         name: `random`, `inception`, or the last two parts of a run's path.
-        layer: which of its features.
-        digest: tells whether two numbers are from the same weights.
+        layer: whose outputs are the features.
+        digest: equal for equal weights.
         dim: length of a feature vector.
         embed: maps images (B, C, H, W) on the scale where white is 1 to (B, dim), on the device where they are.
         device: where it computes.
@@ -44,9 +44,8 @@ class Extractor:
     embed: Callable[[Tensor], Tensor]
     device: torch.device
 
-    @property
-    def told(self) -> dict[str, Any]:
-        """For `metrics.json`."""
+    def to_dict(self) -> dict[str, Any]:
+        """The entry `extractor` of `metrics.json`."""
         return {"name": self.name, "layer": self.layer, "hash": self.digest, "dim": self.dim}
 
     @torch.inference_mode()
@@ -61,12 +60,12 @@ def load_extractor(named: str | None, facts: Facts, device: torch.device) -> Ext
 
     Args:
         named: a run's folder, of the `cnn` or `autoencoder` family; a file with torchvision's weights of Inception v3;
-            None for a net that was never trained.
+            None for an untrained net.
         facts: of the images.
         device: where to compute.
 
     Raises:
-        InputError: for what is neither, or takes other images.
+        InputError: for anything else, and for an extractor of other images.
     """
     if named is None:
         return _random(facts, device)
@@ -76,7 +75,7 @@ def load_extractor(named: str | None, facts: Facts, device: torch.device) -> Ext
     checkpoint = load_checkpoint(folder.best)
     model, own = restore_model(checkpoint), Facts.from_dict(checkpoint["facts"])
     if output_kind(model) == "samples" or own.sequence_length is not None:
-        raise InputError(f"evaluation.extractor={named}: take a run that learned from single images: cnn, autoencoder.")
+        raise InputError(f"evaluation.extractor={named}: name a run that learned from single images: cnn, autoencoder.")
     if own.channels != facts.channels:
         raise InputError(
             f"evaluation.extractor={named}: it takes images of {own.channels} channels, and these have "
@@ -100,7 +99,7 @@ def _random(facts: Facts, device: torch.device) -> Extractor:
 
 
 def _of_run(model: pl.LightningModule, own: Facts) -> Callable[[Tensor], Tensor]:
-    """The model's features of images of any size, given as its own data would be: in steps of the stored type."""
+    """The model's features of images of any size, resized and rounded to the stored type of its own data."""
 
     def embed(images: Tensor) -> Tensor:
         if tuple(images.shape[-2:]) != own.image_size:

@@ -1,4 +1,4 @@
-"""Predictions of a trained model, the same way wherever they are needed."""
+"""Predictions of a trained model as a table."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from vesalius.data.samples import Split, target_columns
 
 
 def inference_device(trainer: Mapping[str, Any]) -> torch.device:
-    """The device that the trainer config asks for; one device, whatever the training used."""
+    """The one device to predict on, as the trainer config asks; training may have used several."""
     accelerator = torch.accelerator.current_accelerator()
     if trainer.get("accelerator") == "cpu" or accelerator is None or not torch.accelerator.is_available():
         return torch.device("cpu")
@@ -34,26 +34,26 @@ def predict(
 
     Args:
         model: a finished model.
-        data: where the samples are.
-        split: which of them.
+        data: set up.
+        split: of the samples to predict.
         facts: of the data that the model was trained on.
         device: where to compute.
-        view: what is done to a batch first; of series, something of `vesalius.data.datamodules.series_ablations`.
+        view: applied to each batch first; for series, one of `vesalius.data.datamodules.series_ablations`.
 
     Returns:
-        `sample_id`, `group_id`, target column(s), and `prob/<class>` for each class, or `pred/<quantity>` for
+        `sample_id`, `group_id`, target column(s), and `prob/<class>` for each class, or `pred/<target>` for
         `regression`; rows in the table's order.
     """
-    answer, prefix = ("values", "pred") if facts.task == "regression" else ("probabilities", "prob")
+    key, prefix = ("values", "pred") if facts.task == "regression" else ("probabilities", "prob")
     model = model.to(device).eval()
-    rows, answers = [], []
+    rows, outputs = [], []
     with torch.inference_mode():
         for position, batch in enumerate(data.loader(split)):
             on_device = {name: tensor.to(device) for name, tensor in batch.items()}
             output = model.predict_step(on_device if view is None else view(on_device), position)
             rows.append(output["index"].cpu().numpy())
-            answers.append(output[answer].double().cpu().numpy())
+            outputs.append(output[key].double().cpu().numpy())
     kept = data.table.iloc[np.concatenate(rows)]
     table = kept[["sample_id", "group_id", *target_columns(kept)]].reset_index(drop=True)
     columns = [f"{prefix}/{name}" for name in facts.classes]
-    return pd.concat([table, pd.DataFrame(np.concatenate(answers), columns=columns)], axis=1)
+    return pd.concat([table, pd.DataFrame(np.concatenate(outputs), columns=columns)], axis=1)

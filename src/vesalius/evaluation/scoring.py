@@ -1,8 +1,9 @@
-"""From predicted classes or quantities to their metrics, whatever they belong to: a run, an arm, a part of the test."""
+"""From a predictions table to metrics: of a run, of an arm, of part of the test samples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vesalius.config.facts import Facts
@@ -13,28 +14,52 @@ from vesalius.metrics.predictions import Decision
 from vesalius.metrics.regression import regression_metrics
 
 
-def judge(predictions: Mapping[str, pd.DataFrame], facts: Facts, evaluation: Mapping[str, Any]) -> Metrics:
-    """Metrics of each predicted split; the decision threshold comes from validation alone.
+def score_splits(predictions: Mapping[str, pd.DataFrame], facts: Facts, evaluation: Mapping[str, Any]) -> Metrics:
+    """Metrics of each predicted split; the decision threshold comes from validation only.
 
     Args:
-        predictions: the predictions table of `val` and `test`, or of `test` with a decision already made.
+        predictions: the predictions table of `val` and `test`, or of `test` with a threshold chosen before.
         facts: of the data that the model was trained on.
-        evaluation: the config node; `decision` is a rule for validation, or a number that was picked before.
+        evaluation: the config node; `decision` is a rule for validation, or a threshold chosen before.
     """
     metrics: Metrics = {"schema": SCHEMA, "task": facts.task}
     if facts.task == "regression":
-        return metrics | {split: judge_table(table, facts) for split, table in predictions.items()}
+        return metrics | {split: score_table(table, facts) for split, table in predictions.items()}
     decision = evaluation["decision"]
     threshold: Decision = decision
     if facts.task == "binary" and isinstance(decision, str) and decision != "argmax":
         threshold = choose_threshold(predictions["val"], decision)
     metrics["decision"] = {"rule": str(decision), "threshold": threshold}
-    return metrics | {split: judge_table(table, facts, threshold) for split, table in predictions.items()}
+    return metrics | {split: score_table(table, facts, threshold) for split, table in predictions.items()}
 
 
-def judge_table(table: pd.DataFrame, facts: Facts, decision: Decision = "argmax") -> Metrics:
+def score_table(table: pd.DataFrame, facts: Facts, decision: Decision = "argmax") -> Metrics:
     """Every metric of a predictions table."""
     if facts.task == "regression":
         assert facts.target_mean is not None
         return regression_metrics(table, names=facts.classes, no_skill=facts.target_mean)
     return classification_metrics(table, task=facts.task, classes=facts.classes, decision=decision)
+
+
+def restrict_to_classes(table: pd.DataFrame, facts: Facts, classes: Sequence[str]) -> tuple[pd.DataFrame, Facts]:
+    """Predictions of samples of some classes, as if there were no others.
+
+    Args:
+        table: predictions of samples with one class each.
+        facts: of the data.
+        classes: the classes to keep.
+
+    Returns:
+        The table of these samples, whose probabilities of these classes sum to 1, and its facts.
+    """
+    positions = [facts.classes.index(name) for name in classes]
+    kept = table[table["target"].isin(positions)].reset_index(drop=True)
+    columns = [f"prob/{name}" for name in classes]
+    given = kept[columns].to_numpy()
+    total = given.sum(axis=1, keepdims=True)
+    # All probabilities may be 0: then no class is more probable than another.
+    probabilities = np.where(total > 0, given / np.where(total > 0, total, 1), 1 / len(classes))
+    restricted = kept[["sample_id", "group_id"]].assign(target=kept["target"].map(positions.index))
+    restricted[columns] = probabilities
+    task = "binary" if len(classes) == 2 else facts.task
+    return restricted, Facts.from_dict({**facts.to_dict(), "task": task, "classes": list(classes)})

@@ -1,4 +1,4 @@
-"""Results of models that answer targets: classes or quantities of an image or an image series."""
+"""Results of models that predict targets: classes or continuous targets of an image or an image series."""
 
 import logging
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.samples import Split
 from vesalius.evaluation.base import Metrics, Results, Start
 from vesalius.evaluation.inference import predict
-from vesalius.evaluation.scoring import judge, judge_table
-from vesalius.evaluation.temporal_ablation import temporal_evidence
+from vesalius.evaluation.scoring import score_splits, score_table
+from vesalius.evaluation.temporal_ablation import ablate_time
 from vesalius.metrics.baselines.linear_models import MAX_TRAIN, fit_baselines
 from vesalius.metrics.predictions import Decision, read_predictions
 
@@ -29,32 +29,32 @@ _STRIPS = 8
 
 
 class SupervisedResults(Results):
-    """Metrics of predicted classes or quantities, cheap models on the same split, and evidence that time matters."""
+    """Metrics of predicted targets, cheap models on the same split, and ablations of time."""
 
     def predictions(self, split: Split) -> pd.DataFrame:
-        """A probability for each class, or a value for each quantity."""
+        """A probability for each class, or a value for each continuous target."""
         return predict(self.model, self.data, split, self.facts, self.device)
 
-    def judge(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
-        """Metrics of each split; the decision threshold comes from validation, or from the run that was judged."""
-        return judge(predictions, self.facts, self.config["evaluation"])
+    def score(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
+        """Metrics of each split; the decision threshold is chosen on validation, or taken from the config."""
+        return score_splits(predictions, self.facts, self.config["evaluation"])
 
-    def judge_table(self, table: pd.DataFrame, metrics: Metrics) -> Metrics:
-        """Metrics of some samples, decided as the run is."""
-        return judge_table(table, self.facts, _threshold(metrics))
+    def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Metrics:
+        """Metrics of some samples, with the run's decision threshold."""
+        return score_table(table, self.facts, _threshold(metrics))
 
     def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> Metrics:
-        """Cheap models, fitted on the training split and judged on the test split like the network."""
+        """Cheap models, fitted on the training split and evaluated on the test split like the network."""
         self.baseline_tables = predict_baselines(self.data, predictions["test"], self.facts, self.config["seed"])
-        return {arm: judge_table(table, self.facts) for arm, table in self.baseline_tables.items()}
+        return {arm: score_table(table, self.facts) for arm, table in self.baseline_tables.items()}
 
-    def evidence(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics, start: Start) -> Metrics:
-        """Of image series: what the model reaches with information taken away."""
+    def analyses(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics, start: Start) -> Metrics:
+        """Of image series: metrics of the model with information taken away."""
         evaluation = self.config["evaluation"]
         if not (evaluation["evidence"] and self.data.source.series):
             return {}
         chosen = evaluation["evidence_classes"]
-        arms = temporal_evidence(
+        arms = ablate_time(
             self.model,
             self.data,
             self.facts,
@@ -64,12 +64,34 @@ class SupervisedResults(Results):
             start=start,
             decision=_threshold(metrics),
         )
-        told: Metrics = {"evidence_classes": chosen} if chosen else {}
-        return told | {"evidence": metrics["evidence"] | arms}
+        narrowed: Metrics = {"evidence_classes": chosen} if chosen else {}
+        return narrowed | {"evidence": metrics["evidence"] | arms}
 
     def figures(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> "dict[str, Figure]":
-        """The pictures of predictions and of what the model looked at."""
-        return draw(metrics, predictions["test"], self.data, self.facts)
+        """Figures of the predictions, of test images with them, and of ablations."""
+        from vesalius.figures import classification as drawing
+        from vesalius.figures.regression import scatter_figure
+        from vesalius.figures.series import evidence_figure
+
+        test = predictions["test"]
+        kind: dict[str, Any] = {"task": self.facts.task, "classes": self.facts.classes}
+        decision = _threshold(metrics)
+        figures: dict[str, Figure] = {}
+        if self.facts.task == "regression":
+            figures["scatter"] = scatter_figure(test, self.facts.classes, metrics["test"])
+        else:
+            figures["confusion_matrix"] = drawing.confusion_matrix_figure(test, **kind, decision=decision)
+            figures["roc"] = drawing.roc_figure(test, **kind, metrics=metrics["test"])
+            figures["calibration"] = drawing.reliability_figure(test, **kind, metrics=metrics["test"])
+        if self.data.source.series:
+            figures["test_series"] = strips_of_series(test, self.data, self.facts, decision)
+        else:
+            figures["test_images"] = grid_of_images(test, self.data, self.facts, decision)
+        if "time_shuffled" in metrics.get("evidence", {}):
+            figures["evidence"] = evidence_figure(
+                metrics["evidence"], "mae" if self.facts.task == "regression" else "auroc"
+            )
+        return figures
 
 
 def _threshold(metrics: Metrics) -> Decision:
@@ -78,11 +100,11 @@ def _threshold(metrics: Metrics) -> Decision:
 
 
 def predict_baselines(data: ImageDataModule, test: pd.DataFrame, facts: Facts, seed: int) -> dict[str, pd.DataFrame]:
-    """Test predictions of cheap models that were fitted on the training split."""
-    # Not more than that: a streamed set must not fill the memory.
+    """Test predictions of cheap models that were fitted on the training split, by name."""
+    # At most MAX_TRAIN images: a streamed set must not fill the memory.
     train, val = data.spread_rows("train", MAX_TRAIN, real=True), data.rows("val")
     if not len(train):
-        logger.info("No baselines: training has synthetic images alone.")
+        logger.info("No baselines: training has only synthetic images.")
         return {}
     inputs = [data.baseline_inputs(rows) for rows in (train, val, data.rows("test"))]
     arms = fit_baselines(
@@ -98,38 +120,14 @@ def predict_baselines(data: ImageDataModule, test: pd.DataFrame, facts: Facts, s
     )
     columns = [f"{'pred' if facts.task == 'regression' else 'prob'}/{name}" for name in facts.classes]
     tables: dict[str, pd.DataFrame] = {}
-    for arm, answers in arms.items():
+    for arm, predicted in arms.items():
         table = test.copy()
-        if isinstance(answers, str):
-            logger.warning("No baseline %s: %s.", arm, answers)
+        if isinstance(predicted, str):
+            logger.warning("No baseline %s: %s.", arm, predicted)
             continue
-        table[columns] = answers
+        table[columns] = predicted
         tables[arm] = table
     return tables
-
-
-def draw(metrics: Metrics, test: pd.DataFrame, data: ImageDataModule, facts: Facts) -> dict[str, "Figure"]:
-    """The pictures of a run: of its predictions, and of what it looked at."""
-    from vesalius.figures import classification as figures
-    from vesalius.figures.regression import scatter_figure
-    from vesalius.figures.series import evidence_figure
-
-    kind: dict[str, Any] = {"task": facts.task, "classes": facts.classes}
-    decision = _threshold(metrics)
-    drawn: dict[str, Figure] = {}
-    if facts.task == "regression":
-        drawn["scatter"] = scatter_figure(test, facts.classes, metrics["test"])
-    else:
-        drawn["confusion_matrix"] = figures.confusion_matrix_figure(test, **kind, decision=decision)
-        drawn["roc"] = figures.roc_figure(test, **kind, metrics=metrics["test"])
-        drawn["calibration"] = figures.reliability_figure(test, **kind, metrics=metrics["test"])
-    if data.source.series:
-        drawn["test_series"] = strips_of_series(test, data, facts, decision)
-    else:
-        drawn["test_images"] = grid_of_images(test, data, facts, decision)
-    if "time_shuffled" in metrics.get("evidence", {}):
-        drawn["evidence"] = evidence_figure(metrics["evidence"], "mae" if facts.task == "regression" else "auroc")
-    return drawn
 
 
 def grid_of_images(
@@ -143,10 +141,10 @@ def grid_of_images(
 
     Args:
         predictions: the table of the whole test split, in its own order.
-        data: where the images are.
-        facts: names of the classes.
-        decision: as the metrics used it.
-        positions: rows of `predictions` to show; None spreads them evenly, so that every class and patient can be seen.
+        data: of the run.
+        facts: with the names of the classes.
+        decision: as for the metrics.
+        positions: rows of `predictions` to show; None for evenly spread ones.
     """
     from vesalius.figures.classification import image_grid_figure
 
@@ -154,7 +152,7 @@ def grid_of_images(
         positions = np.unique(np.linspace(0, len(predictions) - 1, _GRID_IMAGES).astype(np.int64))
     chosen = predictions.iloc[positions]
     images = data.store[data.rows("test")[torch.from_numpy(positions)]].numpy()
-    true, predicted = _named(chosen, facts, decision)
+    true, predicted = _class_names(chosen, facts, decision)
     captions = [f"{chance:.0%} sure" for chance in chosen.filter(like="prob/").to_numpy().max(axis=1)]
     return image_grid_figure(images, true, predicted, captions=captions if facts.single_label else None)
 
@@ -162,13 +160,13 @@ def grid_of_images(
 def strips_of_series(
     predictions: pd.DataFrame, data: ImageDataModule, facts: Facts, decision: Decision = "argmax"
 ) -> "Figure":
-    """Test series, a row of frames each, with what they are and what the model said.
+    """Test series, each as a row of frames, with true and predicted targets.
 
     Args:
         predictions: the table of the whole test split, in its own order.
-        data: where the series are.
-        facts: names of the classes or quantities.
-        decision: as the metrics used it.
+        data: of the run.
+        facts: with the names of the targets.
+        decision: as for the metrics.
     """
     from vesalius.figures.series import filmstrip_figure
 
@@ -178,11 +176,11 @@ def strips_of_series(
     if facts.task == "regression":
         first = facts.classes[0]
         names = [
-            f"{first}\n{true:.3g}, said {said:.3g}"
-            for true, said in zip(chosen[f"target/{first}"], chosen[f"pred/{first}"], strict=True)
+            f"{first}\n{true:.3g}, predicted {predicted:.3g}"
+            for true, predicted in zip(chosen[f"target/{first}"], chosen[f"pred/{first}"], strict=True)
         ]
     else:
-        true, predicted = _named(chosen, facts, decision)
+        true, predicted = _class_names(chosen, facts, decision)
         wrong = [one != other for one, other in zip(true, predicted, strict=True)]
         names = [f"{b}, not\n{a}" if bad else a for a, b, bad in zip(true, predicted, wrong, strict=True)]
     starts, ends = data.store.offsets[rows].tolist(), data.store.offsets[rows + 1].tolist()
@@ -191,7 +189,7 @@ def strips_of_series(
     return filmstrip_figure(series, names, times=times, wrong=wrong)
 
 
-def _named(predictions: pd.DataFrame, facts: Facts, decision: Decision) -> tuple[list[str], list[str]]:
+def _class_names(predictions: pd.DataFrame, facts: Facts, decision: Decision) -> tuple[list[str], list[str]]:
     """Names of the true and of the predicted classes."""
     p = read_predictions(predictions, task=facts.task, classes=facts.classes, decision=decision)
     names = np.array(facts.classes)

@@ -1,15 +1,15 @@
-"""Results of GANs: how near made images come to real ones, beside cheap ways to make images.
+"""Results of GANs: how close synthetic images come to real ones, compared to cheap ways to get images.
 
 `metrics.json` has, besides `val` and `test` (`frechet_distance`, `kid`, `manifold_precision`, `manifold_recall`,
-`density`, `coverage`, of as many made as real images, class for class):
+`density`, `coverage`, of as many synthetic as real images, class for class):
 
 * `extractor`: `name`, `layer`, `hash` and `dim` of the features that all of these are computed in.
-* `baselines`: the same metrics on the test split of `real` training images, which no generator can beat but by chance;
-  of `augmented` ones, shifted, turned and scaled a little; and of `pca_gaussian`, normal draws among as many principal
+* `baselines`: the same metrics on the test split of `real` training images, which a generator can beat only by chance;
+  of `augmented` ones, slightly shifted, rotated and scaled; and of `pca_gaussian`, normal draws among as many principal
   components as do best on validation.
-* `two_sample`: how well a linear classifier tells made from real test images.
-* `memorisation`: whether made images lie nearer to training images than test images do, and whether a training image is
-  the nearest to them more often than it is to validation images; see `vesalius.metrics.synthesis.memorisation`.
+* `two_sample`: how well a linear classifier separates synthetic from real test images.
+* `memorisation`: whether synthetic images are closer to training images than test images are, and whether a training
+  image is the nearest to them more often than it is to validation images; see `vesalius.metrics.memorisation`.
 """
 
 import logging
@@ -33,7 +33,7 @@ from vesalius.metrics.entry import missing_entry
 from vesalius.metrics.names import SYNTHESIS_METRICS
 from vesalius.metrics.synthesis.manifold import manifold
 from vesalius.metrics.synthesis.memorisation import Memorisation, memorisation
-from vesalius.metrics.synthesis.metrics import synthesis_metrics, synthesis_values
+from vesalius.metrics.synthesis.metrics import synthesis_metrics
 from vesalius.metrics.synthesis.two_sample import two_sample_test
 from vesalius.models.gan.gan import GAN
 from vesalius.training.sample_grids import fixed_samples
@@ -45,135 +45,134 @@ logger = logging.getLogger("vesalius")
 
 Floats = NDArray[np.float64]
 
-#: Of different noise for each split, so that what is picked on validation is not judged by the same images. Far from
-#: the numbers of batches, by which a model draws when it is validated; below 2**32, of which torch looks at no more.
+#: Different noise for each split, so that what is chosen on validation is not evaluated with the same images. Far from
+#: the numbers of batches, which seed a model's noise in validation; below 2**32, since torch ignores higher bits.
 _SEEDS: dict[Split, int] = {"train": 2**31, "val": 2**31 + 1, "test": 2**31 + 2}
 _BATCH = 256
 _TOO_FEW = "a class has fewer training than test images, and distances of fewer images cannot be compared"
 _SHOWN = 8
-_FEW = 128  # images of a class, of which none are left out to save time
+_FEW = 128  # a class of fewer images keeps all of them
 _AUGMENT = Augment({"rotation": Rotation(5), "zoom": Zoom(0.05), "translation": Translation(0.05)})
 
 
 class SynthesisResults(Results):
-    """Made images beside real ones of the same classes."""
+    """Synthetic images compared to real ones of the same classes."""
 
     model: GAN
 
     def predictions(self, split: Split) -> pd.DataFrame:
-        """Of each real image: whether made ones reach it (`recalled`, `covered`)."""
+        """Of each real image: whether synthetic ones reach it (`recalled`, `covered`)."""
         rows = self.data.rows(split)
-        found = manifold(self.real(split), self.made(split))
+        found = manifold(self.real(split), self.synthetic(split))
         kept = self.data.table.iloc[rows.tolist()]
         table = kept[["sample_id", "group_id", *target_columns(kept)]].reset_index(drop=True)
         return table.assign(recalled=found.recalled.astype(int), covered=found.covered.astype(int))
 
-    def judge(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
-        """Distances of made from real images, split by split."""
-        told: Metrics = {"schema": SCHEMA, "task": "synthesis", "extractor": self.extractor.told}
+    def score(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
+        """Distances of synthetic from real images, split by split."""
+        metrics: Metrics = {"schema": SCHEMA, "task": "synthesis", "extractor": self.extractor.to_dict()}
         for split in ("val", "test"):
             if split in predictions:
-                told[split] = self._beside(split, self.made(split))
-        return told
+                metrics[split] = self._compare(split, self.synthetic(split))
+        return metrics
 
-    def judge_table(self, table: pd.DataFrame, metrics: Metrics) -> Metrics:
-        """Distances of made images from some of the test images, whose classes they share."""
+    def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Metrics:
+        """Distances of synthetic images from some of the test images, whose classes they share."""
         rows = self.data.rows("test")
         known = self.data.table["sample_id"].iloc[rows.tolist()].astype(str)
         kept = np.flatnonzero(known.isin(table["sample_id"].astype(str)))
-        floors = {name: entry["no_skill"] for name, entry in metrics["test"].items()}
-        real, made = self.real("test")[kept], self.made("test")[kept]
+        no_skill = {name: entry["no_skill"] for name, entry in metrics["test"].items()}
+        real, synthetic = self.real("test")[kept], self.synthetic("test")[kept]
         groups = self._groups(rows)[kept]
-        return synthesis_metrics(real, groups, made, no_skill=floors, seed=self.config["seed"])
+        return synthesis_metrics(real, groups, synthetic, no_skill=no_skill, seed=self.config["seed"])
 
     def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> Metrics:
         """Training images as they are and augmented, and normal draws among principal components."""
-        told: Metrics = {}
-        rows = self._training_like(self.labels("test"))
+        arms: Metrics = {}
+        rows = self.matching_training_rows(self.labels("test"))
         if rows is None:
-            logger.warning("No floor: %s", _TOO_FEW)
-            told["real"], told["augmented"] = self._without_floor(), self._without_floor()
+            logger.warning("No baselines real and augmented: %s.", _TOO_FEW)
+            arms["real"], arms["augmented"] = self._missing(), self._missing()
         else:
-            images, patients = self._images(rows), self._groups(rows)
-            told["real"] = self._beside("test", self.extractor(images), patients)
+            images, patients = self.images(rows), self._groups(rows)
+            arms["real"] = self._compare("test", self.extractor(images), patients)
             augmented = _AUGMENT(images.clone(), rows, seed=self.config["seed"], epoch=0).clamp(0, 1)
-            told["augmented"] = self._beside("test", self.extractor(augmented), patients)
+            arms["augmented"] = self._compare("test", self.extractor(augmented), patients)
         sampler = self.gaussian
-        told["pca_gaussian"] = self._beside("test", self._drawn(sampler, "test"))
-        for entry in told["pca_gaussian"].values():
+        arms["pca_gaussian"] = self._compare("test", self._gaussian_features(sampler, "test"))
+        for entry in arms["pca_gaussian"].values():
             entry["components"] = sampler.count
-        return told
+        return arms
 
-    def evidence(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics, start: Start) -> Metrics:
-        """Whether a linear classifier tells made images from real ones, and whether any were copied."""
-        told: Metrics = {
-            "two_sample": two_sample_test(
-                self.real("test"), self._groups(self.data.rows("test")), self.made("test"), seed=self.config["seed"]
-            )
+    def analyses(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics, start: Start) -> Metrics:
+        """Whether a linear classifier separates synthetic from real images, and whether any were copied."""
+        groups = self._groups(self.data.rows("test"))
+        found: Metrics = {
+            "two_sample": two_sample_test(self.real("test"), groups, self.synthetic("test"), seed=self.config["seed"])
         }
         if self.has_training_images:
-            told["memorisation"] = self.copies.entry
-        return told
+            found["memorisation"] = self.memorisation.entry
+        return found
 
     def figures(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> "dict[str, Figure]":
-        """Made images of each class beside real ones, and the made images that lie nearest to training images."""
+        """Synthetic images of each class, real ones, and the synthetic images that are nearest to training images."""
         from vesalius.figures import synthesis as drawing
 
         images, names = fixed_samples(self.model)
-        drawn = {"samples": drawing.samples_figure(images.numpy(), names)}
+        figures = {"samples": drawing.samples_figure(images.numpy(), names)}
         numbers = [0] * len(images) if names is None else [self.model.classes.index(name) for name in names]
-        rows = self._training_like(torch.tensor(numbers))
+        rows = self.matching_training_rows(torch.tensor(numbers))
         if rows is not None:
-            drawn["real_samples"] = drawing.samples_figure(self._images(rows).numpy(), names)
+            figures["real_samples"] = drawing.samples_figure(self.images(rows).numpy(), names)
         if "memorisation" in metrics:
-            drawn["nearest_training_images"] = self._pairs()
-        return drawn
+            figures["nearest_training_images"] = self._nearest_pairs()
+        return figures
 
     @cached_property
     def extractor(self) -> Extractor:
-        """What images are compared in."""
+        """The features that images are compared in."""
         return load_extractor(self.config["evaluation"]["extractor"], self.facts, self.device)
 
     @property
     def has_training_images(self) -> bool:
-        """Whether the data are those of the run, so that cheap methods can be fitted."""
+        """Whether the data are those of the run, so that baselines can be fitted."""
         return len(self.data.rows("train")) > 0
 
     def labels(self, split: Split) -> Tensor:
-        """The class of each real image, (N,) int64; zeros where the generator is not told of any."""
-        return self._classes_of(self.data.rows(split))
+        """The class of each real image, (N,) int64; zeros for an unconditional generator."""
+        return self._class_labels(self.data.rows(split))
 
-    def _classes_of(self, rows: Tensor) -> Tensor:
+    def _class_labels(self, rows: Tensor) -> Tensor:
         return self.data.targets[rows] if self.model.classes else torch.zeros(len(rows), dtype=torch.int64)
 
     def real(self, split: Split) -> Floats:
         """Features (N, F) of the real images of a split."""
         return self._features(split)[0]
 
-    def made(self, split: Split) -> Floats:
-        """Features (N, F) of as many made images, of the same classes."""
+    def synthetic(self, split: Split) -> Floats:
+        """Features (N, F) of as many synthetic images, of the same classes."""
         return self._features(split)[1]
 
     def _features(self, split: Split) -> tuple[Floats, Floats]:
-        if split not in self._kept:
-            made = self.extractor(self.sample(self.labels(split), _SEEDS[split]))
-            self._kept[split] = self.extractor(self._images(self.data.rows(split))), made
-        return self._kept[split]
+        if split not in self._feature_cache:
+            synthetic = self.extractor(self.sample(self.labels(split), _SEEDS[split]))
+            self._feature_cache[split] = self.extractor(self.images(self.data.rows(split))), synthetic
+        return self._feature_cache[split]
 
     @cached_property
-    def _kept(self) -> dict[Split, tuple[Floats, Floats]]:
+    def _feature_cache(self) -> dict[Split, tuple[Floats, Floats]]:
         return {}
 
     def sample(self, labels: Tensor, seed: int) -> Tensor:
-        """Made images (N, C, H, W) in 0..1 of some classes, in steps of the stored type, as a file would have them."""
+        """Synthetic images (N, C, H, W) in 0..1 of some classes, rounded to steps of the stored type, as in a file."""
         model, generator = self.model.to(self.device).eval(), torch.Generator().manual_seed(seed)
         parts = [model.sample(part, generator).cpu() for part in torch.split(labels, _BATCH)]
         images = torch.cat(parts)
         steps = self.facts.value_max
         return (images * steps).round() / steps if steps > 1 else images
 
-    def _images(self, rows: Tensor) -> Tensor:
-        """Real images (N, C, H, W) in 0..1, as the generator learned them."""
+    def images(self, rows: Tensor) -> Tensor:
+        """Real images (N, C, H, W) in 0..1, prepared as for the generator."""
         with torch.inference_mode():
             prepare = self.model.preprocess.cpu()
             parts = [prepare.restore(prepare(self.data.store[part])) for part in torch.split(rows, _BATCH)]
@@ -183,94 +182,93 @@ class SynthesisResults(Results):
     def _groups(self, rows: Tensor) -> NDArray[Any]:
         return self.data.table["group_id"].iloc[rows.tolist()].astype(str).to_numpy()
 
-    def _beside(self, split: Split, features: Floats, patients: NDArray[Any] | None = None) -> Metrics:
-        """Distances of some images' features from those of a split; with the patients of those that are real."""
+    def _compare(self, split: Split, features: Floats, patients: NDArray[Any] | None = None) -> Metrics:
+        """Distances of features (M, F) from those of a split; with the patients (M,) of real images."""
         return synthesis_metrics(
             self.real(split),
             self._groups(self.data.rows(split)),
             features,
-            no_skill=self._floors(split),
+            no_skill=self._no_skill(split),
             synthetic_groups=patients,
             seed=self.config["seed"],
         )
 
-    def _without_floor(self) -> Metrics:
-        """What stands where there are no training images to compare."""
+    def _missing(self) -> Metrics:
+        """The entries of a baseline without enough training images."""
         rows = self.data.rows("test")
         missing = partial(missing_entry, _TOO_FEW, n=len(rows), groups=len(np.unique(self._groups(rows))))
-        floors = self._floors("test").items()
-        return {name: missing(no_skill=floor) | {"synthetic": 0} for name, floor in floors}
+        return {name: missing(no_skill=value) | {"synthetic": 0} for name, value in self._no_skill("test").items()}
 
-    def _floors(self, split: Split) -> dict[str, float | None]:
-        """What images without any skill reach: noise about the mean training image."""
+    def _no_skill(self, split: Split) -> dict[str, float | None]:
+        """Distances of noise about the mean training image; unknown on other data than the run's."""
         if not self.has_training_images:
             return dict.fromkeys(SYNTHESIS_METRICS)
-        if split not in self._floors_kept:
+        if split not in self._no_skill_cache:
             images, generator = self._training_images, torch.Generator().manual_seed(0)
             count = len(self.data.rows(split))
             noise = torch.randn(count, *images.shape[1:], generator=generator)
-            drawn = (images.mean(0) + images.std(0) * noise).clamp(0, 1)
-            self._floors_kept[split] = synthesis_values(self.real(split), self.extractor(drawn))
-        return dict(self._floors_kept[split])
+            noisy = (images.mean(0) + images.std(0) * noise).clamp(0, 1)
+            self._no_skill_cache[split] = synthesis_values(self.real(split), self.extractor(noisy))
+        return dict(self._no_skill_cache[split])
 
     @cached_property
-    def _floors_kept(self) -> dict[Split, dict[str, float]]:
+    def _no_skill_cache(self) -> dict[Split, dict[str, float]]:
         return {}
 
     @cached_property
     def _training_images(self) -> Tensor:
-        return self._images(self.data.spread_rows("train", MAX_TRAIN))
+        return self.images(self.data.spread_rows("train", MAX_TRAIN))
 
-    def _training_like(self, labels: Tensor) -> Tensor | None:
-        """Rows of as many training images as there are labels, of the same classes, none twice; None where too few."""
+    def matching_training_rows(self, labels: Tensor) -> Tensor | None:
+        """Rows (N,) of different training images of the classes `labels` (N,); None where a class has too few."""
         rows, generator = self.data.rows("train"), np.random.default_rng(self.config["seed"])
-        own = self._classes_of(rows)
+        own = self._class_labels(rows)
         chosen = torch.empty(len(labels), dtype=torch.int64)
         for label in torch.unique(labels):
-            place, pool = labels == label, rows[own == label].numpy()
-            if len(pool) < int(place.sum()):
+            places, pool = labels == label, rows[own == label].numpy()
+            if len(pool) < int(places.sum()):
                 return None
-            chosen[place] = torch.from_numpy(generator.permutation(pool)[: int(place.sum())])
+            chosen[places] = torch.from_numpy(generator.permutation(pool)[: int(places.sum())])
         return chosen
 
     @cached_property
     def gaussian(self) -> GaussianSampler:
-        """Normal draws in the space of principal components, of as many as do best on validation."""
-        rows = self._fitted_rows()
-        labels = self._classes_of(rows).numpy() if self.model.classes else None
+        """Normal draws among principal components, of as many as do best on validation."""
+        rows = self._rows_to_fit()
+        labels = self._class_labels(rows).numpy() if self.model.classes else None
 
         def score(sampler: GaussianSampler) -> float:
-            return synthesis_values(self.real("val"), self._drawn(sampler, "val"))["frechet_distance"]
+            return synthesis_values(self.real("val"), self._gaussian_features(sampler, "val"))["frechet_distance"]
 
-        return best_gaussian_sampler(self._images(rows).numpy(), labels, score, seed=self.config["seed"])
+        return best_gaussian_sampler(self.images(rows).numpy(), labels, score, seed=self.config["seed"])
 
-    def _fitted_rows(self) -> Tensor:
-        """About `MAX_TRAIN` rows of training, evenly spread over each class, so that rare ones keep their images."""
+    def _rows_to_fit(self) -> Tensor:
+        """About `MAX_TRAIN` rows of training, evenly spread over each class; of rare classes all."""
         rows = self.data.rows("train")
-        own, step = self._classes_of(rows), -(-len(rows) // MAX_TRAIN)
-        of_each = [rows[own == label] for label in torch.unique(own)]
-        return torch.cat([part[:: max(1, min(step, len(part) // _FEW))] for part in of_each]).sort().values
+        own, step = self._class_labels(rows), -(-len(rows) // MAX_TRAIN)
+        by_class = [rows[own == label] for label in torch.unique(own)]
+        return torch.cat([part[:: max(1, min(step, len(part) // _FEW))] for part in by_class]).sort().values
 
-    def _drawn(self, sampler: GaussianSampler, split: Split) -> Floats:
+    def _gaussian_features(self, sampler: GaussianSampler, split: Split) -> Floats:
         images = sampler.sample(self.labels(split).numpy(), np.random.default_rng(_SEEDS[split]))
         return self.extractor(torch.from_numpy(images))
 
     @cached_property
-    def copies(self) -> Memorisation:
-        """Distances to training images, in the features of the extractor."""
+    def memorisation(self) -> Memorisation:
+        """Distances of synthetic and of held-out images to training images, in the features of the extractor."""
         rows, held_out = self.data.rows("train"), self._groups(self.data.rows("test"))
         parts = torch.split(rows, MAX_TRAIN)  # all: a copy of any of them is a copy
-        train = np.concatenate([self.extractor(self._images(part)) for part in parts])
+        train = np.concatenate([self.extractor(self.images(part)) for part in parts])
         control = self.real("val"), self._groups(self.data.rows("val"))
         known = train, self._groups(rows), self.real("test"), held_out
-        return memorisation(*known, self.made("test"), control=control)
+        return memorisation(*known, self.synthetic("test"), control=control)
 
-    def _pairs(self) -> "Figure":
-        """The made images that lie nearest to training images, beside those."""
+    def _nearest_pairs(self) -> "Figure":
+        """The synthetic images that are nearest to training images, with those."""
         from vesalius.figures.synthesis import pairs_figure
 
-        closest = np.argsort(self.copies.distance)[:_SHOWN]
-        made = self.sample(self.labels("test"), _SEEDS["test"])[torch.from_numpy(closest)]
-        rows = self.data.rows("train")[torch.from_numpy(self.copies.nearest[closest])]
-        captions = [f"{apart:.2f}" for apart in self.copies.distance[closest]]
-        return pairs_figure(made.numpy(), self._images(rows).numpy(), captions)
+        closest = np.argsort(self.memorisation.distance)[:_SHOWN]
+        synthetic = self.sample(self.labels("test"), _SEEDS["test"])[torch.from_numpy(closest)]
+        rows = self.data.rows("train")[torch.from_numpy(self.memorisation.nearest[closest])]
+        captions = [f"{apart:.2f}" for apart in self.memorisation.distance[closest]]
+        return pairs_figure(synthetic.numpy(), self.images(rows).numpy(), captions)

@@ -1,4 +1,4 @@
-"""Checkpoints that can be moved, loaded without pickle, and rebuilt from themselves."""
+"""Checkpoints that can be moved, are loaded without pickle, and hold all that rebuilds their model."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ class Checkpoint(ModelCheckpoint):
         monitor: a metric of the model; None keeps the latest.
         mode: `min` or `max`.
         save_top_k: how many to keep.
-        every_n_epochs: how often to look.
+        every_n_epochs: how often to save.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class Checkpoint(ModelCheckpoint):
             mode=mode,
             save_top_k=save_top_k,
             every_n_epochs=every_n_epochs,
-            # At the very end of an epoch, after validation: what a resumed run starts from is a whole epoch.
+            # At the very end of an epoch, after validation: a resumed run starts from a whole epoch.
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Point at the run folder, wherever it lies now."""
+        """Take the run folder of now, which may have been moved."""
         self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
         super().setup(trainer, pl_module, stage)
 
@@ -69,19 +69,19 @@ class Checkpoint(ModelCheckpoint):
 
 
 class CheckpointMetadata(Callback):
-    """Writes into every checkpoint what is needed to rebuild and to trust it, as plain containers."""
+    """Adds config, facts and provenance to every checkpoint, as plain containers, so that it can be rebuilt."""
 
     def __init__(self) -> None:
         self.contents: dict[str, Any] = {}
 
     def fill(self, config: dict[str, Any], facts: Facts, provenance: dict[str, Any]) -> None:
-        """Say what to write, once the data is known; of the user's paths, their last parts alone."""
+        """Set what to write, once the data are known; of the user's paths only the last parts."""
         self.contents = {"config": without_paths(config), "facts": facts.to_dict(), "provenance": provenance}
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the three dictionaries, and the value that this checkpoint was or was not picked for."""
+        """Add the three dictionaries, and the value of the monitored metric."""
         checkpoint.update(self.contents)
         monitored = trainer.callback_metrics.get(self.contents["config"]["monitor"]["name"])
         checkpoint["monitored"] = None if monitored is None else float(monitored)

@@ -1,4 +1,4 @@
-"""What is written and shown once an epoch: `history.csv` and the progress bar."""
+"""`history.csv` and the progress bar: one row per epoch."""
 
 import sys
 import time
@@ -14,23 +14,23 @@ from vesalius.runs.run_folder import HISTORY, write_atomically
 
 
 def epoch_metrics(trainer: pl.Trainer) -> dict[str, float]:
-    """What the module logged in this epoch, as plain numbers."""
+    """The metrics that the module logged in this epoch, as plain numbers."""
     return {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
 
 
 class AfterEpoch(Checkpoint):
-    """Lightning runs callbacks of this kind last, when the module has logged all of an epoch."""
+    """A callback that runs after the module has logged all of an epoch: Lightning calls this kind last."""
 
 
 class History(AfterEpoch):
-    """One row an epoch in `history.csv`, rewritten as a whole: it is small, and a crash never leaves half a row."""
+    """Writes one row per epoch to `history.csv`, always as a whole file, so that a crash leaves no half row."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self._started = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows, so that a resumed run goes on with the same file."""
+        """The rows, so that a resumed run continues the file."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -42,7 +42,7 @@ class History(AfterEpoch):
         self._started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the row; validation is behind us here."""
+        """Add the row, after validation."""
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **epoch_metrics(trainer)}
         self.rows.append({**row, "seconds": round(time.perf_counter() - self._started, 3)})
         if trainer.is_global_zero:
@@ -56,17 +56,17 @@ class History(AfterEpoch):
 
 
 class EpochProgress(AfterEpoch):
-    """A bar over all steps with the latest metrics; a line every tenth of the epochs where there is no terminal."""
+    """A progress bar with the latest metrics; without a terminal, a line after each tenth of the epochs."""
 
     def __init__(self) -> None:
         self._console = Console(file=sys.stderr)
         self._progress: Progress | None = None
         self._task: Any = None
-        self._drawn = 0.0
+        self._last_drawn = 0.0
         self._text = ""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the bar, on rank 0 alone."""
+        """Open the bar, only on rank 0."""
         if trainer.is_global_zero and self._console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
@@ -83,7 +83,7 @@ class EpochProgress(AfterEpoch):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Redraw at most five times a second: drawing a bar costs as much as a small step."""
-        if self._progress is not None and time.perf_counter() - self._drawn > 0.2:
+        if self._progress is not None and time.perf_counter() - self._last_drawn > 0.2:
             self._draw(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -106,7 +106,7 @@ class EpochProgress(AfterEpoch):
         assert self._progress is not None
         text = self._text or "epoch 1"
         self._progress.update(self._task, completed=trainer.global_step, description=text, refresh=True)
-        self._drawn = time.perf_counter()
+        self._last_drawn = time.perf_counter()
 
 
 def _is_tenth(trainer: pl.Trainer) -> bool:

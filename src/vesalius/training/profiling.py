@@ -1,4 +1,4 @@
-"""Where the time of training steps goes: `trainer=profile`."""
+"""Profile of the time that training steps take: `trainer=profile`."""
 
 import os
 from pathlib import Path
@@ -14,20 +14,20 @@ _HOOKS = 25
 class StepProfiler(SimpleProfiler):
     """Times Lightning's hooks over all steps, and torch's operations over a few.
 
-    Leaves in its folder `fit-hooks.txt`, the seconds of data loading, transfer, loss, gradients and all other hooks (of
-    a GPU, those in which it was given its work);
-    `operations.txt`, a table of operations, the most expensive first; and `trace.json`, for https://ui.perfetto.dev.
+    Leaves in its folder `fit-hooks.txt`, the seconds of data loading, transfer, loss, gradients and all other hooks
+    (with a GPU, the time to queue its work); `operations.txt`, a table of operations, the most expensive first; and
+    `trace.json`, for https://ui.perfetto.dev.
 
     Args:
-        skip: steps before torch's profiler looks: the first ones are slower.
-        steps: steps that it looks at.
+        skip: steps before torch's profiler records: the first ones are slower.
+        steps: recorded steps.
         rows: of the table of operations.
         dirpath: the folder; None for `profile/` in the run folder.
     """
 
     def __init__(self, skip: int = 5, steps: int = 10, rows: int = 30, dirpath: str | None = None) -> None:
         super().__init__(dirpath=dirpath, filename="hooks")
-        os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # it tells the console when it starts and that there is no GPU
+        os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # otherwise it prints its start and the lack of a GPU
         self.skip, self.steps, self.rows = skip, steps, rows
         self._torch: torch.profiler.profile | None = None
 
@@ -49,16 +49,16 @@ class StepProfiler(SimpleProfiler):
             self._torch.step()
 
     def summary(self) -> str:
-        """The hooks that took the most time, some of them within others."""
+        """The slowest hooks; some run inside others."""
         rows, _, total = self._make_report_extended()
-        lines = [f"{total:.1f} s in all", f"{'seconds':>10} {'calls':>7} {'ms a call':>10}  hook"]
+        lines = [f"{total:.1f} s in total", f"{'seconds':>10} {'calls':>7} {'ms/call':>10}  hook"]
         lines += [
             f"{sum_:>10.3f} {calls:>7} {1000 * mean:>10.3f}  {name}" for name, mean, calls, sum_, _ in rows[:_HOOKS]
         ]
         return "\n".join(lines) + "\n"
 
     def teardown(self, stage: str | None) -> None:
-        """End torch's profiler, where there were fewer steps than it waited for."""
+        """End torch's profiler if there were fewer steps than it waited for."""
         if self._torch is not None:
             self._torch.stop()
             self._torch = None

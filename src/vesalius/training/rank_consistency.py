@@ -1,4 +1,4 @@
-"""What the processes that train one model together must agree on before they begin."""
+"""Whether the processes that train one model together have the same config and data."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ logger = logging.getLogger("vesalius")
 
 
 def fingerprint(content: Any) -> str:
-    """A short name of plain containers that is equal in all processes, and differs for other contents."""
+    """A short hash of plain containers, equal in all processes for equal contents."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -24,18 +24,18 @@ def fingerprint(content: Any) -> str:
 class RankConsistency(Callback):
     """Stops a run whose processes would train on different configs or different data.
 
-    Each process reads the frozen config, and lists and splits the data, by itself; over several machines it may meet
-    another file, or another copy of the data. Then all go on from the random numbers of rank 0, which are those of a
-    run by one process: Lightning would seed them anew.
+    Each process reads the frozen config, and lists and splits the data, by itself; on another machine it may find
+    another file, or another copy of the data. Then all continue with the random state of rank 0, which is that of a run
+    by one process: Lightning would seed each rank again.
     """
 
     def __init__(self) -> None:
         self._own: dict[str, str] = {}
         self._batch_size = 0
-        self._generator = torch.get_rng_state()
+        self._rng_state = torch.get_rng_state()
 
     def fill(self, config: Mapping[str, Any], samples: Sequence[Sequence[Any]], batch_size: int) -> None:
-        """Say what this process has read, right before training.
+        """Set what this process has read, right before training.
 
         Args:
             config: frozen.
@@ -44,31 +44,31 @@ class RankConsistency(Callback):
         """
         self._own = {"config": fingerprint(config), "samples": fingerprint(samples)}
         self._batch_size = batch_size
-        self._generator = torch.get_rng_state()
+        self._rng_state = torch.get_rng_state()
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Compare, once the processes have found each other and before any weight is moved.
+        """Compare the ranks, before any weight is moved.
 
         Raises:
-            InputError: on every rank alike, where they differ.
+            InputError: on every rank, where they differ.
         """
         logger.info("config %s, samples %s", self._own["config"], self._own["samples"])
-        logger.info(shares(self._batch_size, trainer.world_size))
+        logger.info(describe_shares(self._batch_size, trainer.world_size))
         if trainer.world_size > 1:
             everyone: list[dict[str, str]] = [{} for _ in range(trainer.world_size)]
             torch.distributed.all_gather_object(everyone, self._own)
             check_equal(everyone)
-            torch.set_rng_state(trainer.strategy.broadcast(self._generator))
+            torch.set_rng_state(trainer.strategy.broadcast(self._rng_state))
 
 
 def check_equal(ranks: Sequence[Mapping[str, str]]) -> None:
-    """Refuse ranks that have read different things.
+    """Refuse ranks that have read different configs or samples.
 
     Args:
-        ranks: the fingerprint of each thing, for each rank.
+        ranks: for each rank, the fingerprints `config` and `samples`.
 
     Raises:
-        InputError: naming the ranks that differ from the first, and from what it comes.
+        InputError: with the ranks that differ from the first, and the cure.
     """
     cures = {
         "config": "let all processes read the config.yaml of the same run folder, and do not edit it",
@@ -84,8 +84,8 @@ def check_equal(ranks: Sequence[Mapping[str, str]]) -> None:
         raise InputError(problems)
 
 
-def shares(batch_size: int, devices: int) -> str:
-    """How the devices divide a batch, in words."""
+def describe_shares(batch_size: int, devices: int) -> str:
+    """How the devices divide a batch, as a phrase for the log."""
     if devices == 1:
         return f"batch of {batch_size} on one device"
     each, more = divmod(batch_size, devices)

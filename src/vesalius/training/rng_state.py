@@ -10,9 +10,9 @@ from pytorch_lightning.callbacks import Callback
 
 
 class RngState(Callback):
-    """Keeps the generators' states in every checkpoint, as tensors and plain lists, and puts them back.
+    """Saves the random generators' states in every checkpoint, as tensors and plain lists, and restores them.
 
-    Order and augmentation need none of this: they are functions of (seed, epoch, sample).
+    Order and augmentation do not need this: they are functions of (seed, epoch, sample).
     """
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class RngState(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember the states; they are put back when training goes on, after everything was built."""
+        """Keep the states until training continues, after everything is built."""
         self._restored = state_dict
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the states back."""
+        """Restore the states."""
         if self._restored is None:
             return
         state, self._restored = self._restored, None

@@ -1,4 +1,4 @@
-"""What a generator makes of the same noise after each epoch, as pictures."""
+"""Figures of a generator's images from the same noise after each epoch."""
 
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ _ROWS = 4
 
 
 class SampleGrids(AfterEpoch):
-    """`samples/epoch_000.png` in the run folder, and the same in W&B; of other families nothing."""
+    """Writes `samples/epoch_000.png` and the like for a generator, and shows them in trackers."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw by the averaged generator."""
+        """Draw images with the averaged generator."""
         if output_kind(pl_module) != "samples" or not trainer.is_global_zero:
             return
         from vesalius.figures.synthesis import samples_figure
@@ -35,7 +35,7 @@ class SampleGrids(AfterEpoch):
 
 
 def fixed_samples(model: Any) -> tuple[Tensor, list[str] | None]:
-    """The images (N, C, H, W) in 0..1 that a generator makes of noise that is always the same, and their classes."""
+    """A generator's images (N, C, H, W) in 0..1 from noise that is always the same, and their classes."""
     labels = torch.arange(len(model.classes) or _ROWS).repeat_interleave(_COLUMNS)
     before = model.training
     images = model.eval().sample(labels, torch.Generator().manual_seed(0)).cpu()

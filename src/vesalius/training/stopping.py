@@ -1,4 +1,4 @@
-"""How a training ends before its last epoch: at `trainer.max_steps`, or because its sweep pruned it."""
+"""Ends of a training before its last epoch: at `trainer.max_steps`, or pruned by its sweep."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from vesalius.training.history import AfterEpoch
 
 
 class ValidateAtMaxSteps(Callback):
-    """Asks for validation after the step of `trainer.max_steps`, which Lightning does after whole epochs alone."""
+    """Validates after the step of `trainer.max_steps`, which Lightning does only after whole epochs."""
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -22,16 +22,16 @@ class ValidateAtMaxSteps(Callback):
 
 
 class PruneOnRequest(AfterEpoch):
-    """Looks after each epoch whether the sweep asks this run to stop.
+    """Stops a run that its sweep has pruned.
 
-    Goes last in the list of callbacks, so that the epoch's row and checkpoints are written.
+    Must be the last callback, so that the epoch's row and checkpoints are written.
     """
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop.
 
         Raises:
-            Pruned: on all ranks at once: one that saw the file later would wait for the others for ever.
+            Pruned: on all ranks at once; a rank that saw the request later would wait for the others for ever.
         """
         reason = prune_reason(Path(trainer.default_root_dir)) if trainer.is_global_zero else None
         if trainer.world_size > 1:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ import leet
 from identity_scan import find_identities
 from run_maker import predictions
 from vesalius.config.facts import Facts
-from vesalius.training.tracking.base import Answers
+from vesalius.training.tracking.base import Outputs
 from vesalius.training.tracking.wandb import WandbTracker, sync_line
 
 
@@ -33,7 +34,7 @@ def drawn() -> Figure:
     return figure
 
 
-def answers() -> Answers:
+def outputs() -> Outputs:
     """Of 80 samples; the image of each is as bright as its row."""
     facts = Facts("binary", ("healthy", "sick"), 1, (8, 8), 255.0, (1, 1), 2, (0.5,), (0.1,))
     table = predictions(1.0, seed=0)
@@ -41,7 +42,7 @@ def answers() -> Answers:
     def images(split: str, rows: np.ndarray) -> np.ndarray:
         return np.broadcast_to(rows[:, None, None, None], (len(rows), 1, 8, 8)).astype(np.uint8)
 
-    return Answers(facts, {"test": table}, images)
+    return Outputs(facts, {"test": table}, images)
 
 
 def media_table(folder: Path, name: str) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def test_without_images_nothing_shows_a_patient(tmp_path: Path):
     tracker = WandbTracker(mode="offline", images=False)
     tracker.begin(tmp_path, {}, "name")
     tracker.show("samples", drawn())
-    tracker.finish({}, {"roc": drawn(), "test_images": drawn(), "anything_new": drawn()}, answers())
+    tracker.finish({}, {"roc": drawn(), "test_images": drawn(), "anything_new": drawn()}, outputs())
     logged = {key.removesuffix(".path") for key in leet.summary(leet.whole_log(tmp_path)) if key.endswith(".path")}
     assert logged == {
         "figures/roc",
@@ -99,14 +100,14 @@ def test_images_with_text_in_them_stay_here(tmp_path: Path):
     (tmp_path / "audit.json").write_text('{"findings": [{"check": "text_in_pixels", "samples": ["a"]}]}')
     tracker = WandbTracker(mode="offline")
     tracker.begin(tmp_path, {}, "name")
-    tracker.finish({}, {"roc": drawn(), "test_images": drawn()}, answers())
+    tracker.finish({}, {"roc": drawn(), "test_images": drawn()}, outputs())
     logged = set(leet.summary(leet.whole_log(tmp_path)))
     assert "figures/roc.path" in logged
     assert not {"figures/test_images.path", "test/worst.path"} & logged
 
 
 def test_charts_hold_the_numbers_of_the_predictions_and_images_those_who_are_wrong(tmp_path: Path):
-    given = answers()
+    given = outputs()
     tracker = WandbTracker(mode="offline")
     tracker.begin(tmp_path, {}, "name")
     tracker.finish({}, {}, given)
@@ -224,21 +225,24 @@ def test_a_resumed_run_is_the_same_one_and_one_line_sends_all_of_it(tmp_path: Pa
 def test_what_an_online_run_could_not_send_in_time_is_named(tmp_path: Path, monkeypatch, capsys):
     """As if W&B ran out of time at the end."""
     monkeypatch.chdir(tmp_path)
-    tracker = WandbTracker(mode="offline")
-    tracker.begin(tmp_path, {}, "name")
-    kept = Path(tracker.experiment.settings.sync_dir)
-    kept.rename(kept.with_name("run-20300101_000000-abcd"))
+    init = wandb.init
 
     class Slow:
-        def __getattr__(self, name):
-            return getattr(run, name)
+        def __init__(self, **options):
+            self.run = init(**options)
+            kept = Path(self.run.settings.sync_dir)
+            online = kept.rename(kept.with_name("run-20300101_000000-abcd"))
+            self.settings = SimpleNamespace(sync_dir=str(online), mode="online")
 
-        settings = type("Settings", (), {"sync_dir": str(kept.with_name("run-20300101_000000-abcd"))})
+        def __getattr__(self, name):
+            return getattr(self.run, name)
 
         def finish(self, exit_code):
             raise TimeoutError
 
-    run, tracker._run = tracker._run, Slow()
+    monkeypatch.setattr(wandb, "init", Slow)
+    tracker = WandbTracker(mode="offline")
+    tracker.begin(tmp_path, {}, "name")
     tracker.finish({}, {})
     assert "wandb sync wandb/run-20300101_000000-abcd" in capsys.readouterr().out
     assert not tracker.failed

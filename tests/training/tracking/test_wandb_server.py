@@ -81,7 +81,7 @@ def test_a_server_that_is_not_there_costs_nothing(monkeypatch, closed_port):
     started = time.perf_counter()
     mode, reason = choose_mode("online")
     assert mode == "offline"
-    assert "does not answer" in reason
+    assert "does not reply" in reason
     assert "refused" in reason
     assert time.perf_counter() - started < 3
     wandb.teardown()

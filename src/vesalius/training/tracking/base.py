@@ -1,4 +1,4 @@
-"""What the trackers have in common: what they are told of a run, and that they never stop one."""
+"""What the trackers have in common: what they receive from a run, and that they never stop one."""
 
 import functools
 import logging
@@ -24,18 +24,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("vesalius")
 
-Told = Mapping[str, Any]
+#: A config or metrics, as plain containers.
+Content = Mapping[str, Any]
 _Call = TypeVar("_Call", bound=Callable[..., None])
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a finished run said of each sample.
+class Outputs:
+    """What a finished run predicted for each sample.
 
     Attributes:
         facts: of the data.
         predictions: the table of each split; names samples and patients, which no tracker may pass on.
-        images: of a split and positions (N,) in its table, the images (N, C, H, W); of a series its middle frame.
+        images: gives, for a split and positions (N,) in its table, the images (N, C, H, W); of a series its middle
+            frame.
     """
 
     facts: Facts
@@ -43,8 +45,8 @@ class Answers:
     images: Callable[[Split, NDArray[Any]], NDArray[Any]]
 
 
-def answers_of(data: ImageDataModule, predictions: Mapping[str, pd.DataFrame]) -> Answers:
-    """What a model said of data, and the images themselves."""
+def outputs_of(data: ImageDataModule, predictions: Mapping[str, pd.DataFrame]) -> Outputs:
+    """Predictions for some data, with the images."""
 
     def images(split: Split, positions: NDArray[Any]) -> NDArray[Any]:
         rows, store = data.rows(split)[positions.tolist()], data.store
@@ -53,17 +55,17 @@ def answers_of(data: ImageDataModule, predictions: Mapping[str, pd.DataFrame]) -
             return np.asarray(store.frames(middle).numpy())
         return np.asarray(store[rows].numpy())
 
-    return Answers(data.facts, predictions, images)
+    return Outputs(data.facts, predictions, images)
 
 
 class Tracker(Logger):
-    """Follows one run on a dashboard. A subclass for each dashboard; `never_stops` guards every method that may fail.
+    """Follows one run on a dashboard; a subclass for each dashboard. `never_stops` guards every method that may fail.
 
     Lightning's own calls do nothing: it logs an epoch in several parts, and `TrackEpochs` logs it as one row.
 
     Attributes:
-        failed: whether something went wrong, so that nothing more is tried.
-        epoch: being trained.
+        failed: whether a call failed, after which nothing more is tried.
+        epoch: the current one.
     """
 
     label: str
@@ -71,8 +73,8 @@ class Tracker(Logger):
     epoch = 0
 
     @abstractmethod
-    def begin(self, folder: Path, config: Told, name: str, task: str | None = None) -> None:
-        """Say which run this is, before anything else; once more when a run is resumed.
+    def begin(self, folder: Path, config: Content, name: str, task: str | None = None) -> None:
+        """Start following a run, before anything else; again when it is resumed.
 
         Args:
             folder: of the run.
@@ -90,36 +92,36 @@ class Tracker(Logger):
         """Log a picture while training."""
 
     @abstractmethod
-    def finish(self, metrics: Told, figures: "Mapping[str, Figure]", answers: Answers | None = None) -> None:
+    def finish(self, metrics: Content, figures: "Mapping[str, Figure]", outputs: Outputs | None = None) -> None:
         """Add the final numbers and pictures, and close.
 
         Args:
             metrics: of the best checkpoint, as in `metrics.json`.
             figures: by name.
-            answers: what they rest upon.
+            outputs: that the metrics were computed from.
         """
 
     @property
     def name(self) -> str:
-        """Of this kind of tracker, as Lightning wants it."""
+        """The kind of tracker, as Lightning asks for it."""
         return self.label
 
     @property
     def version(self) -> None:
-        """Lightning would name a folder by it."""
+        """None: Lightning would name a folder by it."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Nothing: see `log_epoch`."""
+        """Do nothing: see `log_epoch`."""
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the frozen config is what `begin` gets."""
+        """Do nothing: `begin` receives the frozen config."""
 
 
 class TrackEpochs(AfterEpoch):
-    """Gives the trackers one row an epoch: that of `history.csv`, before the epoch is saved, so that none is lost."""
+    """Gives the trackers one row per epoch, that of `history.csv`, before the checkpoint, so that none is lost."""
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say which epoch pictures belong to."""
+        """Tell the trackers the epoch that figures belong to."""
         for tracker in trackers_of(trainer.loggers):
             tracker.epoch = trainer.current_epoch
 
@@ -131,12 +133,12 @@ class TrackEpochs(AfterEpoch):
 
 
 def trackers_of(loggers: Iterable[Any]) -> list[Tracker]:
-    """Those that are told more than Lightning's own loggers, which are welcome beside them."""
+    """The trackers among the loggers; Lightning's own loggers may stand next to them."""
     return [one for one in loggers if isinstance(one, Tracker)]
 
 
 def never_stops(method: _Call) -> _Call:
-    """Whatever ails the tracker is said once, and the run goes on without it."""
+    """Log the first error of a tracker's method as a warning, and switch the tracker off for the rest of the run."""
 
     @functools.wraps(method)
     def guarded(self: Tracker, *arguments: Any, **options: Any) -> None:
@@ -151,44 +153,44 @@ def never_stops(method: _Call) -> _Call:
     return guarded  # type: ignore[return-value]
 
 
-def flat_metrics(metrics: Told) -> dict[str, Any]:
-    """`metrics.json` as flat keys: `test/auroc`, and beside it `/ci95_low`, `/ci95_high`, `/n`, `/groups`, `/no_skill`.
+def flat_metrics(metrics: Content) -> dict[str, Any]:
+    """`metrics.json` as flat keys: `test/auroc` with `/ci95_low`, `/ci95_high`, `/n`, `/groups`, `/no_skill`.
 
-    A metric that could not be computed has its `/reason` alone; lists are left out.
+    A metric that could not be computed has only its `/reason`; lists are left out.
     """
     values: dict[str, Any] = {}
-    beside: dict[str, Any] = {}
+    details: dict[str, Any] = {}
 
-    def walk(node: Told, key: str) -> None:
+    def walk(node: Content, key: str) -> None:
         for name, value in node.items():
             inner = f"{key}/{name}" if key else name
             if isinstance(value, Mapping) and "ci95" in value:
                 values[inner] = value["value"]
-                beside.update({f"{inner}/{part}": entry for part, entry in _around(value).items()})
+                details.update({f"{inner}/{part}": entry for part, entry in _details(value).items()})
             elif isinstance(value, Mapping):
                 walk(value, inner)
             elif not isinstance(value, list):
                 values[inner] = value
 
     walk(metrics, "")
-    # A class may be called like a part of a metric, such as `n`: what is measured of it goes first.
-    return {key: value for key, value in {**beside, **values}.items() if value is not None}
+    # A class may be called like a part of a metric, such as `n`: the metric of the class goes first.
+    return {key: value for key, value in {**details, **values}.items() if value is not None}
 
 
-def _around(metric: Told) -> dict[str, Any]:
+def _details(metric: Content) -> dict[str, Any]:
     low, high = metric["ci95"] or (None, None)
-    told = {key: value for key, value in metric.items() if key not in ("value", "ci95", "method")}
-    return {"ci95_low": low, "ci95_high": high, **told}
+    others = {key: value for key, value in metric.items() if key not in ("value", "ci95", "method")}
+    return {"ci95_low": low, "ci95_high": high, **others}
 
 
-def model_name(config: Told) -> str:
+def model_name(config: Content) -> str:
     """Classes of the module and its net, such as `CNNClassifier/SmallResNet`; torchvision's architectures by name."""
     model = config.get("model") or {}
-    net = model.get("net") or model.get("generator") or {}  # of a gan, what draws
+    net = model.get("net") or model.get("generator") or {}
     return "/".join(name for name in (_class_of(model), str(net.get("architecture") or _class_of(net))) if name)
 
 
-def source_name(config: Told) -> str:
+def source_name(config: Content) -> str:
     """The data set's name, or the class of the source that reads it."""
     source = (config.get("data") or {}).get("source") or {}
     return str(source.get("name") or _class_of(source))

@@ -1,4 +1,4 @@
-"""TensorBoard, for who has no W&B: curves, final numbers and figures in `tensorboard/` of the run folder."""
+"""TensorBoard: curves, final metrics and figures in `tensorboard/` of the run folder."""
 
 import importlib
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import yaml
 
 from vesalius.config.errors import InputError
 from vesalius.runs.redaction import WITHOUT_PIXELS, text_was_found, without_paths
-from vesalius.training.tracking.base import Answers, Told, Tracker, flat_metrics, never_stops
+from vesalius.training.tracking.base import Content, Outputs, Tracker, flat_metrics, never_stops
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,8 +21,8 @@ class TensorBoardTracker(Tracker):
     """Event files of one run; a resumed run adds one more, and TensorBoard shows them as one.
 
     Args:
-        images: whether figures with images of patients go along; those of data in which the run's audit found text in
-            pixels never do.
+        images: whether figures with images of patients are included; never those of data in which the run's audit
+            found text in pixels.
 
     Raises:
         InputError: where the package is not installed.
@@ -45,16 +45,16 @@ class TensorBoardTracker(Tracker):
         return self._writer
 
     @never_stops
-    def begin(self, folder: Path, config: Told, name: str, task: str | None = None) -> None:
+    def begin(self, folder: Path, config: Content, name: str, task: str | None = None) -> None:
         """Open the event file and write the frozen config."""
         self._images = self._images and not text_was_found(folder)
         self._writer = self._writer_class(log_dir=str(folder / FOLDER))
         text = yaml.safe_dump(without_paths(config), sort_keys=False, allow_unicode=True)
-        self._writer.add_text("config", "    " + text.replace("\n", "\n    "))  # indented: Markdown's way to say code
+        self._writer.add_text("config", "    " + text.replace("\n", "\n    "))  # indented: code in Markdown
 
     @never_stops
     def log_epoch(self, row: Mapping[str, float]) -> None:
-        """A scalar each, on disk at once."""
+        """Write each metric as a scalar, on disk at once."""
         if self._writer is not None:
             for name, value in row.items():
                 if name != "epoch":
@@ -63,13 +63,13 @@ class TensorBoardTracker(Tracker):
 
     @never_stops
     def show(self, name: str, figure: "Figure") -> None:
-        """Add a picture of the epoch."""
+        """Add a figure of the epoch."""
         if self._writer is not None and self._images:
             self._writer.add_figure(name, figure, self.epoch, close=False)
 
     @never_stops
-    def finish(self, metrics: Told, figures: "Mapping[str, Figure]", answers: Answers | None = None) -> None:
-        """Add the numbers of the best checkpoint below `best/`, at its epoch, and the figures."""
+    def finish(self, metrics: Content, figures: "Mapping[str, Figure]", outputs: Outputs | None = None) -> None:
+        """Add the metrics of the best checkpoint below `best/`, at its epoch, and the figures."""
         if self._writer is None:
             return
         epoch = (metrics.get("monitor") or {}).get("epoch") or 0
@@ -83,7 +83,7 @@ class TensorBoardTracker(Tracker):
 
     @never_stops
     def finalize(self, status: str) -> None:
-        """Close the file of a run that failed or was interrupted; one that went well is not at its end yet."""
+        """Close the file of a run that failed or was interrupted; after success, `finish` is still to come."""
         if status != "success" and self._writer is not None:
             self._close()
 

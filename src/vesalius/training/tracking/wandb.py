@@ -1,4 +1,4 @@
-"""Weights & Biases as a guest: offline unless asked, never a reason to stop or to wait, no path of the user's in it."""
+"""Weights & Biases: offline by default, never stops or delays a run, and receives no path of the user's."""
 
 import contextlib
 import logging
@@ -19,8 +19,8 @@ from vesalius.runs.sweep_folder import SWEEP
 from vesalius.terminal import command_console
 from vesalius.training.tracking import wandb_media
 from vesalius.training.tracking.base import (
-    Answers,
-    Told,
+    Content,
+    Outputs,
     Tracker,
     flat_metrics,
     model_name,
@@ -46,16 +46,16 @@ class WandbTracker(Tracker):
 
     Args:
         project: W&B project.
-        mode: `online` sends while training, where a key is there and the server answers; else the run is
-            kept in `wandb/` of the run folder, to be sent later with `wandb sync`.
+        mode: `online` sends while training, if a key is found and the server replies; otherwise the run is kept in
+            `wandb/` of the run folder, to be sent later with `wandb sync`.
         entity: W&B team or user.
         group: of runs; null for the sweep's.
-        tags: more of them.
-        images: whether images of patients go along: the worst answers, and figures that show images. Those of data in
-            which the run's audit found text in pixels never do.
-        checkpoint: whether the best checkpoint goes along as an artifact.
-        wait: seconds that the server may hold the run up at its start, and again at its end; what was not sent by
-            then is kept.
+        tags: added to data set and task.
+        images: whether images of patients are sent: the worst errors, and figures that show images; never those of data
+            in which the run's audit found text in pixels.
+        checkpoint: whether the best checkpoint is sent as an artifact.
+        wait: seconds that the server may delay the run at its start, and again at its end; what was not sent by then is
+            kept.
     """
 
     label = "W&B"
@@ -85,16 +85,16 @@ class WandbTracker(Tracker):
         return self._run
 
     @never_stops
-    def begin(self, folder: Path, config: Told, name: str, task: str | None = None) -> None:
+    def begin(self, folder: Path, config: Content, name: str, task: str | None = None) -> None:
         """Open the run with the frozen config, once, before anything else is logged."""
         started = time.monotonic()
         self._folder = folder = folder.absolute()  # artifacts are found from wherever they are sent
         self._images = self._images and not text_was_found(folder)
-        # Staged artifacts and cached images would otherwise go to the user's home. Said first: W&B looks once.
+        # Staged artifacts and cached images would otherwise go to the user's home. Set first: W&B reads it once.
         os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
         os.environ["WANDB_CACHE_DIR"] = str(folder / "wandb" / "cache")
         os.environ.setdefault("WANDB_SILENT", "true")
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else even an offline run tells the server of itself
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # otherwise even an offline run contacts the server
         mode, reason = choose_mode(self._mode, self._wait)
         if reason:
             logger.warning("%s", reason)
@@ -108,7 +108,7 @@ class WandbTracker(Tracker):
             if mode == "offline":
                 raise
             logger.warning("W&B stays offline: %s", error)
-            wandb.teardown()  # its process would call the run's id taken
+            wandb.teardown()  # its process would report that the run's id is taken
             self._run = wandb.init(**options, mode="offline", settings=_settings(self._wait, self._wait))
         sweep = self._sweep()
         if sweep is not None and self._run.settings.mode == "offline":
@@ -120,7 +120,7 @@ class WandbTracker(Tracker):
         parent = self._folder.resolve().parent
         return parent if (parent / SWEEP).is_file() else None
 
-    def _described(self, config: Told, name: str, task: str | None) -> dict[str, Any]:
+    def _described(self, config: Content, name: str, task: str | None) -> dict[str, Any]:
         sweep = self._sweep()
         tags = [tag[:_TAG_LENGTH] for tag in (source_name(config), task, *self._tags) if tag]
         return {
@@ -132,53 +132,53 @@ class WandbTracker(Tracker):
 
     @never_stops
     def log_epoch(self, row: Mapping[str, float]) -> None:
-        """One row, sent at once."""
+        """Log one row, sent at once."""
         if self._run is not None:
-            # The epoch as the step: an epoch that a resumed run does again is not counted twice.
+            # The epoch as the step: an epoch that a resumed run repeats is not counted twice.
             self._run.log(dict(row), step=int(row["epoch"]), commit=True)
 
     @never_stops
     def show(self, name: str, figure: "Figure") -> None:
-        """Add a picture to the row of the epoch; made images count as images of patients, whom they may resemble."""
+        """Add a figure to the row of the epoch; synthetic images count as those of patients, whom they may resemble."""
         if self._run is not None and self._images:
             self._run.log({name: wandb.Image(figure)}, step=self.epoch)
 
     @never_stops
-    def finish(self, metrics: Told, figures: "Mapping[str, Figure]", answers: Answers | None = None) -> None:
-        """Add final numbers, charts, pictures and artifacts, close the run, and say how to send it."""
+    def finish(self, metrics: Content, figures: "Mapping[str, Figure]", outputs: Outputs | None = None) -> None:
+        """Add final metrics, charts, figures and artifacts, close the run, and log how to send it."""
         if self._run is None:
             return
         try:
-            self._add(metrics, figures, answers)
+            self._add(metrics, figures, outputs)
         finally:
             self._close(0)
 
-    def _add(self, metrics: Told, figures: "Mapping[str, Figure]", answers: Answers | None) -> None:
+    def _add(self, metrics: Content, figures: "Mapping[str, Figure]", outputs: Outputs | None) -> None:
         run = self._run
         run.summary.update({**_best_row(self._folder, metrics), **flat_metrics(metrics)})
         for artifact in artifacts(self._folder, run.id, metrics, checkpoint=self._checkpoint):
             run.log_artifact(artifact, aliases=["best"] if artifact.type == "model" else None)
-        shown = self._shown(metrics, figures, answers)
-        if shown:
-            run.log(shown)
+        media = self._media(metrics, figures, outputs)
+        if media:
+            run.log(media)
 
-    def _shown(self, metrics: Told, figures: "Mapping[str, Figure]", answers: Answers | None) -> dict[str, Any]:
-        shown = wandb_media.pictures(figures, self._folder / "figures", images=self._images)
-        if answers is not None:
+    def _media(self, metrics: Content, figures: "Mapping[str, Figure]", outputs: Outputs | None) -> dict[str, Any]:
+        media = wandb_media.pictures(figures, self._folder / "figures", images=self._images)
+        if outputs is not None:
             decision = (metrics.get("decision") or {}).get("threshold", "argmax")
-            shown |= wandb_media.charts(answers, decision)
+            media |= wandb_media.charts(outputs, decision)
             if self._images:
-                shown |= wandb_media.worst_images(answers, decision)
-        return shown
+                media |= wandb_media.worst_images(outputs, decision)
+        return media
 
     @never_stops
     def finalize(self, status: str) -> None:
-        """Close a run that failed or was interrupted; one that went well is not at its end yet."""
+        """Close a run that failed or was interrupted; after success, `finish` is still to come."""
         if status != "success" and self._run is not None:
             self._close(1 if prune_reason(self._folder) is None else 0)
 
     def _close(self, exit_code: int) -> None:
-        """End the run, however it went, and say how to send what the server does not have."""
+        """End the run, and log how to send what the server does not have."""
         run, self._run = self._run, None
         try:
             run.finish(exit_code=exit_code)
@@ -187,12 +187,12 @@ class WandbTracker(Tracker):
         finally:
             line = sync_line(self._folder)
             if line:
-                logger.info("W&B kept this run here; send it with: %s", line)
+                logger.info("W&B keeps this run on disk; send it with: %s", line)
                 command_console().print(f"To send it to W&B: {line}", soft_wrap=True, highlight=False, markup=False)
 
 
 def sync_line(folder: Path) -> str | None:
-    """The command that sends all that W&B keeps of a run, seen from the working directory; None where all is sent.
+    """The command that sends what W&B keeps of a run, for the working directory; None when all is sent.
 
     A run that was resumed offline is several folders, and W&B needs them all.
 
@@ -201,12 +201,12 @@ def sync_line(folder: Path) -> str | None:
     """
     kept = [path for path in (folder / "wandb").glob("offline-run-*") if not list(path.glob("*.synced"))]
     kept += [path.parent for path in (folder / "wandb").glob(f"run-*/{_UNSENT}")]
-    kept.sort(key=lambda path: path.name.removeprefix("offline-"))  # the time is what follows
+    kept.sort(key=lambda path: path.name.removeprefix("offline-"))  # the time follows
     return shlex.join(["wandb", "sync", *map(os.path.relpath, kept)]) if kept else None
 
 
 def _settings(init_timeout: float, finish_timeout: float) -> wandb.Settings:
-    """Nothing of the machine, its name, its code or its packages is sent; nothing waits longer than it may."""
+    """Settings that send nothing of the machine, its code or its packages, and limit every wait."""
     return wandb.Settings(
         console="off",
         disable_code=True,
@@ -221,8 +221,8 @@ def _settings(init_timeout: float, finish_timeout: float) -> wandb.Settings:
     )
 
 
-def _best_row(folder: Path, metrics: Told) -> dict[str, float]:
-    """What `history.csv` says of the epoch that the best checkpoint is of: the last epoch's are not its numbers."""
+def _best_row(folder: Path, metrics: Content) -> dict[str, float]:
+    """The row of `history.csv` for the epoch of the best checkpoint."""
     epoch = (metrics.get("monitor") or {}).get("epoch")
     if epoch is None or not (folder / HISTORY).is_file():
         return {}
@@ -232,14 +232,14 @@ def _best_row(folder: Path, metrics: Told) -> dict[str, float]:
 
 
 def _link(run: Path, folder: Path) -> None:
-    """Have `wandb leet` and `wandb sync` see the runs of a sweep in one folder, where there are symbolic links."""
+    """Link a run into one folder of its sweep for `wandb leet` and `wandb sync`, if the file system has links."""
     with contextlib.suppress(OSError):
         folder.mkdir(exist_ok=True)
         (folder / run.name).symlink_to(os.path.relpath(run.resolve(), folder.resolve()), target_is_directory=True)
 
 
 def _run_id(folder: Path) -> str:
-    """Drawn at the first attempt and kept, so that a resumed run is the same one in W&B."""
+    """The run's id in W&B: drawn at the first attempt and kept, so that a resumed run is the same one."""
     path = folder / "wandb" / "id"
     if not path.is_file():
         path.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The files of a run that W&B keeps as artifacts: the best checkpoint, and who was in which split."""
+"""The files of a run that W&B keeps as artifacts: the best checkpoint, and the split without names."""
 
 import csv
 from collections.abc import Mapping
@@ -14,28 +14,28 @@ _SPLIT_COLUMNS = ["row", "patient", "split"]
 
 
 def artifacts(folder: Path, identity: str, metrics: Mapping[str, Any], *, checkpoint: bool) -> list[Any]:
-    """What a finished run leaves, with the fingerprint of its data in the metadata.
+    """The artifacts of a finished run, with the fingerprint of its data in the metadata.
 
     Args:
         folder: of the run.
         identity: of the run in W&B.
         metrics: as in `metrics.json`.
-        checkpoint: whether to keep the best checkpoint too.
+        checkpoint: whether to include the best checkpoint.
     """
-    made = []
-    about = _about(folder)
+    found = []
+    metadata = _metadata(folder)
     if (folder / SPLIT).is_file():
-        split = wandb.Artifact(f"split-{identity}", type="split", metadata=about)
+        split = wandb.Artifact(f"split-{identity}", type="split", metadata=metadata)
         with split.new_file("split.csv", encoding="utf-8") as file:
             csv.writer(file).writerows([_SPLIT_COLUMNS, *nameless_split(folder / SPLIT)])
-        made.append(split)
+        found.append(split)
     best = folder / "checkpoints" / "best.ckpt"
     if checkpoint and best.is_file():
-        model = wandb.Artifact(f"model-{identity}", type="model", metadata={**about, **_picked_by(metrics)})
+        model = wandb.Artifact(f"model-{identity}", type="model", metadata={**metadata, **_selection(metrics)})
         # Never changed after this, so W&B need not copy it before it is sent.
         model.add_file(str(best), policy="immutable", skip_cache=True)
-        made.append(model)
-    return made
+        found.append(model)
+    return found
 
 
 def nameless_split(path: Path) -> list[list[Any]]:
@@ -48,11 +48,11 @@ def nameless_split(path: Path) -> list[list[Any]]:
     return rows
 
 
-def _about(folder: Path) -> dict[str, Any]:
+def _metadata(folder: Path) -> dict[str, Any]:
     origin = read_provenance(folder / PROVENANCE)
     return {"data_fingerprint": origin.get("data"), "seed": origin.get("seed"), "code": origin.get("code")}
 
 
-def _picked_by(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _selection(metrics: Mapping[str, Any]) -> dict[str, Any]:
     monitor = metrics.get("monitor") or {}
     return {"monitor": monitor.get("name"), "value": monitor.get("best"), "epoch": monitor.get("epoch")}

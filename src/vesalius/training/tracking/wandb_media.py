@@ -1,7 +1,7 @@
-"""What W&B draws by itself: curves, confusion matrices and scatter plots as data, and images of the worst answers.
+"""Charts that W&B draws by itself from data, and images of the worst errors.
 
 No table names a sample or a patient: `row` is the place in `predictions/<split>.csv`, 0 being the first, so that only
-who has the run folder can look them up.
+somebody with the run folder can find them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ from vesalius.metrics.classification.curves import precision_recall_table, roc_t
 from vesalius.metrics.predictions import Decision, read_predictions
 from vesalius.metrics.worst_errors import find_worst_errors
 from vesalius.runs.redaction import WITHOUT_PIXELS
-from vesalius.training.tracking.base import Answers
+from vesalius.training.tracking.base import Outputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,59 +33,59 @@ _POINTS = 1_000  # of a scatter plot
 Charts = dict[str, Any]
 
 
-def charts(answers: Answers, decision: Decision) -> Charts:
-    """Curves and counts of classes, or truth against prediction of quantities, by `<split>/<name>`."""
-    told: Charts = {}
+def charts(outputs: Outputs, decision: Decision) -> Charts:
+    """Curves and confusion matrices of classes, or scatter plots of continuous targets, by `<split>/<name>`."""
+    found: Charts = {}
     for split in SPLITS:
-        table = answers.predictions.get(split)
+        table = outputs.predictions.get(split)
         if table is None:
             continue
         if table.columns.str.startswith("prob/").any():
-            told |= {f"{split}/{name}": chart for name, chart in _of_classes(answers, split, decision).items()}
+            found |= {f"{split}/{name}": chart for name, chart in _class_charts(outputs, split, decision).items()}
         elif table.columns.str.startswith("pred/").any():
-            told |= {f"{split}/scatter/{name}": _scatter(table, name) for name in answers.facts.classes}
-    return told
+            found |= {f"{split}/scatter/{name}": _scatter(table, name) for name in outputs.facts.classes}
+    return found
 
 
-def worst_images(answers: Answers, decision: Decision) -> Charts:
-    """A table a split: images of the worst answers, what they show and what was said; none where none is wrong."""
-    told: Charts = {}
+def worst_images(outputs: Outputs, decision: Decision) -> Charts:
+    """One table per split: images of the worst errors with true and predicted targets; none where none is wrong."""
+    tables: Charts = {}
     for split in SPLITS:
-        table = answers.predictions.get(split)
+        table = outputs.predictions.get(split)
         if table is None:
             continue
-        worst = find_worst_errors(table, task=answers.facts.task, classes=answers.facts.classes, decision=decision)
+        worst = find_worst_errors(table, task=outputs.facts.task, classes=outputs.facts.classes, decision=decision)
         if worst.empty:
             continue
-        images = [wandb.Image(image) for image in _pictures(answers.images(split, worst.index.to_numpy()))]
+        images = [wandb.Image(image) for image in _pictures(outputs.images(split, worst.index.to_numpy()))]
         rows = zip(images, worst.index.tolist(), worst.to_numpy().tolist(), strict=True)
         data: list[Iterable[Any]] = [[image, row, *values] for image, row, values in rows]
-        told[f"{split}/worst"] = wandb.Table(columns=["image", "row", *worst.columns], data=data)
-    return told
+        tables[f"{split}/worst"] = wandb.Table(columns=["image", "row", *worst.columns], data=data)
+    return tables
 
 
 def pictures(figures: "Mapping[str, Figure]", folder: Path, *, images: bool) -> Charts:
-    """Figures by `figures/<name>`; those that the run folder holds already need not be drawn again.
+    """Figures by `figures/<name>`; those in the run folder are not drawn again.
 
     Args:
         figures: by name.
-        folder: where they may lie as PNG.
-        images: whether to show those with pixels of patients' images.
+        folder: that may hold them as PNG.
+        images: whether to include those with pixels of patients' images.
     """
-    told: Charts = {}
+    found: Charts = {}
     for name, figure in figures.items():
         if not images and name not in WITHOUT_PIXELS:
             continue
         path = folder / f"{name}.png"
-        told[f"figures/{name}"] = wandb.Image(Image.open(path) if path.is_file() else figure)
-    return told
+        found[f"figures/{name}"] = wandb.Image(Image.open(path) if path.is_file() else figure)
+    return found
 
 
-def _of_classes(answers: Answers, split: Split, decision: Decision) -> Charts:
-    facts = answers.facts
-    p = read_predictions(answers.predictions[split], task=facts.task, classes=facts.classes, decision=decision)
+def _class_charts(outputs: Outputs, split: Split, decision: Decision) -> Charts:
+    facts = outputs.facts
+    p = read_predictions(outputs.predictions[split], task=facts.task, classes=facts.classes, decision=decision)
     confusion = _table(confusion_table(p), {"true": "Actual", "predicted": "Predicted", "count": "nPredictions"})
-    told = {"confusion_matrix": _chart("confusion_matrix/v1", confusion, {}, "Confusion matrix")}
+    found = {"confusion_matrix": _chart("confusion_matrix/v1", confusion, {}, "Confusion matrix")}
     for name, curve, axes, title in (
         ("roc", roc_table(p), {"class": "class", "x": "fpr", "y": "tpr"}, "ROC"),
         (
@@ -96,8 +96,8 @@ def _of_classes(answers: Answers, split: Split, decision: Decision) -> Charts:
         ),
     ):
         if not curve.empty:
-            told[name] = _chart("area-under-curve/v0", _table(curve[list(axes.values())]), axes, title)
-    return told
+            found[name] = _chart("area-under-curve/v0", _table(curve[list(axes.values())]), axes, title)
+    return found
 
 
 def _scatter(table: pd.DataFrame, name: str) -> Any:
@@ -113,15 +113,15 @@ def _table(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> Any:
 
 
 def _chart(kind: str, table: Any, fields: Mapping[str, str], title: str) -> Any:
-    """A chart that W&B's server draws of a table in one of its own ways."""
+    """One of the charts that W&B's server draws from a table."""
     fields = dict(fields) or {name: name for name in table.columns}
     return wandb.plot_table(f"wandb/{kind}", table, fields, {"title": title})
 
 
 def _pictures(images: NDArray[Any]) -> list[Image.Image]:
-    told = []
+    found = []
     for pixels in (displayable(images) * 255).round().astype(np.uint8):
         picture = Image.fromarray(pixels)
         picture.thumbnail((_SIDE, _SIDE))
-        told.append(picture)
-    return told
+        found.append(picture)
+    return found

@@ -1,4 +1,4 @@
-"""Which images an autoencoder finds unusual, where it learned from some classes alone, and where in the image."""
+"""Anomaly scores of an autoencoder that learned from some classes only: which images are unusual, and where."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vesalius.data.samples import Split
+from vesalius.evaluation.autoencoder.outputs import AutoencoderOutputs
 from vesalius.evaluation.base import Metrics
 from vesalius.metrics.anomaly import ErrorMaps, Mahalanobis, anomaly_metrics, peak_in_mask
 from vesalius.metrics.entry import MetricEntry
@@ -18,51 +19,48 @@ from vesalius.metrics.entry import MetricEntry
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from vesalius.evaluation.reconstruction import ReconstructionResults
-
 #: Scores, as columns `anomaly/<score>` of the predictions.
 ERROR, DISTANCE = "reconstruction_error", "latent_mahalanobis"
-#: Widths of the smoothing of error maps, in pixels; the one that tells best on validation is taken.
+#: Widths of the smoothing of error maps, in pixels; the one with the best AUROC on validation is used.
 SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0)
 _SHOWN = 8
 
 Booleans = NDArray[np.bool_]
 
 
-class Anomalies:
+class AnomalyScores:
     """Reconstruction errors and latent distances, standardised by the normal training images.
 
     Args:
-        results: of a model that learned from the normal classes.
+        outputs: of an autoencoder that learned from the normal classes.
     """
 
-    def __init__(self, results: "ReconstructionResults") -> None:
-        self.results, self.data = results, results.data
+    def __init__(self, outputs: AutoencoderOutputs) -> None:
+        self.outputs, self.data = outputs, outputs.data
         self.normal: Tensor = self.data.normal  # type: ignore[attr-defined]
 
-    def judge(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
-        """How well each score tells other classes from the normal ones; adds the scores to the test predictions.
+    def score(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
+        """How well each score separates other classes from the normal ones; adds the scores to the test predictions.
 
         `peak_in_mask` is the share of images with a known lesion whose error is highest inside it.
         """
         table = predictions["test"]
         for score, values in self._scores("test").items():
             table[f"anomaly/{score}"] = values
-        told: Metrics = anomaly_metrics(
+        metrics: Metrics = anomaly_metrics(
             table.rename(columns=lambda name: name.removeprefix("anomaly/")),
             scores=(ERROR, DISTANCE),
             normal=self._normal("test"),
             classes=self.data.source.classes,
         )
-        told[ERROR]["peak_in_mask"] = self._peaks(table)
-        if told[ERROR]["peak_in_mask"] is None:
-            del told[ERROR]["peak_in_mask"]
-        for entry in told[ERROR].values():
-            entry["note"] = f"errors smoothed by {self.maps.sigma:g} pixels, as told best on validation"
-        return told
+        if (peaks := self._peaks(table)) is not None:
+            metrics[ERROR]["peak_in_mask"] = peaks
+        for entry in metrics[ERROR].values():
+            entry["note"] = f"errors smoothed by {self.maps.sigma:g} pixels, the best on validation"
+        return metrics
 
     def figure(self) -> "Figure | None":
-        """Some unusual test images, their errors, and outlines of lesions where these are known; None without any."""
+        """Some unusual test images, their errors, and outlines of known lesions; None without unusual images."""
         from vesalius.figures.reconstruction import error_maps_figure
 
         rows = self.data.rows("test")
@@ -70,15 +68,15 @@ class Anomalies:
         if not len(unusual):
             return None
         chosen = unusual[torch.from_numpy(np.unique(np.linspace(0, len(unusual) - 1, _SHOWN).astype(np.int64)))]
-        answer = next(self.results.batches(chosen))
-        maps = self.maps.maps(answer["original"].numpy(), answer["reconstruction"].numpy())
+        batch = next(self.outputs.batches(chosen))
+        maps = self.maps.maps(batch["original"].numpy(), batch["reconstruction"].numpy())
         masks = None if self._mask is None else np.stack([self._mask(row) for row in chosen.tolist()])
-        return error_maps_figure(answer["original"].numpy(), maps, masks, self.results.names(chosen))
+        return error_maps_figure(batch["original"].numpy(), maps, masks, self.outputs.class_names(chosen))
 
     @cached_property
     def maps(self) -> ErrorMaps:
-        """Of the smoothing that tells anomalies best on validation; the middle one where validation has none."""
-        fitted = {sigma: self._fitted(sigma) for sigma in SIGMAS}
+        """Error maps with the smoothing that is best on validation; the middle one without anomalies there."""
+        fitted = {sigma: self._fit(sigma) for sigma in SIGMAS}
         normal = self._normal("val")
         if normal.all() or not normal.any():
             return fitted[SIGMAS[len(SIGMAS) // 2]]
@@ -88,27 +86,29 @@ class Anomalies:
         for batch in self._batches(self.data.rows("val")):
             for sigma, maps in fitted.items():
                 scores[sigma].append(maps.score(maps.maps(*batch)))
-        told = {sigma: roc_auc_score(~normal, np.concatenate(values)) for sigma, values in scores.items()}
-        return fitted[max(told, key=lambda sigma: told[sigma])]
+        areas = {sigma: roc_auc_score(~normal, np.concatenate(values)) for sigma, values in scores.items()}
+        return fitted[max(areas, key=lambda sigma: areas[sigma])]
 
     @cached_property
     def distance(self) -> Mahalanobis:
         """Distance from the codes of the normal training images."""
-        return Mahalanobis.fit(np.concatenate([batch["latent"].numpy() for batch in self.results.batches(self._train)]))
+        codes = [batch["latent"].numpy() for batch in self.outputs.batches(self._normal_training_rows)]
+        return Mahalanobis.fit(np.concatenate(codes))
 
     @property
-    def _train(self) -> Tensor:
+    def _normal_training_rows(self) -> Tensor:
         rows = self.data.rows("train")
         return rows[self.normal[rows]]
 
-    def _fitted(self, sigma: float) -> ErrorMaps:
+    def _fit(self, sigma: float) -> ErrorMaps:
         maps = ErrorMaps(sigma)
-        for batch in self._batches(self._train):
+        for batch in self._batches(self._normal_training_rows):
             maps.update(*batch)
         return maps
 
     def _batches(self, rows: Tensor) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        for batch in self.results.batches(rows):
+        """Images and their reconstructions."""
+        for batch in self.outputs.batches(rows):
             yield batch["original"].numpy(), batch["reconstruction"].numpy()
 
     def _normal(self, split: Split) -> Booleans:
@@ -116,7 +116,7 @@ class Anomalies:
 
     def _scores(self, split: Split) -> dict[str, NDArray[np.float64]]:
         errors, distances = [], []
-        for batch in self.results.batches(self.data.rows(split)):
+        for batch in self.outputs.batches(self.data.rows(split)):
             maps = self.maps.maps(batch["original"].numpy(), batch["reconstruction"].numpy())
             errors.append(self.maps.score(maps))
             distances.append(self.distance.distance(batch["latent"].numpy()))
@@ -124,23 +124,23 @@ class Anomalies:
 
     @property
     def _mask(self) -> Any:
-        """What gives the lesion of a row of the table, (H, W); None where the source knows none, or of another size."""
+        """Gives the lesion mask (H, W) of a row of the table; None where the source has none of this size."""
         mask = getattr(self.data.source, "mask", None)
         if mask is None:
             return None
         records = self.data.table.to_dict("records")
-        size = self.results.model.preprocess.out_size
+        size = self.outputs.model.preprocess.out_size
         if np.shape(mask(records[0])) != size:
             return None
         return lambda row: np.asarray(mask(records[row]), dtype=bool)
 
     def _peaks(self, table: pd.DataFrame) -> MetricEntry | None:
-        """Of test images with a lesion that is known."""
+        """The metric of test images with a known lesion; None where no lesion is known."""
         if self._mask is None:
             return None
         rows = self.data.rows("test")
         masks = np.stack([self._mask(row) for row in rows.tolist()])
         parts = [self.maps.maps(*batch) for batch in self._batches(rows)]
-        there = masks.any(axis=(1, 2)) & ~self._normal("test")
+        with_lesion = masks.any(axis=(1, 2)) & ~self._normal("test")
         maps = np.concatenate(parts)
-        return peak_in_mask(maps[there], masks[there], table["group_id"].to_numpy()[there])
+        return peak_in_mask(maps[with_lesion], masks[with_lesion], table["group_id"].to_numpy()[with_lesion])

@@ -1,0 +1,14 @@
+"""The list of samples that were left out, in the folder of a run."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from vesalius.data.datamodules.base import ImageDataModule
+
+
+def write_skipped(data: ImageDataModule, folder: Path) -> None:
+    """Write `skipped.csv`: samples that were left out, each with the reason; no file where there are none."""
+    left_out = [*data.source.left_out, *data.store.skipped]
+    if left_out:
+        pd.DataFrame(left_out, columns=["sample_id", "reason"]).to_csv(folder / "skipped.csv", index=False)

@@ -1,0 +1,187 @@
+"""A training in four steps: prepare the data, check them, build the model, fit it."""
+
+import logging
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+import yaml
+from torch import Tensor
+
+from vesalius.config.build import build, build_named
+from vesalius.config.diagnose import did_you_mean
+from vesalius.config.direction import mode_of
+from vesalius.config.errors import InputError, RunFailed
+from vesalius.data.audit.audit import run_audit
+from vesalius.data.audit.audit_input import AuditInput
+from vesalius.data.audit.findings import check_names
+from vesalius.data.datamodules.base import ImageDataModule
+from vesalius.data.datamodules.skipped import write_skipped
+from vesalius.data.splits.file import write_split
+from vesalius.launch.worker import rank
+from vesalius.metrics.baselines.principal_components import MAX_TRAIN
+from vesalius.models.family import FamilyModule
+from vesalius.runs.provenance import provenance
+from vesalius.runs.run_folder import OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
+from vesalius.terminal import command_console
+from vesalius.training.checkpoints import CheckpointMetadata, load_checkpoint
+from vesalius.training.history import EpochProgress, History
+from vesalius.training.rank_consistency import RankConsistency
+from vesalius.training.rng_state import RngState
+from vesalius.training.sample_grids import SampleGrids
+from vesalius.training.stopping import PruneOnRequest, ValidateAtMaxSteps
+from vesalius.training.tracking.base import TrackEpochs, Tracker, trackers_of
+
+logger = logging.getLogger("vesalius")
+
+#: Loads a function from images (B, C, H, W) in 0..1 to features (B, F), and F.
+LoadFeatures = Callable[[], tuple[Callable[[Tensor], Tensor], int]]
+
+
+class Session:
+    """One training run: `prepare_data`, `check`, `build_model`, `fit`, in this order.
+
+    Creating it seeds the random generators and builds loggers, trainer and datamodule; no sample is read yet.
+
+    Args:
+        folder: of the run; a run that was stopped is continued.
+
+    Attributes:
+        dry_run: `trainer.fast_dev_run`: a few steps are tried, and nothing is audited, tracked or evaluated.
+        data: the datamodule.
+        fingerprint: of the data, once they are prepared.
+        model: once it is built.
+    """
+
+    fingerprint: str
+    model: FamilyModule
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder, self.config = folder, folder.config
+        self.dry_run = bool(self.config["trainer"].get("fast_dev_run"))
+        pl.seed_everything(self.config["seed"], workers=True, verbose=False)
+        tracked = rank() == 0 and not self.dry_run
+        self._loggers = list(build_named(self.config["logger"], "logger").values()) if tracked else []
+        self._metadata, self._ranks = CheckpointMetadata(), RankConsistency()
+        self._trainer = self._build_trainer()
+        init_from = self.config["init_from"]
+        self._initial = None if init_from is None else load_checkpoint(RunFolder(init_from).best)
+        self.data: ImageDataModule = build(self.config["data"], "data")
+
+    @property
+    def trackers(self) -> list[Tracker]:
+        """The dashboards that follow this run; none on other ranks than the first."""
+        return trackers_of(self._loggers)
+
+    def _build_trainer(self) -> pl.Trainer:
+        callbacks = [
+            self._ranks,
+            RngState(),
+            ValidateAtMaxSteps(),
+            History(),
+            EpochProgress(),
+            SampleGrids(),
+            TrackEpochs(),
+            self._metadata,
+            *build_named(self.config["callbacks"], "callbacks").values(),
+            PruneOnRequest(),
+        ]
+        trainer: pl.Trainer = build(
+            self.config["trainer"],
+            "trainer",
+            callbacks=callbacks,
+            logger=self._loggers,
+            default_root_dir=str(self.folder.path),
+        )
+        return trainer
+
+    def prepare_data(self) -> None:
+        """List, split and decode the samples."""
+        check_names(self.config["audit"]["fail_on"], "audit.fail_on")
+        if (self.folder.path / SPLIT).exists():  # a resumed run keeps its patients in their splits
+            self.data.reuse_split(self.folder.path / SPLIT)
+        self.data.setup()
+        self.fingerprint = self.data.source.fingerprint()
+
+    def check(self) -> None:
+        """Run the quick audit and the checks of `audit.fail_on`, before time is spent on training.
+
+        Raises:
+            RunFailed: where a check of `audit.fail_on` found something, or could not be run.
+        """
+        if rank() != 0 or self.dry_run:
+            return
+        real, path = self.data.real_store, self.folder.path / "audit.json"
+        audit_input = AuditInput(real.table, real, self.data.source, train_classes=self.data.train_classes)
+        audit = run_audit(audit_input, self.config["audit"]["fail_on"])
+        write_json(path, audit.report)
+        for finding in audit.findings:
+            level = logging.INFO if finding.severity == "note" else logging.WARNING
+            logger.log(level, "audit: %s: %s", finding.check, finding.message)
+        if audit.failures:
+            raise RunFailed([*audit.failures, f"{path} has the details."])
+
+    def build_model(self, features: LoadFeatures | None = None) -> None:
+        """Build the model for these data.
+
+        Args:
+            features: what a generator's images are compared in after each epoch; None for the model's own choice.
+
+        Raises:
+            InputError: for a `monitor` that the model does not log, or whose mode would keep the worst checkpoint.
+        """
+        self.model = build(self.config["model"], "model", facts=self.data.facts)
+        if features is not None:
+            self.model.set_feature_extractor(features)
+        check_monitor(self.config["monitor"]["name"], self.config["monitor"]["mode"], self.model)
+
+    def load_start(self, model: FamilyModule) -> None:
+        """Give a new model the weights that this run starts from: pretrained, from the data, of `init_from`."""
+        model.load_pretrained()
+        model.initialize(lambda: self.data.pixels(self.data.spread_rows("train", MAX_TRAIN)))
+        if self._initial is not None:
+            skipped = model.load_initial(self._initial["state_dict"])
+            if skipped:
+                command_console(stderr=True).print(f"init_from: these weights stay as they were: {', '.join(skipped)}")
+
+    def fit(self) -> None:
+        """Train, from the last checkpoint where there is one; provenance and split are written first."""
+        origin = provenance(
+            overrides=yaml.safe_load((self.folder.path / OVERRIDES).read_text()),
+            fingerprint=self.fingerprint,
+            seed=self.config["seed"],
+        )
+        self._metadata.fill(self.config, self.data.facts, origin)
+        last = self.folder.last if self.folder.last.exists() else None
+        if last is None:
+            self.load_start(self.model)
+        if rank() == 0:
+            write_json(self.folder.path / PROVENANCE, origin)
+            write_split(self.data.split, self.folder.path / SPLIT)
+            write_skipped(self.data, self.folder.path)
+            for tracker in self.trackers:
+                tracker.begin(self.folder.path, self.config, self.config["name"], self.data.facts.task)
+        samples = [origin["data"], self.data.split[["sample_id", "split"]].to_numpy().tolist()]
+        self._ranks.fill(self.config, samples, self.data.batch_size)
+        self._trainer.fit(self.model, datamodule=self.data, ckpt_path=None if last is None else str(last))
+
+
+def check_monitor(name: str, mode: str, model: pl.LightningModule) -> None:
+    """Refuse a metric that the model does not log, which is known only once the data are.
+
+    Args:
+        name: `monitor.name`.
+        mode: `monitor.mode`.
+        model: with its metrics in `logged_metrics`; of another module nothing is known, and all is accepted.
+
+    Raises:
+        InputError: for an unknown metric, or a mode that would keep the worst checkpoint.
+    """
+    known = getattr(model, "logged_metrics", None)
+    if known is None:
+        return
+    if name not in known:
+        raise InputError(f"monitor.name={name}: there is no such metric of this task.{did_you_mean(name, known)}")
+    best = mode_of(name)
+    if best is not None and mode != best:
+        better = "lower" if best == "min" else "higher"
+        raise InputError(f"monitor.mode={mode}: {name} is better the {better} it is: set monitor.mode={best}.")
