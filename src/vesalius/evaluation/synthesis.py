@@ -33,7 +33,7 @@ from vesalius.metrics.entry import missing_entry
 from vesalius.metrics.names import SYNTHESIS_METRICS
 from vesalius.metrics.synthesis.manifold import manifold
 from vesalius.metrics.synthesis.memorisation import Memorisation, memorisation
-from vesalius.metrics.synthesis.metrics import synthesis_metrics
+from vesalius.metrics.synthesis.metrics import synthesis_metrics, synthesis_values
 from vesalius.metrics.synthesis.two_sample import two_sample_test
 from vesalius.models.gan.gan import GAN
 from vesalius.training.sample_grids import fixed_samples
