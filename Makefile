@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test coverage lint docs bench proof clean
+.PHONY: install demo test test-all coverage lint docs bench proof clean
 
 install: .venv/installed
 
@@ -15,12 +15,19 @@ install: .venv/installed
 demo: install   ## train the default network on the built-in phantom, a few minutes
 	$(BIN)/vesalius train
 
-# One thread a worker: two workers that wait for each other's cores are several times slower.
-test: install   ## all tests but the minutes-long ones; no network, no GPU
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+# One thread per worker: two workers that wait for each other's cores are several times slower. And byte code is written,
+# also where the variable that forbids it is set: without it every start of a process takes three times as long.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+EVERY := -m 'not proof and not benchmark'
 
-coverage: install   ## the same with line coverage of every process, which takes a fifth longer
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=90
+test: install   ## every promise, in at most 6 minutes on 2 cores; no network, no GPU
+	$(PYTEST) -n 2 --dist loadgroup
+
+test-all: install   ## these and the slow tests: fresh processes over ranks, kills, Chromium, notebooks, the wheel
+	$(PYTEST) -n 2 --dist loadgroup $(EVERY)
+
+coverage: install   ## all of them with line coverage of every process, which takes a fifth longer
+	$(PYTEST) -n 2 --dist loadgroup $(EVERY) --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: install
 	$(BIN)/ruff check .

@@ -38,7 +38,7 @@ def _isolated(isolation: dict[str, str]) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def vesalius_in() -> Callable[..., subprocess.CompletedProcess[str]]:
+def fresh_vesalius_in() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `vesalius ...` in a folder and return what it printed; for fixtures that several tests share."""
 
     def run(place: Path, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
@@ -50,17 +50,22 @@ def vesalius_in() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
+def vesalius_in(
+    fresh_vesalius_in: Callable[..., subprocess.CompletedProcess[str]],
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """As `fresh_vesalius_in`, unless the tests' module has a fixture of this name that returns `warm_vesalius_in`."""
+    return fresh_vesalius_in
+
+
+@pytest.fixture(scope="session")
 def warm_vesalius_in(
     tmp_path_factory: pytest.TempPathFactory, _isolated: None
 ) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """As `vesalius_in`, without the seconds that imports take; what differs is told in `warm_interpreter`.
-
-    A module whose tests start many runs takes it by a fixture `vesalius_in` of its own.
-    """
+    """As `fresh_vesalius_in`, without the seconds that imports take; `warm_interpreter` says what differs."""
     interpreter, said = WarmInterpreter(), tmp_path_factory.mktemp("said")
 
-    def run(place: Path, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        return interpreter.run(place, said, [str(argument) for argument in arguments], timeout)
+    def run(place: Path, *arguments: str, timeout: float = 300, fake: bool = False) -> subprocess.CompletedProcess[str]:
+        return interpreter.run(place, said, [str(argument) for argument in arguments], timeout, fake)
 
     yield run
     interpreter.close()

@@ -48,14 +48,15 @@ HARD = [
 
 
 @pytest.fixture(scope="module")
-def train(tmp_path_factory, vesalius_in):
+def train(tmp_path_factory, warm_vesalius_in, fresh_vesalius_in):
     """Run `vesalius train` with a net of the user's own, in a folder of the test module's own."""
     place = tmp_path_factory.mktemp("ddp")
     (place / "plain.py").write_text(PLAIN)
 
-    def run(name: str, *overrides: str) -> Path:
+    def run(name: str, *overrides: str, fresh: bool = False) -> Path:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", str(place))
+            vesalius_in = fresh_vesalius_in if fresh else warm_vesalius_in
             done = vesalius_in(place, "train", *overrides, f"hydra.run.dir={name}")
         assert done.returncode == 0, done.stderr
         return place / name
@@ -68,9 +69,9 @@ def one(train):
     return train("one", *HARD, "trainer=cpu")
 
 
-@pytest.fixture(scope="module")
-def two(train):
-    return train("two", *HARD, "trainer=ddp_cpu")
+@pytest.fixture(scope="module", params=["forked", pytest.param("fresh", marks=pytest.mark.slow)])
+def two(train, request):
+    return train(request.param, *HARD, "trainer=ddp_cpu", fresh=request.param == "fresh")
 
 
 def test_losses_and_metrics_are_those_of_one_process(one, two):
@@ -146,7 +147,9 @@ FAMILIES = {
 @pytest.mark.proof
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_it_holds_for_every_family(family, train):
-    folders = [train(f"{family}_{name}", *FAMILIES[family], f"trainer={name}") for name in ("cpu", "ddp_cpu")]
+    folders = [
+        train(f"{family}_{name}", *FAMILIES[family], f"trainer={name}", fresh=True) for name in ("cpu", "ddp_cpu")
+    ]
     histories = [pd.read_csv(folder / "history.csv").drop(columns="seconds") for folder in folders]
     print(f"{family}:\n{histories[0]}\n{histories[1]}")
     pd.testing.assert_frame_equal(*histories, rtol=1e-5, atol=1e-5)

@@ -23,6 +23,11 @@ class Stopper(Callback):
 """
 
 
+@pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
+
+
 def check(folder):
     """What each run of two epochs holds; its metrics."""
     metrics = json.loads((folder / "metrics.json").read_text())

@@ -30,6 +30,11 @@ def trials_of(folder):
 
 
 @pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
+
+
+@pytest.fixture(scope="module")
 def sweep(vesalius_in, tmp_path_factory):
     """Two trials of a search space that comes from a file."""
     place = tmp_path_factory.mktemp("sweep")

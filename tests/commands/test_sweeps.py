@@ -23,9 +23,16 @@ def command(*arguments):
     return [sys.executable, str(FAKE), "train", *map(str, arguments)]
 
 
-def sweep(place, *arguments, pause=0.0):
-    env = {**os.environ, "FAKE_PAUSE": str(pause)}
-    return subprocess.run(command(*arguments), cwd=place, env=env, capture_output=True, text=True, timeout=120)
+@pytest.fixture(scope="module")
+def sweep(warm_vesalius_in):
+    """Run `vesalius train ...` whose runs cost nothing."""
+
+    def run(place, *arguments, pause=0.0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FAKE_PAUSE", str(pause))
+            return warm_vesalius_in(place, "train", *arguments, timeout=120, fake=True)
+
+    return run
 
 
 def states(folder):
@@ -59,7 +66,7 @@ def wait_until(true, seconds=60):
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
+def mixed(tmp_path_factory, sweep):
     """Good jobs, one that fails, one that refuses its config, one that is killed, one that cannot be composed."""
     place = tmp_path_factory.mktemp("mixed")
     more = ["trainer.max_epochs=2", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=here"]
@@ -127,7 +134,7 @@ def test_the_sweep_folder_holds_what_was_asked_and_how_it_went(mixed):
     assert [job.objective is None for job in jobs] == [False, True, True, True, True, False]
 
 
-def test_a_folder_that_holds_a_sweep_is_not_taken_twice(mixed):
+def test_a_folder_that_holds_a_sweep_is_not_taken_twice(mixed, sweep):
     folder, _ = mixed
     before = (folder / "sweep.json").read_bytes()
     done = sweep(folder.parent, "-m", "seed=0,1", "hydra.sweep.dir=here")
@@ -136,7 +143,7 @@ def test_a_folder_that_holds_a_sweep_is_not_taken_twice(mixed):
     assert (folder / "sweep.json").read_bytes() == before
 
 
-def test_what_lies_in_the_users_folder_stays(tmp_path):
+def test_what_lies_in_the_users_folder_stays(tmp_path, sweep):
     """Folders named as those of jobs would be, and a run of the user's own where the first job would lie."""
     mine = tmp_path / "mine" / "0"
     mine.mkdir(parents=True)
@@ -151,7 +158,7 @@ def test_what_lies_in_the_users_folder_stays(tmp_path):
     assert (mine / "precious.png").read_text() == "kept"
 
 
-def test_a_folder_that_came_while_the_sweep_stood_still_is_not_taken(tmp_path):
+def test_a_folder_that_came_while_the_sweep_stood_still_is_not_taken(tmp_path, sweep):
     """Neither deleted nor gone on with, however often it is tried: what `sweep.json` does not list is not its own."""
     pytest.importorskip("optuna", reason="pip install 'vesalius[sweep]'")
     arguments = ["-m", "hydra/sweeper=vesalius_optuna", "seed=range(0,9)", "hydra.sweeper.n_trials=1"]
@@ -161,7 +168,7 @@ def test_a_folder_that_came_while_the_sweep_stood_still_is_not_taken(tmp_path):
     for _ in range(2):
         done = sweep(tmp_path, "-m", "resume=here", "hydra.sweeper.n_trials=2")
         assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
-        assert "here/1 was not made by this sweep: move it" in done.stderr
+        assert "here/1 was not created by this sweep: move it" in done.stderr
         assert (tmp_path / "here" / "1" / "mine").exists()
     (tmp_path / "here" / "1").rename(tmp_path / "elsewhere")
     assert sweep(tmp_path, "-m", "resume=here", "hydra.sweeper.n_trials=2").returncode == 0
@@ -178,7 +185,7 @@ def test_a_folder_that_came_while_the_sweep_stood_still_is_not_taken(tmp_path):
         (["-m", "model=cnn,autoencoder", "model.net.dropout=0.1", "hydra.sweep.dir=here"], "dropout"),
     ],
 )
-def test_a_sweep_that_cannot_begin_is_refused_and_leaves_nothing(tmp_path, arguments, said):
+def test_a_sweep_that_cannot_begin_is_refused_and_leaves_nothing(tmp_path, arguments, said, sweep):
     (tmp_path / "afile").touch()
     done = sweep(tmp_path, *arguments)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
@@ -186,7 +193,7 @@ def test_a_sweep_that_cannot_begin_is_refused_and_leaves_nothing(tmp_path, argum
     assert [path.name for path in tmp_path.iterdir()] == ["afile"]
 
 
-def test_a_trial_that_cannot_be_composed_fails_and_the_others_go_on(tmp_path):
+def test_a_trial_that_cannot_be_composed_fails_and_the_others_go_on(tmp_path, sweep):
     pytest.importorskip("optuna", reason="pip install 'vesalius[sweep]'")
     space = ["model=cnn,autoencoder", "model.net.dropout=0.1", "hydra.sweeper.sampler=grid"]
     arguments = ["-m", "hydra/sweeper=vesalius_optuna", *space, "trainer.max_epochs=1", "hydra.sweep.dir=here"]
@@ -198,7 +205,7 @@ def test_a_trial_that_cannot_be_composed_fails_and_the_others_go_on(tmp_path):
         assert "Best trial 0 of 2" in done.stdout
 
 
-def test_resume_keeps_what_is_done_and_runs_the_rest_again(tmp_path):
+def test_resume_keeps_what_is_done_and_runs_the_rest_again(tmp_path, sweep):
     first = sweep(tmp_path, "-m", "seed=shuffle(0,13,1,2)", "trainer.max_epochs=1", "hydra.sweep.dir=here")
     assert first.returncode == 1
     folder = tmp_path / "here"
@@ -223,7 +230,7 @@ def test_resume_keeps_what_is_done_and_runs_the_rest_again(tmp_path):
 
 
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_sweep_lets_its_jobs_save_and_goes_on(tmp_path, asked):
+def test_a_stopped_sweep_lets_its_jobs_save_and_goes_on(tmp_path, asked, sweep):
     arguments = ["-m", "seed=0,1,2", "trainer.max_epochs=30", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=here"]
     folder = tmp_path / "here"
     env = {**os.environ, "FAKE_PAUSE": "0.05"}
@@ -264,7 +271,7 @@ def test_a_second_ctrl_c_kills(tmp_path, arguments):
     assert [(state["state"], state["reason"]) for state in ended] == [("interrupted", "killed")] * jobs
 
 
-def test_a_killed_sweep_leaves_no_job_behind_and_can_be_resumed_at_once(tmp_path):
+def test_a_killed_sweep_leaves_no_job_behind_and_can_be_resumed_at_once(tmp_path, sweep):
     arguments = ["-m", "seed=0,1,2", "trainer.max_epochs=20", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=here"]
     folder = tmp_path / "here"
     env = {**os.environ, "FAKE_PAUSE": "0.1"}
@@ -283,7 +290,7 @@ def test_a_killed_sweep_leaves_no_job_behind_and_can_be_resumed_at_once(tmp_path
     assert "goes on" in again.stderr
 
 
-def test_a_sweep_belongs_to_one_process(tmp_path):
+def test_a_sweep_belongs_to_one_process(tmp_path, sweep):
     arguments = ["-m", "seed=0,1", "trainer.max_epochs=1", "hydra.sweep.dir=here"]
     env = {**os.environ, "FAKE_PAUSE": "60"}
     process = subprocess.Popen(command(*arguments), cwd=tmp_path, env=env)
@@ -295,7 +302,7 @@ def test_a_sweep_belongs_to_one_process(tmp_path):
     assert "another process" in other.stderr
 
 
-def test_another_launcher_is_refused(tmp_path):
+def test_another_launcher_is_refused(tmp_path, sweep):
     done = sweep(tmp_path, "-m", "seed=0,1", "hydra/launcher=basic", "hydra.sweep.dir=here")
     assert done.returncode == 2
     assert "needs hydra/launcher=vesalius" in done.stderr

@@ -52,6 +52,11 @@ def write_images(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
+
+
+@pytest.fixture(scope="module")
 def place(tmp_path_factory, vesalius_in):
     place = tmp_path_factory.mktemp("place")
     write_images(place / "Archive of Doctor Plantagenet" / "images")

@@ -1,12 +1,14 @@
 """`vesalius ...` many times without the five seconds of imports: an interpreter that has them done, and forks.
 
-Each call is a process of its own, as is the work that it starts, with its own folder, environment and exit code. What
-differs from a user's: nothing is imported anew. So runs over several processes, which start the interpreter again by
-themselves, need a fresh one, and so do tests about starting.
+Each call is a process of its own, as is all work that it starts: of a run, of a sweep's jobs, and of other ranks. Each
+has its own folder, environment, module path and exit code. What differs from a user's: nothing is imported again, so
+tests about starting need a fresh interpreter.
 """
 
+import gc
 import importlib
 import json
+import logging
 import os
 import pkgutil
 import subprocess
@@ -16,6 +18,9 @@ import traceback
 from pathlib import Path
 from types import SimpleNamespace
 
+_OWN = set(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+_PATH = [path for path in sys.path if path not in _OWN]
+
 
 class WarmInterpreter:
     """The side of the tests."""
@@ -24,10 +29,20 @@ class WarmInterpreter:
         command = [sys.executable, __file__]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def run(self, place: Path, said: Path, arguments: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
-        """What `vesalius ARGUMENTS`, started in `place`, returns and prints; `said` is a folder for the latter."""
+    def run(
+        self, place: Path, said: Path, arguments: list[str], timeout: float, fake: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `vesalius ARGUMENTS` in a folder.
+
+        Args:
+            place: where.
+            said: a folder for what it prints.
+            arguments: of the command line.
+            timeout: in seconds.
+            fake: the work of runs costs nothing, as in `fake_worker`.
+        """
         paths = said / "stdout", said / "stderr"
-        asked = {"place": str(place), "arguments": arguments, "said": [str(path) for path in paths]}
+        asked = {"place": str(place), "arguments": arguments, "said": [str(path) for path in paths], "fake": fake}
         asked["env"] = {**os.environ, "COLUMNS": "200"}
         watch = threading.Timer(timeout, self._process.kill)
         watch.start()
@@ -48,33 +63,63 @@ class WarmInterpreter:
 
 
 class Forked:
-    """The work of a run folder in a fork, with as much of `subprocess.Popen` as `vesalius.launch.launch` asks for."""
+    """The work of a run folder in a fork, with as much of `subprocess.Popen` as those who start it ask for."""
 
-    def __init__(self, command: list[str], env: dict[str, str], start_new_session: bool) -> None:
+    def __init__(self, command, env=None, start_new_session=False, stdout=None, stderr=None, cwd=None) -> None:
         _, _, module, folder = command
+        self.returncode = None
         self.pid = os.fork()
         if self.pid == 0:
             if start_new_session:
                 os.setsid()
-            _in_child(lambda: _work(module, folder, env))
+            for number, file in ((1, stdout), (2, stderr)):
+                if file is not None:
+                    os.dup2(file.fileno(), number)
+            _in_child(lambda: _work(module, folder, dict(os.environ if env is None else env)))
 
     def send_signal(self, number: int) -> None:
-        """To the fork."""
-        os.kill(self.pid, number)
+        """To the fork, while it runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def poll(self) -> int | None:
+        """Its exit code, below 0 for a signal; None while it runs."""
+        return self._wait(os.WNOHANG)
 
     def wait(self) -> int:
         """Its exit code, below 0 for a signal."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._wait(0)
+
+    def _wait(self, options):
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, options)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
 
 
 def _work(module: str, folder: str, env: dict[str, str]) -> int:
+    """What `python -m MODULE FOLDER` does."""
+    _enter_environment(env)
+    sys.argv = [module, folder]
+    from hydra.core.hydra_config import HydraConfig
+    from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+    from vesalius.launch.worker import enter, rank
+
+    found = importlib.import_module(module)
+    sys.modules["__main__"].__spec__ = found.__spec__  # by which Lightning starts other ranks
+    HydraConfig.instance().cfg = None
+    rank_zero_only.rank = rank()
+    for log in (logging.getLogger(), logging.getLogger("vesalius")):
+        log.handlers.clear()  # of rank 0, from which another one is forked
+    return enter(found.work if module == "fake_worker" else getattr(found, module.rpartition(".")[2]), [folder])
+
+
+def _enter_environment(env: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(env)
-    sys.argv = [module, folder]
-    from vesalius.launch.worker import enter
-
-    found = sys.modules[module]
-    return enter(getattr(found, module.rpartition(".")[2]), [folder])
+    sys.path[:] = [os.getcwd(), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep)), *_PATH]
 
 
 def _in_child(work) -> None:
@@ -92,14 +137,19 @@ def _in_child(work) -> None:
 
 def _answer(asked) -> int:
     os.chdir(asked["place"])
-    os.environ.clear()
-    os.environ.update(asked["env"])
+    _enter_environment(asked["env"])
     for number, path in enumerate(asked["said"], start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    from pytorch_lightning.strategies.launchers import subprocess_script
+
     from vesalius import cli
     from vesalius.launch import launch
+    from vesalius.sweeps import local_pool, scheduler
 
-    launch.subprocess = SimpleNamespace(Popen=Forked)
+    for starter in (launch, local_pool, subprocess_script):
+        starter.subprocess = SimpleNamespace(Popen=Forked, run=subprocess.run)
+    if asked["fake"]:
+        launch.work_command = scheduler.work_command = lambda verb, folder: ["python", "-m", "fake_worker", str(folder)]
     return cli.main(asked["arguments"])
 
 
@@ -108,6 +158,8 @@ def _serve() -> None:
 
     for module in pkgutil.iter_modules(vesalius.commands.__path__):
         importlib.import_module(f"vesalius.commands.{module.name}")
+    gc.collect()
+    gc.freeze()
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         asked = json.loads(line)
