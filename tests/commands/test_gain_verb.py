@@ -84,7 +84,7 @@ def test_all_learn_by_equally_many_steps(done):
 def test_mistakes_are_told_before_anything_is_trained_and_leave_nothing(tmp_path):
     overrides = [*SMALL, 'gan=["model=cnn"]', 'cnn=["model=cnn"]']
     folder = RunFolder.create(tmp_path / "loop", load_config("gain", overrides), overrides)
-    with pytest.raises(InputError, match=r"steps_per_epoch is not set|makes no images"):
+    with pytest.raises(InputError, match=r"steps_per_epoch is not set|generates no images"):
         gain(folder.path)
     assert not folder.path.exists()
 

@@ -14,7 +14,7 @@ from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
 from vesalius.data.splits.file import split_hash, write_split
 from vesalius.runs.run_folder import RunFolder, write_json
-from vesalius.studies.synthetic.export import dealt, integers, places
+from vesalius.studies.synthetic.export import file_names, split_by_share, to_integers
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 LESIONS = ["data.source.patients=32", "data.source.slices=2", "data.source.image_size=28"]
@@ -102,7 +102,7 @@ def test_a_user_gets_a_folder_with_its_manifest_and_what_to_type_next(vesalius, 
     manifest = json.loads((folder / "manifest.json").read_text())
     assert str(gan.path) not in json.dumps(manifest)
     counts = load_checkpoint(gan.best)["facts"]["class_counts"]
-    assert manifest["counts"] == dict(zip(CLASSES, dealt(40, counts), strict=True))
+    assert manifest["counts"] == dict(zip(CLASSES, split_by_share(40, counts), strict=True))
     split = pd.read_csv(gan.path / "split.csv")
     assert "unused" in set(split["split"])
     expected = {"kind": "vesalius synthetic images", "schema": 1, "seed": 3, "n": 40, "classes": CLASSES}
@@ -161,9 +161,9 @@ def test_without_classes_images_have_no_label(made, unconditional):
 def test_mistakes_are_refused_with_the_cure_and_leave_nothing(made, gan, unconditional, classifier, tmp_path):
     with pytest.raises(InputError, match=r"n=0: must be 1 or more[\s\S]*Did you mean 'nodule'"):
         made(gan, "n=0", "label=nodul")
-    with pytest.raises(InputError, match="was not told of classes: leave label out"):
+    with pytest.raises(InputError, match="is not conditional on the class: leave label out"):
         made(unconditional, "n=1", "label=cyst")
-    with pytest.raises(InputError, match=r"CNNClassifier, makes no images: name a run of a generator"):
+    with pytest.raises(InputError, match=r"CNNClassifier, generates no images: name a run of a generator"):
         made(classifier, "n=1")
     assert not (tmp_path / "made").exists()
 
@@ -179,13 +179,13 @@ def test_a_misspelt_run_or_a_missing_number_is_named(vesalius, gan):
 
 @pytest.mark.parametrize(("n", "shares"), [(10, [1, 1, 1]), (7, [5, 0, 3]), (1, [1, 2, 4]), (1000, [3, 999, 1])])
 def test_images_are_dealt_as_evenly_as_whole_numbers_can(n, shares):
-    counts = dealt(n, shares)
+    counts = split_by_share(n, shares)
     assert sum(counts) == n
     assert np.abs(np.array(counts) - n * np.array(shares) / sum(shares)).max() < 1
 
 
 def test_classes_of_any_name_have_folders_of_their_own():
-    found = places(5, {"a/b": 1, "a:b": 1, "..": 1, "ok": 1, "OK": 1})
+    found = file_names(5, {"a/b": 1, "a:b": 1, "..": 1, "ok": 1, "OK": 1})
     folders = [file.split("/")[1] for file, _ in found]
     assert all(file.count("/") == 2 for file, _ in found)
     assert len({folder.lower() for folder in folders}) == 5
@@ -204,7 +204,7 @@ def test_classes_of_any_name_have_folders_of_their_own():
     ],
 )
 def test_white_is_the_largest_value_that_a_file_has(channels, value_max, kind, shape):
-    files = integers(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, channels, 4, 4), value_max)
+    files = to_integers(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, channels, 4, 4), value_max)
     assert (files.dtype, files.shape) == (kind, shape)
     assert (files[0] == 0).all()
     assert (files[1] == np.iinfo(kind).max).all()
@@ -212,4 +212,4 @@ def test_white_is_the_largest_value_that_a_file_has(channels, value_max, kind, s
 
 def test_images_of_other_channels_fit_no_png():
     with pytest.raises(InputError, match=r"have 2 channels, and a PNG has 1 or 3"):
-        integers(torch.zeros(1, 2, 4, 4), 255)
+        to_integers(torch.zeros(1, 2, 4, 4), 255)

@@ -65,12 +65,12 @@ def test_names_in_a_chart_are_escaped():
 def test_an_interval_bar_shows_value_ends_and_floor_in_order():
     entry = {"value": 0.8, "ci95": [0.7, 0.85]}
     svg = str(interval_bar(entry, 0.4, 1.0, 0.5))
-    floor = float(re.search(r'class="floor" x1="([\d.]+)"', svg)[1])
+    floor = float(re.search(r'class="no-skill" x1="([\d.]+)"', svg)[1])
     low, high = (float(end) for end in re.search(r'class="whisker" x1="([\d.]+)" x2="([\d.]+)"', svg).groups())
     middle = float(re.search(r'cx="([\d.]+)"', svg)[1])
     assert floor < low < middle < high
     assert str(interval_bar({"value": None, "ci95": None}, 0, 1, 0.5)) == ""
-    assert "floor" not in str(interval_bar(entry, 0.6, 1.0, 0.5))
+    assert "no-skill" not in str(interval_bar(entry, 0.6, 1.0, 0.5))
 
 
 def _details(path):
@@ -163,7 +163,7 @@ def test_images_are_left_out_where_the_data_are_others_or_gone(with_data):
     (with_data / "provenance.json").write_text(json.dumps({"data": "another"}))
     (run,) = find_runs(with_data).runs
     worst = details_of(run, 0).worst
-    assert "no longer those" in add_thumbnails(run, worst, Budget())
+    assert "The data have changed" in add_thumbnails(run, worst, Budget())
     run.config["data"]["source"] = {"_target_": "vesalius.data.sources.ImageFolder", "root": "/gone/jones"}
     reason = add_thumbnails(run, worst, Budget())
     assert "cannot be read" in reason
@@ -254,7 +254,7 @@ def test_a_study_says_of_which_objective_its_importance_is_and_which_trials_none
     write_report(path, images=False, console=command_console())
     page = (path / "report.html").read_text()
     assert "variance of val/auroc between trials" in page
-    assert "which no other beats in all of val/auroc, val/loss: 1, 3." in page
+    assert "trials that no other beats in all of val/auroc, val/loss: 1, 3." in page
 
 
 def test_a_full_grid_tells_the_share_of_each_key(tmp_path):
@@ -268,12 +268,12 @@ def test_a_full_grid_tells_the_share_of_each_key(tmp_path):
         assert told[key] == pytest.approx(LinearRegression().fit(dummies, reached).score(dummies, reached))
     assert 0.99 < sum(told.values()) <= 1
     write_report(path, images=False, console=command_console())
-    assert "between runs that a key explains alone" in (path / "report.html").read_text()
+    assert "between runs that a key explains by itself" in (path / "report.html").read_text()
     shutil.rmtree(path / "4")
     (part,) = parts_of(find_runs(path))
     assert grid_importance(part) == []
     write_report(path, images=False, console=command_console())
-    assert "Importance is told of a full grid" in (path / "report.html").read_text()
+    assert "Importance takes a full grid" in (path / "report.html").read_text()
 
 
 def test_every_number_stands_beside_its_interval_and_what_no_skill_reaches(tmp_path):
@@ -325,7 +325,7 @@ def test_of_very_many_runs_the_best_on_validation_are_told_in_detail(tmp_path):
     found = [int(name) for name in re.findall(r'<details id="run-0-(\d+)"', page)]
     assert found == list(range(6, 30))  # model m29 has the highest validation AUROC
     assert [int(name) for name in re.findall(r'href="#run-0-(\d+)"', page)] == found
-    assert "6 more stand in the leaderboard alone" in page
+    assert "6 more are only in the leaderboard" in page
 
 
 @pytest.mark.parametrize("task", ["multiclass", "ordinal"])

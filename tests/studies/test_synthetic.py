@@ -18,7 +18,7 @@ from vesalius.runs.run import read_run
 from vesalius.runs.run_folder import Interrupted, RunFolder, write_json
 from vesalius.studies.synthetic import run as gain
 from vesalius.studies.synthetic.checks import check_labels
-from vesalius.studies.synthetic.plan import Plan, Training, override, planned
+from vesalius.studies.synthetic.plan import Plan, Training, override, plan_study
 
 SMALL = [
     'both=["data=lesions","data.source.patients=24","data.train_fraction=0.5"]',
@@ -32,7 +32,7 @@ EARLY_STOPPING = "+callbacks.patience={_target_: pytorch_lightning.callbacks.Ear
 
 
 def plan_of(folder, *overrides):
-    return planned(load_config("gain", [*SMALL, *overrides]), folder)
+    return plan_study(load_config("gain", [*SMALL, *overrides]), folder)
 
 
 def problems(folder, *overrides):
@@ -96,7 +96,7 @@ def test_every_problem_is_told_with_its_cure(tmp_path):
         ([*FEW, "arms.synthetic_1=null"], ["none sets data.synthetic_ratio"]),
         (
             [*FEW, "cnn=[]", 'gan=["model=cnn"]', 'arms.augmented=["trainer.max_epochs=3"]'],
-            ["steps_per_epoch is not set", "CNNClassifier makes no images", "trainer.max_epochs (3, "],
+            ["steps_per_epoch is not set", "CNNClassifier generates no images", "trainer.max_epochs (3, "],
         ),
         (
             [
@@ -208,14 +208,14 @@ def quiet_signals():
 
 def test_jobs_are_done_in_order_and_as_many_images_made_as_the_largest_ratio_takes(tmp_path, monkeypatch, capsys):
     work, plan = Trainings(monkeypatch), short_plan(tmp_path)
-    assert gain.do(plan) == []
+    assert gain.run_plan(plan) == []
     assert work.done[:4] == ["gan", "synthetic", "real/4", "synthetic_2/4"]
     assert (len(work.done), work.made) == (8, ["n=66"])
     said = capsys.readouterr().err
     assert "[3/8] real, seed 4\n" in said
     assert "[4/8] synthetic_2, seed 4; about 5 minutes left" in said
     work.done.clear()
-    assert gain.do(plan) == []
+    assert gain.run_plan(plan) == []
     assert work.done == []
     assert gain.images_needed(short_plan(tmp_path, 500)) == 500
 
@@ -223,42 +223,42 @@ def test_jobs_are_done_in_order_and_as_many_images_made_as_the_largest_ratio_tak
 def test_after_a_stop_only_what_is_missing_is_done(tmp_path, monkeypatch, quiet_signals):
     work, plan = Trainings(monkeypatch, {"synthetic_2/4": 130}), short_plan(tmp_path)
     with pytest.raises(Interrupted) as stop:
-        gain.do(plan)
+        gain.run_plan(plan)
     assert stop.value.exit_code == 130
     work.endings.clear()
     work.done.clear()
-    assert gain.do(plan) == []
+    assert gain.run_plan(plan) == []
     assert work.done[0] == "synthetic_2/4"
     assert len(work.done) == 5
 
 
 def test_images_that_were_not_finished_are_made_anew(tmp_path, monkeypatch):
     work, plan = Trainings(monkeypatch), short_plan(tmp_path)
-    gain.do(plan)
+    gain.run_plan(plan)
     (plan.synthetic / "manifest.json").unlink()
     (plan.synthetic / "images").mkdir()
-    gain.do(plan)
+    gain.run_plan(plan)
     assert work.made == ["n=66", "n=66"]
     assert not (plan.synthetic / "images").exists()
 
 
 def test_a_failed_classifier_does_not_stop_the_others_and_is_trained_again(tmp_path, monkeypatch):
     work, plan = Trainings(monkeypatch, {"synthetic_only/4": 1}), short_plan(tmp_path)
-    assert gain.do(plan) == ["synthetic_only, seed 4: exit code 1."]
+    assert gain.run_plan(plan) == ["synthetic_only, seed 4: exit code 1."]
     assert len(work.done) == 8
     arms, left_out = gain.finished_arms(plan)
     assert {arm.name: [run.seed for run in arm.runs] for arm in arms} == {name: [5] for name in plan.arms}
     assert left_out == ["Seeds 4 are left out: not all arms have finished them."]
     work.endings.clear()
     work.done.clear()
-    assert gain.do(plan) == []
+    assert gain.run_plan(plan) == []
     assert work.done == ["synthetic_only/4"]
 
 
 def test_without_a_generator_nothing_is_judged(tmp_path, monkeypatch):
     work, plan = Trainings(monkeypatch, {"gan": 1}), short_plan(tmp_path)
     with pytest.raises(RunFailed, match="generator: exit code 1"):
-        gain.do(plan)
+        gain.run_plan(plan)
     assert work.done == ["gan"]
 
 
@@ -322,7 +322,7 @@ def test_of_errors_the_lowest_on_validation_is_picked(tmp_path):
 
 @pytest.mark.parametrize(("study", "given"), [("synthetic_gain", []), ("breast_synthetic_gain", ["root=FOLDER"])])
 def test_the_shipped_studies_are_fair(tmp_path, study, given):
-    plan = planned(load_config("gain", [f"study={study}", *given, *FEW]), tmp_path)
+    plan = plan_study(load_config("gain", [f"study={study}", *given, *FEW]), tmp_path)
     trained = load_config("train", plan.arms["augmented"][0].overrides)["data"]
     assert trained["augment"]["operations"]
     assert trained["source"].get("root", "FOLDER") == "FOLDER"

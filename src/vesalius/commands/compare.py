@@ -1,4 +1,4 @@
-"""`python -m vesalius.commands.compare DIR`: judge the runs that the frozen config in DIR names, side by side."""
+"""`python -m vesalius.commands.compare DIR`: compare the runs that the frozen config in DIR names."""
 
 import sys
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from vesalius.terminal import command_console
 
 
 def compare(path: Path) -> None:
-    """Print and write what the arms reach and how they differ."""
+    """Write and print what the arms reach and how they differ."""
     folder = RunFolder(path)
     try:
         _compare(folder)
@@ -34,7 +34,7 @@ def compare(path: Path) -> None:
 def _compare(folder: RunFolder) -> None:
     config = folder.config
     runs, left_out = find_finished([config["runs"]] if isinstance(config["runs"], str) else config["runs"])
-    told = compare_arms(
+    content = compare_arms(
         arms_by(runs, config["by"]),
         metric=config["metric"],
         by=config["by"],
@@ -42,23 +42,25 @@ def _compare(folder: RunFolder) -> None:
         reference=config["reference"],
         seed=config["seed"],
     )
-    told["notes"] += left_out
-    write_json(folder.path / "compare.json", told)
-    figure = comparison_figure(told["arms"], told["metric"])
+    content["notes"] += left_out
+    write_json(folder.path / "compare.json", content)
+    figure = comparison_figure(content["arms"], content["metric"])
     figure.savefig(folder.path / "compare.png", dpi=110, bbox_inches="tight")
     console = command_console()
-    print_comparison(told, console)
+    print_comparison(content, console)
     console.print(f"Written to: {folder.path}", soft_wrap=True, highlight=False, markup=False)
 
 
-def print_comparison(told: Mapping[str, Any], console: Console) -> None:
-    """Print the content of `compare.json`: a row and a sentence an arm."""
-    metric, arms = told["metric"], told["arms"]
+def print_comparison(content: Mapping[str, Any], console: Console) -> None:
+    """Print the content of `compare.json`: one row and one sentence per arm."""
+    metric, arms = content["metric"], content["arms"]
     largest = max((arm[metric] for arm in arms.values()), key=lambda entry: entry["n"])
-    head = f"test: {largest['n']} samples of {largest['groups']} patients; seeds {', '.join(map(str, told['seeds']))}"
+    head = (
+        f"test: {largest['n']} samples of {largest['groups']} patients; seeds {', '.join(map(str, content['seeds']))}"
+    )
     console.print(Text(head, style="bold"))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    for title in (told["by"], "runs", metric, "no\nskill", "difference", "from"):
+    for title in (content["by"], "runs", metric, "no\nskill", "difference", "from"):
         table.add_column(Text(title), overflow="fold", justify="right" if title in ("runs", "no\nskill") else "left")
     for name, arm in arms.items():
         row = [name, str(len(arm["runs"])), format_metric(arm[metric]), format_number(arm[metric]["no_skill"])]
@@ -69,7 +71,7 @@ def print_comparison(told: Mapping[str, Any], console: Console) -> None:
         if "verdict" in arm:
             console.print(Text(arm["verdict"]))
     brackets = "Brackets: 95 % interval over patients and runs. Difference: the arm minus the one it is from."
-    for line in [brackets, *told["notes"]]:
+    for line in [brackets, *content["notes"]]:
         console.print(Text(line, style="dim"))
 
 

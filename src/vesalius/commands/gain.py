@@ -1,4 +1,4 @@
-"""`python -m vesalius.commands.gain DIR`: what a generator's images are worth, as the frozen config in DIR asks."""
+"""`python -m vesalius.commands.gain DIR`: the study that the frozen config in DIR names."""
 
 import sys
 from pathlib import Path
@@ -11,17 +11,17 @@ from vesalius.config.errors import InputError, RunFailed
 from vesalius.figures.comparison import comparison_figure
 from vesalius.launch.worker import enter
 from vesalius.runs.run_folder import RunFolder, write_json
-from vesalius.studies.synthetic.plan import GAN, REAL, Plan, planned
-from vesalius.studies.synthetic.run import do, summarize
+from vesalius.studies.synthetic.plan import GAN, REAL, Plan, plan_study
+from vesalius.studies.synthetic.run import run_plan, summarize
 from vesalius.terminal import command_console
 
 
 def gain(path: Path) -> None:
-    """Do all that is not done yet, and judge it."""
+    """Run everything that is not done yet, and compare the arms."""
     folder = RunFolder(path)
     first = not folder.state
     try:
-        plan = planned(folder.config, folder.path)
+        plan = plan_study(folder.config, folder.path)
         with folder.attempt():
             _gain(folder, plan)
     except InputError:
@@ -31,25 +31,25 @@ def gain(path: Path) -> None:
 
 
 def _gain(folder: RunFolder, plan: Plan) -> None:
-    failed = do(plan)
-    write_told(folder.path, summarize(plan, metric=folder.config["metric"]))
+    failed = run_plan(plan)
+    write_gain(folder.path, summarize(plan, metric=folder.config["metric"]))
     if failed:
         raise RunFailed([*failed, f"To train these again: vesalius gain resume={folder.path}"])
 
 
-def write_told(path: Path, told: dict[str, Any]) -> None:
+def write_gain(path: Path, content: dict[str, Any]) -> None:
     """Write `gain.json` and the figures, and print the tables and the verdict."""
-    write_json(path / "gain.json", told)
+    write_json(path / "gain.json", content)
     console = command_console()
-    for reference, comparison in told["comparisons"].items():
-        figure = comparison_figure(comparison["arms"], told["metric"])
+    for reference, comparison in content["comparisons"].items():
+        figure = comparison_figure(comparison["arms"], content["metric"])
         name = "gain.png" if reference == REAL else f"gain_against_{reference}.png"
         figure.savefig(path / name, dpi=110, bbox_inches="tight")
         print_comparison(comparison, console)
         console.print()
-    for note in told["notes"]:
+    for note in content["notes"]:
         console.print(Text(note, style="dim"))
-    console.print(Text(told["verdict"], style="bold"))
+    console.print(Text(content["verdict"], style="bold"))
     console.print(f"Written to: {path}", soft_wrap=True, highlight=False, markup=False)
 
 

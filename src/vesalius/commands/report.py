@@ -1,4 +1,4 @@
-"""`python -m vesalius.commands.report DIR`: the page and tables of the runs that the frozen config in DIR names."""
+"""`python -m vesalius.commands.report DIR`: the report of the runs that the frozen config in DIR names."""
 
 import sys
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ PAGE = "report.html"
 
 
 def report(path: Path) -> None:
-    """Write `report.html`, `report.csv` and `report.md` beside what they are about, and print the leaderboard."""
+    """Write `report.html`, `report.csv` and `report.md` into the folder of the runs, and print the leaderboard."""
     folder = RunFolder(path)
     config = folder.config
-    folder.discard()  # a report is made anew at any time, and leaves nothing but itself
+    folder.discard()  # a report can be written again at any time, and leaves no run folder of its own
     write_report(Path(config["run"]), images=config["images"], console=command_console())
 
 
@@ -74,8 +74,8 @@ def print_part(part: Mapping[str, Any], console: Console) -> None:
         arms = _table("arm", "runs", part["metric"], "no skill", "difference")
         for arm in part["arms"]:
             difference = format_metric(arm["difference"]) if "difference" in arm else "–"
-            told = [format_metric(arm["test"]), format_number(arm["test"]["no_skill"])] if arm["test"] else ["–", "–"]
-            arms.add_row(*map(Text, (arm["arm"], f"{len(arm['runs'])} of {arm['of']}", *told, difference)))
+            test = [format_metric(arm["test"]), format_number(arm["test"]["no_skill"])] if arm["test"] else ["–", "–"]
+            arms.add_row(*map(Text, (arm["arm"], f"{len(arm['runs'])} of {arm['of']}", *test, difference)))
         console.print(arms)
     for arm in part["arms"]:
         if "verdict" in arm:

@@ -16,10 +16,10 @@ from vesalius.models.family import output_kind
 from vesalius.runs.run_folder import RunFolder
 from vesalius.studies.synthetic.export import (
     IMAGES,
-    counts_of,
-    integers,
-    places,
-    sampled,
+    file_names,
+    images_per_class,
+    sample_images,
+    to_integers,
     write_images,
     write_manifest,
 )
@@ -41,8 +41,8 @@ def _synthesize(folder: RunFolder) -> None:
     config, run = folder.config, RunFolder(folder.config["run"])
     checkpoint = load_checkpoint(run.best)
     model, facts = _generator(checkpoint, run), Facts.from_dict(checkpoint["facts"])
-    counts = counts_of(config["n"], config["label"], facts, conditional=bool(model.conditional))
-    table = places(config["n"], counts)
+    counts = images_per_class(config["n"], config["label"], facts, conditional=bool(model.conditional))
+    table = file_names(config["n"], counts)
     image = _write(folder.path, model, facts, table, config["seed"], inference_device(run.config["trainer"]))
     manifest = write_manifest(folder.path, run, table, seed=config["seed"], counts=counts, image=image)
     _say(folder.path, manifest)
@@ -53,8 +53,8 @@ def _generator(checkpoint: dict[str, Any], run: RunFolder) -> pl.LightningModule
     model = restore_model(checkpoint)
     if output_kind(model) != "samples":
         raise InputError(
-            f"run={run.path}: its model, {type(model).__name__}, makes no images: name a run of a generator, such as "
-            "one of `vesalius train model=gan`."
+            f"run={run.path}: its model, {type(model).__name__}, generates no images: name a run of a generator, such "
+            "as one of `vesalius train model=gan`."
         )
     if not run.metrics.get("test"):
         raise InputError(f"run={run.path}: its images were never judged: let `vesalius train resume={run.path}` end.")
@@ -73,10 +73,10 @@ def _write(
     names = {name: number for number, name in enumerate(facts.classes)}
     labels = torch.tensor([names.get(label, 0) for _, label in table])
     done = 0
-    for images in show_progress(sampled(model, labels, seed, device), len(table), "synthesize", size=len):
+    for images in show_progress(sample_images(model, labels, seed, device), len(table), "synthesize", size=len):
         _, channels, height, width = images.shape
         part = table[done : done + len(images)]
-        write_images(integers(images, facts.value_max), [folder / file for file, _ in part])
+        write_images(to_integers(images, facts.value_max), [folder / file for file, _ in part])
         done += len(images)
     # A colour PNG has 8 bits a channel: of deeper integers they keep the upper ones.
     value_max = 255.0 if channels == 3 and facts.value_max > 255 else facts.value_max

@@ -25,12 +25,12 @@ class Series:
     Attributes:
         name: shown on hovering.
         x: rising.
-        y: as many.
+        y: as many values.
         group: series of one group share a colour and an entry of the legend; None: its name.
         mark: position of a point to mark, such as the best epoch.
         points: draw points, not a line.
         notes: a text for each point, shown on hovering.
-        size: area of each point, between 0 and 1; None: all alike.
+        size: area of each point, between 0 and 1; None: all equal.
     """
 
     name: str
@@ -45,20 +45,20 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """What a chart shows.
+    """A chart of lines or points.
 
     Attributes:
         name: unique on the page; letters, digits and hyphens.
         title: above it.
         x_label: below the axis.
-        y_label: beside it.
+        y_label: next to it.
         series: its lines.
         diagonal: whether to draw the line where x and y are equal.
-        x_range: from and to; None: that of the data.
+        x_range: lowest and highest value; None: those of the data.
         y_range: likewise.
-        square: as high as wide.
+        square: whether it is as high as wide.
         note: below the title.
-        marked: what the marked points are.
+        marked: meaning of the marked points.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Chart:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What hovering reads."""
+        """The points and their texts, for the script that shows them on hovering."""
         keep = [
             {"name": one.name, "x": list(map(_short, one.x)), "y": list(map(_short, one.y)), "notes": list(one.notes)}
             for one in self.series
@@ -89,13 +89,13 @@ class Chart:
 
 
 def tag(name: str, content: str | Markup = "", **attributes: Any) -> Markup:
-    """An element; everything is escaped but `Markup`. A trailing underscore of an attribute falls away."""
-    told = Markup("").join(
+    """An element; everything but `Markup` is escaped. An attribute loses its trailing underscore."""
+    pairs = Markup("").join(
         Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), value)
         for key, value in attributes.items()
         if value is not None
     )
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), told, content)
+    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), pairs, content)
 
 
 def draw(chart: Chart, *, width: int = 440, height: int = 270) -> Markup:
@@ -103,8 +103,8 @@ def draw(chart: Chart, *, width: int = 440, height: int = 270) -> Markup:
 
     Args:
         chart: at least one finite point.
-        width: of the drawing, in its own units; on the page it is as wide as there is room.
-        height: likewise; ignored for square charts.
+        width: of the drawing, in its own units; the page scales it to the space available.
+        height: in the same units; ignored for square charts.
     """
     if chart.square:
         width = height = 360
@@ -140,14 +140,14 @@ def draw(chart: Chart, *, width: int = 440, height: int = 270) -> Markup:
     )
 
 
-def interval_bar(metric: MetricEntry, low: float, high: float, floor: float | None) -> Markup:
+def interval_bar(metric: MetricEntry, low: float, high: float, no_skill: float | None) -> Markup:
     """A point with its interval on a short axis, and a tick at the no-skill value if it lies there.
 
     Args:
         metric: its entry.
         low: left end of the axis.
         high: right end.
-        floor: the no-skill value.
+        no_skill: the no-skill value.
     """
     width, middle = 150, 8
     if (known := value_and_ends(metric)) is None:
@@ -158,8 +158,8 @@ def interval_bar(metric: MetricEntry, low: float, high: float, floor: float | No
         return round(5 + (min(max(value, low), high) - low) / span * (width - 10), 1)
 
     parts = [tag("line", class_="rule", x1=5, x2=width - 5, y1=middle, y2=middle)]
-    if floor is not None and low <= floor <= high:
-        parts.append(tag("line", class_="floor", x1=at(floor), x2=at(floor), y1=1, y2=15))
+    if no_skill is not None and low <= no_skill <= high:
+        parts.append(tag("line", class_="no-skill", x1=at(no_skill), x2=at(no_skill), y1=1, y2=15))
     value, first, last = map(at, known)
     parts.append(tag("line", class_="whisker", x1=first, x2=last, y1=middle, y2=middle))
     parts.append(tag("circle", class_="dot", cx=value, cy=middle, r=4))
@@ -183,7 +183,7 @@ class _Scale:
         return round(self.left + (value - self.x0) / (self.x1 - self.x0) * (self.right - self.left), 1)
 
     def y(self, value: float) -> float:
-        # A loss that exploded is drawn at the edge: beyond it the numbers would only make the page long.
+        # A loss that exploded is drawn at the edge.
         place = self.bottom - (value - self.y0) / (self.y1 - self.y0) * (self.bottom - self.top)
         return round(min(max(place, -1000.0), 2000.0), 1)
 

@@ -1,4 +1,4 @@
-"""The content of a report: every number that the page and the tables show, computed once."""
+"""The content of a report: every number on the page and in the tables, computed once."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -19,28 +19,28 @@ from vesalius.runs.outcome import Outcome
 from vesalius.runs.run import Run
 
 SCHEMA = 1
-# In the order of preference, where the monitored metric is none that is judged at the end.
+# In the order of preference, for a monitored metric that is not a test metric.
 _MAIN = ("auroc", "mae", "psnr", "frechet_distance")
-# Not cheap models but what a generator is measured with: other real images.
+# Not cheap models: other real images, for comparison with a generator's.
 _REFERENCES = ("real", "augmented")
 _MOST_ARMS = 12
 
 
 @dataclass
 class Part:
-    """Runs of one task, which can stand in one table.
+    """Runs of one task, which share a table.
 
     Attributes:
-        task: as `metrics.json` has it; empty while no run is finished.
-        metric: the test metric that the runs are told by.
+        task: as in `metrics.json`; empty while no run is finished.
+        metric: the test metric that is shown first.
         monitor: the validation metric that picked their checkpoints.
         mode: of the monitor, `min` or `max`.
         runs: at any stage.
-        keys: what sets them apart: by key, a value a run.
-        arms: the same runs, repeats together; those that can be ranked stand first, best on validation first.
-        summaries: an entry an arm that can be ranked, in the same order.
+        keys: what sets the runs apart: by key, one value per run.
+        arms: the same runs grouped; those that can be ranked come first, best on validation first.
+        summaries: one entry per arm that can be ranked, in the same order.
         headline: one sentence on the best of them.
-        notes: what could not be judged, and why.
+        notes: what could not be computed, and why.
     """
 
     task: str
@@ -56,15 +56,15 @@ class Part:
 
     @property
     def best(self) -> Run | None:
-        """The finished run that is best on validation, of the best arm."""
+        """The finished run of the best arm that is best on validation."""
         if not self.summaries:
             return None
-        told = [run for run in self.arms[0].finished if run.best is not None]
-        return _sorted(told, self.mode)[0] if told else None
+        ranked = [run for run in self.arms[0].finished if run.best is not None]
+        return _by_best(ranked, self.mode)[0] if ranked else None
 
 
 def parts_of(collected: FoundRuns) -> list[Part]:
-    """The runs of a report by their task; those that are not finished stand with the others of their monitor."""
+    """The runs of a report by task; an unfinished run goes to a task with the same monitored metric."""
     by_task: dict[tuple[str, str], list[Run]] = {}
     for run in collected.runs:
         if run.results is not None:
@@ -91,18 +91,18 @@ def parts_of(collected: FoundRuns) -> list[Part]:
 def _main_metric(runs: Sequence[Run], monitor: str) -> str:
     if not runs:
         return ""
-    test = (runs[0].results or {})["test"]
+    test = runs[0].test
     wanted = [monitor.partition("/")[2], *_MAIN, *test]
     return str(next(name for name in wanted if name in test))
 
 
-def _sorted(runs: Sequence[Run], mode: str) -> list[Run]:
+def _by_best(runs: Sequence[Run], mode: str) -> list[Run]:
     sign = -1 if mode == "max" else 1
     return sorted(runs, key=lambda run: sign * (run.best or (0.0, 0))[0])
 
 
 def _summarise(part: Part) -> None:
-    """What each arm reaches, and how it differs from the one that is best on validation."""
+    """Fill in what each arm reaches, and how it differs from the one that is best on validation."""
     sign = -1 if part.mode == "max" else 1
     repeats = _ranking_repeats(part)
     means = {id(arm): mean for arm in part.arms if (mean := _validation_mean(arm, repeats)) is not None}
@@ -117,14 +117,14 @@ def _summarise(part: Part) -> None:
             entry["test"] = arm_metric(outcomes, part.metric, part.task)
             if 0 < at < _MOST_ARMS:
                 difference = arm_difference(outcomes, best, part.metric, part.task)
-                said = verdict(difference, arm.name, part.arms[0].name, part.metric)
-                entry |= {"difference": difference, "verdict": said}
+                sentence = verdict(difference, arm.name, part.arms[0].name, part.metric)
+                entry |= {"difference": difference, "verdict": sentence}
         except InputError as error:
             part.notes.append(f"{arm.name}: {error}")
             entry.setdefault("test", None)
         part.summaries.append(entry)
     if len(means) > _MOST_ARMS:
-        part.notes.append(f"Differences are told of the {_MOST_ARMS} arms that are best on validation.")
+        part.notes.append(f"Differences are shown for the {_MOST_ARMS} arms that are best on validation.")
 
 
 def _validation_mean(arm: Arm, repeats: Collection[Repeat]) -> float | None:
@@ -134,38 +134,39 @@ def _validation_mean(arm: Arm, repeats: Collection[Repeat]) -> float | None:
 
 
 def _ranking_repeats(part: Part) -> set[Repeat]:
-    """The repeats that arms are ranked by: those that all of them have finished, else all, with a note.
+    """The repeats by which arms are ranked: those that all of them have finished, else all, with a note.
 
-    One fold is harder than another: a mean over some folds says little beside one over all of them.
+    One fold is harder than another: means over different folds cannot be compared.
     """
     done = [repeats for arm in part.arms if (repeats := set(by_repeat(arm.finished)))]
     every, shared = set().union(*done), set.intersection(*done) if done else set()
     if len(shared) == len(every):
         return every
     if not shared:
-        part.notes.append("The arms have no seed and fold in common: their order may be that of their splits.")
+        part.notes.append("The arms have no seed and fold in common: their order may come from their splits.")
         return every
-    part.notes.append(f"Arms are ranked by the {len(shared)} of {len(every)} seeds and folds that all have finished.")
+    part.notes.append(
+        f"Arms are ranked by the {len(shared)} of {len(every)} seeds and folds that all of them have finished."
+    )
     return shared
 
 
 def best_baseline(run: Run, metric: str) -> tuple[str, MetricEntry] | None:
-    """The cheap model of a run that does best on the test split, and its entry."""
-    arms = (run.results or {}).get("baselines") or {}
-    told = {
+    """Name and entry of the run's baseline that is best on the test split."""
+    known = {
         name: entries[metric]
-        for name, entries in arms.items()
+        for name, entries in run.baselines.items()
         if name not in _REFERENCES and metric in entries and entries[metric]["value"] is not None
     }
-    if not told:
+    if not known:
         return None
     lower = mode_of(metric) == "min"
-    name = (min if lower else max)(told, key=lambda name: told[name]["value"])
-    return name, told[name]
+    name = (min if lower else max)(known, key=lambda name: known[name]["value"])
+    return name, known[name]
 
 
 def _headline(part: Part) -> str:
-    """Who is best on validation, and what that comes to on the test patients."""
+    """One sentence: which arm is best on validation, and what it reaches on the test patients."""
     states = _states(part.runs)
     if not part.summaries:
         if any(run.results is not None for run in part.runs):
@@ -174,7 +175,7 @@ def _headline(part: Part) -> str:
         return f"{'No finished run can be read' if done else 'No run is finished yet'} ({states})."
     best, run = part.summaries[0], part.best
     assert run is not None
-    entry = best["test"] or (run.results or {})["test"].get(part.metric)
+    entry = best["test"] or run.test.get(part.metric)
     repeats = len(best["runs"])
     several = len(part.arms) > 1
     own = f"run {run.name}" if run.name.isdigit() else run.name
@@ -204,10 +205,9 @@ def _states(runs: Sequence[Run]) -> str:
 
 
 def row_of(run: Run, part: Part) -> dict[str, Any]:
-    """What the leaderboard says of a run; numbers as they stand in its `metrics.json`."""
+    """A run's row of the leaderboard; numbers as in its `metrics.json`."""
     at = part.runs.index(run)
     baseline = best_baseline(run, part.metric)
-    arms: Mapping[str, Mapping[str, MetricEntry]] = (run.results or {}).get("baselines", {})
     trainer: Mapping[str, Any] = run.config.get("trainer") or {}
     return {
         "run": run.name,
@@ -220,15 +220,15 @@ def row_of(run: Run, part: Part) -> dict[str, Any]:
         "epochs": len(run.history),
         "max_epochs": trainer.get("max_epochs"),
         "seconds": run.seconds,
-        "test": (run.results or {}).get("test", {}),
+        "test": run.test,
         "baseline": None if baseline is None else {"name": baseline[0], **baseline[1]},
-        "baselines": {name: entries[part.metric] for name, entries in arms.items() if part.metric in entries},
+        "baselines": {name: entries[part.metric] for name, entries in run.baselines.items() if part.metric in entries},
     }
 
 
 def content_of(collected: FoundRuns, parts: Sequence[Part]) -> dict[str, Any]:
-    """Everything that the page, `report.csv` and `report.md` show, as plain containers for JSON."""
-    told = [
+    """Everything on the page and in `report.csv` and `report.md`, as plain containers for JSON."""
+    of_parts = [
         {
             "task": part.task,
             "metric": part.metric,
@@ -246,6 +246,6 @@ def content_of(collected: FoundRuns, parts: Sequence[Part]) -> dict[str, Any]:
         "name": collected.path.resolve().name,
         "states": _states(collected.runs),
         "study": collected.sweep.get("study"),
-        "parts": told,
+        "parts": of_parts,
         "notes": collected.notes,
     }

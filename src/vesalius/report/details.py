@@ -30,15 +30,15 @@ _CURVE_POINTS, _SCATTER_POINTS = 200, 400
 
 @dataclass(frozen=True)
 class Details:
-    """What a run's test predictions tell.
+    """Charts and tables of a run's test predictions.
 
     Attributes:
-        charts: ROC and calibration of classes, scatter of quantities.
-        matrix: of classes; None of anything else.
-        worst: the worst answers, worst first: `row`, its place in `predictions/test.csv` from 0, and what to say of it.
-            `sample_id` finds the image; the page shows none, as ids are often made of names.
-        worst_title: what makes them the worst.
-        classes: names of the classes or quantities.
+        charts: ROC and calibration of classes, scatter plots of continuous targets.
+        matrix: confusion matrix of classes; None for anything else.
+        worst: the worst predictions, worst first: `row` in `predictions/test.csv` from 0, and texts. `sample_id` serves
+            to find the image; the page shows no ids, as they often contain names.
+        worst_title: by what they are the worst.
+        classes: names of the classes or continuous targets.
     """
 
     charts: list[Chart] = field(default_factory=list)
@@ -49,11 +49,11 @@ class Details:
 
 
 def details_of(run: Run, number: int) -> Details:
-    """Everything that is told of a finished run's test predictions.
+    """Compute the details of a finished run.
 
     Args:
         run: with results.
-        number: of the run in the report, for the names of the charts.
+        number: of the run in the report, part of the names of the charts.
 
     Raises:
         InputError: for a predictions table that is not what the run wrote.
@@ -63,16 +63,16 @@ def details_of(run: Run, number: int) -> Details:
     classes = output_names(table)
     if task == "synthesis":
         return Details()
-    told: dict[str, Any] = {"task": cast(Task, task), "classes": classes, "decision": run.decision, "name": run.name}
+    kind: dict[str, Any] = {"task": cast(Task, task), "classes": classes, "decision": run.decision, "name": run.name}
     worst: dict[str, Any] = {
-        "worst": _worst(table, find_worst_errors(table, **told, most=_WORST)),
+        "worst": _worst(table, find_worst_errors(table, **kind, most=_WORST)),
         "worst_title": _WORST_TITLES.get(task, _WORST_CLASSES),
     }
     if task == "reconstruction":
         return Details(**worst)
     if task == "regression":
         return Details(_scatters(table, classes, number), classes=classes, **worst)
-    p = read_predictions(table, **told)
+    p = read_predictions(table, **kind)
     charts = [chart for chart in (_roc(p, results["test"], number), _calibration(p, results["test"], number)) if chart]
     return Details(charts, confusion_counts(p), classes=classes, **worst)
 
@@ -110,26 +110,26 @@ def _calibration(p: Predictions, metrics: Mapping[str, MetricEntry], number: int
 def _scatters(table: pd.DataFrame, names: Sequence[str], number: int) -> list[Chart]:
     charts, keep = [], np.unique(np.linspace(0, len(table) - 1, min(len(table), _SCATTER_POINTS)).astype(np.int64))
     for at, name in enumerate(names):
-        true, said = (table[f"{kind}/{name}"].to_numpy(np.float64)[keep] for kind in ("target", "pred"))
-        low, high = float(min(true.min(), said.min())), float(max(true.max(), said.max()))
+        true, predicted = (table[f"{kind}/{name}"].to_numpy(np.float64)[keep] for kind in ("target", "pred"))
+        low, high = float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max()))
         low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
-        points = Series(name, true.tolist(), said.tolist(), points=True, notes=[f"row {row}" for row in keep])
+        points = Series(name, true.tolist(), predicted.tolist(), points=True, notes=[f"row {row}" for row in keep])
         unit: Any = {"x_range": (low, high), "y_range": (low, high), "square": True, "diagonal": True}
         charts.append(Chart(f"scatter-{number}-{at}", name, "true", "predicted", [points], **unit))
     return charts
 
 
 def _worst(table: pd.DataFrame, worst: pd.DataFrame) -> list[dict[str, str]]:
-    """What `find_worst_errors` tells, in words."""
-    told = []
+    """The worst predictions as texts."""
+    entries = []
     for at, row in zip(worst.index, worst.to_dict("records"), strict=True):
         entry = {"sample_id": str(table["sample_id"].iloc[at]), "row": str(at)}
         if "probability" in row:
-            entry |= {"true": row["true"], "said": row["predicted"], "how": f"truth: {row['probability']:.2g} of 1"}
+            entry |= {"true": row["true"], "predicted": row["predicted"], "how": f"p(true): {row['probability']:.2g}"}
         elif "psnr" in row:
             entry["how"] = f"psnr {row['psnr']:.1f} dB, ssim {row['ssim']:.3f}"
         else:
-            true, said = ([f"{value:.4g}" for value in list(row.values())[part::2]] for part in (0, 1))
-            entry |= {"true": ", ".join(true), "said": ", ".join(said)}
-        told.append(entry)
-    return told
+            true, predicted = ([f"{value:.4g}" for value in list(row.values())[part::2]] for part in (0, 1))
+            entry |= {"true": ", ".join(true), "predicted": ", ".join(predicted)}
+        entries.append(entry)
+    return entries

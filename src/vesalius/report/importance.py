@@ -1,4 +1,4 @@
-"""Which keys of a plain grid mattered: an analysis of variance of what its runs reach on validation."""
+"""Importance of the keys of a grid: an analysis of variance of what its runs reach on validation."""
 
 from collections.abc import Hashable, Sequence
 
@@ -8,7 +8,7 @@ from vesalius.report.content import Part
 
 
 def grid_keys(part: Part) -> dict[str, list[Hashable]]:
-    """What varies among the runs, seeds and folds too: by key, a value a run."""
+    """What varies among the runs, including seeds and folds: by key, one value per run."""
     repeats: dict[str, Sequence[Hashable]] = {
         "seed": [run.seed for run in part.runs],
         "data.seed": [run.data_seed for run in part.runs],

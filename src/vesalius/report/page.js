@@ -11,11 +11,11 @@ function showTip(text, x, y) {
   tip.style.top = (below ? y - tip.offsetHeight - 10 : y + 16) + window.scrollY + "px";
 }
 
-// Tables: a click on a column sorts by it, numbers as numbers; what is missing comes last either way.
+// Tables: a click on a column sorts by it, numbers by value; missing values come last in either order.
 for (const table of document.querySelectorAll("table.board")) {
   for (const head of table.tHead.rows[0].cells) {
     if ("fixed" in head.dataset) continue;
-    const button = document.createElement("button"); // answers to Enter and Space by itself
+    const button = document.createElement("button"); // reacts to Enter and Space by itself
     button.type = "button";
     button.className = "sort";
     button.append(...head.childNodes);
@@ -56,23 +56,23 @@ for (const input of document.querySelectorAll("[data-filter]")) {
   });
 }
 
-// Whatever carries a text of its own, under the pointer or reached by Tab.
+// Texts of elements, shown under the pointer or when reached by Tab.
 for (const element of document.querySelectorAll("[data-tip]")) element.tabIndex = 0;
-function tipped(event) {
+function elementWithTip(event) {
   return event.target instanceof Element ? event.target.closest("[data-tip]") : null;
 }
 document.addEventListener("pointermove", (event) => {
-  const element = tipped(event);
+  const element = elementWithTip(event);
   if (element) showTip(element.dataset.tip, event.clientX, event.clientY);
   else if (!(event.target instanceof Element && event.target.closest("svg.chart"))) tip.hidden = true;
 });
 document.addEventListener("focusin", (event) => {
-  const element = tipped(event);
+  const element = elementWithTip(event);
   if (element) { const box = element.getBoundingClientRect(); showTip(element.dataset.tip, box.right, box.top); }
 });
 document.addEventListener("focusout", () => { tip.hidden = true; });
 
-// Charts: the nearest point of what is shown, or the one that the arrow keys have come to.
+// Charts: shows the point nearest to the pointer, or the one selected with the arrow keys.
 for (const svg of document.querySelectorAll("svg.chart")) {
   const chart = report.charts[svg.dataset.chart], cursor = svg.querySelector(".cursor");
   const [x0, x1, y0, y1, left, right, top, bottom] = svg.dataset.frame.split(" ").map(Number);
@@ -116,7 +116,7 @@ for (const svg of document.querySelectorAll("svg.chart")) {
   });
   svg.addEventListener("pointerleave", leave);
   svg.addEventListener("blur", leave);
-  // Left and right along a line, up and down from one to the next.
+  // Left and right move along a line, up and down from one line to the next.
   svg.addEventListener("keydown", (event) => {
     const along = { ArrowLeft: -1, ArrowRight: 1 }[event.key] ?? 0, over = { ArrowUp: -1, ArrowDown: 1 }[event.key] ?? 0;
     const known = shown().filter((line) => pointsOf(line).length);

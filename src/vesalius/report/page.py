@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no network; every name on it is escaped."""
+"""The report as one HTML page that needs no network; every name in it is escaped."""
 
 import logging
 import math
@@ -32,7 +32,7 @@ from vesalius.runs.run import Run
 logger = logging.getLogger("vesalius")
 
 _DIFF_RUNS, _DIFF_KEYS, _DETAILED = 16, 80, 24
-_NO_GRID = "Importance is told of a full grid: every combination of values, finished equally often."
+_NO_GRID = "Importance takes a full grid: every combination of values, finished equally often."
 _EPOCHS, _POINTS = 300, 6_000  # of a run, and of all runs of a chart
 
 
@@ -42,23 +42,23 @@ def page_of(collected: FoundRuns, parts: Sequence[Part], content: Mapping[str, A
     Args:
         collected: the runs.
         parts: the same by task.
-        content: `content_of` them.
-        images: whether to show figures, and worst errors with the images that they are about.
+        content: `content_of` of these.
+        images: whether to show figures, and the images of worst errors.
     """
     charts: list[Chart] = []
 
-    def drawn(chart: Chart) -> Markup:
+    def draw_chart(chart: Chart) -> Markup:
         charts.append(chart)
         return draw(chart)
 
     budget = Budget()
     sections = [
-        _section(part, told, at, budget, images)
-        for at, (part, told) in enumerate(zip(parts, content["parts"], strict=True))
+        _section(part, of_part, at, budget, images)
+        for at, (part, of_part) in enumerate(zip(parts, content["parts"], strict=True))
     ]
     environment = Environment(autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(read_asset))
     environment.filters |= {"metric": format_metric, "with_no_skill": format_with_no_skill, "number": format_number}
-    environment.globals |= {"drawn": drawn, "interval_bar": interval_bar}
+    environment.globals |= {"draw_chart": draw_chart, "interval_bar": interval_bar}
     body = environment.get_template("page.html.j2").render(
         content=content,
         sections=sections,
@@ -75,25 +75,25 @@ def page_of(collected: FoundRuns, parts: Sequence[Part], content: Mapping[str, A
     return body.replace("<!--data-->", data)
 
 
-def _section(part: Part, told: Mapping[str, Any], number: int, budget: Budget, images: bool) -> dict[str, Any]:
-    """What the template shows of a part."""
-    keys, metrics = columns_of(told)
+def _section(part: Part, content: Mapping[str, Any], number: int, budget: Budget, images: bool) -> dict[str, Any]:
+    """Values for the template: one part of the report."""
+    keys, metrics = columns_of(content)
     runs = _runs(part, number, budget, images)
-    entries = [row["test"][part.metric] for row in told["rows"] if part.metric in row["test"]]
-    entries += [arm["test"] for arm in told["arms"] if arm["test"]]
+    entries = [row["test"][part.metric] for row in content["rows"] if part.metric in row["test"]]
+    entries += [arm["test"] for arm in content["arms"] if arm["test"]]
     ends = [end for entry in entries if entry["ci95"] for end in entry["ci95"]] or [0.0, 1.0]
     return {
-        "part": told,
+        "part": content,
         "title": part.task.replace("_", " ") or "runs",
         "columns": keys,
         "metrics": metrics,
         "low": min(ends),
         "high": max(ends),
-        "arms": shows_arms(told),
+        "arms": shows_arms(content),
         "curves": _curves(part, number),
         "runs": runs,
         "detailed": {entry["at"] for entry in runs},
-        "undetailed": sum(bool(row["test"]) for row in told["rows"]) - len(runs),
+        "undetailed": sum(bool(row["test"]) for row in content["rows"]) - len(runs),
     }
 
 
@@ -102,11 +102,11 @@ def _curves(part: Part, number: int) -> list[Chart]:
     of_run = {id(run): arm.name for arm in part.arms for run in arm.runs if len(part.arms) > 1}
     columns = dict.fromkeys(name for run in part.runs for row in run.history for name in row)
     wanted = dict.fromkeys([part.monitor, "val/loss", "train/loss"])
-    told = [run for run in part.runs if run.history]
-    most = min(_EPOCHS, max(2, _POINTS // max(1, len(told))))
+    runs = [run for run in part.runs if run.history]
+    most = min(_EPOCHS, max(2, _POINTS // max(1, len(runs))))
     charts = []
     for at, name in enumerate(name for name in wanted if name in columns):
-        series = [_curve(run, name, of_run.get(id(run)), most, best=name == part.monitor) for run in told]
+        series = [_curve(run, name, of_run.get(id(run)), most, best=name == part.monitor) for run in runs]
         series = [one for one in series if one.x]
         marked = "ring: best epoch" if name == part.monitor else ""
         charts.append(Chart(f"curve-{number}-{at}", name, "epoch", name, series, marked=marked))
@@ -114,7 +114,7 @@ def _curves(part: Part, number: int) -> list[Chart]:
 
 
 def _curve(run: Run, name: str, group: str | None, most: int, *, best: bool) -> Series:
-    """At most so many points of a run's history, and the best and last epoch."""
+    """At most `most` points of a run's history, and the best and last epoch."""
     known = [(row.get("epoch", float(at)), row[name]) for at, row in enumerate(run.history) if name in row]
     step = max(1, -(-len(known) // most))
     at_best = run.best[1] if best and run.best else None
@@ -124,12 +124,12 @@ def _curve(run: Run, name: str, group: str | None, most: int, *, best: bool) -> 
 
 
 def _runs(part: Part, number: int, budget: Budget, images: bool) -> list[dict[str, Any]]:
-    """Details of the best finished runs, in the order of the leaderboard; the best of all has its pictures first."""
+    """Details of the best finished runs, in the order of the leaderboard; the best run takes its pictures first."""
     finished = [(at, run) for at, run in enumerate(part.runs) if run.results is not None]
     best = part.best
     sign = -1 if part.mode == "max" else 1
     finished.sort(key=lambda pair: (pair[1] is not best, sign * (pair[1].best or (sign * math.inf,))[0]))
-    told = []
+    shown = []
     for at, run in finished[:_DETAILED]:
         try:
             details = details_of(run, number * 10_000 + at)
@@ -140,13 +140,13 @@ def _runs(part: Part, number: int, budget: Budget, images: bool) -> list[dict[st
         hidden = HIDDEN if run.folder and text_was_found(run.folder.path) else None
         why = (add_thumbnails(run, details.worst, budget) if run is best else hidden) if images else None
         figures = figures_of(run, budget) if images else []
-        told.append({"at": at, "run": run, "details": details, "figures": figures, "why": why, **_tables(run)})
-        told[-1]["series"] = run.folder is not None and (run.folder.figures / "test_series.png").is_file()
-    return sorted(told, key=lambda entry: entry["at"])
+        shown.append({"at": at, "run": run, "details": details, "figures": figures, "why": why, **_tables(run)})
+        shown[-1]["series"] = run.folder is not None and (run.folder.figures / "test_series.png").is_file()
+    return sorted(shown, key=lambda entry: entry["at"])
 
 
 def _tables(run: Run) -> dict[str, Any]:
-    """All numbers of a run: metrics beside the cheap models', and what more was measured."""
+    """All numbers of a run: metrics with those of the baselines, and further measurements."""
     results = run.results or {}
     test = results["test"]
     overall = [name for name in test if "/" not in name]
@@ -163,7 +163,7 @@ def _tables(run: Run) -> dict[str, Any]:
         "test": test,
         "baselines": results.get("baselines") or {},
         "more": more,
-        "said": [*filter(None, [describe_extractor(results)]), *summarize_synthetic_images(results)],
+        "sentences": [*filter(None, [describe_extractor(results)]), *summarize_synthetic_images(results)],
     }
 
 
@@ -173,7 +173,7 @@ def _entries(title: str, arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
 
 
 def _study(collected: FoundRuns, parts: Sequence[Part]) -> dict[str, Any] | None:
-    """Which keys mattered, to a sampler's study or in a grid, and how trials went on."""
+    """Importance of keys, in a sampler's study or in a grid, and the progress of the trials."""
     study = collected.sweep.get("study")
     if not study:
         return _grid(parts, swept=bool(collected.sweep))
@@ -186,33 +186,33 @@ def _study(collected: FoundRuns, parts: Sequence[Part]) -> dict[str, Any] | None
         "objectives": study["objectives"],
         "importance": ranked,
         "importance_of": f"share of the variance of {of} between trials",
-        "why": None if ranked else "Importance takes at least four finished trials that are not all equally good.",
+        "why": None if ranked else "Importance takes at least four finished trials with different results.",
         "chart": _trials(collected.runs),
     }
 
 
 def _grid(parts: Sequence[Part], *, swept: bool) -> dict[str, Any] | None:
-    """Importance of the keys of a sweep without a sampler; None where but one thing varies, or several tasks do."""
+    """Importance of the keys of a sweep without a sampler; None for one key only, or several tasks."""
     (part, *others) = parts
     if others or len(grid_keys(part)) < 2:
         return None
-    told = grid_importance(part)
-    if not (told or swept):
+    importance = grid_importance(part)
+    if not (importance or swept):
         return None
     return {
         "title": "Which keys matter",
         "best": None,
         "front": [],
         "objectives": [],
-        "importance": told,
-        "importance_of": f"share of the variance of the best {part.monitor} between runs that a key explains alone",
-        "why": None if told else _NO_GRID,
+        "importance": importance,
+        "importance_of": f"share of the variance of the best {part.monitor} between runs that a key explains by itself",
+        "why": None if importance else _NO_GRID,
         "chart": None,
     }
 
 
 def _trials(runs: Sequence[Run]) -> Chart | None:
-    """What each trial reached on validation; a pruned one, until it was given up."""
+    """Chart of what each trial reached on validation; a pruned one, until it was stopped."""
     name, mode = next((run.monitor for run in runs if run.config), ("", "max"))
     reached: dict[str, list[tuple[float, float]]] = {"done": [], "pruned": []}
     for run in runs:
@@ -224,13 +224,13 @@ def _trials(runs: Sequence[Run]) -> Chart | None:
     best = (np.maximum if mode == "max" else np.minimum).accumulate(values).tolist()
     lines = [Series("best so far", trials, best), Series("done", trials, values, points=True)]
     if reached["pruned"]:
-        given_up, at_the_end = zip(*reached["pruned"], strict=True)
-        lines.append(Series("pruned", given_up, at_the_end, points=True))
+        trials, values = zip(*reached["pruned"], strict=True)
+        lines.append(Series("pruned", trials, values, points=True))
     return Chart("study", f"{name} of each trial", "trial", name, lines)
 
 
 def _diff(runs: Sequence[Run]) -> dict[str, Any] | None:
-    """Keys in which the frozen configs differ."""
+    """Keys in which the frozen configs differ, with their values."""
     shown = [run for run in runs if run.config][:_DIFF_RUNS]
     keys = label_differences(shown) if len(shown) > 1 else {}
     if not keys:
@@ -246,11 +246,11 @@ def _diff(runs: Sequence[Run]) -> dict[str, Any] | None:
 
 
 def _origin(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Code, packages, hardware and data of the runs; several values where runs differ."""
-    told = [run.provenance for run in runs if run.provenance]
+    """Code, packages, hardware and data of the runs; all values where runs differ."""
+    origins = [run.provenance for run in runs if run.provenance]
 
     def every(read: Any) -> str:
-        values = dict.fromkeys(str(text) for one in told if (text := read(one)))
+        values = dict.fromkeys(str(text) for one in origins if (text := read(one)))
         return format_list(values, most=4, separator="; ")
 
     rows = [
@@ -260,8 +260,8 @@ def _origin(runs: Sequence[Run]) -> list[tuple[str, str]]:
         ("hardware", every(_hardware)),
         ("data fingerprint", every(lambda one: one.get("data"))),
     ]
-    if len(told) == 1:
-        rows.append(("command", " ".join(map(str, told[0].get("command") or []))))
+    if len(origins) == 1:
+        rows.append(("command", " ".join(map(str, origins[0].get("command") or []))))
     return [(name, text) for name, text in rows if text]
 
 
@@ -272,6 +272,8 @@ def _commit(one: Mapping[str, Any]) -> str:
 
 
 def _hardware(one: Mapping[str, Any]) -> str:
-    told = one.get("hardware") or {}
-    gpus = ", ".join(map(str, told.get("gpus") or [])) or "no GPU"
-    return f"{told.get('system')} {told.get('machine')}, {told.get('cores')} cores, {gpus}" if told else ""
+    hardware = one.get("hardware") or {}
+    gpus = ", ".join(map(str, hardware.get("gpus") or [])) or "no GPU"
+    return (
+        f"{hardware.get('system')} {hardware.get('machine')}, {hardware.get('cores')} cores, {gpus}" if hardware else ""
+    )

@@ -1,4 +1,4 @@
-"""Pictures of the page: a run's figures made small, and thumbnails of test images from the run's own data."""
+"""Pictures of the page: figures of a run, scaled down, and thumbnails of test images from the run's own data."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Why there are no images of a run whose audit found text in them.
 HIDDEN = "No images are shown: the run's audit found signs of text in pixels, which may be a name, or cannot be read."
-# Drawn on the page itself, from the numbers.
+# Figures that the page draws itself, from the numbers.
 _DRAWN = ("history", "roc", "calibration", "confusion_matrix", "scatter")
 _GRIDS = 4
 _FIGURE, _THUMBNAIL, _FRAMES = 1000, 112, 4
@@ -33,14 +33,14 @@ class Budget:
 
     Attributes:
         left: characters.
-        refused: pictures that found no room.
+        refused: pictures that did not fit.
     """
 
     left: int = 2_000_000
     refused: int = 0
 
     def take(self, picture: str) -> bool:
-        """Whether there is room; takes it."""
+        """Reserve room for a picture; False if there is none."""
         if len(picture) > self.left:
             self.refused += 1
             return False
@@ -51,7 +51,7 @@ class Budget:
 def figures_of(run: Run, budget: Budget) -> list[dict[str, str]]:
     """`title` and `uri` of each figure that the page does not draw itself, and of a few sample grids of a generator.
 
-    Where the run's audit found text in pixels, those without pixels alone: made images may repeat real ones.
+    Where the run's audit found text in pixels, only those without pixels: synthetic images may repeat real ones.
     """
     assert run.folder is not None
     hidden = text_was_found(run.folder.path)
@@ -61,20 +61,20 @@ def figures_of(run: Run, budget: Budget) -> list[dict[str, str]]:
         paths = [path for path in paths if path.stem in WITHOUT_PIXELS]
     elif grids:
         paths += [grids[at] for at in np.unique(np.linspace(0, len(grids) - 1, _GRIDS).astype(int))]
-    told = []
+    figures = []
     for path in paths:
         try:
             with Image.open(path) as picture:
-                uri = _shrunk(picture.convert("RGB"), _FIGURE)
+                uri = _shrink(picture.convert("RGB"), _FIGURE)
         except (OSError, ValueError):
             continue  # half written, or no picture
         if budget.take(uri):
-            told.append({"title": path.stem.replace("_", " "), "uri": uri})
-    return told
+            figures.append({"title": path.stem.replace("_", " "), "uri": uri})
+    return figures
 
 
 def add_thumbnails(run: Run, worst: Sequence[dict[str, str]], budget: Budget) -> str | None:
-    """Add an `image` to each sample that can be shown; decodes these alone.
+    """Add an `image` to each sample that can be shown; only these are decoded.
 
     Args:
         run: finished.
@@ -82,7 +82,7 @@ def add_thumbnails(run: Run, worst: Sequence[dict[str, str]], budget: Budget) ->
         budget: of the page.
 
     Returns:
-        Why there are no images, in a sentence; None where there are.
+        Why there are no images, as a sentence; None if there are.
     """
     assert run.folder is not None
     if text_was_found(run.folder.path):
@@ -93,7 +93,7 @@ def add_thumbnails(run: Run, worst: Sequence[dict[str, str]], budget: Budget) ->
         source: Source = build(run.config["data"]["source"], "data.source")
         table = source.samples().set_index("sample_id", drop=False)
         if source.fingerprint() != run.provenance.get("data"):
-            return "The data are no longer those that the run was judged on: no images are shown."
+            return "The data have changed since the run was evaluated: no images are shown."
         for entry in worst:
             if entry["sample_id"] in table.index:
                 row = {str(name): value for name, value in table.loc[entry["sample_id"]].items()}
@@ -101,7 +101,7 @@ def add_thumbnails(run: Run, worst: Sequence[dict[str, str]], budget: Budget) ->
                 if budget.take(uri):
                     entry["image"] = uri
     except (VesaliusError, OSError, ImportError, KeyError):
-        # What was missing may name a patient's folder: the page is passed on more easily than the data.
+        # The error may name a patient's folder, and a page is passed on more easily than data.
         return "The data of the run cannot be read here: no images are shown."
     return None
 
@@ -114,22 +114,22 @@ def _thumbnail(image: NDArray[Any]) -> str:
     scaled = np.nan_to_num(np.clip((frames - low) / ((high - low) or 1.0), 0, 1) * 255).astype(np.uint8)
     strip = np.concatenate([frame if len(frame) in (1, 3) else frame[:1] for frame in scaled], axis=2)
     picture = Image.fromarray(strip.transpose(1, 2, 0) if len(strip) == 3 else strip[0])
-    return _shrunk(picture, _THUMBNAIL * (len(frames) if image.ndim == 4 else 1))
+    return _shrink(picture, _THUMBNAIL * (len(frames) if image.ndim == 4 else 1))
 
 
-def _shrunk(picture: Image.Image, width: int) -> str:
-    """A data URI, at most so wide: PNG for few colours, else JPEG, whichever is shorter."""
+def _shrink(picture: Image.Image, width: int) -> str:
+    """A data URI of a picture at most `width` wide, as PNG or JPEG, whichever is shorter."""
     if picture.width > width:
         height = max(1, round(picture.height * width / picture.width))
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    made = []
+    uris = []
     for kind, options in (("PNG", {"compress_level": 7}), ("JPEG", {"quality": 82})):
         content = io.BytesIO()
         picture.save(content, kind, **options)
-        made.append(f"data:image/{kind.lower()};base64,{base64.b64encode(content.getvalue()).decode()}")
-    return min(made, key=len)
+        uris.append(f"data:image/{kind.lower()};base64,{base64.b64encode(content.getvalue()).decode()}")
+    return min(uris, key=len)
 
 
 def read_asset(name: str) -> str:
-    """A file beside this one: the template, the style sheet, the script."""
+    """Text of a file of this package: the template, the style sheet, the script."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8")

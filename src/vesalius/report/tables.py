@@ -1,4 +1,4 @@
-"""A report as `report.csv`, a row a run with every number, and as `report.md`, the tables that a person reads."""
+"""A report as `report.csv`, one row per run with every number, and as `report.md`, tables for people."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ _SHOWN = 4
 
 
 def to_csv(content: Mapping[str, Any]) -> str:
-    """A row a run: what sets it apart, its state, and every test metric with its interval and no-skill value."""
+    """One row per run: what sets it apart, its state, and every test metric with its interval and no-skill value."""
     rows = [_flat(row, part) for part in content["parts"] for row in part["rows"]]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
@@ -25,20 +25,20 @@ def to_csv(content: Mapping[str, Any]) -> str:
 
 def _flat(row: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
     monitor = row["monitor"] or {"value": None, "epoch": None}
-    told = {"run": row["run"], "task": part["task"], "state": row["state"], "reason": row["reason"], **row["values"]}
-    told |= {"seed": row["seed"], "fold": row["fold"], "epochs": row["epochs"], "seconds": row["seconds"]}
-    told |= {part["monitor"]["name"]: monitor["value"], "best_epoch": monitor["epoch"]}
+    cells = {"run": row["run"], "task": part["task"], "state": row["state"], "reason": row["reason"], **row["values"]}
+    cells |= {"seed": row["seed"], "fold": row["fold"], "epochs": row["epochs"], "seconds": row["seconds"]}
+    cells |= {part["monitor"]["name"]: monitor["value"], "best_epoch": monitor["epoch"]}
     for name, entry in row["test"].items():
-        told |= _metric(f"test/{name}", entry)
+        cells |= _metric(f"test/{name}", entry)
     for arm, entry in row["baselines"].items():
-        told |= _metric(f"baseline/{arm}/{part['metric']}", entry)
-    return {name: "" if value is None else value for name, value in told.items()}
+        cells |= _metric(f"baseline/{arm}/{part['metric']}", entry)
+    return {name: "" if value is None else value for name, value in cells.items()}
 
 
 def _metric(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     low, high = entry["ci95"] or (None, None)
-    told = {name: entry["value"], f"{name}/low": low, f"{name}/high": high, f"{name}/no_skill": entry["no_skill"]}
-    return told | {f"{name}/patients": entry["groups"]}
+    cells = {name: entry["value"], f"{name}/low": low, f"{name}/high": high, f"{name}/no_skill": entry["no_skill"]}
+    return cells | {f"{name}/patients": entry["groups"]}
 
 
 def to_markdown(content: Mapping[str, Any]) -> str:
@@ -51,21 +51,21 @@ def to_markdown(content: Mapping[str, Any]) -> str:
         lines += [f"- {plain(entry['verdict'])}" for entry in part["arms"] if "verdict" in entry]
         lines += [f"- {plain(note)}" for note in part["notes"]]
     lines += [f"- {plain(note)}" for note in content["notes"]]
-    lines += ["", "Brackets: 95 % interval over patients, and over runs where several are told together."]
+    lines += ["", "Brackets: 95 % interval over patients, and for an arm of several runs over patients and runs."]
     return "\n".join(lines) + "\n"
 
 
 def shows_arms(part: Mapping[str, Any]) -> bool:
-    """Whether a table of arms tells more than the leaderboard."""
+    """Whether a table of arms adds anything to the leaderboard."""
     arms = part["arms"]
     return any(len(arm["runs"]) > 1 for arm in arms) or any("difference" in arm for arm in arms)
 
 
 def columns_of(part: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Of a leaderboard: what sets runs apart; the main metric, which may be one class's, and their overall ones."""
+    """Columns of a leaderboard: the keys that set runs apart; the main metric and all that are not of one class."""
     keys = list(part["keys"])
     keys += [name for name in ("seed", "fold") if len({row[name] for row in part["rows"]} - {None}) > 1]
-    main = [part["metric"]] if part["metric"] else []  # there is none while no run is finished
+    main = [part["metric"]] if part["metric"] else []  # empty while no run is finished
     overall = [name for row in part["rows"] for name in row["test"] if "/" not in name]
     return keys, list(dict.fromkeys([*main, *overall]))
 
@@ -81,8 +81,8 @@ def leaderboard(part: Mapping[str, Any]) -> list[str]:
         cells = [row["run"], row["state"], *(row["values"].get(key, row.get(key)) for key in keys)]
         cells += [f"{format_number(monitor['value'])} @ {monitor['epoch']}" if monitor else "–"]
         for name in metrics:
-            told = format_metric if name == part["metric"] else format_with_no_skill
-            cells += [told(row["test"][name]) if name in row["test"] else "–"]
+            format_entry = format_metric if name == part["metric"] else format_with_no_skill
+            cells += [format_entry(row["test"][name]) if name in row["test"] else "–"]
         baseline = row["baseline"]
         cells += [format_number(main["no_skill"]) if main else "–"]
         cells += [f"{baseline['name']} {format_metric(baseline)}" if baseline else "–", _seconds(row["seconds"])]
@@ -114,10 +114,10 @@ def _table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> list[str]:
 
 
 def plain(text: object) -> str:
-    """One line of text that is no markup: a run's name may hold anything."""
-    # Brackets of an interval, and underscores within a name, mean nothing by themselves.
-    told = re.sub(r"[\\`*~|<>&#]|\](?=[(\[:])|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(str(text).split()))
-    return told.replace("://", r"\://")  # GitHub makes links of addresses
+    """One line of text with markup escaped: a run's name may contain anything."""
+    # Brackets of an interval, and underscores within a name, are not markup.
+    escaped = re.sub(r"[\\`*~|<>&#]|\](?=[(\[:])|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(str(text).split()))
+    return escaped.replace("://", r"\://")  # GitHub turns addresses into links
 
 
 def _seconds(value: float | None) -> str:
@@ -125,6 +125,6 @@ def _seconds(value: float | None) -> str:
 
 
 def to_json(content: Mapping[str, Any]) -> str:
-    """For a script element: nothing in it can end the element."""
+    """JSON for a script element: nothing in it can end the element."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

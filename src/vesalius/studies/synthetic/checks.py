@@ -1,4 +1,4 @@
-"""Whether what `vesalius gain` is to train could be compared: one split, equal steps, images that have a class."""
+"""Checks that the trainings of `vesalius gain` can be compared: one split, equal steps, images that have a class."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,20 +15,20 @@ from vesalius.data.synthetic import check_ratio
 from vesalius.metrics.classification.metrics import metric_names
 from vesalius.models.family import output_kind
 
-# Of the data: arms that differ in one learn by unequal numbers of steps, or from unequal numbers of images.
+# Keys of data; arms that differ in one are trained for unequal numbers of steps, or on unequal numbers of images.
 _STEPS = ("steps_per_epoch", "batch_size")
-# What decides which images there are to learn from, which the generator and all arms must share.
+# Keys of data that decide which images there are for training; the generator and all arms must share them.
 _SHARED = ("source", "fractions", "train_fraction")
 
 
 def check_fair(gan: Plain, arms: Mapping[str, Plain], learning: Sequence[str], split: str) -> None:
-    """Refuse trainings whose results would say nothing of the images.
+    """Refuse trainings whose results would not show what the images are worth.
 
     Args:
         gan: the generator's config.
         arms: those of the classifiers.
-        learning: arms that learn from the generator's images.
-        split: the generator's split file, which all arms must have.
+        learning: names of the arms that learn from the generator's images.
+        split: the generator's split file, which all arms must use.
 
     Raises:
         InputError: with every problem.
@@ -37,7 +37,7 @@ def check_fair(gan: Plain, arms: Mapping[str, Plain], learning: Sequence[str], s
         *_gan_problems(gan, arms),
         *_step_problems(arms),
         *_data_problems({"gan": gan, **arms}, split),
-        *_twice(arms, learning),
+        *_equal_arms(arms, learning),
         *(problem for name in learning for problem in _ratio_problems(name, arms[name])),
     ]
     if problems:
@@ -45,15 +45,15 @@ def check_fair(gan: Plain, arms: Mapping[str, Plain], learning: Sequence[str], s
 
 
 def check_labels(source: Source, metric: str) -> None:
-    """Refuse data whose samples have not one class each, and a metric that classifiers of them do not have.
+    """Refuse data whose samples do not have one class each, and a metric that their classifiers do not have.
 
     Raises:
-        InputError: before hours are spent on what could not be judged.
+        InputError: before hours are spent on runs that could not be compared.
     """
     if source.task in ("multilabel", "regression", "unlabelled"):
         raise InputError(
-            f"data: the samples are {source.task}, and a generator can be told of one class each: take data whose "
-            "samples have exactly one."
+            f"data: the samples are {source.task}, and a generator can be conditional on one class per sample only: "
+            "choose data whose samples have exactly one class."
         )
     known = metric_names(source.classes)
     if metric not in known:
@@ -66,7 +66,7 @@ def check_labels(source: Source, metric: str) -> None:
 def _gan_problems(gan: Plain, arms: Mapping[str, Plain]) -> Iterator[str]:
     model = locate(gan["model"]["_target_"])
     if output_kind(model) != "samples":
-        yield f"gan: {model.__name__} makes no images: choose model=gan, or an experiment with one."
+        yield f"gan: {model.__name__} generates no images: choose model=gan, or an experiment with it."
     elif gan["model"].get("conditional") is False:
         yield "gan: its images would have no class, and the arms learn classes: set model.conditional=true."
     for key in _SHARED:
@@ -74,23 +74,26 @@ def _gan_problems(gan: Plain, arms: Mapping[str, Plain]) -> Iterator[str]:
         if others:
             yield (
                 f"gan: its data.{key} differs from that of {', '.join(others)}, and images of other data are of no use "
-                "to them: say in both=[...] what the data are."
+                "to them: set the data for all in both=[...]."
             )
 
 
 def _step_problems(arms: Mapping[str, Plain]) -> Iterator[str]:
-    learned = {name: _by_which_it_learns(config) for name, config in arms.items()}
-    first, *_ = learned
-    if any(told["data.steps_per_epoch"] is None for told in learned.values()):
+    settings = {name: _step_settings(config) for name, config in arms.items()}
+    first, *_ = settings
+    if any(own["data.steps_per_epoch"] is None for own in settings.values()):
         yield (
-            "cnn: data.steps_per_epoch is not set, so that an arm with more images would learn by more steps: set it, "
-            "such as 'cnn=[\"data.steps_per_epoch=20\"]'."
+            "cnn: data.steps_per_epoch is not set, so that an arm with more images would be trained for more steps: "
+            "set it, such as 'cnn=[\"data.steps_per_epoch=20\"]'."
         )
-    for name, told in learned.items():
-        pairs = {key: (told.get(key), learned[first].get(key)) for key in told | learned[first]}
-        unequal = [f"{key} ({own}, {other} in {first})" for key, (own, other) in pairs.items() if own != other]
+    for name, own in settings.items():
+        pairs = {key: (own.get(key), settings[first].get(key)) for key in own | settings[first]}
+        unequal = [f"{key} ({a}, {b} in {first})" for key, (a, b) in pairs.items() if a != b]
         if unequal:
-            yield f"arms.{name}: all must learn by equal steps, and it differs in {', '.join(unequal)}: set it in cnn."
+            yield (
+                f"arms.{name}: all must be trained for equally many steps, and it differs in {', '.join(unequal)}: set "
+                "it in cnn."
+            )
     for name, config in arms.items():
         if stops := list(_stops(config)):
             yield (
@@ -99,13 +102,13 @@ def _step_problems(arms: Mapping[str, Plain]) -> Iterator[str]:
             )
 
 
-def _by_which_it_learns(config: Plain) -> dict[str, Any]:
+def _step_settings(config: Plain) -> dict[str, Any]:
     trainer = {f"trainer.{key}": value for key, value in config["trainer"].items()}
     return {f"data.{key}": config["data"].get(key) for key in _STEPS} | trainer
 
 
 def _stops(config: Plain) -> Iterator[str]:
-    """What ends a training when it sees fit."""
+    """Settings that can end a training early."""
     if config["trainer"].get("max_time") is not None:
         yield "trainer.max_time"
     for name, callback in config["callbacks"].items():
@@ -114,24 +117,24 @@ def _stops(config: Plain) -> Iterator[str]:
 
 
 def _data_problems(trainings: Mapping[str, Plain], split: str) -> Iterator[str]:
-    """What an arm may not say of its data, since it is said for all."""
+    """Settings of the data that an arm may not change, as all arms share them."""
     shuffled = [name for name, config in trainings.items() if config["data"].get("shuffle_labels")]
     if shuffled:
         yield (
-            f"data.shuffle_labels=true ({', '.join(shuffled)}): each training would deal the labels anew, by its own "
-            "seed, and not as the images have them: leave it out."
+            f"data.shuffle_labels=true ({', '.join(shuffled)}): each training would shuffle the labels by its own "
+            "seed, and not as for the images: leave it out."
         )
     given = {"split_file": split, "fold": None, "folds": None, "synthetic": None}
     for name, config in trainings.items():
         own = [f"data.{key}" for key, value in given.items() if config["data"].get(key) != value]
         if own and name != "gan":
             yield (
-                f"arms.{name}: leave {', '.join(own)} out: all arms have the generator's split, and the images are "
-                "those that are made here."
+                f"arms.{name}: leave {', '.join(own)} out: all arms use the generator's split, and the "
+                "images that this study generates."
             )
 
 
-def _twice(arms: Mapping[str, Plain], learning: Sequence[str]) -> Iterator[str]:
+def _equal_arms(arms: Mapping[str, Plain], learning: Sequence[str]) -> Iterator[str]:
     seen: dict[str, str] = {}
     for name, config in arms.items():
         same = seen.setdefault(json.dumps([{**config, "name": None}, name in learning], sort_keys=True), name)

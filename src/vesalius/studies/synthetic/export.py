@@ -1,4 +1,4 @@
-"""Images of a trained generator as files: how many of each class, where each lies, and what is said of the whole."""
+"""Images of a trained generator as files: number per class, place of each file, and the manifest of them all."""
 
 import hashlib
 import re
@@ -25,45 +25,45 @@ IMAGES = "images"
 _BATCH = 256
 
 
-def dealt(n: int, shares: Sequence[int]) -> list[int]:
-    """Deal `n` over classes in proportion to their shares, by largest remainders; ties go to the earlier class."""
+def split_by_share(n: int, shares: Sequence[int]) -> list[int]:
+    """Split `n` over classes in proportion to their shares, by largest remainders; ties go to the earlier class."""
     exact = n * np.asarray(shares, dtype=np.float64) / sum(shares)
     counts = np.floor(exact).astype(int)
     counts[np.argsort(counts - exact, kind="stable")[: n - counts.sum()]] += 1
     return [int(count) for count in counts]
 
 
-def counts_of(n: int, label: str | None, facts: Facts, *, conditional: bool) -> dict[str, int]:
-    """How many images of each class; empty where the generator is not told of classes.
+def images_per_class(n: int, label: str | None, facts: Facts, *, conditional: bool) -> dict[str, int]:
+    """Number of images of each class; empty for a generator that is not conditional.
 
     Args:
-        n: how many in all.
-        label: all of this class; None: as in training.
+        n: number of images in all.
+        label: the class of all images; None: classes as in training.
         facts: of the generator's training data.
-        conditional: whether the generator is told of classes.
+        conditional: whether the generator takes the class as an input.
 
     Raises:
-        InputError: for a number below 1, or a class that the generator does not make.
+        InputError: for a number below 1, or a class that the generator does not have.
     """
     problems = [] if n >= 1 else [f"n={n}: must be 1 or more."]
     if label is not None and not conditional:
         problems.append(
-            f"label={label}: this generator was not told of classes: leave label out, or train one that is, with "
+            f"label={label}: this generator is not conditional on the class: leave label out, or train one with "
             "model.conditional=true on data whose samples have one class each."
         )
     elif label is not None and label not in facts.classes:
-        problems.append(f"label={label}: the generator makes no such class.{did_you_mean(label, facts.classes)}")
+        problems.append(f"label={label}: the generator has no such class.{did_you_mean(label, facts.classes)}")
     if problems:
         raise InputError(problems)
     if not conditional:
         return {}
     if label is not None:
         return {name: n * (name == label) for name in facts.classes}
-    return dict(zip(facts.classes, dealt(n, facts.class_counts), strict=True))
+    return dict(zip(facts.classes, split_by_share(n, facts.class_counts), strict=True))
 
 
-def places(n: int, counts: Mapping[str, int]) -> list[tuple[str, str]]:
-    """File and label of each image, class after class, numbered through; `n` of no label where there are no classes."""
+def file_names(n: int, counts: Mapping[str, int]) -> list[tuple[str, str]]:
+    """File and label of each image, class by class, numbered; `n` without a label if there are no classes."""
     if not counts:
         return [(f"{IMAGES}/{number:06d}.png", "") for number in range(n)]
     folders = _folder_names(list(counts))
@@ -72,7 +72,7 @@ def places(n: int, counts: Mapping[str, int]) -> list[tuple[str, str]]:
 
 
 def _folder_names(classes: Sequence[str]) -> dict[str, str]:
-    """A name that every file system takes, and no two alike, for each class."""
+    """A folder name for each class: valid on every file system, all different."""
     plain = {name: re.sub(r'[<>:"/\\|?*\x00-\x1f]|^\.|[. ]$', "_", name) or "_" for name in classes}
     lowered = [folder.lower() for folder in plain.values()]
     return {
@@ -81,8 +81,8 @@ def _folder_names(classes: Sequence[str]) -> dict[str, str]:
     }
 
 
-def sampled(model: pl.LightningModule, labels: Tensor, seed: int, device: torch.device) -> Iterator[Tensor]:
-    """Images (B, C, H, W) in 0..1, batch after batch, on the CPU.
+def sample_images(model: pl.LightningModule, labels: Tensor, seed: int, device: torch.device) -> Iterator[Tensor]:
+    """Generate images (B, C, H, W) in 0..1, batch by batch, on the CPU.
 
     Args:
         model: has `sample`.
@@ -95,18 +95,18 @@ def sampled(model: pl.LightningModule, labels: Tensor, seed: int, device: torch.
         yield model.sample(part, generator).cpu()  # type: ignore[operator]
 
 
-def integers(images: Tensor, value_max: float) -> NDArray[Any]:
-    """Images (B, C, H, W) in 0..1 as files hold them: (B, H, W), or of three channels (B, H, W, 3).
+def to_integers(images: Tensor, value_max: float) -> NDArray[Any]:
+    """Convert images (B, C, H, W) in 0..1 to the integers of a file: (B, H, W), or (B, H, W, 3) for three channels.
 
     Args:
         images: of 1 or 3 channels.
-        value_max: white in the images that the generator learned from: 255, 65535, or 1 for floats.
+        value_max: white in the generator's training images: 255, 65535, or 1 for floats.
 
     Returns:
-        uint8; for grey images that were learned from more than 8 bits uint16, which PNG has for grey alone.
+        uint8; for grey images with more than 8 bits in training uint16, which PNG has for grey images only.
 
     Raises:
-        InputError: for images that no PNG can hold.
+        InputError: for a number of channels that PNG does not have.
     """
     channels = images.shape[1]
     if channels not in (1, 3):
@@ -120,7 +120,7 @@ def integers(images: Tensor, value_max: float) -> NDArray[Any]:
 
 
 def write_images(images: NDArray[Any], paths: Sequence[Path]) -> None:
-    """One PNG an image."""
+    """Write one PNG per image."""
     for path in sorted({path.parent for path in paths}):
         path.mkdir(parents=True, exist_ok=True)
     for image, path in zip(images, paths, strict=True):
@@ -136,18 +136,18 @@ def write_manifest(
     counts: Mapping[str, int],
     image: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Write `manifest.csv`, then `manifest.json`, which says that all is there.
+    """Write `manifest.csv`, then `manifest.json`, whose presence means that all images are written.
 
     Args:
-        folder: that the images lie in.
-        run: of the generator, judged.
+        folder: of the images.
+        run: of the generator, evaluated.
         table: file and label of each image.
         seed: of the noise.
-        counts: images of each class; none where there are no classes.
-        image: `channels`, `height`, `width`, and `value_max`, what white is in the images that were learned from.
+        counts: images of each class; empty if there are no classes.
+        image: `channels`, `height`, `width`, and `value_max`, white in the training images.
 
     Returns:
-        What `manifest.json` holds.
+        Content of `manifest.json`.
     """
     pd.DataFrame(table, columns=["file", "label"]).to_csv(folder / LIST, index=False)
     split = pd.read_csv(run.path / SPLIT, dtype=str, keep_default_na=False)

@@ -1,4 +1,4 @@
-"""What `vesalius gain` is going to train: a generator, and classifiers with and without its images, on one split."""
+"""The plan of `vesalius gain`: a generator, and classifiers with and without its images, trained on one split."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ from vesalius.metrics.names import CLASSIFICATION_METRICS
 from vesalius.runs.run_folder import CONFIG, SPLIT, RunFolder
 from vesalius.studies.synthetic.checks import check_fair, check_labels
 
-#: What arms are held against: nothing done, and what is done without a generator.
+#: Arms that others are compared with: real images as they are, and with classical augmentation.
 REAL, AUGMENTED = "real", "augmented"
-#: Folders beside those of the arms.
+#: Folders next to those of the arms.
 GAN, SYNTHETIC = "gan", "synthetic"
-# Folds that the generator has were dealt with its split file.
+# The generator's split file is of its fold already.
 _NO_FOLDS = ("data.folds=null", "data.fold=null")
 
 
@@ -39,21 +39,21 @@ class Training:
 
     @property
     def done(self) -> bool:
-        """Whether it need not be done any more."""
+        """Whether it is finished."""
         return (self.path / CONFIG).is_file() and RunFolder(self.path).state.get("state") == "done"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is to be done.
+    """All trainings of a study.
 
     Attributes:
         gan: the generator's training.
         synthetic: the folder of its images.
-        ratios: of the arms that learn from them, by name: a number, or `only`.
+        ratios: of the arms that learn from these images, by name: a number, or `only`.
         arms: trainings of each arm, in the order of the seeds.
         seed: of the images.
-        least: how many images there must be at least.
+        least: smallest number of images to generate.
     """
 
     gan: Training
@@ -64,17 +64,17 @@ class Plan:
     least: int
 
     @property
-    def jobs(self) -> list[Training]:
+    def trainings(self) -> list[Training]:
         """Trainings of all arms, seed by seed: what is stopped early has whole seeds."""
-        return [job for jobs in zip(*self.arms.values(), strict=True) for job in jobs]
+        return [training for of_seed in zip(*self.arms.values(), strict=True) for training in of_seed]
 
 
-def planned(config: Mapping[str, Any], folder: Path) -> Plan:
-    """Compose everything once, before any time is spent.
+def plan_study(config: Mapping[str, Any], folder: Path) -> Plan:
+    """Compose and check the configs of all trainings, before any time is spent.
 
     Args:
         config: frozen, of `vesalius gain`.
-        folder: where it all goes.
+        folder: of the study.
 
     Raises:
         InputError: with every problem of every training.
@@ -90,10 +90,10 @@ def planned(config: Mapping[str, Any], folder: Path) -> Plan:
     classifier = [*shared, *config["cnn"], override("data.split_file", split), *_NO_FOLDS]
     lists = {name: overrides for name, overrides in config["arms"].items() if overrides is not None}
     composed = _composed({GAN: gan.overrides, **{arm: [*classifier, *own] for arm, own in lists.items()}})
-    made_of = composed.pop(GAN)
+    generator = composed.pop(GAN)
     learning = {name: lists[name] for name in composed if _sets_ratio(lists[name])}
-    check_fair(made_of, composed, list(learning), split)
-    check_labels(build(made_of["data"]["source"], "data.source"), config["metric"])
+    check_fair(generator, composed, list(learning), split)
+    check_labels(build(generator["data"]["source"], "data.source"), config["metric"])
     images = [override("data.synthetic", folder / SYNTHETIC)]
     arms = {
         name: [
@@ -111,7 +111,7 @@ def planned(config: Mapping[str, Any], folder: Path) -> Plan:
 
 
 def _composed(trainings: Mapping[str, list[str]]) -> dict[str, Plain]:
-    """The config of each training, checked; what is wrong with several is said once."""
+    """The checked config of each training; a problem of several trainings is reported once."""
     composed: dict[str, Plain] = {}
     faulty: dict[str, list[str]] = {}
     for name, overrides in trainings.items():
@@ -122,23 +122,23 @@ def _composed(trainings: Mapping[str, list[str]]) -> dict[str, Plain]:
             for problem in error.problems:
                 faulty.setdefault(problem, []).append(name if name == GAN else f"arms.{name}")
     if faulty:
-        raise InputError([_told(problem, names, len(trainings)) for problem, names in faulty.items()])
+        raise InputError([_describe(problem, names, len(trainings)) for problem, names in faulty.items()])
     return composed
 
 
-def _told(problem: str, names: Sequence[str], everyone: int) -> str:
+def _describe(problem: str, names: Sequence[str], everyone: int) -> str:
     """A problem of `vesalius train` in terms of this verb."""
     where = "both" if len(names) == everyone else ", ".join(names)
     if len(names) == everyone - 1 and GAN not in names:
         where = "cnn"
     key, unfilled, _ = problem.partition(" has no value: ")
     if unfilled and key == "data.source.root":
-        return "root has no value: say where the data are, root=FOLDER."
+        return "root has no value: name the folder of the data, root=FOLDER."
     return f"{where}: {key} has no value: put '{key}=VALUE' into it." if unfilled else f"{where}: {problem}"
 
 
 def override(key: str, value: object) -> str:
-    """`key='value'`, whatever the value holds."""
+    """`key='value'`, quoted so that the value may contain anything."""
     return f"{key}='{str(value).replace(chr(39), chr(92) + chr(39))}'"
 
 
@@ -151,21 +151,21 @@ def _sets_ratio(overrides: Sequence[str]) -> bool:
 
 
 def _problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong before anything is composed."""
+    """Problems that show before anything is composed."""
     arms = {name: overrides for name, overrides in config["arms"].items() if overrides is not None}
     for name, overrides in arms.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in (GAN, SYNTHETIC):
-            yield f"arms.{name}: an arm is a folder: call it by letters, digits, - and _, and not gan or synthetic."
+            yield f"arms.{name}: an arm is a folder: name it with letters, digits, - and _, and not gan or synthetic."
         if not isinstance(overrides, list) or not all(isinstance(one, str) for one in overrides):
-            yield f"arms.{name}: must be a list of overrides, such as [data.sampling=balanced], or null to take it out."
+            yield f"arms.{name}: must be a list of overrides, such as [data.sampling=balanced], or null to remove it."
             return
     if REAL not in arms:
-        yield f"arms.{REAL}: all arms are held against this one: give it a list, which may be empty."
+        yield f"arms.{REAL}: all arms are compared with this one: give it a list, which may be empty."
     if not any(map(_sets_ratio, arms.values())):
-        yield "arms: none sets data.synthetic_ratio, so that no images are needed: give one, or use vesalius compare."
+        yield "arms: none sets data.synthetic_ratio, so no images are needed: set it in one, or use vesalius compare."
     seeds = config["seeds"]
     if not seeds or len(set(seeds)) < len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        yield f"seeds={seeds}: must be whole numbers from 0, each once."
+        yield f"seeds={seeds}: must be whole numbers from 0, without repetition."
     if config["n"] < 0:
         yield f"n={config['n']}: must be 0 or more."
     family = config["metric"].partition("/")[0]

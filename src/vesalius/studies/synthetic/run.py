@@ -1,4 +1,4 @@
-"""The closed loop: a generator is trained, its images are made, classifiers learn from them, and all are judged."""
+"""The closed loop: train a generator, generate images, train classifiers on them, and compare these on test data."""
 
 import shutil
 import signal
@@ -26,62 +26,62 @@ from vesalius.training.checkpoints import load_checkpoint
 SCHEMA = 1
 
 _ONE_GENERATOR = (
-    "Intervals count test patients and seeds of the classifiers; of generators there is one, and one set of images: "
-    "they do not say what another training of it would be worth."
+    "Intervals count test patients and seeds of the classifiers. There is only one generator and one set of images: "
+    "the intervals do not cover what another training of the generator would be worth."
 )
 
 
-def do(plan: Plan) -> list[str]:
-    """Do whatever is not done yet.
+def run_plan(plan: Plan) -> list[str]:
+    """Run everything that is not done yet.
 
     Returns:
-        A sentence for each job of the arms that failed; the others were done all the same.
+        A sentence for each training of an arm that failed; the others were run all the same.
 
     Raises:
-        InputError: where the generator's training was refused at once, so that nothing was done.
-        RunFailed: where the generator or its images failed, without which nothing can be judged.
+        InputError: if the generator's training was refused at once, so that nothing was done.
+        RunFailed: if the generator or its images failed, without which nothing can be compared.
         Interrupted: when the user stops it.
     """
-    total = len(plan.jobs) + 2
+    total = len(plan.trainings) + 2
     if not plan.gan.done:
-        _say(1, total, plan.gan.title)
+        _print_step(1, total, plan.gan.title)
         _train_generator(plan.gan)
     if not (plan.synthetic / MANIFEST).is_file():
-        _say(2, total, "synthetic images")
-        _make_images(plan)
+        _print_step(2, total, "synthetic images")
+        _generate_images(plan)
     failed = []
-    for at, job in enumerate(plan.jobs):
-        if job.done:
+    for at, training in enumerate(plan.trainings):
+        if training.done:
             continue
-        _say(at + 3, total, job.title, _time_left(plan.jobs))
-        if code := _launch("train", job.path, job.overrides):
-            failed.append(f"{job.title}: exit code {code}.")
+        _print_step(at + 3, total, training.title, _time_left(plan.trainings))
+        if code := _launch("train", training.path, training.overrides):
+            failed.append(f"{training.title}: exit code {code}.")
     return failed
 
 
-def _train_generator(job: Training) -> None:
-    if code := _launch("train", job.path, job.overrides):
-        if not job.path.exists():
-            raise InputError("gan: its training was refused, as said above; nothing was done.")
-        raise _stopped(job.title, job.path, code)
+def _train_generator(training: Training) -> None:
+    if code := _launch("train", training.path, training.overrides):
+        if not training.path.exists():
+            raise InputError("gan: its training was refused for the reasons above; nothing was done.")
+        raise _stopped(training.title, training.path, code)
 
 
-def _make_images(plan: Plan) -> None:
-    shutil.rmtree(plan.synthetic, ignore_errors=True)  # of a start that was stopped in the middle
+def _generate_images(plan: Plan) -> None:
+    shutil.rmtree(plan.synthetic, ignore_errors=True)  # of an interrupted start
     given = [override("run", plan.gan.path), f"n={images_needed(plan)}", f"seed={plan.seed}"]
     if code := _launch("synthesize", plan.synthetic, given):
         raise _stopped("synthetic images", plan.synthetic, code)
 
 
 def images_needed(plan: Plan) -> int:
-    """As many synthetic images as the largest ratio takes; one to one where images stand alone."""
+    """As many synthetic images as the largest ratio takes; as many as real ones for `only`."""
     real: int = load_checkpoint(RunFolder(plan.gan.path).best)["facts"]["train_size"]
     ratios = [1.0 if ratio == "only" else float(ratio) for ratio in plan.ratios.values()]
     return max(plan.least, *(round(ratio * real) for ratio in ratios))
 
 
 def _launch(verb: str, path: Path, overrides: list[str]) -> int:
-    """The exit code of a job in an interpreter of its own; one that was stopped goes on."""
+    """Run a verb in an interpreter of its own, resuming a training that was stopped; the exit code."""
     try:
         config = load_config(verb, overrides)
         code, _ = launch(verb, {**config, "resume": "auto"} if verb == "train" else config, overrides, path)
@@ -96,20 +96,20 @@ def _launch(verb: str, path: Path, overrides: list[str]) -> int:
 
 
 def _stopped(title: str, path: Path, code: int) -> RunFailed:
-    return RunFailed(f"{title}: exit code {code}, and without it nothing can be judged; see {path}.")
+    return RunFailed(f"{title}: exit code {code}, and without it nothing can be compared; see {path}.")
 
 
-def _say(number: int, total: int, title: str, left: str = "") -> None:
+def _print_step(number: int, total: int, title: str, left: str = "") -> None:
     sys.stderr.write(f"[{number}/{total}] {title}{left}\n")
     sys.stderr.flush()
 
 
-def _time_left(jobs: Sequence[Training]) -> str:
-    """How long the classifiers still take, if they go on as those that are done."""
-    seconds = [RunFolder(job.path).state["seconds"] for job in jobs if job.done]
+def _time_left(trainings: Sequence[Training]) -> str:
+    """Remaining time of the classifiers, estimated from those that are done."""
+    seconds = [RunFolder(training.path).state["seconds"] for training in trainings if training.done]
     if not seconds:
         return ""
-    minutes = sum(seconds) / len(seconds) * (len(jobs) - len(seconds)) / 60
+    minutes = sum(seconds) / len(seconds) * (len(trainings) - len(seconds)) / 60
     return f"; about {minutes:.0f} minutes left" if minutes >= 1 else "; about a minute left"
 
 
