@@ -3,9 +3,7 @@
 import sys
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from vesalius.config.build import build
@@ -17,7 +15,7 @@ from vesalius.data.audit.findings import check_names
 from vesalius.data.audit.page import audit_page
 from vesalius.launch.worker import enter
 from vesalius.runs.run_folder import RunFolder, write_atomically, write_json
-from vesalius.terminal import command_console
+from vesalius.terminal import command_console, command_table
 
 COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 
@@ -56,7 +54,7 @@ def _print(result: Audit, console: Console) -> None:
     report, findings = result.report, result.findings
     console.print(f"{report['samples']} samples of {report['groups']} patients", style="bold")
     if findings:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+        table = command_table()
         table.add_column("severity")
         table.add_column("check", no_wrap=True)
         table.add_column("count", justify="right")

@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from vesalius.config.errors import InputError
@@ -18,7 +16,7 @@ from vesalius.runs.arms import arms_by
 from vesalius.runs.find import find_finished
 from vesalius.runs.run_folder import RunFolder, write_json
 from vesalius.studies.compare import compare as compare_arms
-from vesalius.terminal import command_console
+from vesalius.terminal import command_console, command_table
 
 
 def compare(path: Path) -> None:
@@ -59,7 +57,7 @@ def print_comparison(content: Mapping[str, Any], console: Console) -> None:
         f"test: {largest['n']} samples of {largest['groups']} patients; seeds {', '.join(map(str, content['seeds']))}"
     )
     console.print(Text(head, style="bold"))
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    table = command_table()
     for title in (content["by"], "runs", metric, "no\nskill", "difference", "from"):
         table.add_column(Text(title), overflow="fold", justify="right" if title in ("runs", "no\nskill") else "left")
     for name, arm in arms.items():

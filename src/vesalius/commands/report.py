@@ -5,19 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from vesalius.launch.worker import enter
 from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.report.content import content_of, parts_of
 from vesalius.report.page import page_of
-from vesalius.report.tables import columns_of, shows_arms, to_csv, to_markdown
+from vesalius.report.tables import leaderboard_cells, shows_arms, to_csv, to_markdown
 from vesalius.runs.find import find_runs
 from vesalius.runs.run_folder import RunFolder, write_atomically
-from vesalius.terminal import command_console
+from vesalius.terminal import command_console, command_table
 
 PAGE = "report.html"
 
@@ -58,20 +56,13 @@ def write_report(path: Path, *, images: bool, console: Console) -> None:
 def print_part(part: Mapping[str, Any], console: Console) -> None:
     """Print a leaderboard, and the verdicts on arms."""
     console.print(Text(part["headline"], style="bold"))
-    keys, _ = columns_of(part)
-    table = _table("run", "state", *keys, part["monitor"]["name"], part["metric"], "no skill", "best baseline", "s")
-    for row in part["rows"]:
-        entry, monitor, baseline = row["test"].get(part["metric"]), row["monitor"], row["baseline"]
-        cells = [row["run"], row["state"], *(row["values"].get(key, row.get(key)) for key in keys)]
-        cells += [f"{format_number(monitor['value'])} @ {monitor['epoch']}" if monitor else None]
-        cells += [format_metric(entry) if entry else None]
-        cells += [format_number(entry["no_skill"]) if entry else None]
-        cells += [f"{baseline['name']} {format_metric(baseline)}" if baseline else None]
-        cells += [None if row["seconds"] is None else f"{row['seconds']:.0f}"]
+    head, rows = leaderboard_cells(part, 1)
+    table = command_table(*head)
+    for cells in rows:
         table.add_row(*(Text("–" if cell is None else str(cell)) for cell in cells))
     console.print(table)
     if shows_arms(part):
-        arms = _table("arm", "runs", part["metric"], "no skill", "difference")
+        arms = command_table("arm", "runs", part["metric"], "no skill", "difference")
         for arm in part["arms"]:
             difference = format_metric(arm["difference"]) if "difference" in arm else "–"
             test = [format_metric(arm["test"]), format_number(arm["test"]["no_skill"])] if arm["test"] else ["–", "–"]
@@ -85,13 +76,6 @@ def print_part(part: Mapping[str, Any], console: Console) -> None:
             console.print(Text(f"{row['run']} {row['state']}: {row['reason']}", style="dim"))
     for note in part["notes"]:
         console.print(Text(note, style="dim"))
-
-
-def _table(*titles: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    for title in titles:
-        table.add_column(Text(title), overflow="fold")
-    return table
 
 
 if __name__ == "__main__":

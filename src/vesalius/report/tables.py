@@ -72,22 +72,26 @@ def columns_of(part: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 def leaderboard(part: Mapping[str, Any]) -> list[str]:
     """The runs as a table of Markdown, with the first few metrics."""
+    return _table(*leaderboard_cells(part, _SHOWN))
+
+
+def leaderboard_cells(part: Mapping[str, Any], metric_count: int) -> tuple[list[str], list[list[Any]]]:
+    """Titles and rows of the leaderboard, with so many metrics; None for what a run does not have."""
     keys, metrics = columns_of(part)
-    metrics = metrics[:_SHOWN]
+    metrics = metrics[:metric_count]
     head = ["run", "state", *keys, part["monitor"]["name"], *metrics, "no skill", "best baseline", "seconds"]
     rows = []
     for row in part["rows"]:
-        monitor, main = row["monitor"], row["test"].get(part["metric"])
+        monitor, main, baseline = row["monitor"], row["test"].get(part["metric"]), row["baseline"]
         cells = [row["run"], row["state"], *(row["values"].get(key, row.get(key)) for key in keys)]
-        cells += [f"{format_number(monitor['value'])} @ {monitor['epoch']}" if monitor else "–"]
+        cells += [f"{format_number(monitor['value'])} @ {monitor['epoch']}" if monitor else None]
         for name in metrics:
             format_entry = format_metric if name == part["metric"] else format_with_no_skill
-            cells += [format_entry(row["test"][name]) if name in row["test"] else "–"]
-        baseline = row["baseline"]
-        cells += [format_number(main["no_skill"]) if main else "–"]
-        cells += [f"{baseline['name']} {format_metric(baseline)}" if baseline else "–", _seconds(row["seconds"])]
-        rows.append(cells)
-    return _table(head, rows)
+            cells += [format_entry(row["test"][name]) if name in row["test"] else None]
+        cells += [format_number(main["no_skill"]) if main else None]
+        cells += [f"{baseline['name']} {format_metric(baseline)}" if baseline else None]
+        rows.append([*cells, None if row["seconds"] is None else f"{row['seconds']:.0f}"])
+    return head, rows
 
 
 def _arms(part: Mapping[str, Any]) -> list[str]:
@@ -118,10 +122,6 @@ def plain(text: object) -> str:
     # Brackets of an interval, and underscores within a name, are not markup.
     escaped = re.sub(r"[\\`*~|<>&#]|\](?=[(\[:])|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(str(text).split()))
     return escaped.replace("://", r"\://")  # GitHub turns addresses into links
-
-
-def _seconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0f}"
 
 
 def to_json(content: Mapping[str, Any]) -> str:

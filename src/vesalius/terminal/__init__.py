@@ -1,6 +1,6 @@
 """What commands print to: the console, and the progress bar of everything that takes long."""
 
-from vesalius.terminal.console import command_console
+from vesalius.terminal.console import command_console, command_table
 from vesalius.terminal.progress import show_progress
 
-__all__ = ["command_console", "show_progress"]
+__all__ = ["command_console", "command_table", "show_progress"]
