@@ -28,7 +28,9 @@ SMALL = [
 ]
 FEW = [f"arms.{name}=null" for name in ("oversampled", "synthetic_half", "synthetic_2", "synthetic_only")]
 SEEDS = (0, 1, 2)
-EARLY_STOPPING = "+callbacks.patience={_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/auroc}"
+EARLY_STOPPING = (
+    "+callbacks.patience={_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/auroc, mode: max}"
+)
 
 
 def plan_of(folder, *overrides):
@@ -74,14 +76,14 @@ def test_folds_are_dealt_once_by_the_generators_split(tmp_path):
 
 
 def test_whole_seeds_are_done_one_after_the_other(tmp_path):
-    titles = [job.title for job in plan_of(tmp_path, *FEW).jobs]
+    titles = [job.title for job in plan_of(tmp_path, *FEW).trainings]
     assert titles[:3] == ["real, seed 4", "augmented, seed 4", "synthetic_1, seed 4"]
     assert [title.endswith("seed 5") for title in titles] == [False] * 3 + [True] * 3
 
 
 def test_every_problem_is_told_with_its_cure(tmp_path):
     said = problems(tmp_path, "seeds=[1,1]", "metric=aurok", "arms.real=null", '+arms.gan=["x=1"]', "n=-1")
-    for words in ("each once", "Did you mean 'auroc'", "arms.real", "arms.gan: an arm is a folder", "n=-1"):
+    for words in ("without repetition", "Did you mean 'auroc'", "arms.real", "arms.gan: an arm is a folder", "n=-1"):
         assert words in said
     said = problems(tmp_path, *FEW, 'cnn=["data.step_per_epoch=7"]', 'arms.real=["dta=3"]')
     assert said.count("data.step_per_epoch") == 1
@@ -123,7 +125,7 @@ def test_every_problem_is_told_with_its_cure(tmp_path):
             [
                 *FEW,
                 'gan=["model=gan","data.fractions=[0.6,0.2,0.2]","data.shuffle_labels=true"]',
-                'arms.augmented=["data.split_file=other.csv","data.fold=1"]',
+                'arms.augmented=["data.split_file=other.csv","data.fold=1","data.folds=5"]',
                 'arms.real=["data/augment=none","data.synthetic=here","data.train_fraction=1"]',
                 'arms.synthetic_1=["data/augment=none","data.synthetic_ratio=-1"]',
             ],
@@ -131,7 +133,7 @@ def test_every_problem_is_told_with_its_cure(tmp_path):
                 "data.fractions differs from that of real, augmented, synthetic_1",
                 "data.train_fraction differs from that of real, and",
                 "data.shuffle_labels=true (gan)",
-                "arms.augmented: leave data.split_file, data.fold out",
+                "arms.augmented: leave data.split_file, data.fold, data.folds out",
                 "arms.real: leave data.synthetic out",
                 "arms.synthetic_1: data.synthetic_ratio=-1: must be a number above 0",
             ],
