@@ -40,13 +40,13 @@ def browser():
 @pytest.fixture
 def page(browser, path):
     opened = browser.new_page(viewport={"width": 1200, "height": 900})
-    said, asked = [], []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
+    message, asked = [], []
+    opened.on("console", lambda message: message.append(message.text))
+    opened.on("pageerror", lambda error: message.append(str(error)))
     opened.on("request", lambda request: asked.append(request.url))
     opened.goto(path.as_uri())
     yield opened
-    assert said == []
+    assert message == []
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
     opened.close()
 
@@ -161,8 +161,8 @@ CONTRASTS = """() => {
 def test_all_text_can_be_read(browser, tmp_path, scheme):
     sweep = write_sweep(tmp_path / "sweep", models={f"m{at}": 0.5 * at for at in range(9)}, seeds=1)
     for name, state in enumerate(("failed", "interrupted", "pruned", "running")):
-        told = json.dumps({"state": state, "reason": "because"})
-        (sweep / str(name) / "state.json").write_text(told)
+        content = json.dumps({"state": state, "reason": "because"})
+        (sweep / str(name) / "state.json").write_text(content)
     # A matrix with shares of every shade.
     shares = [at / 20 for at in range(21)]
     write_report(sweep, images=True, console=command_console())

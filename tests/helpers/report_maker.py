@@ -29,8 +29,8 @@ def finish(run: Path, overrides: list[str], best: float, *, baseline: float | No
     if baseline is not None:
         table = predictions(baseline, 77)
         write_baseline(run, "logistic_pca", table)
-        told = classification_metrics(table, task="binary", classes=CLASSES)
-        metrics["baselines"] = {"logistic_pca": told}
+        content = classification_metrics(table, task="binary", classes=CLASSES)
+        metrics["baselines"] = {"logistic_pca": content}
     (run / "metrics.json").write_text(json.dumps(metrics))
     state = {"state": "done", "attempt": 1, "seconds": 12.3, "reason": None}
     (run / "state.json").write_text(json.dumps(state))
@@ -46,6 +46,6 @@ def write_sweep(path: Path, *, seeds: int = 3, models: dict[str, float] | None =
             run = write_run(path / str(number), predictions(quality, seed), seed=seed, model__kind=model)
             finish(run, overrides, 0.5 + quality / 10 + seed / 1000)
             jobs.append({"number": number, "overrides": overrides, "state": "done"})
-    told = {"schema": 1, "verb": "train", "arguments": [], "axes": {}, "sweeper": "basic", "jobs": jobs}
-    (path / "sweep.json").write_text(json.dumps(told))
+    content = {"schema": 1, "verb": "train", "arguments": [], "axes": {}, "sweeper": "basic", "jobs": jobs}
+    (path / "sweep.json").write_text(json.dumps(content))
     return path

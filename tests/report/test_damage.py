@@ -21,14 +21,14 @@ def edit(**changes):
     """Changes of a JSON or YAML file, `__` for the dots of a key."""
 
     def edited(content: bytes) -> bytes:
-        told = yaml.safe_load(content)
+        content = yaml.safe_load(content)
         for key, value in changes.items():
-            node = told
+            node = content
             *parents, leaf = key.split("__")
             for parent in parents:
                 node = node.setdefault(parent, {})
             node[leaf] = value
-        return json.dumps(told).encode()
+        return json.dumps(content).encode()
 
     return edited
 
@@ -71,8 +71,8 @@ def test_the_other_runs_are_reported_and_a_note_names_the_file(tmp_path, file, h
 @pytest.mark.parametrize("how", [BINARY, LIST, NULL, CUT, edit(jobs=3), edit(study=[1]), edit(jobs=[{"number": "x"}])])
 def test_a_damaged_sweep_file_leaves_the_runs(tmp_path, how):
     path = write_sweep(tmp_path / "sweep", seeds=2)
-    told = path / "sweep.json"
-    told.write_bytes(how if isinstance(how, bytes) else how(told.read_bytes()))
+    content = path / "sweep.json"
+    content.write_bytes(how if isinstance(how, bytes) else how(content.read_bytes()))
     write_report(path, images=False, console=command_console())
     collected = find_runs(path)
     assert len(collected.runs) == 6
@@ -96,17 +96,23 @@ GENERATOR = {
     "how",
     [
         *(edit(test__kid__ci95=ends) for ends in (0.5, "wide", [0.5], ["low", "high"], {"low": 0.5})),
-        *(edit(two_sample=told) for told in ([1], {"value": 0.6}, {**ENTRY, "synthetic": None}, {**ENTRY, "ci95": 1})),
-        *(edit(memorisation=told) for told in ("no", ENTRY, {**COPIES, "p_value": "low"}, {**COPIES, "train": None})),
-        *(edit(memorisation__closest=told) for told in (3, {"value": "all"}, {**PART, "ci95": 0.5})),
+        *(
+            edit(two_sample=content)
+            for content in ([1], {"value": 0.6}, {**ENTRY, "synthetic": None}, {**ENTRY, "ci95": 1})
+        ),
+        *(
+            edit(memorisation=content)
+            for content in ("no", ENTRY, {**COPIES, "p_value": "low"}, {**COPIES, "train": None})
+        ),
+        *(edit(memorisation__closest=entry) for entry in (3, {"value": "all"}, {**PART, "ci95": 0.5})),
         edit(extractor={"name": "inception"}),
     ],
 )
 def test_what_the_page_could_not_tell_is_damage(tmp_path, how):
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps({**GENERATOR, "extractor": FEATURES}))
-    told = read_results(path)
-    assert (len([describe_extractor(told), *summarize_synthetic_images(told)]), told["baselines"]) == (3, {})
+    content = read_results(path)
+    assert (len([describe_extractor(content), *summarize_synthetic_images(content)]), content["baselines"]) == (3, {})
     path.write_bytes(how(path.read_bytes()))
     with pytest.raises(ValueError, match=r"kid|two_sample|memorisation|extractor"):
         read_results(path)

@@ -129,8 +129,13 @@ def test_labels_that_go_together_are_counted_one_by_one(tmp_path):
     (run / "metrics.json").write_text(json.dumps({**metrics, "task": "multilabel"}))
     counts = _details(tmp_path).matrix.counts
     for name, row in zip("ab", counts, strict=True):
-        has, said = table[f"target/{name}"] == 1, table[f"prob/{name}"] > 0.5
-        assert row.tolist() == [(has & said).sum(), (has & ~said).sum(), (~has & said).sum(), (~has & ~said).sum()]
+        has, yes = table[f"target/{name}"] == 1, table[f"prob/{name}"] > 0.5
+        assert row.tolist() == [
+            (has & yes).sum(),
+            (has & ~yes).sum(),
+            (~has & yes).sum(),
+            (~has & ~yes).sum(),
+        ]
 
 
 @pytest.fixture
@@ -203,7 +208,7 @@ def test_the_page_names_rows_and_no_samples(tmp_path, images):
     assert table["sample_id"].iloc[rows].tolist() == named != []
 
 
-def test_pictures_are_made_small_and_stop_at_the_budget(tmp_path):
+def test_pictures_are_scaled_down_and_stop_at_the_budget(tmp_path):
     run = finish(write_run(tmp_path / "run", predictions(1, 0)), [], 0.8)
     noise = np.random.default_rng(0).integers(0, 255, (900, 2400, 3), dtype=np.uint8)
     (run / "figures").mkdir()
@@ -231,9 +236,9 @@ def test_no_images_on_request(with_data):
 
 def test_a_study_shows_importance_and_its_trials(tmp_path):
     path = write_sweep(tmp_path / "sweep", seeds=2)
-    told = json.loads((path / "sweep.json").read_text())
-    told["study"] = {"best": 3, "importance": {"model.optimizer.lr": 0.25, "data.batch_size": 0.75}}
-    (path / "sweep.json").write_text(json.dumps(told))
+    content = json.loads((path / "sweep.json").read_text())
+    content["study"] = {"best": 3, "importance": {"model.optimizer.lr": 0.25, "data.batch_size": 0.75}}
+    (path / "sweep.json").write_text(json.dumps(content))
     (path / "5/metrics.json").unlink()
     (path / "5/state.json").write_text(json.dumps({"state": "pruned", "reason": "median"}))
     write_report(path, images=False, console=command_console())
@@ -247,10 +252,10 @@ def test_a_study_shows_importance_and_its_trials(tmp_path):
 
 def test_a_study_says_of_which_objective_its_importance_is_and_which_trials_none_beats(tmp_path):
     path = write_sweep(tmp_path / "sweep", seeds=2)
-    told = json.loads((path / "sweep.json").read_text())
+    content = json.loads((path / "sweep.json").read_text())
     objectives = [{"name": "val/auroc", "mode": "max"}, {"name": "val/loss", "mode": "min"}]
-    told["study"] = {"objectives": objectives, "best": None, "front": [1, 3], "importance": {"lr": 0.3}}
-    (path / "sweep.json").write_text(json.dumps(told))
+    content["study"] = {"objectives": objectives, "best": None, "front": [1, 3], "importance": {"lr": 0.3}}
+    (path / "sweep.json").write_text(json.dumps(content))
     write_report(path, images=False, console=command_console())
     page = (path / "report.html").read_text()
     assert "variance of val/auroc between trials" in page
@@ -260,13 +265,13 @@ def test_a_study_says_of_which_objective_its_importance_is_and_which_trials_none
 def test_a_full_grid_tells_the_share_of_each_key(tmp_path):
     path = write_sweep(tmp_path / "sweep")
     (part,) = parts_of(find_runs(path))
-    told = dict(grid_importance(part))
+    content = dict(grid_importance(part))
     # An oracle: how much of the variance a linear model of the key's dummies explains.
     reached = np.array([run.best[0] for run in part.runs])
     for key, levels in (("model", part.keys["model"]), ("seed", [run.seed for run in part.runs])):
         dummies = pd.get_dummies(pd.Series(levels).astype(str)).to_numpy(float)
-        assert told[key] == pytest.approx(LinearRegression().fit(dummies, reached).score(dummies, reached))
-    assert 0.99 < sum(told.values()) <= 1
+        assert content[key] == pytest.approx(LinearRegression().fit(dummies, reached).score(dummies, reached))
+    assert 0.99 < sum(content.values()) <= 1
     write_report(path, images=False, console=command_console())
     assert "between runs that a key explains by itself" in (path / "report.html").read_text()
     shutil.rmtree(path / "4")
@@ -276,7 +281,7 @@ def test_a_full_grid_tells_the_share_of_each_key(tmp_path):
     assert "Importance takes a full grid" in (path / "report.html").read_text()
 
 
-def test_every_number_stands_beside_its_interval_and_what_no_skill_reaches(tmp_path):
+def test_every_number_is_shown_with_its_interval_and_no_skill_value(tmp_path):
     run = finish(write_run(tmp_path / "0", predictions(1, 0)), [], 0.8)
     metrics = json.loads((run / "metrics.json").read_text())
     entry = {"value": 0.7, "ci95": [0.6, 0.8], "n": 80, "groups": 40, "method": "m", "no_skill": 0.512}
@@ -290,9 +295,9 @@ def test_every_number_stands_beside_its_interval_and_what_no_skill_reaches(tmp_p
     row = next(line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("| 0 "))
     test = metrics["test"]
     assert f"(no skill {format_number(test['accuracy']['no_skill'])})" in row
-    said, cheap = console.export_text(), metrics["baselines"]["logistic_pca"]["auroc"]
-    assert f"logistic_pca {format_metric(cheap)}" in said
-    assert "no skill" in said
+    message, cheap = console.export_text(), metrics["baselines"]["logistic_pca"]["auroc"]
+    assert f"logistic_pca {format_metric(cheap)}" in message
+    assert "no skill" in message
 
 
 @pytest.mark.parametrize(
@@ -302,9 +307,9 @@ def test_markdown_shows_what_was_written(text):
     from markdown_it import MarkdownIt
 
     assert plain(".705 [.609,.790] logistic_pca") == ".705 [.609,.790] logistic_pca"
-    (told,) = re.findall(r"<p>(.*)</p>", MarkdownIt().enable("strikethrough").render(plain(text)))
-    assert html.unescape(told) == text
-    assert not re.findall("<[a-z]", told)
+    (content,) = re.findall(r"<p>(.*)</p>", MarkdownIt().enable("strikethrough").render(plain(text)))
+    assert html.unescape(content) == text
+    assert not re.findall("<[a-z]", content)
 
 
 def test_very_many_long_runs_make_no_long_page(tmp_path):
@@ -318,7 +323,7 @@ def test_very_many_long_runs_make_no_long_page(tmp_path):
     assert len(page_of(collected, parts, content_of(collected, parts), images=False)) < 3_000_000
 
 
-def test_of_very_many_runs_the_best_on_validation_are_told_in_detail(tmp_path):
+def test_of_very_many_runs_the_best_on_validation_are_shown_in_detail(tmp_path):
     path = write_sweep(tmp_path / "sweep", seeds=1, models={f"m{at}": 0.1 * at for at in range(30)})
     write_report(path, images=False, console=command_console())
     page = (path / "report.html").read_text()

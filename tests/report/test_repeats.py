@@ -1,4 +1,4 @@
-"""Repeats told together: on which scale, which are pooled, how classes are decided, and why some cannot be paired."""
+"""Repeats taken together: on which scale, which are pooled, how classes are decided, and why some cannot be paired."""
 
 import json
 
@@ -14,15 +14,15 @@ from vesalius.report.content import content_of, parts_of
 from vesalius.runs.find import find_runs
 
 
-def told_of(path) -> dict:
+def report_content(path) -> dict:
     collected = find_runs(path)
     (part,) = content_of(collected, parts_of(collected))["parts"]
     return part
 
 
-def change(run, **told) -> None:
+def change(run, **content) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
-    (run / "metrics.json").write_text(json.dumps(metrics | told))
+    (run / "metrics.json").write_text(json.dumps(metrics | content))
 
 
 def entry(value, half, **more):
@@ -39,7 +39,7 @@ def test_folds_of_each_seed_of_the_data_are_put_together(tmp_path):
             held_out = whole[whole["group_id"].astype(int).isin(patients[fold * 10 : fold * 10 + 10])]
             run = write_run(tmp_path / str(4 * seed + fold), held_out, data__seed=seed, data__fold=fold)
             finish(run, [f"data.seed={seed}", f"data.fold={fold}"], 0.8, baseline=None)
-    (arm,) = told_of(tmp_path)["arms"]
+    (arm,) = report_content(tmp_path)["arms"]
     assert arm["test"]["value"] == pytest.approx(np.mean(values))
     assert arm["test"]["groups"] == 40
 
@@ -51,18 +51,18 @@ def tuned(run, table, threshold) -> None:
 
 
 def test_each_run_decides_by_its_own_threshold_in_arms_and_differences(tmp_path):
-    def judged(table, threshold):
+    def score(table, threshold):
         return balanced_accuracy_score(table["target"], table["prob/sick"] > threshold)
 
     runs = [("a", 1.5, 0, 0.2), ("b", 1.4, 0, 0.3), ("b", 1.4, 1, 0.7)]
     values: dict[str, list[float]] = {"a": [], "b": []}
     for number, (model, quality, seed, threshold) in enumerate(runs):
         table = predictions(quality, seed)
-        values[model].append(judged(table, threshold))
+        values[model].append(score(table, threshold))
         config = {"seed": seed, "model__kind": model, "monitor__name": "val/balanced_accuracy"}
         run = finish(write_run(tmp_path / str(number), table, **config), [f"model={model}"], 0.6, baseline=None)
         tuned(run, table, threshold)
-    arms = {arm["arm"]: arm for arm in told_of(tmp_path)["arms"]}
+    arms = {arm["arm"]: arm for arm in report_content(tmp_path)["arms"]}
     assert arms["b"]["test"]["value"] == pytest.approx(np.mean(values["b"]))
     assert arms["a"]["test"]["value"] == pytest.approx(values["a"][0])
     (difference,) = (arm["difference"]["value"] for arm in arms.values() if "difference" in arm)
@@ -70,24 +70,24 @@ def test_each_run_decides_by_its_own_threshold_in_arms_and_differences(tmp_path)
 
 
 def test_folds_keep_their_own_thresholds_when_they_are_put_together(tmp_path):
-    said, truth = [], []
+    message, truth = [], []
     for fold, threshold in enumerate((0.3, 0.7)):
         table = predictions(1.5, fold, patients=12, first=12 * fold)
-        said.append(table["prob/sick"] > threshold)
+        message.append(table["prob/sick"] > threshold)
         truth.append(table["target"])
         run = write_run(tmp_path / str(fold), table, data__fold=fold, monitor__name="val/balanced_accuracy")
         tuned(finish(run, [f"data.fold={fold}"], 0.6, baseline=None), table, threshold)
-    (arm,) = told_of(tmp_path)["arms"]
-    assert arm["test"]["value"] == pytest.approx(balanced_accuracy_score(pd.concat(truth), pd.concat(said)))
+    (arm,) = report_content(tmp_path)["arms"]
+    assert arm["test"]["value"] == pytest.approx(balanced_accuracy_score(pd.concat(truth), pd.concat(message)))
 
 
-def test_why_arms_cannot_be_paired_is_said_as_it_is(tmp_path):
-    for name, configs, made in (
+def test_the_true_reason_why_arms_cannot_be_paired_is_given(tmp_path):
+    for name, configs, tables in (
         ("seeds", ({"seed": 0}, {"seed": 1}), ({}, {})),
         ("patients", ({}, {}), ({}, {"first": 100})),
         ("task", ({}, {}), ({}, {})),
     ):
-        for number, (config, table) in enumerate(zip(configs, made, strict=True)):
+        for number, (config, table) in enumerate(zip(configs, tables, strict=True)):
             path = tmp_path / name / str(number)
             run = write_run(path, predictions(1.0, number, **table), model__kind=f"m{number}", **config)
             finish(run, [f"model=m{number}"], 0.6 + number / 10, baseline=None)
@@ -99,17 +99,17 @@ def test_why_arms_cannot_be_paired_is_said_as_it_is(tmp_path):
         "task": "synthesis has no predictions per sample",
     }
     for name, words in reasons.items():
-        told = told_of(tmp_path / name)
-        assert words in told["arms"][1]["verdict"]
-        assert told["arms"][1]["difference"]["value"] is None
-        assert not any(other in told["arms"][1]["verdict"] for other in set(reasons.values()) - {words})
+        content = report_content(tmp_path / name)
+        assert words in content["arms"][1]["verdict"]
+        assert content["arms"][1]["difference"]["value"] is None
+        assert not any(other in content["arms"][1]["verdict"] for other in set(reasons.values()) - {words})
 
 
-def test_generators_are_not_said_to_have_test_patients_of_their_own(tmp_path):
+def test_the_method_of_generators_names_no_test_patients_of_their_own(tmp_path):
     for seed in range(2):
         run = finish(write_run(tmp_path / str(seed), predictions(1.0, 0), seed=seed), [f"seed={seed}"], 0.6)
         change(run, task="synthesis", test={"frechet_distance": entry(4.0 + seed, 1.0, method="jackknife")})
-    assert "patients" not in told_of(tmp_path)["arms"][0]["test"]["method"]
+    assert "patients" not in report_content(tmp_path)["arms"][0]["test"]["method"]
 
 
 def test_half_a_cross_validation_is_ranked_by_the_folds_that_all_have_finished(tmp_path):
@@ -118,7 +118,7 @@ def test_half_a_cross_validation_is_ranked_by_the_folds_that_all_have_finished(t
         table = predictions(1.0, fold, patients=12, first=12 * fold)
         run = write_run(tmp_path / str(number), table, model__kind=model, data__fold=fold)
         finish(run, [f"model={model}", f"data.fold={fold}"], value, baseline=None)
-    part = told_of(tmp_path)
+    part = report_content(tmp_path)
     assert [(arm["arm"], arm["validation"]) for arm in part["arms"]] == [("a", 0.9), ("b", 0.8)]
     assert any("2 of 4 seeds and folds" in note for note in part["notes"])
 
@@ -126,7 +126,7 @@ def test_half_a_cross_validation_is_ranked_by_the_folds_that_all_have_finished(t
 def test_finished_runs_without_a_monitored_value_are_not_called_unfinished(tmp_path):
     run = write_run(tmp_path / "0", predictions(1.0, 0))
     assert (run / "metrics.json").is_file()
-    headline = told_of(tmp_path)["headline"]
+    headline = report_content(tmp_path)["headline"]
     assert "No finished run has a value of val/auroc" in headline
     (run / "metrics.json").write_text("[]")
-    assert "No finished run can be read" in told_of(tmp_path)["headline"]
+    assert "No finished run can be read" in report_content(tmp_path)["headline"]

@@ -29,7 +29,7 @@ from vesalius.terminal import command_console
 KIND = {"metric": "auroc", "task": "binary", "classes": ["healthy", "sick"]}
 
 
-def told_of(path: Path) -> dict:
+def report_content(path: Path) -> dict:
     collected = find_runs(path)
     return content_of(collected, parts_of(collected))
 
@@ -58,16 +58,18 @@ def test_numbers_equal_those_recomputed_from_the_predictions(sweep, page):
     assert len(part["rows"]) == 9
     for row in part["rows"]:
         table = pd.read_csv(sweep / row["run"] / "predictions/test.csv")
-        told = {name: entry["value"] for name, entry in row["test"].items()}
-        assert told["auroc"] == pytest.approx(roc_auc_score(table["target"], table["prob/sick"]))
-        assert told["average_precision"] == pytest.approx(average_precision_score(table["target"], table["prob/sick"]))
-        assert told["accuracy"] == pytest.approx(accuracy_score(table["target"], table["prob/sick"] > 0.5))
+        values = {name: entry["value"] for name, entry in row["test"].items()}
+        assert values["auroc"] == pytest.approx(roc_auc_score(table["target"], table["prob/sick"]))
+        assert values["average_precision"] == pytest.approx(
+            average_precision_score(table["target"], table["prob/sick"])
+        )
+        assert values["accuracy"] == pytest.approx(accuracy_score(table["target"], table["prob/sick"] > 0.5))
         cheap = pd.read_csv(sweep / row["run"] / "predictions/baselines/logistic_pca.csv")
         assert row["baseline"]["value"] == pytest.approx(roc_auc_score(cheap["target"], cheap["prob/sick"]))
         assert row["seconds"] == 12.3
 
 
-def test_seeds_are_judged_together_and_arms_paired(sweep, page):
+def test_seeds_are_taken_together_and_arms_paired(sweep, page):
     (part,) = page_data(page)["parts"]
     assert [arm["arm"] for arm in part["arms"]] == ["resnet18", "vgg16", "cnn"]  # best on validation first
     tables = {
@@ -89,7 +91,7 @@ def test_the_headline_is_of_the_best_on_validation_not_on_test(tmp_path):
     for number, (quality, best) in enumerate([(3.0, 0.6), (0.5, 0.9)]):
         run = write_run(tmp_path / str(number), predictions(quality, 0), model__kind=f"m{number}")
         finish(run, [f"model=m{number}"], best)
-    (part,) = told_of(tmp_path)["parts"]
+    (part,) = report_content(tmp_path)["parts"]
     assert part["headline"].startswith("Best by val/auroc: m1, with a test auroc of")
     value = part["rows"][1]["test"]["auroc"]["value"]
     assert f"{value:.3f}".lstrip("0") in part["headline"]
@@ -104,7 +106,7 @@ def test_the_headline_says_so_where_the_best_on_validation_lacks_the_metric(tmp_
     metrics = json.loads((run / "metrics.json").read_text())
     del metrics["test"]["auroc"]
     (run / "metrics.json").write_text(json.dumps(metrics))
-    (part,) = told_of(tmp_path)["parts"]
+    (part,) = report_content(tmp_path)["parts"]
     assert part["headline"] == "Best by val/auroc: m1, which has no test auroc (2 done)."
 
 
@@ -115,7 +117,7 @@ def test_folds_are_put_together_so_that_each_patient_counts_once(tmp_path):
         parts.append(table)
         run = write_run(tmp_path / str(fold), table, data__fold=fold, data__folds=4)
         finish(run, [f"data.fold={fold}", "data.folds=4"], 0.8, baseline=None)
-    (part,) = told_of(tmp_path)["parts"]
+    (part,) = report_content(tmp_path)["parts"]
     (arm,) = part["arms"]
     whole = pd.concat(parts)
     assert arm["test"]["value"] == pytest.approx(roc_auc_score(whole["target"], whole["prob/sick"]))
@@ -129,7 +131,7 @@ def test_seeds_with_test_patients_of_their_own_are_compared_seed_by_seed(tmp_pat
         values[model].append(roc_auc_score(table["target"], table["prob/sick"]))
         run = write_run(tmp_path / str(number), table, seed=seed, model__kind=model)
         finish(run, [f"model={model}", f"seed={seed}"], 0.7 if model == "a" else 0.8)
-    (part,) = told_of(tmp_path)["parts"]
+    (part,) = report_content(tmp_path)["parts"]
     best, other = part["arms"]
     assert best["test"]["value"] == pytest.approx(np.mean(values["b"]))
     assert other["difference"]["value"] == pytest.approx(np.mean(values["a"]) - np.mean(values["b"]))
@@ -163,17 +165,17 @@ def test_cells_of_the_leaderboard_stand_below_their_names_whatever_the_metric(tm
     metrics["monitor"] |= monitor
     (run / "metrics.json").write_text(json.dumps(metrics))
     for name in ("unfinished", "of_a_class"):
-        (part,) = told_of(tmp_path / name)["parts"]
+        (part,) = report_content(tmp_path / name)["parts"]
         head, _, *rows = (line.strip("| ").split(" | ") for line in leaderboard(part))
         assert {len(row) for row in rows} == {len(head)}
-    told = dict(zip(head, rows[0], strict=True))
-    assert told["recall/sick"] == format_metric(metrics["test"]["recall/sick"])
-    assert told["accuracy"] == format_with_no_skill(metrics["test"]["accuracy"])
+    content = dict(zip(head, rows[0], strict=True))
+    assert content["recall/sick"] == format_metric(metrics["test"]["recall/sick"])
+    assert content["accuracy"] == format_with_no_skill(metrics["test"]["accuracy"])
     write_report(tmp_path / "of_a_class", images=False, console=command_console())
     assert '<th class="num">recall/sick</th>' in (tmp_path / "of_a_class" / "report.html").read_text()
 
 
-def test_a_half_finished_sweep_is_told_as_far_as_it_is(tmp_path):
+def test_a_half_finished_sweep_is_reported_as_far_as_it_is(tmp_path):
     path = write_sweep(tmp_path / "sweep", seeds=1)
     states = {"1": "failed", "2": "interrupted"}
     for name, state in states.items():
@@ -184,9 +186,9 @@ def test_a_half_finished_sweep_is_told_as_far_as_it_is(tmp_path):
     write_history(running, 0.7, epochs=4)
     (path / "4").mkdir()
     (path / "4" / "config.yaml").write_text("{broken")
-    told = json.loads((path / "sweep.json").read_text())
-    told["jobs"].append({"number": 5, "overrides": ["model=oops"], "state": "refused", "reason": "no such model"})
-    (path / "sweep.json").write_text(json.dumps(told))
+    content = json.loads((path / "sweep.json").read_text())
+    content["jobs"].append({"number": 5, "overrides": ["model=oops"], "state": "refused", "reason": "no such model"})
+    (path / "sweep.json").write_text(json.dumps(content))
     write_report(path, images=True, console=command_console())
     page = (path / "report.html").read_text()
     data = page_data(page)
@@ -222,12 +224,12 @@ def test_runs_of_several_tasks_stand_in_tables_of_their_own(tmp_path):
         name: {"frechet_distance": {**entry, "value": value}}
         for name, value in (("real", 0.1), ("pca_gaussian", 6.0), ("other", 9.0))
     }
-    told = {"schema": 1, "task": "synthesis", "test": {"frechet_distance": entry}, "val": {}, "baselines": arms}
-    told["monitor"] = {"name": "val/frechet_distance", "mode": "min", "best": 0.1, "epoch": 3}
-    told["extractor"] = {"name": "cnn/9", "layer": "features", "dim": 64, "hash": "ab12"}
-    told["two_sample"] = {**entry, "value": 0.7, "ci95": [0.6, 0.8], "no_skill": 0.5, "synthetic": 80}
-    told["memorisation"] = {**told["two_sample"], "p_value": 0.0001, "flagged": True, "train": 300}
-    (run / "metrics.json").write_text(json.dumps(told))
+    content = {"schema": 1, "task": "synthesis", "test": {"frechet_distance": entry}, "val": {}, "baselines": arms}
+    content["monitor"] = {"name": "val/frechet_distance", "mode": "min", "best": 0.1, "epoch": 3}
+    content["extractor"] = {"name": "cnn/9", "layer": "features", "dim": 64, "hash": "ab12"}
+    content["two_sample"] = {**entry, "value": 0.7, "ci95": [0.6, 0.8], "no_skill": 0.5, "synthetic": 80}
+    content["memorisation"] = {**content["two_sample"], "p_value": 0.0001, "flagged": True, "train": 300}
+    (run / "metrics.json").write_text(json.dumps(content))
     write_report(tmp_path, images=True, console=command_console())
     text = (tmp_path / "report.html").read_text()
     for words in (
@@ -267,12 +269,12 @@ def test_the_page_is_small_and_asks_for_nothing(page):
 
 def test_csv_and_markdown_tell_the_same(sweep):
     rows = list(csv.DictReader(io.StringIO((sweep / "report.csv").read_text())))
-    told = {row["run"]: row for part in told_of(sweep)["parts"] for row in part["rows"]}
+    content = {row["run"]: row for part in report_content(sweep)["parts"] for row in part["rows"]}
     assert len(rows) == 9
     for row in rows:
-        entry = told[row["run"]]["test"]["auroc"]
+        entry = content[row["run"]]["test"]["auroc"]
         assert [float(row[f"test/auroc{end}"]) for end in ("", "/low", "/high")] == [entry["value"], *entry["ci95"]]
-        assert (row["model"], row["state"]) == (told[row["run"]]["values"]["model"], "done")
+        assert (row["model"], row["state"]) == (content[row["run"]]["values"]["model"], "done")
     text = (sweep / "report.md").read_text()
     assert text.count("\n| ") >= 9 + 3 + 4
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines()[4:15] if line.startswith("|")}

@@ -39,9 +39,11 @@ def test_every_folder_that_cannot_be_used_is_named(tmp_path):
     named = [failed, bare, tmp_path / "empty", tmp_path / "audit", tmp_path / "gone"]
     with pytest.raises(InputError) as refused:
         find_finished([str(path) for path in named])
-    said = refused.value.problems
-    assert [str(path) in problem for path, problem in zip(named, said, strict=True)] == [True] * 5
-    for words, problem in zip(["failed", "no test", "no finished", "no training", "not a folder"], said, strict=True):
+    messages = refused.value.problems
+    assert [str(path) in problem for path, problem in zip(named, messages, strict=True)] == [True] * 5
+    for words, problem in zip(
+        ["failed", "no test", "no finished", "no training", "not a folder"], messages, strict=True
+    ):
         assert words in problem
 
 
@@ -80,11 +82,11 @@ def test_arms_that_cannot_be_paired_are_refused_with_all_reasons(tmp_path):
     paths += [write_run(tmp_path / "c", TABLE, seed=1, init_from="x", model__lr=3)]
     with pytest.raises(InputError) as refused:
         grouped(paths, "init_from")
-    said = refused.value.problems
-    assert "arm x has 2 runs of seed 1" in said[0]
-    assert "model.lr" in said[0]
-    assert "none has no run of seed 2" in said[1]
-    assert "x has no run of seed 0" in said[2]
+    messages = refused.value.problems
+    assert "arm x has 2 runs of seed 1" in messages[0]
+    assert "model.lr" in messages[0]
+    assert "none has no run of seed 2" in messages[1]
+    assert "x has no run of seed 0" in messages[2]
 
 
 @pytest.mark.parametrize(

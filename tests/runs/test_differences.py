@@ -37,8 +37,8 @@ def test_paths_that_end_alike_are_two_experiments_with_names_of_their_own(tmp_pa
 
 def test_a_config_that_was_edited_in_between_is_another_experiment(tmp_path):
     config = [{"lr": lr, "model__hidden": hidden} for lr, hidden in ((0.1, 10), (0.1, 999), (0.2, 10), (0.1, 10))]
-    told = [([f"lr={one['lr']}", f"seed={seed}"], {"seed": seed, **one}) for seed, one in enumerate(config)]
-    runs = write(tmp_path, *told)
+    content = [([f"lr={one['lr']}", f"seed={seed}"], {"seed": seed, **one}) for seed, one in enumerate(config)]
+    runs = write(tmp_path, *content)
     assert arm_numbers(runs) == [0, 1, 2, 0]
     assert varying_keys(runs) == {"lr": ["0.1", "0.1", "0.2", "0.1"], "model.hidden": ["10", "999", "10", "10"]}
 

@@ -64,7 +64,7 @@ def written(cohort, tmp_path_factory):
     source = [f"data.source.root='{cohort / 'files'}'", f"data.source.labels='{cohort / 'labels.csv'}'"]
     source += ["data=dicom", "data.source.target=finding", "data.image_size=16", "data.fractions=[0.5,0.25,0.25]"]
     small = ["model=cnn", "trainer=cpu", "trainer.max_epochs=2", "logger=wandb"]
-    said = ""
+    message = ""
     for command in (["train", *source, *small, "hydra.run.dir=run"], ["evaluate", "run=run"]):
         done = subprocess.run(
             [sys.executable, "-m", "vesalius.cli", *command],
@@ -75,8 +75,8 @@ def written(cohort, tmp_path_factory):
             timeout=300,
         )
         assert done.returncode == 0, done.stderr
-        said += done.stdout + done.stderr
-    (folder / "said.txt").write_text(said)
+        message += done.stdout + done.stderr
+    (folder / "said.txt").write_text(message)
     return folder
 
 
@@ -96,7 +96,7 @@ def test_names_dates_numbers_and_paths_stay_where_they_were(written, cohort):
     assert {what for _, what in leaks_of(cohort, PLANTED)} == set(PLANTED)
 
 
-def test_paths_of_the_data_are_in_the_files_that_a_resumed_run_needs_alone(written, cohort):
+def test_paths_of_the_data_are_only_in_the_files_that_a_resumed_run_needs(written, cohort):
     leaks = leaks_of(written / "run", ["Plantagenet", str(cohort)])
     assert {Path(file).name for file, _ in leaks} == {"config.yaml", "overrides.yaml"}
     assert leaks_of(written / "cache", ["Plantagenet", str(cohort)]) == []

@@ -70,7 +70,7 @@ def test_a_discarded_folder_is_gone(folder):
     assert not folder.path.exists()
 
 
-def test_a_run_that_is_being_worked_on_is_told_from_one_that_was_killed(folder):
+def test_a_run_that_is_being_worked_on_is_distinguished_from_one_that_was_killed(folder):
     assert not folder.alive
     with folder.attempt():
         assert folder.alive

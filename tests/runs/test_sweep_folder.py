@@ -87,7 +87,7 @@ def test_a_new_sweep_takes_no_folder_that_holds_something(sweep, tmp_path):
             take_folder(path, resume=False)
 
 
-def test_only_what_a_sweep_that_never_began_has_made_is_withdrawn(sweep, tmp_path):
+def test_only_what_a_sweep_that_never_began_has_created_is_withdrawn(sweep, tmp_path):
     refused = tmp_path / "a" / "b"
     take_folder(refused, resume=False).close()
     (refused / "multirun.yaml").touch()
@@ -122,16 +122,16 @@ def test_a_spoiled_sweep_is_refused(sweep, spoiled):
 
 
 def test_resume_without_arguments_takes_those_of_the_sweep(sweep):
-    told = resumed_arguments("train", ["-m", f"resume={sweep.path}"])
-    assert told == ["-m", *ARGUMENTS, f"hydra.sweep.dir='{sweep.path}'", "hydra.launcher.resume=true"]
+    content = resumed_arguments("train", ["-m", f"resume={sweep.path}"])
+    assert content == ["-m", *ARGUMENTS, f"hydra.sweep.dir='{sweep.path}'", "hydra.launcher.resume=true"]
     same = resumed_arguments("train", ["trainer.max_epochs=2", "-m", f"resume={sweep.path}", "seed=0,1"])
-    assert same == told  # in the old order, which numbers the jobs
+    assert same == content  # in the old order, which numbers the jobs
 
 
 def test_how_jobs_are_run_may_change_on_resume(sweep):
-    told = resumed_arguments("train", ["-m", f"resume={sweep.path}", "hydra.launcher.n_jobs=1"])
-    assert "hydra.launcher.n_jobs=1" in told
-    assert "hydra.launcher.n_jobs=2" not in told
+    content = resumed_arguments("train", ["-m", f"resume={sweep.path}", "hydra.launcher.n_jobs=1"])
+    assert "hydra.launcher.n_jobs=1" in content
+    assert "hydra.launcher.n_jobs=2" not in content
     assert "hydra.sweeper.n_trials=9" in resumed_arguments(
         "train", ["-m", f"resume={sweep.path}", "hydra.sweeper.n_trials=9"]
     )
@@ -145,9 +145,9 @@ def test_a_sweep_goes_on_where_its_relative_paths_are(tmp_path, monkeypatch):
         if place == begun:
             SweepFolder.create(Path("here"), verb="train", arguments=ARGUMENTS, axes={}, sweeper="basic")
             assert f"hydra.sweep.dir='{Path('here')}'" in resumed_arguments("train", ["-m", "resume=here"])
-    told = resumed_arguments("train", ["-m", "resume=../begun/here"])
+    content = resumed_arguments("train", ["-m", "resume=../begun/here"])
     assert Path.cwd() == begun
-    assert f"hydra.sweep.dir='{begun / 'here'}'" in told
+    assert f"hydra.sweep.dir='{begun / 'here'}'" in content
     begun.rename(tmp_path / "moved")  # with all that is in it
     monkeypatch.chdir(tmp_path / "moved")
     assert "hydra.sweep.dir='here'" in resumed_arguments("train", ["-m", "resume=here"])
@@ -164,7 +164,7 @@ def test_other_arguments_are_refused_by_name(sweep):
         resumed_arguments("embed", ["-m", f"resume={sweep.path}"])
 
 
-def test_flags_are_remembered_unless_given_anew(sweep, tmp_path):
+def test_flags_are_remembered_unless_given_again(sweep, tmp_path):
     sweep.write_flags(flags_of(["-m", "--config-dir", str(tmp_path), "seed=0,1"]))
     assert resumed_arguments("train", ["-m", f"resume={sweep.path}"])[1:3] == ["--config-dir", str(tmp_path)]
     again = resumed_arguments("train", ["-m", f"resume={sweep.path}", "--config-dir=other"])

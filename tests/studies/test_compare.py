@@ -1,4 +1,4 @@
-"""Arms judged side by side: the numbers, which arm is held against which, and what is refused."""
+"""Arms compared: the numbers, which arm is compared with which, and what is refused."""
 
 import json
 
@@ -34,22 +34,22 @@ def two_arms(folder, weak=0.8, strong=2.5, seeds=SEEDS):
 
 def test_an_arm_is_the_mean_over_its_runs_and_a_difference_the_arm_minus_the_reference(tmp_path):
     two_arms(tmp_path)
-    told = compared(tmp_path)
-    assert list(told["arms"]) == ["none", "ae"]
-    assert (told["reference"], told["seeds"], told["differ"]) == ("none", [0, 1, 2], [])
+    content = compared(tmp_path)
+    assert list(content["arms"]) == ["none", "ae"]
+    assert (content["reference"], content["seeds"], content["differ"]) == ("none", [0, 1, 2], [])
     means = {}
     for name, quality in {"none": 0.8, "ae": 2.5}.items():
         tables = [predictions(quality, seed) for seed in SEEDS]
         means[name] = np.mean([roc_auc_score(table["target"], table["prob/sick"]) for table in tables])
-        assert told["arms"][name]["auroc"]["value"] == pytest.approx(means[name])
-    assert "auroc_difference" not in told["arms"]["none"]
-    ae = told["arms"]["ae"]
+        assert content["arms"][name]["auroc"]["value"] == pytest.approx(means[name])
+    assert "auroc_difference" not in content["arms"]["none"]
+    ae = content["arms"]["ae"]
     assert ae["auroc_difference"]["value"] == pytest.approx(means["ae"] - means["none"])
     assert ae["auroc_difference"]["ci95"][0] > 0
     assert ae["against"] == "none"
     assert "ae" in ae["verdict"]
     assert "none" in ae["verdict"]
-    json.dumps(told, allow_nan=False)
+    json.dumps(content, allow_nan=False)
 
 
 def test_another_reference_turns_the_difference_round(tmp_path):
@@ -84,11 +84,11 @@ def test_runs_are_paired_by_seed_whatever_the_order_of_their_rows_and_folders(tm
 def test_a_baseline_that_all_arms_share_is_one_arm_against_the_reference(tmp_path):
     for run in two_arms(tmp_path):
         write_baseline(run, "logistic_pca", predictions(1.2, 9))
-    told = compared(tmp_path, baselines=["logistic_pca"])
-    assert list(told["arms"]) == ["none", "ae", "logistic_pca"]
+    content = compared(tmp_path, baselines=["logistic_pca"])
+    assert list(content["arms"]) == ["none", "ae", "logistic_pca"]
     expected = roc_auc_score(predictions(1.2, 9)["target"], predictions(1.2, 9)["prob/sick"])
-    assert told["arms"]["logistic_pca"]["auroc"]["value"] == pytest.approx(expected)
-    assert told["arms"]["logistic_pca"]["against"] == "none"
+    assert content["arms"]["logistic_pca"]["auroc"]["value"] == pytest.approx(expected)
+    assert content["arms"]["logistic_pca"]["against"] == "none"
     turned = compared(tmp_path, baselines=["logistic_pca"], reference="logistic_pca")
     assert {name: arm.get("against") for name, arm in turned["arms"].items()} == {
         "none": "logistic_pca",
@@ -198,9 +198,9 @@ def test_quantities_are_compared_by_their_error(tmp_path):
         run = write_run(tmp_path / str(at), predictions(1.0, 0), init_from=start)
         table = people().assign(**{"target/age": truth, "pred/age": truth + random.normal(0, spread, 40)})
         rewrite_run(run, table, "regression", 1.1)
-    told = compared(tmp_path, metric="mae")["arms"]["ae"]
-    assert told["mae_difference"]["ci95"][1] < 0
-    assert told["mae"]["no_skill"] == 1.1
+    content = compared(tmp_path, metric="mae")["arms"]["ae"]
+    assert content["mae_difference"]["ci95"][1] < 0
+    assert content["mae"]["no_skill"] == 1.1
 
 
 def test_reconstructions_are_compared_with_the_baseline_of_their_own_size(tmp_path):
@@ -225,14 +225,14 @@ def test_reconstructions_are_compared_with_the_baseline_of_their_own_size(tmp_pa
         assert arms[f"pca of {size}"]["psnr"]["no_skill"] == 15.5
 
 
-def test_a_reader_is_told_what_else_differs_and_how_classes_are_decided(tmp_path):
+def test_notes_name_what_else_differs_and_how_classes_are_decided(tmp_path):
     two_arms(tmp_path, seeds=(0,))
     run = write_run(tmp_path / "z", predictions(1.0, 0), init_from="other", model__lr=3)
     decided = json.loads((run / "metrics.json").read_text()) | {"decision": {"rule": "youden", "threshold": 0.3}}
     (run / "metrics.json").write_text(json.dumps(decided))
-    told = compared(tmp_path, metric="accuracy")
-    assert told["differ"] == ["model.lr"]
-    assert "model.lr" in told["notes"][0]
-    assert "argmax" in told["notes"][1]
-    assert told["notes"][1].endswith("/z.")
+    content = compared(tmp_path, metric="accuracy")
+    assert content["differ"] == ["model.lr"]
+    assert "model.lr" in content["notes"][0]
+    assert "argmax" in content["notes"][1]
+    assert content["notes"][1].endswith("/z.")
     assert len(compared(tmp_path)["notes"]) == 1  # AUROC decides nothing

@@ -81,14 +81,14 @@ def test_whole_seeds_are_done_one_after_the_other(tmp_path):
     assert [title.endswith("seed 5") for title in titles] == [False] * 3 + [True] * 3
 
 
-def test_every_problem_is_told_with_its_cure(tmp_path):
-    said = problems(tmp_path, "seeds=[1,1]", "metric=aurok", "arms.real=null", '+arms.gan=["x=1"]', "n=-1")
+def test_every_problem_is_reported_with_its_cure(tmp_path):
+    messages = problems(tmp_path, "seeds=[1,1]", "metric=aurok", "arms.real=null", '+arms.gan=["x=1"]', "n=-1")
     for words in ("without repetition", "Did you mean 'auroc'", "arms.real", "arms.gan: an arm is a folder", "n=-1"):
-        assert words in said
-    said = problems(tmp_path, *FEW, 'cnn=["data.step_per_epoch=7"]', 'arms.real=["dta=3"]')
-    assert said.count("data.step_per_epoch") == 1
-    assert "cnn: data.step_per_epoch" in said
-    assert "arms.real: dta" in said
+        assert words in messages
+    messages = problems(tmp_path, *FEW, 'cnn=["data.step_per_epoch=7"]', 'arms.real=["dta=3"]')
+    assert messages.count("data.step_per_epoch") == 1
+    assert "cnn: data.step_per_epoch" in messages
+    assert "arms.real: dta" in messages
     assert "root has no value" in problems(tmp_path, *FEW, 'both=["data=image_folder"]')
 
 
@@ -142,8 +142,8 @@ def test_every_problem_is_told_with_its_cure(tmp_path):
     ],
 )
 def test_a_loop_that_would_not_be_fair_is_refused(tmp_path, given, words):
-    said = problems(tmp_path, *given)
-    assert [one for one in words if one not in said] == []
+    messages = problems(tmp_path, *given)
+    assert [one for one in words if one not in messages] == []
 
 
 def test_only_metrics_of_data_with_one_class_each_are_asked_for():
@@ -173,7 +173,7 @@ class Trainings:
     """Instead of processes: writes what they would, and fails or is stopped where asked to."""
 
     def __init__(self, monkeypatch, endings=None):
-        self.endings, self.done, self.made = endings or {}, [], []
+        self.endings, self.done, self.asked = endings or {}, [], []
         monkeypatch.setattr(gain, "launch", self)
         monkeypatch.setattr(gain, "load_config", lambda verb, overrides: {"verb": verb, "overrides": overrides})
 
@@ -184,7 +184,7 @@ class Trainings:
         if ending in (130, 143):
             raise SystemExit(ending)
         if verb == "synthesize":
-            self.made.append(next(one for one in overrides if one.startswith("n=")))
+            self.asked.append(next(one for one in overrides if one.startswith("n=")))
             path.mkdir()
             write_json(path / "manifest.json", {})
             return 0, 0.0
@@ -208,14 +208,14 @@ def quiet_signals():
         signal.signal(number, handler)
 
 
-def test_jobs_are_done_in_order_and_as_many_images_made_as_the_largest_ratio_takes(tmp_path, monkeypatch, capsys):
+def test_trainings_run_in_order_after_as_many_images_as_the_largest_ratio_takes(tmp_path, monkeypatch, capsys):
     work, plan = Trainings(monkeypatch), short_plan(tmp_path)
     assert gain.run_plan(plan) == []
     assert work.done[:4] == ["gan", "synthetic", "real/4", "synthetic_2/4"]
-    assert (len(work.done), work.made) == (8, ["n=66"])
-    said = capsys.readouterr().err
-    assert "[3/8] real, seed 4\n" in said
-    assert "[4/8] synthetic_2, seed 4; about 5 minutes left" in said
+    assert (len(work.done), work.asked) == (8, ["n=66"])
+    messages = capsys.readouterr().err
+    assert "[3/8] real, seed 4\n" in messages
+    assert "[4/8] synthetic_2, seed 4; about 5 minutes left" in messages
     work.done.clear()
     assert gain.run_plan(plan) == []
     assert work.done == []
@@ -234,13 +234,13 @@ def test_after_a_stop_only_what_is_missing_is_done(tmp_path, monkeypatch, quiet_
     assert len(work.done) == 5
 
 
-def test_images_that_were_not_finished_are_made_anew(tmp_path, monkeypatch):
+def test_images_that_were_not_finished_are_generated_again(tmp_path, monkeypatch):
     work, plan = Trainings(monkeypatch), short_plan(tmp_path)
     gain.run_plan(plan)
     (plan.synthetic / "manifest.json").unlink()
     (plan.synthetic / "images").mkdir()
     gain.run_plan(plan)
-    assert work.made == ["n=66", "n=66"]
+    assert work.asked == ["n=66", "n=66"]
     assert not (plan.synthetic / "images").exists()
 
 
@@ -257,7 +257,7 @@ def test_a_failed_classifier_does_not_stop_the_others_and_is_trained_again(tmp_p
     assert work.done == ["synthetic_only/4"]
 
 
-def test_without_a_generator_nothing_is_judged(tmp_path, monkeypatch):
+def test_without_a_generator_nothing_is_compared(tmp_path, monkeypatch):
     work, plan = Trainings(monkeypatch, {"gan": 1}), short_plan(tmp_path)
     with pytest.raises(RunFailed, match="generator: exit code 1"):
         gain.run_plan(plan)
@@ -265,14 +265,14 @@ def test_without_a_generator_nothing_is_judged(tmp_path, monkeypatch):
 
 
 def arms_of(folder, **qualities):
-    """Finished runs whose test predictions are of these qualities, and whose validation AUROC is said beside."""
+    """Arms by name, of runs with predictions of a quality and a validation AUROC."""
     arms = []
     for name, (quality, validation) in qualities.items():
         arms.append(Arm(name, {"arm": name}, []))
         for seed in SEEDS:
             path = write_run(folder / name / str(seed), predictions(quality, seed), seed=seed)
-            told = json.loads((path / "metrics.json").read_text())
-            write_json(path / "metrics.json", told | {"val": {"auroc": {"value": validation + 0.01 * seed}}})
+            content = json.loads((path / "metrics.json").read_text())
+            write_json(path / "metrics.json", content | {"val": {"auroc": {"value": validation + 0.01 * seed}}})
             run, damage = read_run(path, f"{name}/{seed}")
             assert not damage
             arms[-1].runs.append(run)
@@ -281,27 +281,27 @@ def arms_of(folder, **qualities):
 
 def test_the_verdict_is_on_the_arm_that_validation_picks_not_on_the_best_of_the_test(tmp_path):
     arms = arms_of(tmp_path, real=(0.5, 0.6), augmented=(0.9, 0.7), one=(2.0, 0.8), two=(3.0, 0.75))
-    told = gain.measure_gain(arms, ["one", "two"], metric="auroc", seed=0)
-    assert told["best_on_validation"] == "one"
-    assert told["validation"] == pytest.approx({"one": 0.81, "two": 0.76})
-    assert told["verdict"].endswith(told["comparisons"]["augmented"]["arms"]["one"]["verdict"])
-    assert "one reaches a higher auroc than augmented" in told["verdict"]
-    assert list(told["comparisons"]["real"]["arms"]) == ["real", "augmented", "one", "two"]
-    assert list(told["comparisons"]["augmented"]["arms"]) == ["augmented", "one", "two"]
-    difference = told["comparisons"]["augmented"]["arms"]["one"]["auroc_difference"]["value"]
+    content = gain.measure_gain(arms, ["one", "two"], metric="auroc", seed=0)
+    assert content["best_on_validation"] == "one"
+    assert content["validation"] == pytest.approx({"one": 0.81, "two": 0.76})
+    assert content["verdict"].endswith(content["comparisons"]["augmented"]["arms"]["one"]["verdict"])
+    assert "one reaches a higher auroc than augmented" in content["verdict"]
+    assert list(content["comparisons"]["real"]["arms"]) == ["real", "augmented", "one", "two"]
+    assert list(content["comparisons"]["augmented"]["arms"]) == ["augmented", "one", "two"]
+    difference = content["comparisons"]["augmented"]["arms"]["one"]["auroc_difference"]["value"]
     pairs = [(predictions(2.0, seed), predictions(0.9, seed)) for seed in SEEDS]
     kind = {"metric": "auroc", "task": "binary", "classes": ["healthy", "sick"]}
     assert difference == pytest.approx(np.mean([paired_difference(*pair, **kind)["value"] for pair in pairs]))
-    json.dumps(told, allow_nan=False)
+    json.dumps(content, allow_nan=False)
 
 
 def test_without_classical_augmentation_the_real_images_are_what_counts(tmp_path):
-    told = gain.measure_gain(arms_of(tmp_path, real=(1.0, 0.6), one=(1.0, 0.8)), ["one"], metric="auroc", seed=0)
-    assert list(told["comparisons"]) == ["real"]
-    assert "No evidence of a gain: auroc of one minus that of real" in told["verdict"]
+    content = gain.measure_gain(arms_of(tmp_path, real=(1.0, 0.6), one=(1.0, 0.8)), ["one"], metric="auroc", seed=0)
+    assert list(content["comparisons"]) == ["real"]
+    assert "No evidence of a gain: auroc of one minus that of real" in content["verdict"]
 
 
-def test_arms_that_a_callback_ended_at_other_steps_are_not_judged(tmp_path):
+def test_arms_that_a_callback_ended_at_other_steps_are_not_compared(tmp_path):
     arms = {}
     for name, steps in {"real": [2, 4], "one": [2, 4, 6]}.items():
         jobs = [Training(f"{name}, seed {seed}", tmp_path / name / str(seed), []) for seed in SEEDS]
