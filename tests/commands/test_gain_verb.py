@@ -52,7 +52,7 @@ def test_the_loop_ends_in_tables_pictures_and_one_sentence(done):
     assert list(told["comparisons"]["real"]["arms"]) == ["real", "augmented", "synthetic_1"]
     assert told["verdict"] in " ".join(said.split())
     (note,) = told["notes"]
-    assert "of generators there is one" in note
+    assert "There is only one generator" in note
     assert " ".join(said.split()).index(note) < " ".join(said.split()).index(told["verdict"])
     assert told["best_on_validation"] == "synthetic_1"
     assert told["generator"]["test"]["frechet_distance"]["value"] > 0
