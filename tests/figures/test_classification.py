@@ -127,7 +127,7 @@ def test_history_puts_losses_and_metrics_apart() -> None:
 def test_image_grid_marks_the_wrong_ones(channels: int, dtype: str) -> None:
     images = np.random.default_rng(1).integers(0, 256, (7, channels, 8, 8)).astype(dtype)
     true = ["cyst"] * 7
-    figure = figures.image_grid_figure(images, true, ["cyst"] * 6 + ["nodule"], captions=list("abcdefg"), title="Test")
+    figure = figures.image_grid_figure(images, true, ["cyst"] * 6 + ["nodule"], captions=list("abcdefg"))
     framed = [axes.spines["left"].get_visible() for axes in figure.axes]
     assert framed == [False] * 6 + [True] + [False] * 5
     assert figure.axes[6].get_title() == "nodule, not\ncyst"

@@ -11,7 +11,6 @@ from vesalius.figures.reconstruction import (
     MAX_POINTS,
     error_maps_figure,
     latent_map_figure,
-    rate_distortion_figure,
     reconstructions_figure,
     walk_figure,
 )
@@ -112,8 +111,8 @@ def test_collapsed_codes_are_drawn_as_one_point():
 
 
 def test_of_many_codes_some_of_all_parts_are_drawn():
-    codes = np.arange(3 * MAX_POINTS, dtype=float)[:, None] * [1, 0, 0]
-    found = points(latent_map_figure(codes, method="pca"))
+    codes = np.arange(3 * MAX_POINTS, dtype=float)[:, None] * [1, 0]
+    found = points(latent_map_figure(codes))
     assert len(found) == MAX_POINTS
     assert np.ptp(found[:, 0]) == pytest.approx(3 * MAX_POINTS - 1)
 
@@ -153,17 +152,3 @@ def test_error_maps_need_no_masks_and_no_errors():
     assert len(pictures(figure)) == 2 * IMAGES_SHOWN
     assert not figure.axes[0].collections
     texts(figure)
-
-
-def test_rate_and_distortion_are_drawn_in_the_order_of_the_dimensions():
-    arms = {
-        "autoencoder": [(64, 30.0, 29.0, 31.0), (8, 20.0, 19.5, 20.5), (32, 27.0, None, None)],
-        "pca": [(8, 19.0, 18.0, 20.0)],
-    }
-    figure = rate_distortion_figure(arms, "psnr")
-    axes = figure.axes[0]
-    assert [line.get_xydata().tolist() for line in axes.lines] == [[[8, 20], [32, 27], [64, 30]], [[8, 19]]]
-    intervals = [segment[:, 1].tolist() for each in axes.collections for segment in each.get_segments()]
-    assert intervals == [[19.5, 20.5], [29, 31], [18, 20]]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["8", "32", "64"]
-    assert {"autoencoder", "pca", "PSNR (dB)"} <= set(texts(figure))

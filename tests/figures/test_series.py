@@ -1,4 +1,4 @@
-"""Figures of series and of evidence: drawn without an error, and they show what was asked for."""
+"""Figures of series and of ablations: drawn without an error, and they show what was asked for."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 from vesalius.figures.regression import scatter_figure
 from vesalius.figures.series import (
     FRAMES_SHOWN,
-    evidence_figure,
+    ablation_figure,
     filmstrip_figure,
     trajectory_figure,
 )
@@ -38,19 +38,19 @@ def test_a_filmstrip_shows_first_and_last_frame_with_their_times():
 
 
 @pytest.mark.parametrize("with_curves", [True, False])
-def test_evidence_is_drawn_as_arms_and_curves(with_curves):
-    evidence = {"model": metric(0.9), "time_shuffled": metric(0.6), "absent": metric(None)}
+def test_ablations_are_drawn_as_arms_and_curves(with_curves):
+    ablations = {"model": metric(0.9), "time_shuffled": metric(0.6), "absent": metric(None)}
     if with_curves:
-        evidence |= {f"first_frames/{count}": metric(0.5 + count / 50) for count in (12, 2, 6)}
-        evidence |= {"frames_dropped/50": metric(0.8)}
-    figure = evidence_figure(evidence, "auroc")
+        ablations |= {f"first_frames/{count}": metric(0.5 + count / 50) for count in (12, 2, 6)}
+        ablations |= {"frames_dropped/50": metric(0.8)}
+    figure = ablation_figure(ablations, "auroc")
     assert len(figure.axes) == (3 if with_curves else 1)
     assert {"time shuffled", "model"} <= texts(figure)
     if with_curves:
         assert list(figure.axes[1].lines[0].get_xdata()) == [2, 6, 12]
 
 
-def test_a_scatter_has_a_panel_for_each_quantity():
+def test_a_scatter_has_a_panel_for_each_target():
     random = np.random.default_rng(1)
     names = ["peak", "slope", "late"]
     table = pd.DataFrame({f"{kind}/{name}": random.random(20) for kind in ("target", "pred") for name in names})
@@ -70,7 +70,7 @@ def test_trajectories_stop_at_the_last_real_frame():
 
 
 def test_what_takes_nothing_from_a_series_is_not_among_the_arms():
-    figure = evidence_figure({"model": metric(0.9), "without_duplicates": metric(0.8)}, "auroc")
+    figure = ablation_figure({"model": metric(0.9), "without_duplicates": metric(0.8)}, "auroc")
     assert "model" in texts(figure)
     assert "without duplicates" not in texts(figure)
 

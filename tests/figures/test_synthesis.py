@@ -19,17 +19,17 @@ def test_a_grid_has_a_row_for_each_class():
     assert np.array_equal(shown(figure)[0].images[0].get_array(), np.moveaxis(images(20, 3)[0], 0, -1))
 
 
-def test_without_classes_there_are_rows_alone():
+def test_without_classes_rows_have_no_names():
     figure = samples_figure(images(12))
     assert len(shown(figure)) == 12
     assert not any(axes.get_ylabel() for axes in figure.axes)
 
 
 def test_pairs_stand_above_each_other_with_their_distance():
-    made, training = images(4), images(4)[::-1]
-    figure = pairs_figure(made, training, ["0.1", "0.2", "0.3", "0.4"])
+    synthetic, training = images(4), images(4)[::-1]
+    figure = pairs_figure(synthetic, training, ["0.1", "0.2", "0.3", "0.4"])
     cells = shown(figure)
     assert len(cells) == 8
-    assert np.array_equal(cells[1].images[0].get_array(), made[1, 0])
+    assert np.array_equal(cells[1].images[0].get_array(), synthetic[1, 0])
     assert np.array_equal(cells[5].images[0].get_array(), training[1, 0])
     assert [axes.get_xlabel() for axes in cells[4:]] == ["0.1", "0.2", "0.3", "0.4"]

@@ -179,7 +179,9 @@ def test_the_figure_draws_what_was_found(tmp_path):
         write_baseline(run, "logistic_pca", predictions(1.2, 9))
     arms = compared(tmp_path, baselines=["logistic_pca"])["arms"]
     left, right = comparison_figure(arms, "auroc").axes
-    assert [label.get_text() for label in left.get_yticklabels()] == ["none  (3)", "ae  (3)", "logistic_pca  (3)"]
+    assert [label.get_text() for label in left.get_yticklabels()] == [
+        f"{name}  (runs: 3)" for name in ("none", "ae", "logistic_pca")
+    ]
     dots = [line.get_xdata()[0] for line in left.lines if line.get_marker() == "o"]
     assert dots == [arm["auroc"]["value"] for arm in arms.values()]
     spans = [tuple(np.ravel(part.get_segments()[0])[[0, 2]]) for part in right.collections]

@@ -71,7 +71,7 @@ class SupervisedResults(Results):
         """Figures of the predictions, of test images with them, and of ablations."""
         from vesalius.figures import classification as drawing
         from vesalius.figures.regression import scatter_figure
-        from vesalius.figures.series import evidence_figure
+        from vesalius.figures.series import ablation_figure
 
         test = predictions["test"]
         kind: dict[str, Any] = {"task": self.facts.task, "classes": self.facts.classes}
@@ -88,7 +88,7 @@ class SupervisedResults(Results):
         else:
             figures["test_images"] = grid_of_images(test, self.data, self.facts, decision)
         if "time_shuffled" in metrics.get("evidence", {}):
-            figures["evidence"] = evidence_figure(
+            figures["evidence"] = ablation_figure(
                 metrics["evidence"], "mae" if self.facts.task == "regression" else "auroc"
             )
         return figures

@@ -1,4 +1,4 @@
-"""Figures, drawn with matplotlib from numbers."""
+"""Figures, drawn with matplotlib from numbers; each function returns a `matplotlib.figure.Figure`."""
 
 import lazy_loader
 
@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "comparison": ["comparison_figure"],
         "reconstruction": ["error_maps_figure", "latent_map_figure", "reconstructions_figure", "walk_figure"],
         "regression": ["scatter_figure"],
-        "series": ["evidence_figure", "filmstrip_figure", "trajectory_figure"],
+        "series": ["ablation_figure", "filmstrip_figure", "trajectory_figure"],
         "synthesis": ["pairs_figure", "samples_figure"],
     },
 )

@@ -1,6 +1,6 @@
-"""What all figures share: a quiet canvas, colours, and images as a screen shows them.
+"""The canvas, the colours and the display of images that all figures share.
 
-Drawn without pyplot, on the Agg canvas, so that no global state is touched: `figure.savefig(path, dpi=150)`.
+Figures are drawn without pyplot, on the Agg canvas, so that no global state changes: `figure.savefig(path, dpi=150)`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, FAINT, ACCENT, WRONG = "#1f2933", "#9aa5b1", "#0072b2", "#d1495b"
-#: Told apart by colour-blind readers (Okabe & Ito, 2008); line styles take over after the seventh class.
+#: Distinct for colour-blind readers (Okabe & Ito, 2008); after the seventh class, line styles vary.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")
 STYLES = ("-", "--", ":", "-.")
 
@@ -24,7 +24,7 @@ STYLES = ("-", "--", ":", "-.")
 def canvas(
     width: float, height: float, *, rows: int = 1, columns: int = 1, heights: Sequence[float] | None = None
 ) -> tuple[Figure, list[Axes]]:
-    """A quiet white figure of `width` x `height` inches, and its axes row by row."""
+    """A white figure of `width` x `height` inches without top and right spines, and its axes, row by row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -43,7 +43,10 @@ def canvas(
 
 
 def displayable(images: NDArray[Any]) -> NDArray[np.float64]:
-    """(N, H, W) or (N, H, W, 3) in 0..1."""
+    """Convert images (N, C, H, W) to (N, H, W), or for three channels to (N, H, W, 3), in 0..1.
+
+    Integers are divided by the largest value of their type; floats are stretched to their common range.
+    """
     if np.issubdtype(images.dtype, np.integer):
         scaled = images / np.iinfo(images.dtype).max
     else:
@@ -53,18 +56,18 @@ def displayable(images: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(np.moveaxis(scaled, 1, -1) if colour else scaled[:, 0], dtype=np.float64)
 
 
-def bare(axes: Axes) -> None:
-    """No ticks and no frame, as around an image."""
+def hide_axes(axes: Axes) -> None:
+    """Remove ticks and frame, as around an image."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
 
-def show(axes: Axes, image: NDArray[Any]) -> None:
-    """An image (C, H, W) where 0 is black and 1 white, so that it can be compared: three channels as RGB, else one."""
+def show_image(axes: Axes, image: NDArray[Any]) -> None:
+    """Draw an image (C, H, W), 0 as black and 1 as white; three channels as RGB, else the first."""
     pixels = np.clip(np.moveaxis(image, 0, -1) if len(image) == 3 else image[0], 0, 1)
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
-def row_name(axes: Axes, name: str) -> None:
-    """What the row of cells that begins here shows."""
-    axes.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center", color=INK)
+def label_row(axes: Axes, name: str, colour: str = INK) -> None:
+    """Write a name to the left of a row of images."""
+    axes.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center", color=colour)

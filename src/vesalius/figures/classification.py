@@ -1,4 +1,4 @@
-"""Figures of a classifier's results; each function returns a `matplotlib.figure.Figure`."""
+"""Figures of a classifier's results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vesalius.config.facts import Task
-from vesalius.figures.canvas import ACCENT, COLOURS, FAINT, INK, STYLES, WRONG, canvas, displayable
+from vesalius.figures.canvas import ACCENT, COLOURS, FAINT, INK, STYLES, WRONG, canvas, displayable, hide_axes
 from vesalius.metrics.classification.confusion import ConfusionCounts, confusion_counts
 from vesalius.metrics.classification.curves import reliability_table, roc_table
 from vesalius.metrics.classification.weighted import ECE_BINS
@@ -22,20 +22,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CURVE_POINTS = 1_000  # more than its pixels
+_GRID_COLUMNS = 6
+_CURVE_POINTS = 1_000  # more than a figure has pixels
 
 
 def confusion_matrix_figure(
     predictions: pd.DataFrame, *, task: Task, classes: Sequence[str], decision: Decision = "argmax"
 ) -> Figure:
-    """Counts, shaded by their share of the true class (of each label apart, for multilabel)."""
+    """The confusion matrix, shaded by the share of the true class; for multilabel, one row of four counts per label."""
     p = read_predictions(predictions, task=task, classes=classes, decision=decision)
-    told = confusion_counts(p)
+    counts = confusion_counts(p)
     if not p.single_label:
-        return _label_confusion(told)
+        return _label_confusion(counts)
     side = max(3.6, 0.62 * len(classes) + 2.2)
     figure, (axes,) = canvas(side + 0.3, side)
-    _shaded_counts(axes, told)
+    _shaded_counts(axes, counts)
     axes.set_xticks(
         range(len(classes)),
         classes,
@@ -45,24 +46,24 @@ def confusion_matrix_figure(
     axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(told.title, loc="left")
+    axes.set_title(counts.title, loc="left")
     return figure
 
 
-def _label_confusion(told: ConfusionCounts) -> Figure:
-    """A row a label: hits and misses of those who have it, false alarms and clear answers of those who do not."""
-    figure, (axes,) = canvas(6.4, max(3.0, 0.42 * len(told.rows) + 1.6))
-    _shaded_counts(axes, told)
+def _label_confusion(table: ConfusionCounts) -> Figure:
+    """One row per label: true positives, false negatives, false positives and true negatives."""
+    figure, (axes,) = canvas(6.4, max(3.0, 0.42 * len(table.rows) + 1.6))
+    _shaded_counts(axes, table)
     axes.axvline(1.5, color="white", linewidth=4)
     axes.set_aspect("auto")
-    axes.set_xticks(range(4), [name.replace(", ", ",\n") for name in told.columns])
-    axes.set_yticks(range(len(told.rows)), told.rows)
-    axes.set_title(told.title, loc="left")
+    axes.set_xticks(range(4), [name.replace(", ", ",\n") for name in table.columns])
+    axes.set_yticks(range(len(table.rows)), table.rows)
+    axes.set_title(table.title, loc="left")
     return figure
 
 
-def _shaded_counts(axes: Axes, told: ConfusionCounts) -> None:
-    counts, shares = told.counts, told.shares
+def _shaded_counts(axes: Axes, table: ConfusionCounts) -> None:
+    counts, shares = table.counts, table.shares
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15)
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.6 else INK if count else FAINT
@@ -79,13 +80,13 @@ def roc_figure(
     classes: Sequence[str],
     metrics: Mapping[str, MetricEntry] | None = None,
 ) -> Figure:
-    """A curve a class against the rest (class 1 alone, for binary), with AUROC and interval in the legend.
+    """ROC curves of each class against the rest (for binary, of class 1 only), with AUROC and interval in the legend.
 
     Args:
         predictions: the predictions table.
-        task: what the classes are to each other.
+        task: the classification task.
         classes: class names.
-        metrics: entries of `classification_metrics` on this table, for the legend; without them curves only.
+        metrics: entries of `classification_metrics` on this table, for the legend; None for names only.
     """
     p = read_predictions(predictions, task=task, classes=classes)
     shown = 1 if task == "binary" else len(classes)
@@ -104,7 +105,7 @@ def roc_figure(
         **({"loc": "center left", "bbox_to_anchor": (1.02, 0.5)} if long else {"loc": "lower right"}),
         frameon=False,
         fontsize=8.5,
-        title="AUROC [95 %]" if metrics else None,
+        title="AUROC [95 % CI]" if metrics else None,
         title_fontsize=8.5,
         alignment="left",
     )
@@ -112,9 +113,9 @@ def roc_figure(
 
 
 def history_figure(history: pd.DataFrame) -> Figure:
-    """Every column of `history.csv` that holds numbers, over `epoch`: losses left, other metrics right.
+    """Every numeric column of `history.csv` over `epoch`: losses on the left, other metrics on the right.
 
-    Columns named `train/...` and `val/...` (or `train_...`, `val_...`) share a colour by split.
+    Training losses are grey, validation losses blue.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -153,40 +154,32 @@ def image_grid_figure(
     predicted: Sequence[str],
     *,
     captions: Sequence[str] | None = None,
-    columns: int = 6,
-    title: str = "",
 ) -> Figure:
-    """Images with what they are and what the model said; wrong ones are framed and say so in words.
+    """Images with their true and predicted classes; wrong predictions are framed and written in red.
 
     Args:
-        images: (N, C, H, W); integers in their full range, or floats, which are stretched together to their range.
-            One channel is shown grey, three as RGB, of other numbers the first.
-        true: N names of what is in the image.
-        predicted: N names of what the model said.
-        captions: N further words, such as the probability or the sample's name.
-        columns: images in a row.
-        title: above the grid.
+        images: (N, C, H, W); integers in their full range, or floats, which are stretched to their common range.
+            One channel is shown in grey, three as RGB, of other numbers the first.
+        true: N names of true classes.
+        predicted: N names of predicted classes.
+        captions: N lines below the images, such as the probability.
     """
-    rows = max(1, -(-len(images) // columns))
-    figure, cells = canvas(1.55 * columns, 2.0 * rows + (0.4 if title else 0.1), rows=rows, columns=columns)
+    columns, rows = _GRID_COLUMNS, max(1, -(-len(images) // _GRID_COLUMNS))
+    figure, cells = canvas(1.55 * columns, 2.0 * rows + 0.1, rows=rows, columns=columns)
     pixels = displayable(np.asarray(images))
     for position, axes in enumerate(cells):
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[:].set_visible(False)
+        hide_axes(axes)
         if position >= len(images):
             continue
         wrong = true[position] != predicted[position]
         axes.imshow(pixels[position], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.spines[:].set(visible=wrong, color=WRONG, linewidth=2.5)
-        verdict = f"{predicted[position]}, not\n{true[position]}" if wrong else f"{true[position]}"
+        label = f"{predicted[position]}, not\n{true[position]}" if wrong else f"{true[position]}"
         axes.set_title(
-            verdict, fontsize=8, color=WRONG if wrong else INK, fontweight="bold" if wrong else "normal", pad=4
+            label, fontsize=8, color=WRONG if wrong else INK, fontweight="bold" if wrong else "normal", pad=4
         )
         if captions:
             axes.set_xlabel(captions[position], fontsize=7, color=INK, labelpad=3)
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
     return figure
 
 
@@ -197,9 +190,9 @@ def reliability_figure(
     classes: Sequence[str],
     metrics: Mapping[str, MetricEntry] | None = None,
 ) -> Figure:
-    """Share of correct predictions by confidence, over the 15 bins of `ece`; below, the number of predictions in each.
+    """Accuracy over confidence in the 15 bins of `ece`, and below it the number of predictions per bin.
 
-    The confidence is that of the most probable class; for multilabel, of the more probable decision per label.
+    The confidence is the probability of the most probable class; for multilabel, of a label or of its absence.
     """
     p = read_predictions(predictions, task=task, classes=classes)
     table = reliability_table(p)
@@ -208,8 +201,8 @@ def reliability_figure(
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     axes.vlines(confidence, confidence, correct, color=WRONG, alpha=0.35, linewidth=4)
     axes.plot(confidence, correct, color=ACCENT, marker="o", markersize=4, linewidth=1.6)
-    low = float(np.floor(min(confidence.min(), 0.5) * 10) / 10)
-    axes.set(xlim=(low, 1.01), ylim=(-0.02, 1.02), ylabel="share correct")
+    left = float(np.floor(min(confidence.min(), 0.5) * 10) / 10)
+    axes.set(xlim=(left, 1.01), ylim=(-0.02, 1.02), ylabel="accuracy")
     entry = (metrics or {}).get("ece")
     axes.set_title(f"Reliability{f'   ECE {format_metric(entry)}' if entry else ''}", loc="left")
     axes.tick_params(labelbottom=False)
@@ -222,5 +215,5 @@ def reliability_figure(
         alpha=0.7,
         edgecolor="white",
     )
-    histogram.set(xlim=(low, 1.01), xlabel="confidence", ylabel="predictions")
+    histogram.set(xlim=(left, 1.01), xlabel="confidence", ylabel="predictions")
     return figure

@@ -1,4 +1,4 @@
-"""Figure of a comparison: what each arm reaches, and how far it is from another."""
+"""Figure of a comparison: each arm's metric, and its difference from another arm."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def comparison_figure(arms: Mapping[str, Mapping[str, Any]], metric: str) -> Figure:
-    """A row an arm: on the left its metric, on the right its difference, each a dot on its 95 % interval.
+    """One row per arm: its metric on the left, its difference on the right, each a dot on its 95 % interval.
 
     Args:
-        arms: `arms` of `compare.json` (`vesalius.studies.compare.compare`). A number that is absent is not drawn.
-        metric: name of the metric. Its no-skill value is a dashed line where all arms share it, as is a difference
-            of 0; a difference whose interval excludes that is coloured.
+        arms: `arms` of `compare.json` (`vesalius.studies.compare.compare`). Missing numbers are not drawn.
+        metric: name of the metric. Dashed lines mark its no-skill value, if all arms share it, and a difference of 0;
+            a difference whose interval excludes 0 is coloured.
     """
     figure, (left, right) = canvas(10.0, 1.3 + 0.42 * len(arms), columns=2)
     chance = {arm[metric]["no_skill"] for arm in arms.values()}
@@ -31,10 +31,9 @@ def comparison_figure(arms: Mapping[str, Mapping[str, Any]], metric: str) -> Fig
         if "against" in arm:
             difference = arm[f"{metric}_difference"]
             _dot(right, difference, row, ACCENT if _excludes(difference, 0) else INK)
-    named = [f"{name}  ({len(arm['runs'])})" for name, arm in arms.items()]
-    left.set_yticks(range(len(arms)), named)
+    left.set_yticks(range(len(arms)), [f"{name}  (runs: {len(arm['runs'])})" for name, arm in arms.items()])
     right.set_yticks(range(len(arms)), [f"minus {arm['against']}" if "against" in arm else "" for arm in arms.values()])
-    for axes, title in ((left, f"{metric}  (runs)"), (right, "difference")):
+    for axes, title in ((left, f"{metric} with 95 % CI"), (right, "difference with 95 % CI")):
         axes.set_title(title, loc="left")
         axes.set_ylim(len(arms) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)

@@ -1,27 +1,26 @@
-"""Figures of reconstructions, of codes, and of where an image is unlike what a model learned."""
+"""Figures of reconstructions, of latent codes, and of maps of the reconstruction error."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.figures.canvas import ACCENT, COLOURS, INK, STYLES, bare, canvas, row_name, show
+from vesalius.figures.canvas import ACCENT, COLOURS, INK, canvas, hide_axes, label_row, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 IMAGES_SHOWN = 10
-#: Points of a map of codes: of more, some that are evenly spread.
+#: Most points of a map of codes; of more codes, an evenly spaced subset is drawn.
 MAX_POINTS = 2_000
 
 _MIN_TSNE = 30
 _ITERATIONS = 500  # 2,000 points: 8 s on one core; the usual 1,000 take twice as long
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X")
-_NAMES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "mse": "mean squared error"}
 
 Images = NDArray[Any]
 
@@ -29,15 +28,15 @@ Images = NDArray[Any]
 def reconstructions_figure(
     original: Images, reconstruction: Images, pca: Images | None = None, captions: Sequence[str] | None = None
 ) -> Figure:
-    """Rows of originals, of what the autoencoder and principal components make of them, and of their errors.
+    """Rows of originals, of their reconstructions by the autoencoder and by PCA, and of the errors of both.
 
-    Errors are absolute differences, the mean over channels, all on one scale.
+    Errors are absolute differences, averaged over channels, all on one scale.
 
     Args:
         original: (N, C, H, W) in 0..1, of which ten are shown.
         reconstruction: of the autoencoder, of the same shape.
-        pca: of as many principal components.
-        captions: N words below the autoencoder's, such as its PSNR.
+        pca: reconstructions from as many principal components.
+        captions: N lines below the autoencoder's reconstructions, such as their PSNR.
     """
     drawn = {"autoencoder": reconstruction} | ({} if pca is None else {"PCA": pca})
     original, *others = (np.asarray(images[:IMAGES_SHOWN]) for images in (original, *drawn.values()))
@@ -49,36 +48,32 @@ def reconstructions_figure(
     for row, (name, images) in enumerate(zip(names, [original, *others, *errors], strict=True)):
         for column in range(columns):
             axes = cells[row * columns + column]
-            bare(axes)
+            hide_axes(axes)
             if row <= len(drawn):
-                show(axes, images[column])
+                show_image(axes, images[column])
             else:
                 heat = axes.imshow(images[column], cmap="magma", vmin=0, vmax=most, interpolation="nearest")
             if captions is not None and row == 1:
                 axes.set_xlabel(captions[column], fontsize=7, color=INK, labelpad=2)
-        row_name(cells[row * columns], name)
+        label_row(cells[row * columns], name)
     figure.colorbar(heat, ax=cells[(1 + len(drawn)) * columns :], shrink=0.8, pad=0.01).ax.tick_params(labelsize=7)
     return figure
 
 
-def latent_map_figure(
-    latent: NDArray[Any], labels: Sequence[str] | None = None, method: Literal["tsne", "pca"] = "tsne", *, seed: int = 0
-) -> Figure:
-    """A map of codes in two dimensions: a point an image, coloured by class.
+def latent_map_figure(latent: NDArray[Any], labels: Sequence[str] | None = None) -> Figure:
+    """A map of codes in two dimensions: one point per image, coloured by class.
 
     t-SNE (van der Maaten & Hinton, JMLR 9:2579, 2008) keeps neighbours together; distances between groups of points
-    mean little. Fewer than 30 codes are drawn along their two principal components, codes of one or two dimensions as
-    they are.
+    mean little. Fewer than 30 codes are drawn along their two principal components, codes of one or two dimensions
+    unchanged.
 
     Args:
-        latent: (N, D) codes; of more than 2,000, as many that are evenly spread.
-        labels: N names of classes; one colour where there are none.
-        method: `tsne`, or `pca` for the two principal components.
-        seed: of t-SNE.
+        latent: (N, D) codes; at most 2,000 of them are drawn, evenly spaced.
+        labels: N names of classes; None for one colour.
     """
     chosen = np.unique(np.linspace(0, len(latent) - 1, min(MAX_POINTS, len(latent))).astype(np.int64))
     codes = np.asarray(latent, dtype=np.float64)[chosen]
-    points, name = _mapped(codes, method, seed)
+    points, method = _project(codes)
     classes = None if labels is None else np.asarray(labels, dtype=object)[chosen]
     names = [None] if classes is None else sorted(set(classes))
     figure, (axes,) = canvas(7.4 if len(names) > 1 else 5.4, 4.8)
@@ -95,24 +90,24 @@ def latent_map_figure(
             label=None if label is None else f"{label}  ({len(mine)})",
         )
     axes.set(xticks=[], yticks=[])
-    axes.set_title(f"Latent space, {name}", loc="left")
+    axes.set_title(f"Latent space{method}", loc="left")
     if classes is not None:
         axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=8.5)
     return figure
 
 
 def walk_figure(images: Images, left: str, right: str) -> Figure:
-    """Images (S, C, H, W) in 0..1, decoded at even steps from the code of one patient to that of another.
+    """Images decoded at even steps between the codes of two patients.
 
     Args:
-        images: the steps, first and last those of the patients.
-        left: words for the first.
-        right: words for the last.
+        images: (S, C, H, W) in 0..1, one per step; first and last are the patients'.
+        left: label of the first.
+        right: label of the last.
     """
     figure, cells = canvas(1.25 * len(images) + 0.2, 1.75, columns=len(images))
     for step, (axes, image) in enumerate(zip(cells, images, strict=True)):
-        bare(axes)
-        show(axes, image)
+        hide_axes(axes)
+        show_image(axes, image)
         axes.set_xlabel(f"{step / max(1, len(images) - 1):.0%}", fontsize=7, color=INK, labelpad=2)
     for axes, name in {cells[0]: left, cells[-1]: right}.items():
         axes.set_title(name, fontsize=8.5, color=INK, pad=4)
@@ -122,13 +117,13 @@ def walk_figure(images: Images, left: str, right: str) -> Figure:
 def error_maps_figure(
     images: Images, maps: NDArray[Any], masks: NDArray[Any] | None = None, captions: Sequence[str] | None = None
 ) -> Figure:
-    """Images, and below each its map of errors as heat; outlines of the masks, and a cross where the error is highest.
+    """Images, and below each its error map, with outlines of the masks and a cross at the largest error.
 
     Args:
         images: (N, C, H, W) in 0..1, of which ten are shown.
-        maps: (N, H, W) how unusual each place is; all are on one scale, on which 0 and less is cold.
-        masks: (N, H, W) the lesion; nothing is outlined where it is empty.
-        captions: N words above the images, such as the class.
+        maps: (N, H, W) errors, all on one scale from 0.
+        masks: (N, H, W) of lesions; an empty one has no outline.
+        captions: N lines above the images, such as the class.
     """
     images, maps = np.asarray(images[:IMAGES_SHOWN]), np.asarray(maps[:IMAGES_SHOWN], dtype=np.float64)
     columns, most = len(images), float(maps.max()) if maps.max() > 0 else 1.0
@@ -136,8 +131,8 @@ def error_maps_figure(
     for column in range(columns):
         above, below = cells[column], cells[columns + column]
         for axes in (above, below):
-            bare(axes)
-            show(axes, images[column])
+            hide_axes(axes)
+            show_image(axes, images[column])
             if masks is not None:
                 _outline(axes, np.asarray(masks[column]))
         share = np.clip(maps[column] / most, 0, 1)
@@ -146,67 +141,34 @@ def error_maps_figure(
         below.plot([x], [y], marker="x", markersize=8, markeredgewidth=1.8, color="#56b4e9")
         if captions is not None:
             above.set_title(captions[column], fontsize=8, color=INK, pad=4)
-    row_name(cells[0], "image")
-    row_name(cells[columns], "error")
+    label_row(cells[0], "image")
+    label_row(cells[columns], "error")
     figure.colorbar(heat, ax=cells[columns:], shrink=0.9, pad=0.01).ax.tick_params(labelsize=7)
     return figure
 
 
-def rate_distortion_figure(
-    points: Mapping[str, Sequence[tuple[int, float, float | None, float | None]]], metric: str
-) -> Figure:
-    """How well images come back, over the length of their codes; a line an arm, with 95 % intervals.
-
-    Args:
-        points: by arm, such as `autoencoder` and `pca`: (dimension, value, low, high), in any order; no interval is
-            drawn where low and high are None.
-        metric: what the values are, such as `psnr`.
-    """
-    from matplotlib.ticker import NullLocator
-
-    figure, (axes,) = canvas(5.6, 4.0)
-    dimensions = sorted({point[0] for arm in points.values() for point in arm})
-    for position, (name, arm) in enumerate(points.items()):
-        line = sorted(arm, key=lambda point: point[0])
-        colour = COLOURS[position % len(COLOURS)]
-        style = STYLES[position // len(COLOURS) % len(STYLES)]
-        x, y = [point[0] for point in line], [point[1] for point in line]
-        axes.plot(x, y, color=colour, linestyle=style, marker="o", markersize=4.5, linewidth=1.6, label=name)
-        known = [(point[0], point[2], point[3]) for point in line if point[2] is not None and point[3] is not None]
-        if known:
-            axes.vlines(*zip(*known, strict=True), color=colour, linewidth=2, alpha=0.5)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(dimensions, [str(dimension) for dimension in dimensions])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set(xlabel="length of the code", ylabel=_NAMES.get(metric, metric))
-    axes.grid(axis="y", color="#e4e7eb", linewidth=0.8)
-    axes.set_title("Rate and distortion", loc="left")
-    axes.legend(frameon=False, fontsize=8.5)
-    return figure
-
-
-def _mapped(codes: NDArray[np.float64], method: str, seed: int) -> tuple[NDArray[np.float64], str]:
-    """Codes in two dimensions (N, 2), and how they came there."""
+def _project(codes: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
+    """Project codes to two dimensions (N, 2); also the method, for the title."""
     from threadpoolctl import threadpool_limits
 
     if codes.shape[1] <= 2:
-        return np.pad(codes, ((0, 0), (0, 2 - codes.shape[1]))), "as it is"
+        return np.pad(codes, ((0, 0), (0, 2 - codes.shape[1]))), ""
     centred = codes - codes.mean(axis=0)
-    if method == "tsne" and len(codes) >= _MIN_TSNE and centred.any():
+    if len(codes) >= _MIN_TSNE and centred.any():
         from sklearn.manifold import TSNE
 
-        nearest = min(30.0, (len(codes) - 1) / 3)
+        perplexity = min(30.0, (len(codes) - 1) / 3)
         with threadpool_limits(1):  # equal threads, equal maps
-            tsne = TSNE(perplexity=nearest, init="pca", random_state=seed, max_iter=_ITERATIONS)
-            return np.asarray(tsne.fit_transform(codes)), "t-SNE"
+            tsne = TSNE(perplexity=perplexity, init="pca", random_state=0, max_iter=_ITERATIONS)
+            return np.asarray(tsne.fit_transform(codes)), ", t-SNE"
     with threadpool_limits(1):
         axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
     points = centred @ axes.T
-    return np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), "two principal components"
+    return np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), ", two principal components"
 
 
 def _outline(axes: Axes, mask: NDArray[Any]) -> None:
-    """Along the sides of the mask's pixels."""
+    """Draw the outline of a mask, along the sides of its pixels."""
     inside = np.pad(mask.astype(bool), 1)
     down = np.argwhere(inside[1:, :] != inside[:-1, :]) - (0, 1)
     across = np.argwhere(inside[:, 1:] != inside[:, :-1]) - (1, 0)

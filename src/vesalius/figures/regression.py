@@ -1,4 +1,4 @@
-"""Figures of predicted quantities."""
+"""Figures of predicted continuous targets."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def scatter_figure(
     predictions: pd.DataFrame, names: Sequence[str], metrics: Mapping[str, MetricEntry] | None = None
 ) -> Figure:
-    """Predicted against true value, a panel a quantity, with the line of equality.
+    """Predicted over true values with the line of equality, one panel per target.
 
     Args:
-        predictions: `target/<name>` and `pred/<name>` for each quantity.
-        names: the quantities; the first six are drawn.
+        predictions: `target/<name>` and `pred/<name>` for each target.
+        names: of the targets; the first six are drawn.
         metrics: entries of `regression_metrics` on this table, for the titles.
     """
     shown = list(names)[:6]
@@ -31,10 +31,10 @@ def scatter_figure(
     rows = -(-len(shown) // columns)
     figure, panels = canvas(3.8 * columns, 3.8 * rows, rows=rows, columns=columns)
     for axes, name in zip(panels, shown, strict=False):
-        true, said = predictions[f"target/{name}"].to_numpy(float), predictions[f"pred/{name}"].to_numpy(float)
-        ends = [min(true.min(), said.min()), max(true.max(), said.max())]
+        true, predicted = (predictions[f"{kind}/{name}"].to_numpy(float) for kind in ("target", "pred"))
+        ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
         axes.plot(ends, ends, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
-        axes.scatter(true, said, s=10, color=ACCENT, alpha=min(1.0, 8 / np.sqrt(len(true))), linewidths=0)
+        axes.scatter(true, predicted, s=10, color=ACCENT, alpha=min(1.0, 8 / np.sqrt(len(true))), linewidths=0)
         entry = (metrics or {}).get(f"r2/{name}") or (metrics or {}).get("r2")
         axes.set_title(f"{name}{f'   R² {format_metric(entry)}' if entry else ''}", loc="left")
         axes.set(xlabel="true", ylabel="predicted")

@@ -1,4 +1,4 @@
-"""Figures of image series, and of what a model makes of their time."""
+"""Figures of image series, of ablations of time, and of hidden states over time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.figures.canvas import ACCENT, COLOURS, FAINT, INK, WRONG, canvas, displayable
+from vesalius.figures.canvas import ACCENT, COLOURS, FAINT, INK, WRONG, canvas, displayable, hide_axes, label_row
 from vesalius.metrics.entry import MetricEntry, value_and_ends
 from vesalius.metrics.formatting import ALL_CLASSES, format_metric
 
@@ -28,53 +28,51 @@ def filmstrip_figure(
     times: Sequence[Sequence[float]] | None = None,
     wrong: Sequence[bool] | None = None,
 ) -> Figure:
-    """A row a series: up to eight of its frames, evenly chosen, with their times.
+    """One row per series: up to eight of its frames, evenly spaced, with their times.
 
     Args:
         series: each (T, C, H, W); integers in their full range, or floats, stretched to the range of the series.
-        names: words to the left of each.
-        times: seconds since the first frame, T for each; frame numbers are shown where there are none.
-        wrong: which names to print as mistakes.
+        names: one label per series.
+        times: seconds since the first frame, T per series; None to show frame numbers.
+        wrong: for which series the label is printed in red.
     """
     columns = min(FRAMES_SHOWN, max(len(frames) for frames in series))
     figure, cells = canvas(1.1 * columns + 1.6, 1.25 * len(series) + 0.2, rows=len(series), columns=columns)
     for axes in cells:
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[:].set_visible(False)
+        hide_axes(axes)
     for row, frames in enumerate(series):
         chosen = np.unique(np.linspace(0, len(frames) - 1, columns).round().astype(np.int64))
         for column, (frame, pixels) in enumerate(zip(chosen, displayable(frames[chosen]), strict=True)):
             axes = cells[row * columns + column]
             axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            said = f"{frame + 1}" if times is None else f"{times[row][frame]:.4g} s"
-            axes.set_xlabel(said, fontsize=7, labelpad=2)
-        mistaken = wrong is not None and wrong[row]
-        cells[row * columns].set_ylabel(
-            names[row], fontsize=8, rotation=0, ha="right", va="center", color=WRONG if mistaken else INK
-        )
+            label = f"{frame + 1}" if times is None else f"{times[row][frame]:.4g} s"
+            axes.set_xlabel(label, fontsize=7, labelpad=2)
+        label_row(cells[row * columns], names[row], WRONG if wrong is not None and wrong[row] else INK)
     return figure
 
 
-def evidence_figure(evidence: Mapping[str, Metrics], metric: str) -> Figure:
-    """What a metric comes to when information is taken from the series: arms, first frames, frames left out.
+def ablation_figure(ablations: Mapping[str, Metrics], metric: str) -> Figure:
+    """A metric with its 95 % interval when information is removed from the series.
+
+    Panels: one row per ablation; the number of first frames; the share of frames that are dropped at random.
 
     Args:
-        evidence: the `evidence` of `metrics.json`.
+        ablations: the `evidence` of `metrics.json`.
         metric: such as `auroc`.
     """
-    early, dropped = _numbered(evidence, "first_frames"), _numbered(evidence, "frames_dropped")
-    single = [arm for arm in evidence if "/" not in arm and arm not in ALL_CLASSES]  # takes nothing from a series
+    early, dropped = _numbered(ablations, "first_frames"), _numbered(ablations, "frames_dropped")
+    # Ablations of the data set, such as the test split without duplicates, remove nothing from a series.
+    single = [arm for arm in ablations if "/" not in arm and arm not in ALL_CLASSES]
     panels = 1 + bool(early) + bool(dropped)
     figure, all_axes = canvas(4.2 * panels, 3.6, columns=panels)
-    _arms(all_axes[0], {arm: evidence[arm][metric] for arm in single if metric in evidence[arm]}, metric)
+    _arms(all_axes[0], {arm: ablations[arm][metric] for arm in single if metric in ablations[arm]}, metric)
     for axes, (title, unit, points) in zip(
         all_axes[1:],
         [
             entry
             for entry in (
-                ("After the first frames", "frames seen", early),
-                ("With frames left out", "per cent left out", dropped),
+                ("First frames only", "number of frames", early),
+                ("Frames dropped at random", "frames dropped (%)", dropped),
             )
             if entry[2]
         ],
@@ -90,7 +88,7 @@ def evidence_figure(evidence: Mapping[str, Metrics], metric: str) -> Figure:
 def trajectory_figure(
     states: NDArray[Any], lengths: Sequence[int], labels: Sequence[int], classes: Sequence[str]
 ) -> Figure:
-    """Where a network's state wanders, on the two main axes of all states: thin lines for series, thick their mean.
+    """Hidden states over time, in their two principal components: thin lines for series, thick lines for class means.
 
     Args:
         states: (N, T, F), states after each frame.
@@ -115,14 +113,14 @@ def trajectory_figure(
         mean = np.nanmean(mine[:, known], axis=0)
         axes.plot(mean[:, 0], mean[:, 1], color=colour, linewidth=2.2, marker="o", markersize=3, label=name)
         axes.annotate("", mean[-1], mean[-2] if len(mean) > 1 else mean[-1], arrowprops={"arrowstyle": "->"})
-    axes.set(xlabel="first axis of the state", ylabel="second axis")
-    axes.set_title("States over time, by class", loc="left")
+    axes.set(xlabel="first principal component", ylabel="second principal component")
+    axes.set_title("Hidden states over time, by class", loc="left")
     axes.legend(frameon=False, fontsize=8.5)
     return figure
 
 
-def _numbered(evidence: Mapping[str, Metrics], prefix: str) -> dict[int, Metrics]:
-    found = {int(arm.split("/")[1]): entry for arm, entry in evidence.items() if arm.startswith(f"{prefix}/")}
+def _numbered(ablations: Mapping[str, Metrics], prefix: str) -> dict[int, Metrics]:
+    found = {int(arm.split("/")[1]): entry for arm, entry in ablations.items() if arm.startswith(f"{prefix}/")}
     return dict(sorted(found.items()))
 
 
@@ -138,7 +136,7 @@ def _arms(axes: Axes, arms: Metrics, metric: str) -> None:
     axes.set_yticks(range(len(known)), [arm.replace("_", " ") for arm in known])
     axes.invert_yaxis()
     axes.set_xlabel(metric)
-    axes.set_title("Information taken away", loc="left")
+    axes.set_title("Ablations", loc="left")
 
 
 def _curve(axes: Axes, points: Mapping[int, MetricEntry]) -> None:
