@@ -1,4 +1,4 @@
-"""Makes valid DICOM files for tests: single images, volumes, dynamic series, multi-frame files and whole cohorts."""
+"""Writes valid DICOM files for tests: single images, volumes, dynamic series, multi-frame files and whole cohorts."""
 
 import csv
 import random
@@ -27,7 +27,7 @@ CLOCKS = ("temporal", "acquisition", "content", "trigger", "instance")
 
 
 def uid(*words: object) -> str:
-    """A UID that equal words make equal."""
+    """A UID that is equal for equal words."""
     return str(generate_uid(entropy_srcs=[str(word) for word in words]))
 
 
@@ -59,7 +59,7 @@ def new_image(
         pixels: (H, W), (T, H, W), (H, W, 3) for photometric interpretations of colour, or (T, H, W, 3); an 8- or 16-bit
             integer, float32 or float64.
         patient, name, birth_date: who it is.
-        study, series, instance: UIDs; made from the patient, the series' description and the number unless given.
+        study, series, instance: UIDs; derived from the patient, the series' description and the number unless given.
         description: of the series.
         modality, sop_class: what kind of image.
         number: InstanceNumber.
@@ -152,15 +152,15 @@ def write_series(
     seed: int = 0,
     **options: Any,
 ) -> list[Path]:
-    """Write a volume, or a dynamic series of volumes, one file an image; neither names nor numbers tell the order.
+    """Write a volume, or a dynamic series of volumes, one file per image; neither names nor numbers follow the order.
 
     Args:
-        folder: where to; made if need be.
+        folder: of the files; created if need be.
         pixels: (Z, H, W), or (T, Z, H, W) for phases.
         spacing: of the slices, in mm.
         orientation: of every slice.
-        clock: what tells the phases apart: "temporal" (TemporalPositionIdentifier, with acquisition times beside),
-            "acquisition", "content", "trigger" (a time alone), or "instance" (nothing but InstanceNumber).
+        clock: the attribute in which phases differ: "temporal" (TemporalPositionIdentifier, and acquisition times),
+            "acquisition", "content", "trigger" (only a time), or "instance" (only InstanceNumber).
         seconds: of each phase, since the first; 10 s apart unless given.
         leave_out: numbers of images, counted phase by phase, that are missing.
         seed: another seed, another order of file names.
@@ -294,11 +294,11 @@ def write_cohort(
     """Write the series of several patients and a table of labels; half the patients have a bright square.
 
     With several phases the square of the one half brightens over time and that of the other darkens, so that the sum
-    over time tells nothing.
+    over time has no information.
 
     Args:
-        root: the folder; each patient's files lie in a folder of their own below `root/files`.
-        patients: how many; the odd ones are of the class `bright`, the others `dark`.
+        root: the folder; each patient's files are in a folder of their own below `root/files`.
+        patients: number of patients; the odd ones are of the class `bright`, the others `dark`.
         slices, phases, size: of each series.
         seed: of the noise.
         **options: of `new_image`; names, birth dates and descriptions are planted unless given.

@@ -29,10 +29,10 @@ def write_clip(
         frames: of one shape and type.
         codec: of the encoder; `ffv1` keeps every bit.
         pixels: format in the file; None for that of the frames.
-        fps: frames a second.
+        fps: frames per second.
         milliseconds: at which each frame is shown, instead.
-        rotation: degrees against the clock by which players turn the clip.
-        container: its format, where the ending does not say it.
+        rotation: degrees by which players turn the clip anticlockwise.
+        container: its format, if not that of the ending.
         options: of the encoder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)

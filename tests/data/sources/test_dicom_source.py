@@ -1,4 +1,4 @@
-"""A folder of DICOM and a table of labels become samples that say nothing of who the patients are."""
+"""A folder of DICOM and a table of labels become samples that do not identify the patients."""
 
 import logging
 import re
@@ -67,16 +67,16 @@ def test_the_frames_of_a_time_series_are_those_of_the_files_in_order(cohort):
         assert [header.TemporalPositionIdentifier for header in headers] == [1, 2, 3]
         assert {header.ImagePositionPatient[2] for header in headers} == {2.0}
         assert row["_times"] == [0.0, 10.0, 20.0]
-        alone = [decode_file(path)[0] for path in source.files(row)]
-        assert np.array_equal(source.load(row), np.stack(alone))
+        single = [decode_file(path)[0] for path in source.files(row)]
+        assert np.array_equal(source.load(row), np.stack(single))
 
 
 def test_labels_reach_the_right_patients_and_nothing_else_of_them_is_told(cohort, caplog):
     caplog.set_level(logging.DEBUG)
     source = _source(cohort, unit="time_series")
     table = source.samples()
-    told = table.drop(columns=[name for name in table if name.startswith("_")]).to_csv() + caplog.text
-    assert not PLANTED.findall(told)
+    written = table.drop(columns=[name for name in table if name.startswith("_")]).to_csv() + caplog.text
+    assert not PLANTED.findall(written)
     identities, wanted = Identities.open(), pd.read_csv(cohort / "labels.csv").set_index("PatientID")["finding"]
     for row in _rows(table):
         kind, patient = identities.reveal(row["group_id"])
@@ -185,7 +185,7 @@ def test_series_that_cannot_be_ordered_are_named_or_left_out(tmp_path, caplog):
     assert len(_source(tmp_path, unit="volume", on_bad_series="skip").samples()) == 3
     assert "1 series (4 files)" in caplog.text
     assert "Doe" not in caplog.text
-    assert len(_source(tmp_path, unit="slice").samples()) == 19  # gaps matter to volumes alone
+    assert len(_source(tmp_path, unit="slice").samples()) == 19  # gaps only matter to volumes
 
 
 def test_damaged_headers_are_named_or_left_out(tmp_path, caplog):
@@ -298,11 +298,11 @@ def test_a_file_that_cannot_be_decoded_is_called_by_its_pseudonym(tmp_path):
         source.load(row)
     with pytest.raises(InputError) as unread:
         source.fingerprint()
-    told = str(refused.value) + str(absent.value) + str(unread.value)
-    assert not any(word in told for word in ("Doe", "IM0", str(tmp_path)))
+    written = str(refused.value) + str(absent.value) + str(unread.value)
+    assert not any(word in written for word in ("Doe", "IM0", str(tmp_path)))
 
 
-def test_the_fingerprint_tells_contents_and_settings(tmp_path):
+def test_the_fingerprint_follows_contents_and_settings(tmp_path):
     _with_a_bad_one(tmp_path)
     options = [{}, {"window": "none"}, {"window": [1, 2]}, {"channels": 3}, {"unit": "volume", "on_bad_series": "skip"}]
     marks = [_source(tmp_path, **chosen).fingerprint() for chosen in options]
@@ -331,6 +331,8 @@ def test_every_wrong_setting_is_named_at_once(cohort):
     with pytest.raises(InputError) as refused:
         _source(cohort, key="finding", unit="slice", window=[1, -1], slices="middle")
     assert all(f"`data.source.{name}" in str(refused.value) for name in ("match", "window", "slices"))
+    with pytest.raises(InputError, match="is empty"):
+        _source(cohort, unit="time_series", slices=[])
     with pytest.raises(InputError, match="unit=slice"):
         _source(cohort, match="SOPInstanceUID", unit="volume")
 

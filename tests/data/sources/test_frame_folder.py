@@ -12,7 +12,7 @@ from vesalius.data.sources.natural_order import natural_order
 
 @pytest.fixture
 def folders(tmp_path):
-    """Two clips a class of 11 frames, the brightness of a frame its number."""
+    """Two clips per class, of 11 frames each; the brightness of a frame is its number."""
     for label in ("a", "b"):
         for clip in ("c1", "c2"):
             folder = tmp_path / label / clip
@@ -97,8 +97,8 @@ def test_frames_that_differ_or_cannot_be_read_are_named(folders):
 
 
 def test_bad_settings_and_layouts_are_refused(folders):
-    said = problems_of(lambda: source_of(folders, frame_rate=0, every=0, max_frames=0))
-    assert len(said) == 3
+    problems = problems_of(lambda: source_of(folders, frame_rate=0, every=0, max_frames=0))
+    assert len(problems) == 3
     Image.fromarray(np.zeros((4, 6), np.uint8)).save(folders / "a/loose.png")
     (problem,) = problems_of(lambda: source_of(folders))
     assert "a/loose.png" in problem

@@ -239,16 +239,16 @@ def test_images_without_class_folders_are_unlabelled(tmp_path, paths, splits):
     assert grouped["group_id"].tolist() == [path.rpartition("/")[2][0] for path in paths]
 
 
-def test_images_without_class_folders_do_not_stand_beside_some_with(tmp_path):
+def test_images_without_class_folders_cannot_be_mixed_with_class_folders(tmp_path):
     mixed = write_images(tmp_path / "mixed", "train/a/1.png", "train/b/1.png", "test/1.png")
     assert "outside any class folder: 1.png" in problems_of(mixed)[0]
     deep = write_images(tmp_path / "deep", "train/1.png", "train/a/1.png", "test/1.png")
     assert "outside any class folder: 1.png" in problems_of(deep)[0]
-    beside = write_images(tmp_path / "beside", "1.png", "train/2.png")
-    assert "outside any class folder: 2.png" in problems_of(beside)[0]
+    mixed = write_images(tmp_path / "loose", "1.png", "train/2.png")
+    assert "outside any class folder: 2.png" in problems_of(mixed)[0]
     flat = write_images(tmp_path / "flat", "1.png", "2.png")
     assert "move each into the folder of its class" in problems_of(flat, classes=["a", "b"])[0]
     hollow = write_images(tmp_path / "hollow", "train/1.png")
     (tmp_path / "hollow/test").mkdir()
-    (said,) = problems_of(hollow)
-    assert "test holds no image: fill or delete it" in said
+    (problem,) = problems_of(hollow)
+    assert "test holds no image: fill or delete it" in problem

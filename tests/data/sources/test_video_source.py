@@ -109,8 +109,8 @@ def test_split_folders_fix_the_split(tmp_path):
 def test_nothing_of_a_path_or_patient_is_told(clips):
     source = source_of(clips, pseudonyms=True)
     samples = source.samples()
-    told = samples.drop(columns=[name for name in samples if name.startswith("_")]).to_csv()
-    assert "pat" not in told
+    written = samples.drop(columns=[name for name in samples if name.startswith("_")]).to_csv()
+    assert "pat" not in written
     assert Identities.open().reveal(samples["sample_id"][0]) == ("file", "apical/pat0_view.avi")
     assert Identities.open().reveal(samples["group_id"][0]) == ("patient", "pat0")
     (clips / "apical" / "pat0_view.avi").write_bytes(b"damaged")
@@ -143,8 +143,8 @@ def test_the_fingerprint_follows_the_content(clips):
 
 
 def test_bad_settings_and_layouts_are_refused(clips, tmp_path):
-    said = problems_of(lambda: source_of(clips, fps=0, every=0, max_frames=0))
-    assert len(said) == 3
+    problems = problems_of(lambda: source_of(clips, fps=0, every=0, max_frames=0))
+    assert len(problems) == 3
     assert any("does not exist" in text for text in problems_of(lambda: source_of(tmp_path / "none")))
     assert any(
         "exclude" in text for text in problems_of(lambda: source_of(clips, labels="a.csv", target="a", group="b"))

@@ -158,6 +158,12 @@ def check_classes(classes: Sequence[str], found: Sequence[str], root: Path) -> N
         raise InputError(problems)
 
 
+def find_file(root: Path, name: str) -> Path:
+    """The file of this name in the folder, if there is one; otherwise the name as a path of its own."""
+    inside = root / name
+    return inside if inside.is_file() else Path(name).expanduser()
+
+
 def _split_of(folder: Path) -> str | None:
     return SPLIT_WORDS.get(folder.name.lower())
 

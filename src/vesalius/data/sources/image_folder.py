@@ -12,7 +12,7 @@ from vesalius.data.formats.endings import IMAGE_ENDINGS, normalise_endings
 from vesalius.data.formats.images import DECODER_VERSION, adapt_channels, decode_image
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
-from vesalius.data.sources.folder_layout import FolderLayout, check_classes
+from vesalius.data.sources.folder_layout import FolderLayout, check_classes, find_file
 from vesalius.data.sources.patients import find_patients, pattern_problems
 from vesalius.data.sources.tables.index_table import groups_from_index
 
@@ -104,9 +104,8 @@ class ImageFolder(Source):
 
     def _groups(self, paths: list[str]) -> list[str]:
         if self._index is not None:
-            inside = self.root / self._index
-            path = inside if inside.is_file() else Path(self._index).expanduser()
             file_column, group_column = self._columns
+            path = find_file(self.root, self._index)
             return groups_from_index(path, paths, file_column=file_column, group_column=group_column)
         if self._group_pattern is None:
             return paths

@@ -13,9 +13,9 @@ from vesalius.config.facts import Task
 from vesalius.data.identities import Identities
 from vesalius.data.samples import target_columns
 from vesalius.data.sources.base import Source
-from vesalius.data.sources.folder_layout import FiledItem, FolderLayout, check_classes
+from vesalius.data.sources.folder_layout import FiledItem, FolderLayout, check_classes, find_file
 from vesalius.data.sources.patients import find_patients, pattern_problems
-from vesalius.data.sources.tables.labels import Labels, columns_without_table
+from vesalius.data.sources.tables.labels import Labels, columns_without_table, whole_targets
 from vesalius.data.sources.tables.target_cells import TaskOption
 from vesalius.data.sources.vocabulary import NO_GROUP
 
@@ -96,9 +96,8 @@ class LabelledSource(Source):
         self._layout = FolderLayout(self.root, self.endings, what=self.what, folders=self.folders)
         self.labels: Labels | None = None
         if labels is not None:
-            inside = self.root / labels
             self.labels = Labels(
-                inside if inside.is_file() else Path(labels).expanduser(),
+                find_file(self.root, labels),
                 key=key,
                 target=target,
                 classes=classes,
@@ -151,9 +150,8 @@ class LabelledSource(Source):
         joined = self.labels.join(
             self.paths, what=f"{self.what}s", unmatched="skip" if self._skip else "error", endings=True
         ).assign(_path=self.paths)
-        targets = target_columns(joined)
-        joined = joined[joined[targets].notna().all(axis=1)].reset_index(drop=True)
-        return self.add_names(joined if self.task == "regression" else joined.astype(dict.fromkeys(targets, int)))
+        labelled = joined[joined[target_columns(joined)].notna().all(axis=1)].reset_index(drop=True)
+        return self.add_names(whole_targets(labelled, self.task))
 
     def add_names(self, files: pd.DataFrame) -> pd.DataFrame:
         """Add `_file` (what each file is called), `group_id` and `split` to a table with `_path`, as pseudonyms.

@@ -25,6 +25,12 @@ MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "<na>"})
 NO_GROUP = "none"
 
 
+def slices_problems(slices: Slices) -> list[str]:
+    """A sentence if `data.source.slices` is an empty list."""
+    empty = slices is not None and len(slices) == 0
+    return ["`data.source.slices` is empty: list numbers from 0, or set it to middle or null."] if empty else []
+
+
 def slice_numbers(slices: Slices, count: int) -> tuple[list[int], list[int]]:
     """The numbers of the slice positions wanted, from 0 to `count` - 1, and those asked for that do not exist."""
     numbers = range(count) if slices is None else [count // 2] if isinstance(slices, str) else slices

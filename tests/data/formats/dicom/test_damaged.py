@@ -89,7 +89,7 @@ def test_a_deflate_bomb_is_not_inflated(tmp_path, monkeypatch):
     dataset.save_as(path)
     assert path.stat().st_size < 100_000
     assert _outcome(path) == "decoded"
-    monkeypatch.setattr(reading, "_MAX_INFLATED", 2**20)
+    monkeypatch.setattr(reading, "MAX_INFLATED", 2**20)
     monkeypatch.setattr(zlib, "decompress", lambda *_: pytest.fail("inflated"))
     assert "inflates" in _outcome(path)
 
@@ -115,7 +115,7 @@ def test_unknown_colours_are_refused(tmp_path, kind):
     assert kind in _outcome(tmp_path / "a")
 
 
-def test_what_is_not_dicom_is_told_apart_from_what_is_damaged(tmp_path):
+def test_what_is_not_dicom_differs_from_what_is_damaged(tmp_path):
     for name, content in {"text": b"Patient: Doe, Jane", "empty": b"", "picture": b"\x89PNG" + b"\0" * 200}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(NotDicom):

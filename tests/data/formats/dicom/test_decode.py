@@ -36,7 +36,7 @@ RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
 
 def _expected(path: Path) -> np.ndarray:
-    """The documented steps, by pydicom's functions alone: (T, C, H, W)."""
+    """The documented steps, by pydicom's own functions: (T, C, H, W)."""
     dataset = pydicom.dcmread(path)
     pixels = dataset.pixel_array
     kind = dataset.PhotometricInterpretation
@@ -186,18 +186,18 @@ def test_many_threads_decode_the_same_as_one():
     paths = [
         path for path in FILES if path.name in ("JPEG2000.dcm", "SC_rgb_jpeg.dcm", "MR_small_jpeg_ls_lossless.dcm")
     ]
-    alone = [decode_file(path) for path in paths]
+    serial = [decode_file(path) for path in paths]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(decode_file, paths * 4))
-    assert all(np.array_equal(one, other) for one, other in zip(alone * 4, together, strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(serial * 4, together, strict=True))
 
 
 def test_nothing_of_the_header_is_printed(tmp_path, capfd, caplog):
     path = write_image(tmp_path / "a", RAMP)
     content = path.read_bytes().replace(b"19600102", b"Jan Doe ")  # no date, which pydicom warns of
     path.write_bytes(content)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         decode_file(path)
-    assert not [str(one.message) for one in told if "Doe" in str(one.message)]
+    assert not [str(one.message) for one in caught if "Doe" in str(one.message)]
     assert "Doe" not in caplog.text + "".join(capfd.readouterr())

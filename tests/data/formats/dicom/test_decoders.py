@@ -1,4 +1,4 @@
-"""Decoders that may crash run apart, and crash alone."""
+"""Decoders that may crash run in processes of their own, and crash nothing else."""
 
 import random
 import threading
@@ -18,7 +18,7 @@ from vesalius.data.formats.dicom import decoders
 from vesalius.data.formats.dicom.decode import decode_file
 
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
-LOSSLESS = TEST_FILES / "SC_rgb_jpeg_gdcm.dcm"  # which GDCM alone can read
+LOSSLESS = TEST_FILES / "SC_rgb_jpeg_gdcm.dcm"  # which only GDCM can read
 
 
 def _damaged(path: Path, seed: int, to: Path) -> Path:
@@ -44,7 +44,7 @@ def test_a_decoder_that_crashes_takes_nothing_with_it(tmp_path, path):
         else:
             continue
     assert np.array_equal(decode_file(path), good)
-    assert crashed or path != LOSSLESS  # else this test says nothing
+    assert crashed or path != LOSSLESS  # otherwise this test proves nothing
 
 
 def test_a_decoder_that_does_not_end_is_ended(tmp_path, monkeypatch):
@@ -71,12 +71,12 @@ def test_pixels_pass_unchanged_from_many_threads(tmp_path):
     assert threading.active_count() < 20
 
 
-def test_single_frames_are_handed_over_alone(tmp_path):
+def test_single_frames_are_sent_by_themselves(tmp_path):
     frames = np.arange(5 * 16 * 16, dtype=np.uint16).reshape(5, 16, 16)
     path = write_cine(tmp_path / "film", frames, transfer_syntax=JPEGLSLossless)
     assert np.array_equal(decode_file(path)[:, 0], frames)
     assert np.array_equal(decode_file(path, frames=[4, 2])[:, 0], frames[[4, 2]])
 
 
-def test_the_process_apart_imports_nothing_of_the_package():
+def test_the_process_of_the_decoders_imports_nothing_of_the_package():
     assert "vesalius" not in decoders.WORKER_FILE.read_text()

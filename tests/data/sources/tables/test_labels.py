@@ -138,7 +138,7 @@ def test_words_need_their_order_to_be_grades(write):
     assert labels.join(["a", "b", "c"])["target"].tolist() == [1, 0, 2]
 
 
-def test_quantities_are_never_taken_for_classes(write):
+def test_continuous_targets_are_never_taken_for_classes(write):
     path = write("id,age,dose\na,61.5,1e-3\nb,40,0\n")
     assert "task=regression" in problems_of(labels_of, path, target="age")
     labels = labels_of(path, target=["age", "dose"], task="regression")
@@ -297,5 +297,5 @@ def test_a_table_without_a_target_says_the_rest(write):
     assert (labels.task, labels.classes) == ("unlabelled", ())
     joined = labels.join(["c", "a", "b"])
     assert joined.to_dict("list") == {"group_id": ["q", "p", "p"], "split": ["test", "train", "train"]}
-    said = problems_of(Labels, path, key="id", target=None, classes=["x", "y"], task="ordinal")
-    assert "`data.source.classes`, `data.source.task`" in said
+    found = problems_of(Labels, path, key="id", target=None, classes=["x", "y"], task="ordinal")
+    assert "`data.source.classes`, `data.source.task`" in found

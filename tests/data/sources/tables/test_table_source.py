@@ -56,7 +56,7 @@ def loaded(source):
 
 @pytest.fixture
 def images(tmp_path):
-    """Eight files of grey 0 to 7, two a patient, in folders; and their manifest."""
+    """Eight files of grey 0 to 7, two per patient, in folders; and their manifest."""
     rows = []
     for number in range(8):
         write_png(tmp_path / f"{number % 2}/{number}.png", number)
@@ -119,7 +119,7 @@ def test_a_file_stands_in_one_row(images, tmp_path):
     assert "2 file(s) are in several rows of m.csv: 0/0.png (lines 2, 3), 1/../0/2.png (lines 4, 5)" in found
 
 
-def test_without_groups_every_file_is_a_patient_and_this_is_said(images, caplog):
+def test_without_groups_every_file_is_a_patient_and_a_warning_names_it(images, caplog):
     table = table_of(images, group="none").samples()
     assert table["group_id"].tolist() == table["sample_id"].tolist()
     assert "every file is taken for a patient of its own" in caplog.text

@@ -146,9 +146,9 @@ def test_class_folders_without_a_table(tmp_path):
 def test_nothing_of_a_path_or_patient_is_told(volumes):
     source = source_of(volumes, pseudonyms=True)
     samples = source.samples()
-    told = samples.drop(columns=[name for name in samples if name.startswith("_")]).to_csv()
-    assert "sub-" not in told
-    assert "t1" not in told
+    written = samples.drop(columns=[name for name in samples if name.startswith("_")]).to_csv()
+    assert "sub-" not in written
+    assert "t1" not in written
     assert "p0" not in samples["group_id"].tolist()
     assert samples["group_id"].nunique() == 2
     identities = Identities.open()
@@ -211,7 +211,7 @@ def test_the_fingerprint_follows_content_and_options(volumes):
     assert source_of(volumes).fingerprint() != first
 
 
-def test_stretches_of_one_file(tmp_path):
+def test_segments_of_one_file(tmp_path):
     data = np.arange(2 * 2 * 1 * 12).reshape(2, 2, 1, 12).astype(np.uint16)
     save(tmp_path / "bold.nii", data, 2)
     table(tmp_path, "begin,end,what,run\n0,2,cat,1\n4,5,dog,1\n6,11,cat,2")
@@ -246,7 +246,7 @@ def test_stretches_of_one_file(tmp_path):
     assert any("holds 2 files" in text for text in problems_of(lambda: source_of(tmp_path, **ungrouped)))
 
 
-def test_stretches_of_several_files(tmp_path):
+def test_segments_of_several_files(tmp_path):
     for name, first in (("a", 0), ("b", 100)):
         frames = np.arange(first, first + 6)
         save(tmp_path / name / "bold.nii", np.broadcast_to(frames, (2, 2, 1, 6)).astype(np.uint16), 2)
@@ -254,9 +254,9 @@ def test_stretches_of_several_files(tmp_path):
     lines = "file,begin,end,what\nb/bold.nii,0,1,cat\na/bold.nii,2,4,dog\na/bold.nii,0,1,cat\nd/bold.nii,0,1,dog"
     table(tmp_path, lines)
     options = {"target": "what", "key": "file", "group": "none", "first": "begin", "last": "end", "unit": "time_series"}
-    said = "\n".join(problems_of(lambda: source_of(tmp_path, **options)))
-    assert "c/bold.nii" in said
-    assert "lines 5" in said
+    found = "\n".join(problems_of(lambda: source_of(tmp_path, **options)))
+    assert "c/bold.nii" in found
+    assert "lines 5" in found
     source = source_of(tmp_path, **options, unmatched="skip")
     samples = source.samples()
     assert samples["sample_id"].tolist() == ["a/bold.nii_t000", "a/bold.nii_t002", "b/bold.nii_t000"]
@@ -295,6 +295,7 @@ def test_bad_settings_are_named_at_once(tmp_path):
         Nifti(str(tmp_path), **wrong, mask="nowhere.nii")
     found = "\n".join(caught.value.problems)
     assert [name for name in (*wrong, "mask") if f"data.source.{name}" not in found] == []
+    assert any("is empty" in text for text in problems_of(lambda: Nifti(str(tmp_path), slices=[])))
     assert any("does not exist" in text for text in problems_of(lambda: Nifti(str(tmp_path / "none"))))
     assert any("data.source.labels" in text for text in problems_of(lambda: Nifti(str(tmp_path), target="sick")))
     assert problems_of(lambda: source_of(tmp_path, labels="none.csv"))
@@ -302,9 +303,9 @@ def test_bad_settings_are_named_at_once(tmp_path):
 
 def test_rows_and_files_without_each_other_are_listed(volumes):
     (volumes / "labels.csv").write_text("path,sick\nsub-0/anat/t1.nii.gz,0\nsub-9/anat/t1.nii.gz,1")
-    said = "\n".join(problems_of(lambda: source_of(volumes, group="none")))
-    assert "sub-9" in said
-    assert "sub-3" in said
+    found = "\n".join(problems_of(lambda: source_of(volumes, group="none")))
+    assert "sub-9" in found
+    assert "sub-3" in found
     skipping = source_of(volumes, group="none", unmatched="skip")
     assert set(skipping.samples()["_path"]) == {"sub-0/anat/t1.nii.gz"}
 

@@ -1,4 +1,4 @@
-"""The drift of a run is taken out as SciPy takes it out, and a run knows of itself alone."""
+"""Drift is removed from each run as SciPy removes it, and nothing leaks from one run to another."""
 
 import numpy as np
 import pytest

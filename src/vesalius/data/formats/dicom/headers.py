@@ -103,7 +103,8 @@ def read_image_header(path: Path, name: str) -> Header:
 
     Raises:
         NotDicom: if it is no DICOM file.
-        InputError: if it is damaged, or holds no image.
+        NoImage: if it holds no image.
+        InputError: if it is damaged.
     """
     dataset = read_header(path, name, HEADER_TAGS)
     check_image(dataset, name, pixels_read=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vesalius.config.errors import InputError
 from vesalius.data.formats.dicom.headers import Frame, Header, read_image_header
+from vesalius.data.formats.dicom.limits import NoImage
 from vesalius.data.formats.dicom.ordering import Grid, arrange
 from vesalius.data.formats.dicom.reading import NotDicom
 from vesalius.terminal import show_progress
@@ -104,12 +105,10 @@ def index_folder(
     for name, found in zip(names, read, strict=True):
         if isinstance(found, NotDicom):
             index.not_dicom += 1
+        elif isinstance(found, NoImage):
+            index.others["objects without an image"] += 1
         elif isinstance(found, InputError):
-            reason = str(found)
-            if "holds no image" in reason:
-                index.others["objects without an image"] += 1
-            else:
-                index.damaged.append((name, reason))
+            index.damaged.append((name, str(found)))
         elif not _wanted_modality(found.modality, modality):
             index.others[f"images of the modality {found.modality or '(none)'}"] += 1
         elif pattern is not None and not pattern.search(found.description):

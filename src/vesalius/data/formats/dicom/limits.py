@@ -1,4 +1,4 @@
-"""Checks of a DICOM image that are made before any of its pixels is decoded."""
+"""Checks of a DICOM image before any of its pixels is decoded."""
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -10,6 +10,10 @@ MAX_FRAMES = 100_000
 MAX_BYTES = 2**33
 _KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _MIN_BYTES_PER_FRAME = 8  # the header of an item; any compressed frame is longer
+
+
+class NoImage(InputError):
+    """A DICOM object that is no image, such as a report."""
 
 
 def pixel_keyword(dataset: Dataset) -> str | None:
@@ -43,14 +47,15 @@ def check_image(dataset: Dataset, name: str, *, pixels_read: bool = True) -> Non
         pixels_read: whether the data set has the pixels, whose length is checked then.
 
     Raises:
-        InputError: with the reason.
+        NoImage: if it is no image.
+        InputError: if its sizes are invalid, or more than is safe to decode.
     """
     keyword = pixel_keyword(dataset)
     incomplete = "Rows" not in dataset and UID(str(dataset.get("SOPClassUID", ""))).name.endswith("Image Storage")
     if incomplete:
         raise InputError(f"{name} ends before the size of its image: it is damaged; replace or delete it.")
     if "Rows" not in dataset or (pixels_read and keyword is None):
-        raise InputError(f"{name} holds no image ({object_kind(dataset)}): take it out.")
+        raise NoImage(f"{name} holds no image ({object_kind(dataset)}): take it out.")
     try:
         height, width = int(dataset.Rows), int(dataset.Columns)
         samples, frames = int(dataset.get("SamplesPerPixel") or 1), frame_count(dataset)

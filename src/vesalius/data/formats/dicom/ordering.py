@@ -49,7 +49,7 @@ def check_instances(frames: Sequence[Frame]) -> None:
 
 
 def group_by_orientation(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """The frames of each orientation; those without one are a group."""
+    """The frames of each orientation, and those that have none."""
     groups: list[list[Frame]] = []
     for frame in frames:
         for group in groups:
@@ -184,7 +184,7 @@ _STAMPS: tuple[Clock, ...] = (
     lambda frame: frame.elapsed,
     lambda frame: frame.acquired,
     lambda frame: frame.trigger,
-    lambda frame: frame.content,  # last: images are often reconstructed in another order than they were taken in
+    lambda frame: frame.content,  # last: images are often reconstructed in another order than they were acquired in
 )
 _CLOCKS: tuple[Clock, ...] = (_IDENTIFIER, *_STAMPS, lambda frame: frame.order)
 
@@ -195,8 +195,8 @@ def _by_time(columns: Sequence[Sequence[Frame]]) -> tuple[list[list[Frame]], boo
         if all(_distinct([clock(frame) for frame in column]) for column in columns):
             return [sorted(column, key=clock) for column in columns], clock is _IDENTIFIER  # type: ignore[arg-type]
     raise BadSeries(
-        f"{len(columns[0])} images have the same position and no order (no time, no number): number "
-        "them, or leave it out"
+        f"{len(columns[0])} images have the same position and no order (no time, no number): number them, or leave it "
+        "out"
     )
 
 

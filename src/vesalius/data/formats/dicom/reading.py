@@ -23,7 +23,7 @@ from vesalius.config.errors import InputError
 
 _PREAMBLE = 128
 _PREFIX = b"DICM"
-_MAX_INFLATED = 2**31
+MAX_INFLATED = 2**31
 # A file that has no preamble must start with group 0002 or 0008, in either byte order
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
 
@@ -115,9 +115,9 @@ def _refuse_deflate_bomb(path: Path, name: str) -> None:
             while content:
                 inflated += len(inflater.decompress(content, 2**24))
                 content = inflater.unconsumed_tail
-                if inflated > _MAX_INFLATED:
+                if inflated > MAX_INFLATED:
                     raise InputError(
-                        f"{name} inflates to more than {_MAX_INFLATED >> 20} MB: save it in another transfer syntax."
+                        f"{name} inflates to more than {MAX_INFLATED >> 20} MB: save it in another transfer syntax."
                     )
 
 

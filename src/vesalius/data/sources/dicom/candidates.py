@@ -58,14 +58,14 @@ def _candidates(series: SeriesFiles, unit: Unit, slices: Slices) -> Iterator[Can
 
 def _volumes(series: SeriesFiles, grid: Grid) -> Iterator[Candidate]:
     if grid.has_time and grid.frames[0][0].position is None:
-        raise BadSeries("its images have no position, so they are no volume: leave it out, or take another unit")
+        raise BadSeries("its images have no position, so they are no volume: leave it out, or set another unit")
     for phase, frames in enumerate(grid.frames):
         yield Candidate(series, frames, suffix=f"_t{phase:03d}" if grid.has_time else "")
 
 
 def _time_series(series: SeriesFiles, grid: Grid, slices: Slices) -> Iterator[Candidate]:
     if not grid.has_time:
-        raise BadSeries("it has a single phase, so it is no time series: leave it out, or take unit=volume")
+        raise BadSeries("it has a single phase, so it is no time series: leave it out, or set unit=volume")
     count = len(grid.frames[0])
     places, absent = slice_numbers(slices, count)
     if absent:

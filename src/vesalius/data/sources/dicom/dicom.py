@@ -23,9 +23,9 @@ from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.dicom.candidates import Candidate, candidates_of
 from vesalius.data.sources.dicom.names import patient_keys, sample_ids, series_keys
-from vesalius.data.sources.tables.labels import Labels, columns_without_table
+from vesalius.data.sources.tables.labels import Labels, columns_without_table, whole_targets
 from vesalius.data.sources.tables.target_cells import TaskOption
-from vesalius.data.sources.vocabulary import Slices, Unit
+from vesalius.data.sources.vocabulary import Slices, Unit, slices_problems
 
 logger = logging.getLogger("vesalius")
 
@@ -165,7 +165,7 @@ class Dicom(Source):
             )
         if self._match == "SOPInstanceUID" and self._unit != "slice":
             problems.append(f"`SOPInstanceUID` is the key of a single image, not of a {self._unit}: set unit=slice.")
-        problems += window_problems(window)
+        problems += window_problems(window) + slices_problems(self._slices)
         if self._slices is not None and self._unit != "time_series":
             problems.append(
                 "`data.source.slices` chooses positions of a time series: set unit=time_series, or leave it out."
@@ -248,9 +248,7 @@ class Dicom(Source):
                 "split": joined["split"] if "split" in joined else pd.Series([None] * len(joined), dtype=object),
             }
         )
-        table = table.join(joined.drop(columns=["group_id", "split"], errors="ignore"))
-        if self.task != "regression":
-            table = table.astype(dict.fromkeys(target_columns(table), int))
+        table = whole_targets(table.join(joined.drop(columns=["group_id", "split"], errors="ignore")), self.task)
         frames = [[(frame.path, frame.number) for frame in candidate.frames] for candidate in candidates]
         table["_frames"] = pd.Series(frames, dtype=object)
         table["_window"] = pd.Series([self._common_window(one.series) for one in candidates], dtype=object)

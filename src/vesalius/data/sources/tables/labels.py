@@ -10,6 +10,7 @@ import pandas as pd
 
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
+from vesalius.config.facts import Task
 from vesalius.data.samples import target_columns
 from vesalius.data.sources.tables.csv_table import read_table, require_columns
 from vesalius.data.sources.tables.path_endings import PathEndings
@@ -150,9 +151,7 @@ class Labels:
         if problems:
             raise InputError(problems)
         joined = labelled.set_index("_key").reindex(keys).reset_index(drop=True)
-        if self.task != "regression" and not joined[columns].isna().any(axis=None):
-            joined = joined.astype(dict.fromkeys(columns, int))
-        return joined
+        return joined if joined[columns].isna().any(axis=None) else whole_targets(joined, self.task)
 
     def _row_keys(self, keys: Sequence[str], *, endings: bool) -> tuple[list[str], list[str]]:
         """The key of each row, written as the samples write it, and the cells that may mean several samples."""
@@ -249,6 +248,11 @@ class Labels:
             if pairs:
                 hints.append(f"{len(pairs)} of them differ only in {change}: {format_list(pairs)}; write them alike.")
         return hints
+
+
+def whole_targets(table: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """The table with its targets as whole numbers, except for `regression`; no target may be missing."""
+    return table if task == "regression" else table.astype(dict.fromkeys(target_columns(table), int))
 
 
 def columns_without_table(options: Mapping[str, object]) -> list[str]:

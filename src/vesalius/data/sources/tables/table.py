@@ -24,7 +24,7 @@ from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.tables.csv_table import require_columns
 from vesalius.data.sources.tables.file_reader import Part, ReadOptions, convert_bits, decoder_versions, load_part
 from vesalius.data.sources.tables.file_samples import list_parts
-from vesalius.data.sources.tables.labels import Labels
+from vesalius.data.sources.tables.labels import Labels, whole_targets
 from vesalius.data.sources.tables.manifest_paths import path_problems, resolve_paths
 from vesalius.data.sources.tables.target_cells import TaskOption
 from vesalius.data.sources.tables.time_cells import read_times
@@ -172,11 +172,9 @@ class Table(Source):
         complete = np.array([bool(exists[lines].all()) for lines in members.values()])
         if not complete.all():
             logger.warning("%d %s are left out, since files of theirs are missing.", int((~complete).sum()), self._what)
-        targets = target_columns(labels)
-        used = complete & labels[targets].notna().all(axis=1).to_numpy()
+        used = complete & labels[target_columns(labels)].notna().all(axis=1).to_numpy()
         members = {key: lines for (key, lines), use in zip(members.items(), used, strict=True) if use}
-        labels = labels[used] if self.task == "regression" else labels[used].astype(dict.fromkeys(targets, int))
-        return self._sample_table(rows, members, labels)
+        return self._sample_table(rows, members, whole_targets(labels[used], self.task))
 
     def _sample_table(
         self, rows: pd.DataFrame, members: Mapping[str, np.ndarray], labels: pd.DataFrame

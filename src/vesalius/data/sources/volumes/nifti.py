@@ -20,8 +20,9 @@ from vesalius.data.formats.endings import VOLUME_ENDINGS, other_half
 from vesalius.data.formats.images import adapt_channels
 from vesalius.data.formats.nifti import DECODER_VERSION, Grid, Plane, read_grid
 from vesalius.data.sources.content import content_digest
+from vesalius.data.sources.folder_layout import find_file
 from vesalius.data.sources.labelled_source import LabelledSource, expand_rows
-from vesalius.data.sources.vocabulary import Slices, Unit
+from vesalius.data.sources.vocabulary import Slices, Unit, slices_problems
 from vesalius.data.sources.volumes.cuts import Cut, cuts_of
 from vesalius.data.sources.volumes.preparation import VolumePreparation
 from vesalius.data.sources.volumes.segments import segment_rows
@@ -87,9 +88,8 @@ class Nifti(LabelledSource):
         **options: Any,
     ) -> None:
         self.series, self._pattern = unit != "slice", pattern
-        self._preparation = VolumePreparation(
-            plane, window, nan, run_length, detrend, standardize, _mask_path(Path(root).expanduser(), mask)
-        )
+        mask_file = None if mask is None else find_file(Path(root).expanduser(), mask)
+        self._preparation = VolumePreparation(plane, window, nan, run_length, detrend, standardize, mask_file)
         self._unit, self._slices, self._channels = unit, slices, channels
         self._columns, self._repetition_time = (first, last), repetition_time
         self._check_settings(labels)
@@ -216,7 +216,7 @@ class Nifti(LabelledSource):
             )
 
     def _check_settings(self, labels: str | None) -> None:
-        problems = self._preparation.problems()
+        problems = self._preparation.problems() + slices_problems(self._slices)
         first, last = self._columns
         if (first is None) != (last is None):
             problems.append("`data.source.first` and `data.source.last` go together: name both columns or none.")
@@ -233,10 +233,3 @@ def _halves(root: Path, path: str) -> list[str]:
     """The relative paths of a file and of its other half, if it has one."""
     other = other_half(root / path)
     return [path] if other is None else [path, Path(path).with_name(other.name).as_posix()]
-
-
-def _mask_path(root: Path, mask: str | None) -> Path | None:
-    if mask is None:
-        return None
-    inside = root / mask
-    return inside if inside.is_file() else Path(mask).expanduser()

@@ -8,7 +8,7 @@ from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.data.samples import target_columns
 from vesalius.data.sources.tables.csv_table import require_columns
-from vesalius.data.sources.tables.labels import Labels
+from vesalius.data.sources.tables.labels import Labels, whole_targets
 from vesalius.data.sources.tables.path_endings import PathEndings
 
 logger = logging.getLogger("vesalius")
@@ -62,10 +62,8 @@ def segment_rows(
     left_out = unlabelled | without_file
     if left_out.any() or unused:
         logger.warning("%d row(s) and %d file(s) of the labels are left out.", left_out.sum(), len(unused))
-    whole = {"_first": int, "_last": int}
-    if labels.task != "regression":
-        whole |= dict.fromkeys(target_columns(rows), int)
-    return rows[~left_out].astype(whole).sort_values(["_path", "_first"], kind="stable").reset_index(drop=True)
+    used = whole_targets(rows[~left_out].astype({"_first": int, "_last": int}), labels.task)
+    return used.sort_values(["_path", "_first"], kind="stable").reset_index(drop=True)
 
 
 def _find_files(paths: list[str], table: pd.DataFrame, key: str | None) -> tuple[pd.Series, list[str]]:
