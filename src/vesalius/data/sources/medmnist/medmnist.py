@@ -150,7 +150,7 @@ class MedMNIST(Source):
                 "`data.source.download=true`, or set `data.source.verify=false` if you wrote it yourself."
             )
         try:
-            images = {split: NpzImages(self.path, f"{split}_images") for split in SPLITS}
+            images: dict[str, NpzImages] = {split: NpzImages(self.path, f"{split}_images") for split in SPLITS}
         except _DAMAGE as error:
             raise self._damaged(error) from error
         shape: tuple[int, ...] = (self.size,) * (2 if self.unit is None else 3)
