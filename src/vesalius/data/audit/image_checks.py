@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -133,7 +134,7 @@ def _robust_distance(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def text_in_pixels(data: AuditInput) -> Iterator[Finding]:
     """Images that seem to show lines of print; of larger sets 200 are inspected, in their native size."""
     found = []
-    records = data.table.to_dict("records")
+    records: list[Any] = data.table.to_dict("records")
     records = records[:: max(1, -(-len(records) // MOST_READ))]
     for record in records:
         try:
