@@ -32,7 +32,7 @@ CALLBACK = "+callbacks.more._target_=pytorch_lightning.callbacks"
         ([f"{CALLBACK}.LearningRateFinder"], r"sweep model\.optimizer\.lr"),
         ([f"{CALLBACK}.BatchSizeFinder"], r"set data\.batch_size"),
         (["+trainer.overfit_batches=1"], r"trainer\.overfit_batches.*trainer\.limit_train_batches"),
-        (["data.fold=0"], r"set data\.folds"),
+        (["data.folds=5"], r"data\.folds=5.*data\.fold=range\(5\)"),
     ],
 )
 def test_what_would_fail_after_training_is_refused_before(overrides, message):
@@ -49,7 +49,8 @@ def test_what_would_fail_after_training_is_refused_before(overrides, message):
         [f"{CALLBACK}.LearningRateMonitor"],
         ["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=2"],
         ["trainer.max_epochs=-1", "trainer.max_steps=10", "trainer.check_val_every_n_epoch=2"],
-        ["data.fold=0", "data.folds=5"],
+        ["data.fold=4"],
+        ["data.fold=0", "data.folds=2"],
     ],
 )
 def test_what_works_is_not_refused(overrides):

@@ -42,8 +42,9 @@ def _cross_problems(config: Mapping[str, Any]) -> Iterator[str]:
             "data.train_fraction, or few batches with trainer.limit_train_batches."
         )
     data = config.get("data") or {}
-    if data.get("fold") is not None and data.get("folds") is None:
-        yield f"data.fold={data['fold']}: the number of folds is missing: set data.folds, such as data.folds=5."
+    if data.get("folds") is not None and data.get("fold") is None:
+        sweep = f"-m 'data.fold=range({data['folds']})'"
+        yield f"data.folds={data['folds']}: choose the fold to hold out, or sweep over all with {sweep}."
 
 
 def _metrics_of(config: Mapping[str, Any]) -> tuple[str, ...] | None:

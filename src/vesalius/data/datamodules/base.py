@@ -33,6 +33,8 @@ from vesalius.data.store.store import Store
 logger = logging.getLogger("vesalius")
 
 _STATISTICS_IMAGES = 2_000  # enough for a mean to three digits, and seconds even at 224 pixels
+#: Parts of a cross-validation whose number is not given.
+DEFAULT_FOLDS = 5
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -50,7 +52,7 @@ class ImageDataModule(pl.LightningDataModule):
         steps_per_epoch: training steps that count as an epoch; None for one pass over the data.
         fractions: train, val and test parts, where the source does not fix its splits.
         fold: which of `folds` is held out: for the test, or for validation where the source fixes the test split.
-        folds: parts of a cross-validation; None for a single split.
+        folds: parts of a cross-validation; None for 5 where `fold` is given, and for a single split elsewhere.
         train_fraction: part of the training patients to learn from; smaller parts lie inside larger ones.
         split_file: a `split.csv` to use instead.
         shuffle_labels: a control: targets are shuffled among the patients, so that nothing can be learned.
@@ -123,7 +125,8 @@ class ImageDataModule(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.sampling, self.steps_per_epoch = sampling, steps_per_epoch
         self.fractions = tuple(fractions) if fractions is not None else (0.7, 0.15, 0.15)
-        self.fold, self.folds, self.train_fraction = fold, folds, train_fraction
+        self.fold, self.train_fraction = fold, train_fraction
+        self.folds = DEFAULT_FOLDS if fold is not None and folds is None else folds
         self.split_file, self.shuffle_labels = split_file, shuffle_labels
         self.seed = seed
         self._decoding: dict[str, Any] = {
