@@ -104,7 +104,7 @@ def test_a_file_of_another_owner_is_refused(path, monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(Path, "chmod", refuse)
-    with pytest.raises(InputError, match="made private"):
+    with pytest.raises(InputError, match="read or protected"):
         Identities.open(path)
 
 

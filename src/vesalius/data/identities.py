@@ -50,7 +50,7 @@ class Identities:
             path: the file; None takes the environment variable VESALIUS_IDENTITIES, or ~/.vesalius/identities.sqlite.
 
         Raises:
-            InputError: where it cannot be created, read or made private, or is not such a file.
+            InputError: where it cannot be created, read or protected, or is not such a file.
         """
         file = _default_path() if path is None else path
         _create_private(file)
@@ -123,7 +123,7 @@ def _create_private(path: Path) -> None:
             path.chmod(0o600)
     except OSError as error:
         raise InputError(
-            f"the file of patients' identities {path} cannot be created, read or made private ({error.strerror}): set "
+            f"the file of patients' identities {path} cannot be created, read or protected ({error.strerror}): set "
             f"{_VARIABLE} to a file of your own in a folder that you can write to."
         ) from error
     if open_to_others:

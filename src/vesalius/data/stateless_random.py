@@ -90,7 +90,7 @@ def stream_key(seed: int, epoch: int, stream: int | str) -> int:
 def _stream_constants(
     seed: int, epoch: int, streams: tuple[tuple[int | str, int], ...], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Key and counter of each number a sample gets, both (numbers,) int64.
+    """Key and counter of each number that a sample gets, both (numbers,) int64.
 
     A key is one step ahead, since sample 0 takes the first number of its stream, not the seed itself. Cached, because
     they change once per epoch, and copying them to a GPU at every step would make the step wait.

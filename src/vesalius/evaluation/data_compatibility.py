@@ -39,7 +39,7 @@ def check_fit(data: ImageDataModule, facts: Facts, *, targets: bool = True) -> N
             f"data: images are {'x'.join(map(str, data.store.shape[1:]))} pixels, the run's were "
             f"{'x'.join(map(str, facts.image_size))}: set data.image_size={facts.image_size[0]}."
         )
-    problems += data.unfit(facts)
+    problems += data.incompatibilities(facts)
     if problems:
         raise InputError(problems)
 

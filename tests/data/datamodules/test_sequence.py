@@ -293,9 +293,9 @@ def test_where_some_series_have_no_times_frames_are_counted_in_all(make, caplog)
 
 def test_a_model_that_learned_seconds_is_not_judged_on_counted_frames(make):
     timed, counted = make(Counted()), make(Counted(times=False))
-    assert timed.unfit(timed.facts) == counted.unfit(counted.facts) == []
-    assert "the frames have no times" in counted.unfit(timed.facts)[0]
-    assert "the frames have seconds" in timed.unfit(counted.facts)[0]
+    assert timed.incompatibilities(timed.facts) == counted.incompatibilities(counted.facts) == []
+    assert "the frames have no times" in counted.incompatibilities(timed.facts)[0]
+    assert "the frames have seconds" in timed.incompatibilities(counted.facts)[0]
 
 
 def test_unlabelled_series_can_be_tested_on_but_not_learned_from(tmp_path):

@@ -227,7 +227,7 @@ class ImageDataModule(pl.LightningDataModule):
             required = tuple(name for name in required if name != "test")
         check_samples(in_use(table), self.source.task, self.source.classes, splits=required)
 
-    def unfit(self, trained: Facts) -> list[str]:
+    def incompatibilities(self, trained: Facts) -> list[str]:
         """Why a model of this family, trained on data of these facts, cannot be tested on this data; none here."""
         return []
 

@@ -103,7 +103,7 @@ class SequenceData(ImageDataModule):
             "curve_statistics": curve_statistics(self.store, rows),
         }
 
-    def unfit(self, trained: Facts) -> list[str]:
+    def incompatibilities(self, trained: Facts) -> list[str]:
         """Models that were trained on seconds cannot read numbers of frames, nor the other way round."""
         if self.timed == (trained.time_step is not None):
             return []

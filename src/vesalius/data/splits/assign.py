@@ -21,12 +21,12 @@ def assign_splits(
     fold: int | None = None,
     folds: int | None = None,
 ) -> pd.DataFrame:
-    """Give every sample a split, all samples of a group the same.
+    """Assign a split to every sample, the same to all samples of a group.
 
     Splits that the table fixes stay as they are, and samples without a split follow the others of their group. Groups
     without a split are shared among the splits that the table does not fix (among all three if it fixes each, or none).
-    Where every group has one but a split is missing, as in the many sets that come as only train and test, it is cut
-    from `train`.
+    Where no group lacks one, but one of the splits is missing, as in the many sets that come as only train and test,
+    that split is cut from `train`.
 
     With `folds`, all groups outside a fixed test split are dealt into that many folds, whatever split the table gives
     them. Fold number `fold` is the test split, and validation is cut from the rest in the proportion of `fractions`;

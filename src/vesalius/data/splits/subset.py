@@ -14,7 +14,7 @@ from vesalius.data.splits.stratify import group_counts, line_up, seeded_order
 def train_subset(table: pd.DataFrame, fraction: float, *, seed: int, task: Task) -> pd.DataFrame:
     """Mark all but a part of the training groups as `unused`; validation and test stay as they are.
 
-    Smaller parts lie inside larger ones. They are stratified as `stratify.line_up` says, and hold every class of the
+    Smaller parts lie inside larger ones. They are stratified (see `stratify.line_up`) and hold every class of the
     training split, even where that takes more groups than asked for.
 
     Args:
