@@ -168,7 +168,7 @@ def test_divergence_is_seen_by_the_end_of_the_epoch_if_steps_are_not_checked(
 ):
     model = make_model(make_facts())
     monkeypatch.setattr(model.loss, "forward", lambda logits, target: logits.sum() * math.nan)
-    monkeypatch.setattr(model, "checks_losses", lambda step: False)  # as on an accelerator
+    monkeypatch.setattr(model, "should_check_losses", lambda step: False)  # as on an accelerator
     saver = ModelCheckpoint(tmp_path, save_on_train_epoch_end=True)
     trainer = make_trainer(tmp_path, callbacks=[saver], enable_checkpointing=True)
     with pytest.raises(RunFailed, match="training loss became nan"):

@@ -27,7 +27,7 @@ class CNNClassifier(SingleLossModule):
     multilabel, and `index` (B,) row numbers of the sample table.
 
     Args:
-        facts: what the model must know of the data.
+        facts: task, classes, shape and statistics of the data.
         net: called as `net(in_channels=..., num_outputs=...)`; or a module from images to logits.
         loss: called as `loss(facts=...)`; has `probabilities(logits)`.
         optimizer: called with parameter groups, such as a partial of `torch.optim.AdamW`.

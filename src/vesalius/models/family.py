@@ -17,12 +17,12 @@ from vesalius.models.shard import Shard
 _STEPS_BETWEEN_CHECKS = 50
 
 Batch = dict[str, Tensor]
-#: What a model gives: predicted targets, reconstructed images with their codes, or new images.
+#: What a model outputs: predicted targets, reconstructed images with their codes, or new images.
 OutputKind = Literal["targets", "reconstructions", "samples"]
 
 
 def output_kind(model: object) -> OutputKind:
-    """What a model, or a class of models, gives; a LightningModule from elsewhere that does not name it: targets."""
+    """The output kind of a model or of its class; `targets` for a LightningModule that declares none."""
     kind: OutputKind = getattr(model, "output_kind", "targets")
     return kind
 
@@ -31,7 +31,7 @@ class FamilyModule(pl.LightningModule):
     """A model that a run can train and evaluate, and whose weights other runs can start from.
 
     Attributes:
-        output_kind: what the model gives, which decides how it is evaluated (`vesalius.evaluation.base`).
+        output_kind: what the model outputs, which decides how it is evaluated (`vesalius.evaluation.base`).
         preprocess: from stored images to the input of the nets.
         memory_format: of the nets' kernels and inputs.
     """
@@ -183,7 +183,7 @@ class FamilyModule(pl.LightningModule):
                 "gan also model.critic_optimizer.fused=false and model.classifier.optimizer.fused=false)."
             )
 
-    def checks_losses(self, step: int) -> bool:
+    def should_check_losses(self, step: int) -> bool:
         """Whether to check the losses after a step of this number; on an accelerator only now and then."""
         return self.device.type == "cpu" or step % _STEPS_BETWEEN_CHECKS == 0
 

@@ -32,7 +32,7 @@ class SequenceClassifier(SingleLossModule):
     `target`: class indices (B,), or 0 and 1 (B, K) for multilabel, or values (B, K) for regression.
 
     Args:
-        facts: what the model must know of the data.
+        facts: task, classes, shape and statistics of the data.
         net: called as `net(in_channels=..., num_outputs=..., time_step=..., sequence_length=...)`.
         loss: called as `loss(facts=...)`.
         optimizer: called with parameter groups, such as a partial of `torch.optim.AdamW`.

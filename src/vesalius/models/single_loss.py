@@ -116,7 +116,7 @@ class SingleLossModule(FamilyModule):
         self._loss_sum = self._loss_sum.to(loss.device) + mean * total
         self._loss_samples += total
         self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
-        if self.checks_losses(batch_idx):
+        if self.should_check_losses(batch_idx):
             self._check_loss()
         return loss
 
@@ -139,11 +139,7 @@ class SingleLossModule(FamilyModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def load_pretrained(self) -> None:
-        """Load the pretrained weights that the config names, if any; for a run that starts from scratch.
-
-        Raises:
-            InputError: if they cannot be read or downloaded, or do not fit.
-        """
+        """Load the net's pretrained weights, if its config names any."""
         if isinstance(self.net, Staged):
             self.net.load_pretrained()
 

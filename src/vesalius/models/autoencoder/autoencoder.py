@@ -28,7 +28,7 @@ class Autoencoder(SingleLossModule):
     A batch is a dict of `image` (B, C, H, W) in 0..value_max and `index` (B,) row numbers of the sample table.
 
     Args:
-        facts: what the model must know of the data.
+        facts: task, classes, shape and statistics of the data.
         net: called as `net(in_channels=..., image_size=...)`.
         loss: between reconstruction and image, both on the scale where white is 1.
         optimizer: called with parameter groups, such as a partial of `torch.optim.AdamW`.

@@ -18,8 +18,8 @@ class AlternatingModule(FamilyModule):
 
     An optimiser step is one of the generator: `trainer.max_steps`, `global_step` and the generator's schedule count
     those. With `trainer.accumulate_grad_batches=k` a step sees k batches, and `trainer.gradient_clip_val` bounds the
-    gradients of each net by itself. With `precision=16` a step whose gradients overflow changes no weight but counts,
-    as in Lightning.
+    gradients of each net by itself. With `trainer.precision=16` a step whose gradients overflow changes no weight, but
+    counts, as in Lightning.
 
     Args:
         schedule: called as `schedule(optimizer, total_steps=..., steps_per_epoch=...)`, once for each optimiser; None

@@ -44,7 +44,7 @@ class GAN(AlternatingModule):
     the trainer's step counts, clipping and accumulation mean here.
 
     Args:
-        facts: what the model must know of the data.
+        facts: task, classes, shape and statistics of the data.
         generator: called as `generator(out_channels=..., image_size=..., classes=...)`.
         critic: called as `critic(in_channels=..., image_size=..., classes=...)`.
         loss: of generator and critic.
@@ -194,7 +194,7 @@ class GAN(AlternatingModule):
             self._train_generator(synthetic)
             self._update_average()
         self._window = []
-        if self.checks_losses(step):
+        if self.should_check_losses(step):
             self._check_losses()
 
     def _train_critic(self, step: int, *, keep_graph: bool) -> list[Tensor]:

@@ -79,19 +79,11 @@ class EncoderBased(Staged):
         )
 
     def check_image(self, channels: int, height: int, width: int) -> None:
-        """Refuse images that the encoder cannot take.
-
-        Raises:
-            InputError: with the cure.
-        """
+        """Refuse images that the encoder cannot take."""
         if isinstance(self.encoder, Staged):
             self.encoder.check_image(channels, height, width)
 
     def load_pretrained(self) -> None:
-        """Load the pretrained weights of the encoder, if its config names any.
-
-        Raises:
-            InputError: if they cannot be read or downloaded, or do not fit.
-        """
+        """Load the pretrained weights of the encoder, if its config names any."""
         if isinstance(self.encoder, Staged):
             self.encoder.load_pretrained()
