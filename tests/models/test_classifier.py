@@ -201,13 +201,13 @@ def test_staged_unfreezing_through_the_trainer(make_facts, tmp_path):
 
 def test_staged_unfreezing_over_devices_says_which_strategy_it_needs(make_facts):
     model = make_model(make_facts(), finetune=Finetune(freeze="all", unfreeze_every=1))
-    model._trainer = SimpleNamespace(strategy=DDPStrategy())
+    model.trainer = SimpleNamespace(strategy=DDPStrategy())
     with pytest.raises(InputError, match="ddp_find_unused_parameters_true"):
         model.setup("fit")
-    model._trainer = SimpleNamespace(strategy=DDPStrategy(find_unused_parameters=True))
+    model.trainer = SimpleNamespace(strategy=DDPStrategy(find_unused_parameters=True))
     model.setup("fit")
     fixed = make_model(make_facts(), finetune=Finetune(freeze=1))
-    fixed._trainer = SimpleNamespace(strategy=DDPStrategy())
+    fixed.trainer = SimpleNamespace(strategy=DDPStrategy())
     fixed.setup("fit")
     assert not any(parameter.requires_grad for parameter in fixed.net.stem.parameters())
 
