@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from sketches import sketch_figures
 from warm_interpreter import WarmInterpreter
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+
+sketch_figures()
 
 
 @pytest.fixture(scope="session")

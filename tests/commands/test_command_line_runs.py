@@ -14,6 +14,21 @@ import yaml
 
 from small_runs import SMALL
 
+WAIT = """
+import time
+from pathlib import Path
+from pytorch_lightning.callbacks import Callback
+
+class Wait(Callback):
+    \"\"\"Epochs of the first attempt, as long as it takes to stop it in the second.\"\"\"
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        waits = Path(trainer.default_root_dir) / "waits"
+        if trainer.current_epoch == 1 and not waits.exists():
+            waits.touch()
+            time.sleep(60)
+"""
+
 
 @pytest.fixture(scope="module")
 def vesalius_in(warm_vesalius_in):
@@ -65,11 +80,14 @@ def test_a_run_that_ends_within_an_epoch_is_judged_at_its_last_step(vesalius, tm
     assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 7
 
 
-def test_a_stopped_run_says_so_and_goes_on(vesalius, tmp_path):
-    command = [sys.executable, "-m", "vesalius.cli", "train", *SMALL, "trainer.max_epochs=60"]
+def test_a_stopped_run_says_so_and_goes_on(vesalius, tmp_path, monkeypatch):
+    (tmp_path / "waiter.py").write_text(WAIT)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    command = [sys.executable, "-m", "vesalius.cli", "train", *SMALL, "trainer.max_epochs=3"]
+    command += ["+callbacks.wait._target_=waiter.Wait"]
     process = subprocess.Popen(command, cwd=tmp_path, env=os.environ, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/*/*/history.csv")):
+    while not list(tmp_path.glob("runs/*/*/waits")):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.05)
@@ -88,7 +106,7 @@ def test_a_stopped_run_says_so_and_goes_on(vesalius, tmp_path):
     assert resumed.returncode == 0, resumed.stderr
     state = json.loads((folder / "state.json").read_text())
     assert (state["state"], state["attempt"]) == ("done", 2)
-    assert pd.read_csv(folder / "history.csv")["epoch"].tolist() == list(range(60))
+    assert pd.read_csv(folder / "history.csv")["epoch"].tolist() == list(range(3))
     assert run_folders(tmp_path) == [folder]
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-SMALL = ["data=lesions", "data.source.patients=40", "data.source.image_size=28", "data.batch_size=15", "logger=none"]
-TWO = ["trainer=ddp_cpu", "trainer.max_epochs=2", "trainer.precision=bf16"]
+SMALL = ["data=lesions", "data.source.patients=40", "data.source.slices=3", "data.source.image_size=28"]
+TWO = ["data.batch_size=15", "logger=none", "trainer=ddp_cpu", "trainer.precision=bf16"]
 WIDTHS = ["model.generator.width=8", "model.critic.width=8"]
 PRESETS = {"gan": WIDTHS, "dcgan": WIDTHS, "article_gan": ["data.channels=1"]}
 
@@ -28,25 +28,27 @@ def vesalius_in(warm_vesalius_in):
     return warm_vesalius_in
 
 
-def check(folder):
-    """What each run of two epochs holds; its metrics."""
+def check(folder, epochs):
+    """What each run holds; its metrics."""
     metrics = json.loads((folder / "metrics.json").read_text())
     assert {"real", "augmented", "pca_gaussian"} == set(metrics["baselines"])
     assert metrics["extractor"]["name"] == "random"
     history = pd.read_csv(folder / "history.csv")
     # A step of the generator a batch, however many processes share it.
     batches = -(-int((pd.read_csv(folder / "split.csv")["split"] == "train").sum()) // 15)
-    assert history["step"].tolist() == [batches, 2 * batches]
+    assert history["step"].tolist() == [batches * (epoch + 1) for epoch in range(epochs)]
     assert (folder / "logs" / "rank1.log").is_file()
-    assert len(list((folder / "samples").glob("epoch_*.png"))) == 2
+    assert len(list((folder / "samples").glob("epoch_*.png"))) == epochs
     return metrics
 
 
 @pytest.mark.parametrize("model", PRESETS)
 def test_each_preset_trains_over_two_processes(vesalius, tmp_path, model):
-    done = vesalius("train", *SMALL, *TWO, f"model={model}", *PRESETS[model], "hydra.run.dir=run")
+    done = vesalius(
+        "train", *SMALL, *TWO, f"model={model}", *PRESETS[model], "trainer.max_epochs=1", "hydra.run.dir=run"
+    )
     assert done.returncode == 0, done.stderr
-    check(tmp_path / "run")
+    check(tmp_path / "run", epochs=1)
 
 
 @pytest.mark.proof
@@ -54,11 +56,18 @@ def test_two_processes_that_are_stopped_and_resumed_end_as_if_they_never_were(ve
     """The preset with everything: normalisation, a classifier, random changes; batches of 15 cannot be halved."""
     (tmp_path / "stopper.py").write_text(STOPPER)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    given = [*SMALL, *TWO, "model=gan", *PRESETS["gan"], "+callbacks.stopper={_target_: stopper.Stopper}"]
+    given = [
+        *SMALL,
+        *TWO,
+        "trainer.max_epochs=2",
+        "model=gan",
+        *PRESETS["gan"],
+        "+callbacks.stopper={_target_: stopper.Stopper}",
+    ]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     done = vesalius("train", *given, "hydra.run.dir=whole")
     assert done.returncode == 0, done.stderr
-    metrics = check(whole)
+    metrics = check(whole, epochs=2)
     (tmp_path / "stop").touch()
     assert vesalius("train", *given, "hydra.run.dir=stopped").returncode == 1
     (tmp_path / "stop").unlink()

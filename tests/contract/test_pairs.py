@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from sketches import real_figures
 from small_runs import train_in
 from vesalius.commands.train import train
 from vesalius.config.errors import InputError
@@ -87,7 +88,8 @@ def overrides(family, data_overrides):
 @pytest.fixture(scope="module")
 def whole(family, overrides, tmp_path_factory):
     """A finished run of the family, which no test changes."""
-    return train_in(tmp_path_factory.mktemp(family) / "whole", overrides)
+    with real_figures():
+        return train_in(tmp_path_factory.mktemp(family) / "whole", overrides)
 
 
 def checkpoint(folder, name="last"):

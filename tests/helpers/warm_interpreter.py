@@ -2,7 +2,7 @@
 
 Each call is a process of its own, as is all work that it starts: of a run, of a sweep's jobs, and of other ranks. Each
 has its own folder, environment, module path and exit code. What differs from a user's: nothing is imported again, so
-tests about starting need a fresh interpreter.
+tests about starting need a fresh interpreter; and figures of runs are blank (see `sketches`).
 """
 
 import gc
@@ -155,7 +155,9 @@ def _answer(asked) -> int:
 
 def _serve() -> None:
     import vesalius.commands
+    from sketches import sketch_figures
 
+    sketch_figures()
     for module in pkgutil.iter_modules(vesalius.commands.__path__):
         importlib.import_module(f"vesalius.commands.{module.name}")
     gc.collect()
