@@ -1,1 +1,1 @@
-"""Decoders: from one file to arrays and what its header holds."""
+"""Decoders of files: images as arrays, and the values of headers."""

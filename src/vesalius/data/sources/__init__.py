@@ -1,4 +1,4 @@
-"""Where images come from: folders, tables, DICOM, NIfTI, video, public sets, phantoms."""
+"""Sources of images: folders, tables, DICOM, NIfTI, video, public sets, phantoms."""
 
 import lazy_loader
 
@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dicom.dicom": ["Dicom"],
         "frame_folder": ["FrameFolder"],
         "image_folder": ["ImageFolder"],
+        "labelled_source": ["LabelledSource"],
         "lesions": ["Lesions"],
         "medmnist.medmnist": ["MedMNIST"],
         "perfusion": ["Perfusion"],

@@ -1,4 +1,4 @@
-"""The contract between the places that images come from and everything that uses them.
+"""The interface of every source of images.
 
 How to add a source:
 

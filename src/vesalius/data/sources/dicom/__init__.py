@@ -1,1 +1,1 @@
-"""Folders of DICOM files: which images make a sample, and the source that gives them."""
+"""The source for folders of DICOM files, and the images that make up its samples."""

@@ -67,7 +67,7 @@ def segment_rows(
 
 
 def _find_files(paths: list[str], table: pd.DataFrame, key: str | None) -> tuple[pd.Series, list[str]]:
-    """The file of each row, None where there is none; and sentences on problems."""
+    """The file of each row (None if no file fits), and sentences on problems."""
     if key is None:
         if len(paths) == 1:
             return pd.Series(paths[0], index=table.index, dtype=object), []
