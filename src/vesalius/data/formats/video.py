@@ -108,7 +108,7 @@ def read_frames(
 
     Args:
         path: the file.
-        timeline: as `read_timeline` gives it.
+        timeline: from `read_timeline`.
         numbers: which frames, rising; all unless given.
         name: what messages call the clip; its path unless given.
 
