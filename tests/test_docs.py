@@ -1,5 +1,6 @@
 """The documentation is true: its commands compose, its reference is complete, its pages load nothing from a network."""
 
+import ast
 import importlib
 import importlib.util
 import re
@@ -25,14 +26,21 @@ spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs/hooks.p
 hooks = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(hooks)
 
+MARKDOWN = [path for path in DOCUMENTS if path.suffix == ".md"]
+
 
 @pytest.fixture(scope="module")
 def own_configs(tmp_path_factory):
-    """What stands for the folder of one's own configs: the example of CONTRIBUTING."""
+    """What stands for the folder of one's own configs: every file that the documentation shows of it."""
     folder = tmp_path_factory.mktemp("own") / "myconf"
-    (folder / "model").mkdir(parents=True)
+    for path in MARKDOWN:
+        for name, block in re.findall(
+            r"^```yaml\n(# myconf/(?:\S+)\n)(.*?)^```", text_of(path), re.DOTALL | re.MULTILINE
+        ):
+            place = folder.parent / name.removeprefix("# ").strip()
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(block)
     (folder.parent / "mynets.py").write_text(contributing_block("own-net"))
-    (folder / "model/tiny.yaml").write_text(contributing_block("own-config"))
     return folder
 
 
@@ -73,7 +81,14 @@ def test_a_command_of_something_that_does_not_exist_is_refused(words, own_config
         check_command(words.split(), own_configs)
 
 
-@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.suffix == ".md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.name)
+def test_what_python_imports_is_there(path):
+    for block in re.findall(r"^```python\n(.*?)^```", text_of(path), re.DOTALL | re.MULTILINE):
+        imports = [node for node in ast.parse(block).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        exec(compile(ast.Module(imports, []), path.name, "exec"), {})
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.name)
 def test_mistakes_shown_are_answered_as_shown(path, tmp_path):
     for block in re.findall(r"^```console\n(.*?)^```", text_of(path), re.DOTALL | re.MULTILINE):
         command, _, output = block.removeprefix("$ ").partition("\n")

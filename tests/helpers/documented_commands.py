@@ -129,7 +129,7 @@ def check_command(words: list[str], config_dir: Path) -> None:
 @functools.cache
 def makefile_targets() -> set[str]:
     """What `make` can be asked for."""
-    return set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    return set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 @functools.cache
