@@ -67,8 +67,8 @@ def warm_vesalius_in(
     """As `fresh_vesalius_in`, without the seconds that imports take; `warm_interpreter` says what differs."""
     interpreter, said = WarmInterpreter(), tmp_path_factory.mktemp("said")
 
-    def run(place: Path, *arguments: str, timeout: float = 300, fake: bool = False) -> subprocess.CompletedProcess[str]:
-        return interpreter.run(place, said, [str(argument) for argument in arguments], timeout, fake)
+    def run(place: Path, *arguments: str, timeout: float = 300, **options: bool) -> subprocess.CompletedProcess[str]:
+        return interpreter.run(place, said, [str(argument) for argument in arguments], timeout, **options)
 
     yield run
     interpreter.close()

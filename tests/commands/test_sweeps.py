@@ -229,7 +229,7 @@ def test_resume_keeps_what_is_done_and_runs_the_rest_again(tmp_path, sweep):
     assert not (bad.path / "mine").exists()  # from scratch
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("asked", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_stopped_sweep_lets_its_jobs_save_and_goes_on(tmp_path, asked, sweep):
     arguments = ["-m", "seed=0,1,2", "trainer.max_epochs=30", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=here"]
     folder = tmp_path / "here"
@@ -254,8 +254,10 @@ def test_a_stopped_sweep_lets_its_jobs_save_and_goes_on(tmp_path, asked, sweep):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["-m", "seed=0,1", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=here"], ["seed=0", "hydra.run.dir=here/0"]],
-    ids=["sweep", "run"],
+    [
+        pytest.param(["-m", "seed=0,1", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=here"], id="sweep"),
+        pytest.param(["seed=0", "hydra.run.dir=here/0"], id="run", marks=pytest.mark.slow),
+    ],
 )
 def test_a_second_ctrl_c_kills(tmp_path, arguments):
     folder, jobs = tmp_path / "here", 2 if "-m" in arguments else 1

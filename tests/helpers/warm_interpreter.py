@@ -30,7 +30,14 @@ class WarmInterpreter:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(
-        self, place: Path, said: Path, arguments: list[str], timeout: float, fake: bool = False
+        self,
+        place: Path,
+        said: Path,
+        arguments: list[str],
+        timeout: float,
+        *,
+        fake: bool = False,
+        figures: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         """Run `vesalius ARGUMENTS` in a folder.
 
@@ -40,9 +47,11 @@ class WarmInterpreter:
             arguments: of the command line.
             timeout: in seconds.
             fake: the work of runs costs nothing, as in `fake_worker`.
+            figures: of runs are drawn.
         """
         paths = said / "stdout", said / "stderr"
-        asked = {"place": str(place), "arguments": arguments, "said": [str(path) for path in paths], "fake": fake}
+        asked = {"place": str(place), "arguments": arguments, "said": [str(path) for path in paths]}
+        asked |= {"fake": fake, "figures": figures}
         asked["env"] = {**os.environ, "COLUMNS": "200"}
         watch = threading.Timer(timeout, self._process.kill)
         watch.start()
@@ -142,12 +151,15 @@ def _answer(asked) -> int:
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     from pytorch_lightning.strategies.launchers import subprocess_script
 
+    from sketches import sketch_figures
     from vesalius import cli
     from vesalius.launch import launch
     from vesalius.sweeps import local_pool, scheduler
 
     for starter in (launch, local_pool, subprocess_script):
         starter.subprocess = SimpleNamespace(Popen=Forked, run=subprocess.run)
+    if not asked["figures"]:
+        sketch_figures()
     if asked["fake"]:
         launch.work_command = scheduler.work_command = lambda verb, folder: ["python", "-m", "fake_worker", str(folder)]
     return cli.main(asked["arguments"])
@@ -155,9 +167,7 @@ def _answer(asked) -> int:
 
 def _serve() -> None:
     import vesalius.commands
-    from sketches import sketch_figures
 
-    sketch_figures()
     for module in pkgutil.iter_modules(vesalius.commands.__path__):
         importlib.import_module(f"vesalius.commands.{module.name}")
     gc.collect()

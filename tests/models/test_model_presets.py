@@ -36,8 +36,16 @@ def step(model, optimizer, channels, size):
     assert not torch.equal(before[0], after[0])  # the gradient reached the stem
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", ["alexnet", "vgg16", "resnet18", "resnet50"])
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        *(("alexnet", 1), ("resnet18", 1), ("resnet18", 3), ("resnet50", 3)),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in (("alexnet", 3), ("resnet50", 1), ("vgg16", 1), ("vgg16", 3))
+        ),
+    ],
+)
 def test_a_training_step_at_64_and_224_pixels(make_facts, name, channels):
     config = load(name)
     facts = make_facts(channels=channels, size=64)
@@ -49,7 +57,7 @@ def test_a_training_step_at_64_and_224_pixels(make_facts, name, channels):
     step(model, optimizer, channels, 224)
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet18_small", "article_vgg16"])
+@pytest.mark.parametrize("name", ["cnn", "resnet18_small", pytest.param("article_vgg16", marks=pytest.mark.slow)])
 def test_a_training_step_of_the_recipes(make_facts, name):
     model = build(load(name), "model", facts=make_facts(size=28))
     step(model, make_optimizer(model), 1, 28)

@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,26 +53,21 @@ def uids(root: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def written(cohort, tmp_path_factory):
+def written(cohort, tmp_path_factory, warm_vesalius_in):
     """A folder with a run of two epochs, its evaluation, its cache and the private file of identities."""
     folder = tmp_path_factory.mktemp("written")
     own = {"VESALIUS_CACHE": "cache", "VESALIUS_IDENTITIES": "private/identities.sqlite"}
-    environment = {**os.environ, **{key: str(folder / value) for key, value in own.items()}, "WANDB_MODE": "offline"}
     source = [f"data.source.root='{cohort / 'files'}'", f"data.source.labels='{cohort / 'labels.csv'}'"]
     source += ["data=dicom", "data.source.target=finding", "data.image_size=16", "data.fractions=[0.5,0.25,0.25]"]
     small = ["model=cnn", "trainer=cpu", "trainer.max_epochs=2", "logger=wandb"]
     message = ""
-    for command in (["train", *source, *small, "hydra.run.dir=run"], ["evaluate", "run=run"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "vesalius.cli", *command],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        message += done.stdout + done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in own.items():
+            patch.setenv(key, str(folder / value))
+        for command in (["train", *source, *small, "hydra.run.dir=run"], ["evaluate", "run=run"]):
+            done = warm_vesalius_in(folder, *command, figures=True)
+            assert done.returncode == 0, done.stderr
+            message += done.stdout + done.stderr
     (folder / "said.txt").write_text(message)
     return folder
 

@@ -140,7 +140,7 @@ def test_a_job_that_is_out_of_time_saves_and_goes_on(tmp_path, monkeypatch):
     assert epochs == [str(epoch) for epoch in range(25)]
 
 
-@pytest.mark.parametrize("moment", ["before its worker begins", "while it works"])
+@pytest.mark.parametrize("moment", ["while it works", pytest.param("before its worker begins", marks=pytest.mark.slow)])
 def test_a_killed_rehearsal_takes_its_jobs_with_it_and_none_is_trained_twice_at_once(tmp_path, moment):
     options = ["hydra.launcher.cluster=local", "hydra.launcher.n_jobs=1"]
     arguments = ["-m", "seed=0", "trainer=cpu", "trainer.max_epochs=25", "hydra.sweep.dir=here", *options]

@@ -154,6 +154,7 @@ def forks(program: str, folder: Path) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_twenty_builds_killed_at_random_moments_end_with_the_same_bytes(tmp_path):
     (left_work,) = forks(KILLED_AT_RANDOM, tmp_path)
     assert int(left_work) >= 5  # killed in the midst of writing

@@ -75,7 +75,10 @@ def coverage(study: Callable[[], Study], replications: int) -> tuple[float, floa
 
 @pytest.mark.parametrize("repeats", [False, True], ids=["once", "repeated"])
 @pytest.mark.parametrize("count", [60, 200])
-@pytest.mark.parametrize(("simulate", "truth"), [(auroc_study, 0.8), (auroc_study, 0.9), (proportion_study, 0.95)])
+@pytest.mark.parametrize(
+    ("simulate", "truth"),
+    [(auroc_study, 0.8), pytest.param(auroc_study, 0.9, marks=pytest.mark.slow), (proportion_study, 0.95)],
+)
 def test_coverage(simulate: Callable[..., Study], truth: float, count: int, repeats: bool) -> None:
     rng = np.random.default_rng(20)
     held, relative_width = coverage(lambda: simulate(rng, truth, count, repeats), 1000)

@@ -10,25 +10,29 @@ from torch import nn
 from vesalius.models.nets.recurrent.frames import encode_frames
 from vesalius.models.nets.residual import SmallResNet
 
-# Peak of a process's own memory over a training step with `frames` frames, in MiB, past what the libraries take.
+# Peaks of a process's own memory over a training step, in MiB, past what the libraries take: one for each pair of
+# numbers, of frames and of those of a chunk, each in a fork.
 MEASURE = """
-import sys, torch
+import os, sys, torch
 from functools import partial
 from vesalius.models.nets.recurrent.net import RecurrentNet
 from vesalius.models.nets.residual import SmallResNet
 torch.set_num_threads(1)
-def peak():  # a child's ru_maxrss begins at that of its parent
+def peak():  # that of a fork begins with what is resident
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
-frames = int(sys.argv[1])
 net = RecurrentNet(1, 3, 1.0, 9, encoder=partial(SmallResNet, widths=[16, 32]), chunk_frames=2)
 def step(frames):
     image, mask = torch.rand(1, frames, 1, 64, 64), torch.ones(1, frames, dtype=torch.bool)
     net(image, mask, torch.zeros(1, frames)).sum().backward()
 step(4)  # libraries are loaded
-net.chunk_frames = int(sys.argv[2]) or None
-before = peak()
-step(frames)
-print((peak() - before) / 1024)
+for frames, chunk in zip(*[iter(map(int, sys.argv[1:]))] * 2):
+    if os.fork() == 0:
+        net.chunk_frames = chunk or None
+        before = peak()
+        step(frames)
+        print((peak() - before) / 1024, flush=True)
+        os._exit(0)
+    os.wait()
 """
 
 
@@ -37,19 +41,19 @@ def make_encoder():
     return SmallResNet(1, 4, widths=[4, 8])
 
 
-def peak(frames, chunk):
-    command = [sys.executable, "-c", MEASURE, str(frames), str(chunk)]
+def peaks(*frames_and_chunks):
+    command = [sys.executable, "-c", MEASURE, *map(str, frames_and_chunks)]
     # Every tensor in pages of its own, given back when it is freed: what is resident is then what is alive.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
     run = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stderr
-    return float(run.stdout)
+    return map(float, run.stdout.split())
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
 def test_peak_memory_hardly_grows_with_the_number_of_frames():
-    few, many, unchunked = peak(64, 32), peak(256, 32), peak(256, 0)
-    print(f"a step at T = 64: {few:.0f} MiB, at 256: {many:.0f} MiB, without chunks: {unchunked:.0f} MiB")
+    few, many, unchunked = peaks(32, 16, 128, 16, 128, 0)
+    print(f"a step at T = 32: {few:.0f} MiB, at 128: {many:.0f} MiB, without chunks: {unchunked:.0f} MiB")
     assert many < 1.3 * few
     assert unchunked > 2 * many  # what chunks are for
 
