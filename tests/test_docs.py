@@ -4,6 +4,7 @@ import ast
 import importlib
 import importlib.util
 import re
+from typing import get_args
 
 import pytest
 import yaml
@@ -19,13 +20,23 @@ from documented_commands import (
     text_of,
     words_in_bash,
 )
+from vesalius.cli import VERBS
 from vesalius.config.compose import conf_dir
 from vesalius.config.diagnose import find_problems
+from vesalius.config.facts import Task
+from vesalius.data.audit.findings import CHECKS
+from vesalius.metrics.names import (
+    CLASSIFICATION_METRICS,
+    RECONSTRUCTION_METRICS,
+    REGRESSION_METRICS,
+    SYNTHESIS_METRICS,
+)
 
 spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs/hooks.py")
 hooks = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(hooks)
 
+_PARTS = ("", "/encoder", "/decoder", "/generator", "/critic", "/schedule")
 MARKDOWN = [path for path in DOCUMENTS if path.suffix == ".md"]
 
 
@@ -170,3 +181,33 @@ def test_every_page_is_in_the_navigation():
     for path in (ROOT / "docs").rglob("*.md"):
         assert path.relative_to(ROOT / "docs").as_posix() in listed
         assert all(block.strip() for block in bash_blocks(text_of(path)))
+
+
+def _options(group):
+    return [path.stem for path in (conf_dir() / group).glob("*.yaml") if path.stem != "base"]
+
+
+@pytest.mark.parametrize(
+    ("pages", "names"),
+    [
+        ("evaluation.md", [*CLASSIFICATION_METRICS, *REGRESSION_METRICS, *RECONSTRUCTION_METRICS, *SYNTHESIS_METRICS]),
+        ("data/audit.md", CHECKS),
+        ("data/index.md", [*_options("data"), *get_args(Task), *_options("data/augment")]),
+        ("families/*.md", [name for part in _PARTS for name in _options(f"model{part}")]),
+        ("families/*.md", ["youden", "sensitivity@0.95", "specificity@0.95", "attention", "unfreeze_every"]),
+        ("sweeps.md", [f"trainer={name}" for name in _options("trainer") if name not in ("auto", "cpu", "ddp_cpu")]),
+        ("get-started.md", [f"vesalius {verb}" for verb in VERBS]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_chapter_names_all_that_there_is(pages, names):
+    text = "\n".join(path.read_text() for path in (ROOT / "docs").glob(pages))
+    code = " ".join(re.findall(r"`([^`]+)`", text.replace("```", "`")))
+    assert [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", code)] == []
+
+
+def test_every_source_has_a_page_with_a_sample_file_tree():
+    pages = {path.stem: path.read_text() for path in (ROOT / "docs/data").glob("*.md")}
+    for name in _options("data"):
+        (page,) = [text for text in pages.values() if re.search(rf"^# .*`{name}`", text, re.MULTILINE)]
+        assert "├──" in page or name in ("lesions", "perfusion"), name
