@@ -42,7 +42,7 @@ docs: install   ## the documentation site, into site/: strict, and without a net
 bench: install   ## speed and memory comparisons, printed as tables
 	$(BIN)/python -m pytest -m benchmark -s
 
-proof: install   ## the minutes-long proofs behind the figures in README and CHANGELOG
+proof: install   ## the minutes-long proofs behind the published figures (docs/results.md)
 	$(BIN)/python -m pytest -m proof -s
 
 clean:

@@ -1,4 +1,4 @@
-"""The figures of image series in README and CHANGELOG, printed by the commands that they name (`make proof`)."""
+"""The figures of image series in docs/results.md, printed by the commands that it names (`make proof`)."""
 
 import json
 import statistics

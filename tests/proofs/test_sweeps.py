@@ -1,4 +1,4 @@
-"""The figures of README and CHANGELOG on sweeps, printed by the commands that they name (`make proof`)."""
+"""The figures of docs/results.md on sweeps, printed by the commands that it names (`make proof`)."""
 
 import json
 
