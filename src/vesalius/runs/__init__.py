@@ -5,6 +5,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "arms": ["Arm", "arms_by", "arms_of"],
+        "find": ["FoundRuns", "find_finished", "find_runs"],
+        "outcome": ["Outcome"],
+        "run": ["Run"],
         "run_folder": ["RunFolder", "latest_run"],
         "sweep_folder": ["SweepFolder"],
     },

@@ -25,19 +25,9 @@ class Outcome:
     baseline: str | None = None
 
     @property
-    def seed(self) -> int | None:
-        """Seed of the run."""
-        return self.run.seed
-
-    @property
-    def data_seed(self) -> int | None:
-        """Seed of the split."""
-        return self.run.data_seed
-
-    @property
-    def fold(self) -> int | None:
-        """The part of a cross-validation that was held out; None for a single split."""
-        return self.run.fold
+    def repeat(self) -> tuple[int | None, int | None, int | None]:
+        """What pairs the run with one of another arm; see `Run.repeat`."""
+        return self.run.repeat
 
     @property
     def metrics(self) -> Mapping[str, Any]:

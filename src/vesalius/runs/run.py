@@ -97,6 +97,11 @@ class Run:
         """The part of a cross-validation that was held out; None for a single split."""
         return (self.config.get("data") or {}).get("fold")
 
+    @property
+    def repeat(self) -> tuple[int | None, int | None, int | None]:
+        """What pairs the run with one of another arm: seed, seed of the split, fold."""
+        return self.seed, self.data_seed, self.fold
+
 
 def read_run(path: Path, name: str) -> tuple[Run | None, list[str]]:
     """Read the run in a folder; a damaged file is left out.

@@ -1,1 +1,1 @@
-"""Runs side by side: comparisons, and what synthetic images are worth."""
+"""Studies of several runs: comparisons, and what synthetic images are worth."""

@@ -37,16 +37,8 @@ class Repeated(Protocol):
     """Something that was done once per seed and split."""
 
     @property
-    def seed(self) -> int | None:
-        """Seed of the training."""
-
-    @property
-    def data_seed(self) -> int | None:
-        """Seed of the split."""
-
-    @property
-    def fold(self) -> int | None:
-        """The part of a cross-validation that was held out; None for a single split."""
+    def repeat(self) -> tuple[int | None, int | None, int | None]:
+        """Seed of the training, seed of the split, and the fold that was held out."""
 
 
 class RunResult(Repeated, Protocol):
@@ -158,8 +150,7 @@ def by_repeat(runs: Iterable[AnyRepeated]) -> dict[Repeat, AnyRepeated]:
     """Runs by what pairs them, sorted by it."""
     found: dict[Repeat, AnyRepeated] = {}
     for run in runs:
-        key = (run.seed, run.data_seed, run.fold)
-        found[(*key, sum(known[:-1] == key for known in found))] = run
+        found[(*run.repeat, sum(known[:-1] == run.repeat for known in found))] = run
     return dict(sorted(found.items(), key=lambda pair: [(type(part).__name__, part) for part in pair[0]]))
 
 
@@ -206,7 +197,7 @@ def _pool_folds(runs: Sequence[RunResult]) -> dict[Repeat, pd.DataFrame]:
     """One predictions table per repeat: folds of one seed and split seed together where they share no sample."""
     by_seed: dict[Repeat, list[RunResult]] = {}
     for run in runs:
-        by_seed.setdefault((run.seed, run.data_seed), []).append(run)
+        by_seed.setdefault(run.repeat[:2], []).append(run)
     pooled: dict[Repeat, pd.DataFrame] = {}
     for seeds, members in by_seed.items():
         tables = [run.table for run in members]
