@@ -100,6 +100,13 @@ def test_labels_without_images_are_refused(run_training, broken_root):
     assert "gone.png" in said
 
 
+def test_one_image_in_a_step_is_refused_where_batchnorm_needs_two(run_training, image_root, tmp_path):
+    overrides = ["model=resnet18", "data.batch_size=1", "data.image_size=32", "trainer=cpu", "logger=none"]
+    with pytest.raises(InputError, match=r"data\.batch_size=1: BatchNorm"):
+        run_training(["data=image_folder", f"data.source.root={image_root}", *overrides], "refused")
+    assert not (tmp_path / "refused").exists()
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
@@ -110,6 +117,7 @@ def test_labels_without_images_are_refused(run_training, broken_root):
         ("trainer.accelerator=tpu", "trainer"),
         ("init_from=nowhere", "is not a run folder"),
         ("model.optimizer.lr=-1", r"model\.optimizer: Invalid learning rate: -1"),
+        ("+trainer.val_check_interval=1000", r"trainer\.val_check_interval=1000: .*training batches"),
     ],
 )
 def test_what_would_fail_after_training_is_refused_before(run_training, image_root, tmp_path, override, said):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytorch_lightning as pl
 import yaml
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from vesalius.config.build import build, build_named
@@ -28,6 +29,7 @@ from vesalius.training.history import EpochProgress, History
 from vesalius.training.rank_consistency import RankConsistency
 from vesalius.training.rng_state import RngState
 from vesalius.training.sample_grids import SampleGrids
+from vesalius.training.setting_errors import setting_error
 from vesalius.training.stopping import PruneOnRequest, ValidateAtMaxSteps
 from vesalius.training.tracking.base import TrackEpochs, Tracker, trackers_of
 
@@ -144,7 +146,11 @@ class Session:
                 command_console(stderr=True).print(f"init_from: these weights stay as they were: {', '.join(skipped)}")
 
     def fit(self) -> None:
-        """Train, from the last checkpoint where there is one; provenance and split are written first."""
+        """Train, from the last checkpoint where there is one; provenance and split are written first.
+
+        Raises:
+            InputError: for a setting that only the first steps show to be impossible.
+        """
         origin = provenance(
             overrides=yaml.safe_load((self.folder.path / OVERRIDES).read_text()),
             fingerprint=self.fingerprint,
@@ -162,7 +168,13 @@ class Session:
                 tracker.begin(self.folder.path, self.config, self.config["name"], self.data.facts.task)
         samples = [origin["data"], self.data.split[["sample_id", "split"]].to_numpy().tolist()]
         self._ranks.fill(self.config, samples, self.data.batch_size)
-        self._trainer.fit(self.model, datamodule=self.data, ckpt_path=None if last is None else str(last))
+        try:
+            self._trainer.fit(self.model, datamodule=self.data, ckpt_path=None if last is None else str(last))
+        except (MisconfigurationException, ValueError) as error:
+            problem = setting_error(error, self.config)
+            if problem is None:
+                raise
+            raise problem from error
 
 
 def check_monitor(name: str, mode: str, model: pl.LightningModule) -> None:

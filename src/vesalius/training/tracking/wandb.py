@@ -28,7 +28,8 @@ from vesalius.training.tracking.base import (
     source_name,
 )
 from vesalius.training.tracking.wandb_artifacts import artifacts
-from vesalius.training.tracking.wandb_server import Mode, choose_mode
+from vesalius.training.tracking.wandb_environment import Mode, WandbEnvironment
+from vesalius.training.tracking.wandb_server import choose_mode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,15 +43,17 @@ _UNSENT = "unsent"  # marks an online run that the server did not take in time
 class WandbTracker(Tracker):
     """One W&B run for one run folder, the same one when the run is resumed.
 
-    A sweep is a group, named by its folder; the model is the job's type; data set and task are tags.
+    A sweep is a group, named by its folder; the model is the job's type; data set and task are tags. Options that are
+    None take W&B's environment variables (`WandbEnvironment`) before their defaults.
 
     Args:
-        project: W&B project.
-        mode: `online` sends while training, if a key is found and the server replies; otherwise the run is kept in
-            `wandb/` of the run folder, to be sent later with `wandb sync`.
+        project: W&B project; by default `vesalius`.
+        mode: by default `offline`; `disabled` keeps no W&B run at all. `online` sends while training, if a key is found
+            and the server replies; otherwise the run is kept in `wandb/` of the run folder, to be sent later with
+            `wandb sync`.
         entity: W&B team or user.
-        group: of runs; null for the sweep's.
-        tags: added to data set and task.
+        group: of runs; by default the sweep's folder.
+        tags: added to data set, task and the environment's.
         images: whether images of patients are sent: the worst errors, and figures that show images; never those of data
             in which the run's audit found text in pixels.
         checkpoint: whether the best checkpoint is sent as an artifact.
@@ -62,8 +65,8 @@ class WandbTracker(Tracker):
 
     def __init__(
         self,
-        project: str = "vesalius",
-        mode: Mode = "offline",
+        project: str | None = None,
+        mode: Mode | None = None,
         entity: str | None = None,
         group: str | None = None,
         tags: list[str] | None = None,
@@ -72,9 +75,10 @@ class WandbTracker(Tracker):
         wait: float = 4.0,
     ) -> None:
         super().__init__()
-        self._project = {"project": project, "entity": entity}
-        self._mode: Mode = mode
-        self._group, self._tags = group, list(tags or [])
+        self._environment = environment = WandbEnvironment.read()
+        self._project = {"project": project or environment.project or "vesalius", "entity": entity}
+        self._mode: Mode = mode or environment.mode or "offline"
+        self._group, self._tags = group or environment.group, [*(tags or []), *environment.tags]
         self._images, self._checkpoint, self._wait = images, checkpoint, wait
         self._folder = Path()
         self._run: Any = None
@@ -87,6 +91,8 @@ class WandbTracker(Tracker):
     @never_stops
     def begin(self, folder: Path, config: Content, name: str, task: str | None = None) -> None:
         """Open the run with the frozen config, once, before anything else is logged."""
+        if self._mode == "disabled":
+            return
         started = time.monotonic()
         self._folder = folder = folder.absolute()  # artifacts are found from wherever they are sent
         self._images = self._images and not text_was_found(folder)
@@ -98,8 +104,16 @@ class WandbTracker(Tracker):
         mode, reason = choose_mode(self._mode, self._wait)
         if reason:
             logger.warning("%s", reason)
-        options: dict[str, Any] = {"id": _run_id(folder), "resume": "allow", "reinit": "finish_previous"}
-        options |= {"dir": str(folder), **self._project, **self._described(config, name, task)}
+        options: dict[str, Any] = {
+            "id": _run_id(folder, self._environment.run_id),
+            "resume": "allow",
+            "reinit": "finish_previous",
+        }
+        options |= {
+            "dir": self._environment.directory or str(folder),
+            **self._project,
+            **self._described(config, name, task),
+        }
         options |= {"config": without_paths(config)}
         try:
             left = max(1.0, self._wait - (time.monotonic() - started))
@@ -124,7 +138,7 @@ class WandbTracker(Tracker):
         sweep = self._sweep()
         tags = [tag[:_TAG_LENGTH] for tag in (source_name(config), task, *self._tags) if tag]
         return {
-            "name": name if sweep is None else f"{name}-{self._folder.name}",
+            "name": self._environment.name or (name if sweep is None else f"{name}-{self._folder.name}"),
             "group": self._group or (None if sweep is None else sweep.name),
             "job_type": model_name(config) or None,
             "tags": list(dict.fromkeys(tags)),
@@ -185,22 +199,25 @@ class WandbTracker(Tracker):
         except TimeoutError:
             (Path(run.settings.sync_dir) / _UNSENT).touch()
         finally:
-            line = sync_line(self._folder)
+            line = sync_line(self._folder, self._environment.directory)
             if line:
                 logger.info("W&B keeps this run on disk; send it with: %s", line)
                 command_console().print(f"To send it to W&B: {line}", soft_wrap=True, highlight=False, markup=False)
 
 
-def sync_line(folder: Path) -> str | None:
+def sync_line(folder: Path, directory: str | None = None) -> str | None:
     """The command that sends what W&B keeps of a run, for the working directory; None when all is sent.
 
     A run that was resumed offline is several folders, and W&B needs them all.
 
     Args:
         folder: of the run.
+        directory: parent of W&B's folder; None for the run's folder.
     """
-    kept = [path for path in (folder / "wandb").glob("offline-run-*") if not list(path.glob("*.synced"))]
-    kept += [path.parent for path in (folder / "wandb").glob(f"run-*/{_UNSENT}")]
+    place = Path(directory or folder) / "wandb"
+    own = "*" if directory is None else f"*-{_run_id(folder)}"  # a shared folder holds other runs too
+    kept = [path for path in place.glob(f"offline-run-{own}") if not list(path.glob("*.synced"))]
+    kept += [path.parent for path in place.glob(f"run-{own}/{_UNSENT}")]
     kept.sort(key=lambda path: path.name.removeprefix("offline-"))  # the time follows
     return shlex.join(["wandb", "sync", *map(os.path.relpath, kept)]) if kept else None
 
@@ -238,10 +255,10 @@ def _link(run: Path, folder: Path) -> None:
         (folder / run.name).symlink_to(os.path.relpath(run.resolve(), folder.resolve()), target_is_directory=True)
 
 
-def _run_id(folder: Path) -> str:
-    """The run's id in W&B: drawn at the first attempt and kept, so that a resumed run is the same one."""
+def _run_id(folder: Path, given: str | None = None) -> str:
+    """The run's id in W&B: given or drawn at the first attempt and kept, so that a resumed run is the same one."""
     path = folder / "wandb" / "id"
     if not path.is_file():
         path.parent.mkdir(exist_ok=True)
-        path.write_text(secrets.token_hex(4))
+        path.write_text(given or secrets.token_hex(4))
     return path.read_text()

@@ -6,22 +6,21 @@ import os
 import threading
 import urllib.error
 import urllib.request
-from typing import Literal
 
 import wandb
 
-Mode = Literal["offline", "online"]
+from vesalius.training.tracking.wandb_environment import Mode
 
 
 def choose_mode(wanted: Mode, wait: float = 2.0) -> tuple[Mode, str | None]:
-    """`online` only where it can work at once; otherwise `offline` with the reason.
+    """`online` only where it can work at once; otherwise `offline` with the reason. Other modes stay as they are.
 
     Args:
         wanted: by the user.
         wait: seconds that the server has to reply; at most 2.
     """
-    if wanted == "offline":
-        return "offline", None
+    if wanted != "online":
+        return wanted, None
     key = os.environ.get("WANDB_API_KEY") or wandb.api.api_key
     if not key:
         return "offline", "W&B stays offline: no key was found. Log in with `wandb login`, then use mode=online."
