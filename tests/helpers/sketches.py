@@ -15,7 +15,7 @@ _draw = Figure.savefig
 
 
 def _sketch(figure: Figure, path: Any, *, dpi: float = 100, **options: Any) -> None:
-    if Path(path).parent.name not in ("figures", "samples"):  # not of a run
+    if not isinstance(path, str | Path) or Path(path).parent.name not in ("figures", "samples"):  # not of a run
         _draw(figure, path, dpi=dpi, **options)
         return
     Image.new("RGB", tuple(int(side * dpi) for side in figure.get_size_inches())).save(path)
