@@ -2,6 +2,7 @@
 
 import os
 import re
+import tomllib
 
 import pytest
 
@@ -18,6 +19,14 @@ def test_the_map_shows_every_room():
     rooms = {path.parent.name for path in (ROOT / "src/vesalius").glob("*/__init__.py")}
     shown = re.findall(r"^  (\w+)/ ", TEXT, re.MULTILINE)
     assert sorted(shown) == sorted(rooms)
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/inside.md"])
+def test_the_layers_are_those_of_the_linter(name):
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    shown = re.sub(r"[`\s]+", " ", (ROOT / name).read_text())
+    assert " > ".join(layers) in shown
 
 
 def test_a_net_of_ones_own_trains(vesalius, tmp_path, monkeypatch):
