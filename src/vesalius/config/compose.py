@@ -195,7 +195,8 @@ def load_config(verb: str, overrides: list[str], config_dir: str | None = None) 
     register_schemas()
     register_resolvers()
     overrides = quote_text_values(overrides)
-    if config_dir is not None or any(override.startswith("+") for override in overrides):  # Hydra accepts these unseen
+    adds = any(override.startswith("+") for override in overrides)
+    if config_dir is not None or adds:  # Hydra accepts these unchecked
         problems = find_problems(verb, conf_dir(), config_dir, overrides)
         if problems:
             raise InputError(problems)

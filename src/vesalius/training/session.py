@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytorch_lightning as pl
 import yaml
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from vesalius.config.build import build, build_named
