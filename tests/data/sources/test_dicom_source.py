@@ -257,6 +257,18 @@ def test_values_may_stay_hounsfield_units_and_colour_may_become_grey(tmp_path):
     assert np.array_equal(image, np.repeat(pixels[None] * 2.0 - 1000, 3, axis=0))
 
 
+def test_with_a_window_files_of_8_and_of_12_bits_have_one_scale(tmp_path):
+    pixels = np.arange(16).reshape(4, 4) * 17
+    write_image(tmp_path / "files" / "a", pixels.astype(np.uint8), patient="A")
+    write_image(tmp_path / "files" / "b", pixels.astype(np.uint16), patient="B", bits_stored=12)
+    labels = _labels(tmp_path / "labels.csv", ("A", 1.0), ("B", 2.0))
+    source = _source(tmp_path, labels, window=[127.5, 255], task="regression")
+    eight, twelve = (source.load(row) for row in _rows(source.samples()))
+    assert eight.dtype == twelve.dtype == np.uint16
+    assert np.array_equal(eight, twelve)
+    assert np.array_equal(eight[0], pixels * 257)
+
+
 def test_frames_of_films_are_images_or_a_series(tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 3)).astype(np.uint8)
     for number in range(2):

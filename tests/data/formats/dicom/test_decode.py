@@ -99,7 +99,53 @@ def test_monochrome1_is_inverted(tmp_path):
     inverted = decode_file(write_image(tmp_path / "b", RAMP, photometric="MONOCHROME1"))
     assert np.array_equal(plain[0, 0], RAMP)
     assert np.array_equal(inverted, 255 - plain)
-    assert np.array_equal(decode_file(tmp_path / "b", window="none")[0, 0], RAMP)
+    assert np.array_equal(decode_file(tmp_path / "b", window="none")[0, 0], 255.0 - RAMP)
+    signed = write_image(tmp_path / "c", RAMP.astype(np.int16), photometric="MONOCHROME1", rescale=(2.0, -10.0))
+    low, high = -32768 * 2 - 10, 32767 * 2 - 10
+    assert np.array_equal(decode_file(signed, window="none")[0, 0], low + high - (RAMP * 2.0 - 10.0))
+
+
+def test_monochrome1_of_floating_point_values_is_refused(tmp_path):
+    dataset = new_image(RAMP.astype(np.float32), photometric="MONOCHROME1")
+    with pytest.raises(InputError, match="MONOCHROME1 of floating-point"):
+        decode_dataset(dataset, "float", window="none")
+
+
+@pytest.mark.parametrize(("removed", "slope", "intercept"), [("RescaleSlope", 1, -1024), ("RescaleIntercept", 2, 0)])
+def test_half_a_rescale_has_the_slope_one_or_the_intercept_zero(removed, slope, intercept):
+    dataset = new_image(RAMP, rescale=(slope, intercept), **{removed: None})
+    assert removed not in dataset
+    assert np.array_equal(decode_dataset(dataset, "half", window="none")[0, 0], RAMP * float(slope) + intercept)
+
+
+def test_bits_above_unused_ones_are_refused_by_name():
+    dataset = new_image(RAMP.astype(np.uint16) << 4, bits_stored=12, HighBit=15)
+    with pytest.raises(InputError, match=r"shifted stores its 12 bits above unused ones \(HighBit is 15, not 11\)"):
+        decode_dataset(dataset, "shifted")
+
+
+@pytest.mark.parametrize("written", [b"40,0", b"40.5", b"4E1 "])
+def test_a_decimal_comma_in_a_window_is_a_decimal_point(tmp_path, written):
+    path = write_image(tmp_path / "a", RAMP, window=("1234", 100))
+    path.write_bytes(path.read_bytes().replace(b"DS\x04\x001234", b"DS\x04\x00" + written))
+    plain = write_image(tmp_path / "b", RAMP, window=(float(written.replace(b",", b".")), 100))
+    assert np.array_equal(decode_file(path), decode_file(plain))
+
+
+def test_a_window_that_is_no_number_counts_as_absent(tmp_path):
+    path = write_image(tmp_path / "a", RAMP, window=("1234", 100))
+    path.write_bytes(path.read_bytes().replace(b"DS\x04\x001234", b"DS\x04\x00auto"))
+    assert np.array_equal(decode_file(path)[0, 0], RAMP)
+
+
+def test_an_empty_look_up_table_beside_a_window_counts_as_absent():
+    empty = Dataset()
+    empty.add_new("LUTDescriptor", "SS", None)
+    empty.add_new("LUTData", "OW", None)
+    plain = decode_dataset(new_image(RAMP, window=(100, 50)), "plain")
+    for keyword in ("VOILUTSequence", "ModalityLUTSequence"):
+        dataset = new_image(RAMP, window=(100, 50), **{keyword: Items([empty])})
+        assert np.array_equal(decode_dataset(dataset, keyword), plain)
 
 
 def test_a_sigmoid_window_is_half_at_its_centre(tmp_path):

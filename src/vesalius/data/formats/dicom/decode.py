@@ -5,7 +5,8 @@ The steps, in this order:
 1. The stored pixels are decoded (see `decoders`).
 2. Colour: palettes become RGB; luminance and chrominance (YBR) become RGB. 8 bits stay 8, more become 16. This is the
    last step for colour.
-3. Grey: the modality LUT, or rescale slope and intercept. `window="none"` stops here, with float32 values.
+3. Grey: the modality LUT, or rescale slope (1 if absent) and intercept (0 if absent). `window="none"` stops here, with
+   float32 values; those of MONOCHROME1 are mirrored within the range of the stored bits.
 4. The VOI LUT or window (the whole range of the stored bits if there is none), mapped to 0 to 255 where up to 8 bits
    are stored and to 0 to 65,535 where more are.
 5. MONOCHROME1, whose lowest value is white, is inverted.
@@ -29,7 +30,7 @@ from vesalius.data.formats.dicom.reading import NotDicom, read_header, read_whol
 from vesalius.data.formats.dicom.values import display_values, has_voi, modality_values, whole_range
 from vesalius.data.formats.window import Window
 
-DECODER_VERSION = 1  # part of every store's key: raise it whenever a pixel may change
+DECODER_VERSION = 2  # part of every store's key: raise it whenever a pixel may change
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
@@ -191,10 +192,14 @@ def _grey(stored: np.ndarray, dataset: Dataset, kind: str, window: Window, numbe
     transform = frame_transform(dataset, number)
     values = modality_values(stored, transform)
     floating = pixel_keyword(dataset) != "PixelData"
-    if window == "none" or (floating and window == "auto" and not has_voi(transform)):
-        return values[None].astype(np.float32)
     bits = 16 if floating else int(dataset.BitsStored)
     span = None if floating else whole_range(transform, bits, signed=dataset.PixelRepresentation == 1)
+    if window == "none" or (floating and window == "auto" and not has_voi(transform)):
+        if kind == "MONOCHROME1":
+            if span is None:
+                raise NotImplementedError("MONOCHROME1 of floating-point values has no range to invert it in")
+            values = span[0] + span[1] - values.astype(np.float64)
+        return values[None].astype(np.float32)
     brightness = display_values(values, transform, window, span)[None]
     if kind == "MONOCHROME1":
         brightness = 1.0 - brightness

@@ -13,7 +13,7 @@ from pydicom.valuerep import DT, TM
 from vesalius.data.formats.dicom.decode import frame_transform
 from vesalius.data.formats.dicom.limits import check_image, frame_count
 from vesalius.data.formats.dicom.reading import read_header
-from vesalius.data.formats.dicom.values import Range, file_window, has_voi, whole_range
+from vesalius.data.formats.dicom.values import Range, file_window, has_lut, has_voi, whole_range
 
 Vector = tuple[float, ...]
 
@@ -25,7 +25,7 @@ HEADER_TAGS = (
     *("AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime", "ContentDate", "ContentTime"),
     *("NumberOfFrames", "FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate"),
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored"),
-    *("PixelRepresentation", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence"),
+    *("HighBit", "PixelRepresentation", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
@@ -177,7 +177,7 @@ def _window(dataset: Dataset, number: int) -> Range | None:
         return None
     transform = frame_transform(dataset, number)
     window = file_window(transform)
-    if window is None or transform.get("VOILUTSequence"):
+    if window is None or has_lut(transform, "VOILUTSequence"):
         if has_voi(transform) or "PixelRepresentation" not in dataset:
             return None
         return whole_range(transform, int(dataset.BitsStored), signed=dataset.PixelRepresentation == 1)

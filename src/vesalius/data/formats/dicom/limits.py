@@ -60,6 +60,7 @@ def check_image(dataset: Dataset, name: str, *, pixels_read: bool = True) -> Non
         height, width = int(dataset.Rows), int(dataset.Columns)
         samples, frames = int(dataset.get("SamplesPerPixel") or 1), frame_count(dataset)
         bits = int(dataset.BitsAllocated)
+        high_bit = dataset.get("HighBit")
         if keyword == "PixelData":
             stored = int(dataset.BitsStored)
             int(dataset.PixelRepresentation)
@@ -74,6 +75,12 @@ def check_image(dataset: Dataset, name: str, *, pixels_read: bool = True) -> Non
         raise InputError(
             f"{name} claims {height}×{width} pixels of {samples} samples and {stored} of {bits} bits: it is damaged; "
             "replace or delete it."
+        )
+    raw = not dataset.file_meta.TransferSyntaxUID.is_compressed
+    if keyword == "PixelData" and raw and high_bit not in (None, "") and stored <= int(high_bit) < bits:
+        raise InputError(
+            f"{name} stores its {stored} bits above unused ones (HighBit is {high_bit}, not {stored - 1}), which is "
+            "not supported: convert it."
         )
     size = height * width * samples * frames * max(bits, 8) // 8
     if height * width > MAX_FRAME_PIXELS or frames > MAX_FRAMES or size > MAX_BYTES:

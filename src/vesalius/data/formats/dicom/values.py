@@ -1,6 +1,8 @@
 """Stored grey values to modality values, and on to displayed brightness (DICOM PS3.3 C.11.1 and C.11.2)."""
 
 import math
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -10,6 +12,8 @@ from vesalius.data.formats.window import Window
 
 Range = tuple[float, float]
 
+_LUT_TAGS = ("LUTDescriptor", "LUTData")
+
 
 def modality_values(stored: np.ndarray, transform: Dataset) -> np.ndarray:
     """Apply the modality LUT, or rescale slope and intercept; the result is in Hounsfield units for CT.
@@ -18,7 +22,7 @@ def modality_values(stored: np.ndarray, transform: Dataset) -> np.ndarray:
         stored: any shape.
         transform: a data set with the attributes of the modality LUT module; the values stay if it has none.
     """
-    if transform.get("ModalityLUTSequence"):
+    if has_lut(transform, "ModalityLUTSequence"):
         values: np.ndarray = apply_modality_lut(stored, transform)
         return values
     slope, intercept = rescale_of(transform)
@@ -28,14 +32,14 @@ def modality_values(stored: np.ndarray, transform: Dataset) -> np.ndarray:
 
 
 def rescale_of(transform: Dataset) -> tuple[float, float]:
-    """Slope and intercept; 1 and 0 unless both are given."""
+    """Slope and intercept: 1 for a slope that is absent, 0 for an intercept."""
     slope, intercept = transform.get("RescaleSlope"), transform.get("RescaleIntercept")
-    return (1.0, 0.0) if slope in (None, "") or intercept in (None, "") else (float(slope), float(intercept))
+    return 1.0 if slope in (None, "") else _number(slope), 0.0 if intercept in (None, "") else _number(intercept)
 
 
 def whole_range(transform: Dataset, bits: int, *, signed: bool) -> Range:
     """The lowest and the highest modality value that `bits` stored bits can have."""
-    if transform.get("ModalityLUTSequence"):
+    if has_lut(transform, "ModalityLUTSequence"):
         return 0.0, 2.0 ** int(transform.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
     slope, intercept = rescale_of(transform)
     stored = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if signed else (0.0, 2.0**bits - 1)
@@ -66,7 +70,7 @@ def display_values(values: np.ndarray, transform: Dataset, window: Window, span:
     """
     if isinstance(window, tuple):
         return _windowed(values, *window, "LINEAR_EXACT")
-    if _has_voi_lut(transform):
+    if has_lut(transform, "VOILUTSequence"):
         whole = values if values.dtype.kind in "iu" else np.rint(values).astype(np.int64)
         scaled: np.ndarray = apply_voi(whole, transform) / (
             2.0 ** int(transform.VOILUTSequence[0].LUTDescriptor[2]) - 1
@@ -81,12 +85,13 @@ def display_values(values: np.ndarray, transform: Dataset, window: Window, span:
 
 def has_voi(transform: Dataset) -> bool:
     """Whether there is a valid VOI LUT or window."""
-    return _has_voi_lut(transform) or file_window(transform) is not None
+    return has_lut(transform, "VOILUTSequence") or file_window(transform) is not None
 
 
-def _has_voi_lut(transform: Dataset) -> bool:
-    items = transform.get("VOILUTSequence")
-    return bool(items) and "LUTDescriptor" in items[0] and "LUTData" in items[0]
+def has_lut(transform: Dataset, keyword: Literal["ModalityLUTSequence", "VOILUTSequence"]) -> bool:
+    """Whether the first look-up table has a descriptor and values; an empty one counts as absent."""
+    items = transform.get(keyword)
+    return bool(items) and all(items[0].get(tag) not in (None, "", b"", []) for tag in _LUT_TAGS)
 
 
 def _windowed(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:
@@ -102,11 +107,14 @@ def _windowed(values: np.ndarray, center: float, width: float, function: str) ->
 
 
 def _first(value: object) -> float | None:
-    """The first of one or several decimal strings, as a number."""
-    if value is None or value == "":
-        return None
+    """The first of one or several decimal strings, as a number; None where it is none."""
+    several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     try:
-        return float(value)  # type: ignore[arg-type]
-    except TypeError:
-        several = list(value)  # type: ignore[call-overload]
-        return float(several[0]) if several else None
+        return _number(several[0]) if several else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _number(value: object) -> float:
+    """A decimal string as a number, also with a decimal comma, which some devices write."""
+    return float(value.replace(",", ".") if isinstance(value, str) else value)  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.dicom.candidates import Candidate, candidates_of
 from vesalius.data.sources.dicom.names import patient_keys, sample_ids, series_keys
+from vesalius.data.sources.tables.file_reader import convert_bits
 from vesalius.data.sources.tables.labels import Labels, columns_without_table, whole_targets
 from vesalius.data.sources.tables.target_cells import TaskOption
 from vesalius.data.sources.vocabulary import Slices, Unit, slices_problems
@@ -119,7 +120,10 @@ class Dicom(Source):
         return self._table.copy()
 
     def load(self, row: Mapping[str, Any]) -> np.ndarray:
-        """One image (C, H, W), or series (T, C, H, W): uint8 or uint16, or float32 with `window="none"`."""
+        """One image (C, H, W), or series (T, C, H, W): uint8 or uint16; float32 with `window="none"`.
+
+        With a window of the user's all are uint16, so that files of 8 bits go with files of 12.
+        """
         name, window = str(row["sample_id"]), row["_window"]
         wanted: dict[str, list[int | None]] = {}
         for path, number in row["_frames"]:
@@ -128,6 +132,8 @@ class Dicom(Source):
         for path, numbers in wanted.items():
             chosen = [number for number in numbers if number is not None]
             frames = decode_file(self.root / path, name, window=window, frames=chosen or None)
+            if isinstance(self._window, tuple):
+                frames = convert_bits(frames, 16, name)
             decoded |= {(path, number): frame for number, frame in zip(numbers, frames, strict=True)}
         images = [adapt_channels(decoded[path, number], self._channels) for path, number in row["_frames"]]
         return np.stack(images) if self.series else images[0]
