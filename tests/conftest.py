@@ -36,7 +36,8 @@ def _isolated(isolation: dict[str, str]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in isolation.items():
             patch.setenv(name, value)
-        patch.delenv("WANDB_API_KEY", raising=False)
+        for name in {name for name in os.environ if name.startswith("WANDB_")} - isolation.keys():
+            patch.delenv(name)
         yield
 
 
