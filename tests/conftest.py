@@ -1,5 +1,6 @@
 """What all tests share: where things are, and how a command is run as a user would."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -14,7 +15,24 @@ from warm_interpreter import WarmInterpreter
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 
+WARM = pytest.StashKey[WarmInterpreter]()
+
 sketch_figures()
+gc.disable()  # imports make a million objects that live to the end; to look for garbage among them costs a fifth
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """All is imported, and no test has changed anything."""
+    gc.freeze()
+    gc.enable()
+    if any("warm_vesalius_in" in getattr(item, "fixturenames", ()) for item in getattr(session, "items", ())):
+        session.config.stash[WARM] = WarmInterpreter()
+
+
+def pytest_unconfigure() -> None:
+    """The interpreter ends as it would have."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
@@ -63,10 +81,10 @@ def vesalius_in(
 
 @pytest.fixture(scope="session")
 def warm_vesalius_in(
-    tmp_path_factory: pytest.TempPathFactory, _isolated: None
+    tmp_path_factory: pytest.TempPathFactory, _isolated: None, pytestconfig: pytest.Config
 ) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """As `fresh_vesalius_in`, without the seconds that imports take; `warm_interpreter` says what differs."""
-    interpreter, said = WarmInterpreter(), tmp_path_factory.mktemp("said")
+    interpreter, said = pytestconfig.stash[WARM], tmp_path_factory.mktemp("said")
 
     def run(place: Path, *arguments: str, timeout: float = 300, **options: bool) -> subprocess.CompletedProcess[str]:
         return interpreter.run(place, said, [str(argument) for argument in arguments], timeout, **options)

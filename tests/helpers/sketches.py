@@ -26,11 +26,16 @@ def sketch_figures() -> None:
     Figure.savefig = _sketch
 
 
+def draw_figures() -> None:
+    """From now on the figures of runs are what they are for a user."""
+    Figure.savefig = _draw
+
+
 @contextlib.contextmanager
 def real_figures() -> Iterator[None]:
     """Figures of runs that end meanwhile are drawn."""
-    before, Figure.savefig = Figure.savefig, _draw
+    draw_figures()
     try:
         yield
     finally:
-        Figure.savefig = before
+        sketch_figures()

@@ -5,16 +5,20 @@ has its own folder, environment, module path and exit code. What differs from a 
 tests about starting need a fresh interpreter; and figures of runs are blank (see `sketches`).
 """
 
+import contextlib
+import faulthandler
 import gc
 import importlib
 import json
 import logging
 import os
 import pkgutil
+import signal
 import subprocess
 import sys
 import threading
 import traceback
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,11 +27,20 @@ _PATH = [path for path in sys.path if path not in _OWN]
 
 
 class WarmInterpreter:
-    """The side of the tests."""
+    """The side of the tests; the other side is a fork of this process, made before the first test has changed it."""
 
     def __init__(self) -> None:
-        command = [sys.executable, __file__]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        asked, answers = os.pipe(), os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # other threads, of pytest-xdist, do nothing in the fork
+            self._pid = os.fork()
+        if self._pid == 0:
+            _in_child(lambda: _serve(asked[0], answers[1]))
+        os.close(asked[0])
+        os.close(answers[1])
+        self._asked, self._answers = os.fdopen(asked[1], "w"), os.fdopen(answers[0])
 
     def run(
         self,
@@ -53,22 +66,20 @@ class WarmInterpreter:
         asked = {"place": str(place), "arguments": arguments, "said": [str(path) for path in paths]}
         asked |= {"fake": fake, "figures": figures}
         asked["env"] = {**os.environ, "COLUMNS": "200"}
-        watch = threading.Timer(timeout, self._process.kill)
+        watch = threading.Timer(timeout, self.close)
         watch.start()
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps(asked) + "\n")
-            self._process.stdin.flush()
-            code = int(self._process.stdout.readline())
+            self._asked.write(json.dumps(asked) + "\n")
+            self._asked.flush()
+            code = int(self._answers.readline())
         finally:
             watch.cancel()
         return subprocess.CompletedProcess(arguments, code, *(path.read_text() for path in paths))
 
     def close(self) -> None:
         """End it."""
-        self._process.kill()
-        self._process.wait()
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
 
 
 class Forked:
@@ -77,6 +88,8 @@ class Forked:
     def __init__(self, command, env=None, start_new_session=False, stdout=None, stderr=None, cwd=None) -> None:
         _, _, module, folder = command
         self.returncode = None
+        sys.stdout.flush()
+        sys.stderr.flush()
         self.pid = os.fork()
         if self.pid == 0:
             if start_new_session:
@@ -151,36 +164,43 @@ def _answer(asked) -> int:
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     from pytorch_lightning.strategies.launchers import subprocess_script
 
-    from sketches import sketch_figures
+    from sketches import draw_figures
     from vesalius import cli
     from vesalius.launch import launch
     from vesalius.sweeps import local_pool, scheduler
 
     for starter in (launch, local_pool, subprocess_script):
         starter.subprocess = SimpleNamespace(Popen=Forked, run=subprocess.run)
-    if not asked["figures"]:
-        sketch_figures()
+    if asked["figures"]:
+        draw_figures()
     if asked["fake"]:
         launch.work_command = scheduler.work_command = lambda verb, folder: ["python", "-m", "fake_worker", str(folder)]
     return cli.main(asked["arguments"])
 
 
-def _serve() -> None:
+def _serve(asked: int, answers: int) -> int:
+    """Forget pytest, import what commands need, and answer until the tests have ended."""
+    for number in range(3, 1024):  # or who waits for the tests' process to end would wait for this one
+        if number not in (asked, answers):
+            with contextlib.suppress(OSError):
+                os.close(number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
+    faulthandler.disable()
+    logging.getLogger().handlers.clear()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     import vesalius.commands
 
     for module in pkgutil.iter_modules(vesalius.commands.__path__):
         importlib.import_module(f"vesalius.commands.{module.name}")
     gc.collect()
     gc.freeze()
-    answers = os.fdopen(os.dup(1), "w")
-    for line in sys.stdin:
-        asked = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            _in_child(lambda asked=asked: _answer(asked))
-        answers.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    _serve()
+    with os.fdopen(asked) as lines, os.fdopen(answers, "w") as codes:
+        for line in lines:
+            child = os.fork()
+            if child == 0:
+                _in_child(lambda line=line: _answer(json.loads(line)))
+            codes.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
+            codes.flush()
+    return 0
