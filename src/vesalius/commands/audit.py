@@ -1,4 +1,4 @@
-"""`python -m vesalius.commands.audit DIR`: look the data over that the frozen config in DIR names."""
+"""`python -m vesalius.commands.audit DIR`: audit the data of the frozen config in DIR."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ from rich.text import Text
 
 from vesalius.config.build import build
 from vesalius.config.checks import check_config
-from vesalius.config.errors import InputError, RunFailed
+from vesalius.config.errors import RunFailed
 from vesalius.data.audit.audit import NOT_COVERED, Audit, run_audit
 from vesalius.data.audit.datamodule import AuditData
 from vesalius.data.audit.findings import check_names
@@ -22,12 +22,8 @@ COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 
 def audit(path: Path) -> None:
     """Print what was found, and write it as JSON and as a page."""
-    folder = RunFolder(path)
-    try:
+    with RunFolder(path).discard_if_refused() as folder:
         failures = _audit(folder)
-    except InputError:
-        folder.discard()
-        raise
     if failures:
         raise RunFailed(failures)
 
@@ -60,8 +56,8 @@ def _print(result: Audit, console: Console) -> None:
         table.add_column("count", justify="right")
         table.add_column("what, and what to do", overflow="fold")
         for finding in findings:
-            grave = Text(finding.severity, style=COLOURS[finding.severity])
-            table.add_row(grave, finding.check, str(finding.count), Text(finding.message))
+            severity = Text(finding.severity, style=COLOURS[finding.severity])
+            table.add_row(severity, finding.check, str(finding.count), Text(finding.message))
         console.print(table)
     clean = [name for name in report["checked"] if name not in {finding.check for finding in findings}]
     missing = [f"{name} ({why})" for name, why in report["not_checked"].items()]

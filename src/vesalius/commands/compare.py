@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from vesalius.config.errors import InputError
 from vesalius.figures.comparison import comparison_figure
 from vesalius.launch.worker import enter
 from vesalius.metrics.formatting import format_metric, format_number
@@ -21,12 +20,8 @@ from vesalius.terminal import command_console, command_table
 
 def compare(path: Path) -> None:
     """Write and print what the arms reach and how they differ."""
-    folder = RunFolder(path)
-    try:
+    with RunFolder(path).discard_if_refused() as folder:
         _compare(folder)
-    except InputError:
-        folder.discard()
-        raise
 
 
 def _compare(folder: RunFolder) -> None:

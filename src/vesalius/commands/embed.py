@@ -21,27 +21,23 @@ FEATURES, ABOUT = "features.csv", "features.json"
 
 def embed(path: Path) -> None:
     """Write `features.csv`, and `features.json` with the encoder's hash, into a folder inside the run's."""
-    folder = RunFolder(path)
-    try:
+    with RunFolder(path).discard_if_refused() as folder:
         _embed(folder)
-    except InputError:
-        folder.discard()
-        raise
 
 
 def _embed(folder: RunFolder) -> None:
     config = folder.config
     run = RunFolder(config["run"])
     checkpoint = load_checkpoint(run.best)
-    # The checkpoint does not say where the data lie: it may go to others.
+    # Not from the checkpoint, which does not hold where the data are: it may go to others.
     trained, facts = run.config, Facts.from_dict(checkpoint["facts"])
-    # What the model's family needs beyond a source, its datamodule above all, is that of the run.
+    # What the model's family needs besides a source, its datamodule above all, is that of the run.
     config = {**config, "data": {**trained["data"], **(config["data"] or {})}}
     check_config(config)
     model = restore_model(checkpoint)
     data = every_sample(config["data"], facts)
     fingerprint = data.source.fingerprint()
-    _set_up(data, facts, run, elsewhere=folder.config["data"] is not None, known=checkpoint["provenance"]["data"])
+    _set_up(data, facts, run, other_data=folder.config["data"] is not None, known=checkpoint["provenance"]["data"])
     write_skipped(data, folder.path)
     batches = feature_batches(model, data, inference_device(trained["trainer"]))
     shown = show_progress(batches, len(data.table), "embed", size=lambda batch: len(batch[0]))
@@ -61,22 +57,29 @@ def _embed(folder: RunFolder) -> None:
     console.print(f"Written to: {folder.path / FEATURES}", soft_wrap=True, highlight=False)
 
 
-def _set_up(data: ImageDataModule, facts: Facts, run: RunFolder, *, elsewhere: bool, known: str) -> None:
-    """Open the run's own data with the run's split, or other data; `known` is the fingerprint of the run's own.
+def _set_up(data: ImageDataModule, facts: Facts, run: RunFolder, *, other_data: bool, known: str) -> None:
+    """Set up the run's own data with the run's split, or other data.
+
+    Args:
+        data: to set up.
+        facts: of the run.
+        run: with the split.
+        other_data: whether the data are not the run's.
+        known: fingerprint of the run's data.
 
     Raises:
         InputError: for data that the model does not take, or the run's own under another name.
     """
-    if not elsewhere:
+    if not other_data:
         data.reuse_split(run.path / SPLIT)
     elif data.source.fingerprint() == known:
         raise InputError(
             "data: these are the images that the run was trained on: leave out data=..., so that the table names each "
             "sample's split."
         )
-    data.setup("test" if elsewhere else None)
+    data.setup("test" if other_data else None)
     check_fit(data, facts, targets=False)
-    if elsewhere:
+    if other_data:
         warn_of_known_patients(data, run, "what is measured on their features is")
 
 

@@ -25,12 +25,8 @@ from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 def evaluate(path: Path) -> None:
     """Write metrics, predictions and figures of one evaluation into its own folder inside the run's."""
-    folder = RunFolder(path)
-    try:
+    with RunFolder(path).discard_if_refused() as folder:
         _evaluate(folder)
-    except InputError:
-        folder.discard()
-        raise
 
 
 def _evaluate(folder: RunFolder) -> None:
@@ -98,7 +94,7 @@ def _check_options(config: dict[str, Any], *, same: bool) -> None:
 
 
 def _comparison(now: dict[str, Any], before: dict[str, Any]) -> str:
-    """One sentence on whether the run's own numbers came out again."""
+    """One sentence on whether the metrics equal the run's own."""
     values = pd.DataFrame({"now": pd.Series(_values(now)), "before": pd.Series(_values(before))})
     off = (values["now"] - values["before"]).abs().max()
     if off < 1e-6:

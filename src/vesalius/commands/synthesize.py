@@ -1,4 +1,4 @@
-"""`python -m vesalius.commands.synthesize DIR`: images of a run's generator, as a folder that is a source of data."""
+"""`python -m vesalius.commands.synthesize DIR`: images of a run's generator, as a folder that is a data source."""
 
 import sys
 from pathlib import Path
@@ -28,13 +28,9 @@ from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 
 def synthesize(path: Path) -> None:
-    """Write the images and what is to be known of them into the folder."""
-    folder = RunFolder(path)
-    try:
+    """Write the images and their manifest into the folder."""
+    with RunFolder(path).discard_if_refused() as folder:
         _synthesize(folder)
-    except InputError:
-        folder.discard()
-        raise
 
 
 def _synthesize(folder: RunFolder) -> None:
@@ -45,11 +41,11 @@ def _synthesize(folder: RunFolder) -> None:
     table = file_names(config["n"], counts)
     image = _write(folder.path, model, facts, table, config["seed"], inference_device(run.config["trainer"]))
     manifest = write_manifest(folder.path, run, table, seed=config["seed"], counts=counts, image=image)
-    _say(folder.path, manifest)
+    _print(folder.path, manifest)
 
 
 def _generator(checkpoint: dict[str, Any], run: RunFolder) -> pl.LightningModule:
-    """The model of a finished run, which must be one that makes images."""
+    """The model of a finished run, which must be a generator."""
     model = restore_model(checkpoint)
     if output_kind(model) != "samples":
         raise InputError(
@@ -57,7 +53,7 @@ def _generator(checkpoint: dict[str, Any], run: RunFolder) -> pl.LightningModule
             "as one of `vesalius train model=gan`."
         )
     if not run.metrics.get("test"):
-        raise InputError(f"run={run.path}: its images were never judged: let `vesalius train resume={run.path}` end.")
+        raise InputError(f"run={run.path}: it was never evaluated: finish it with `vesalius train resume={run.path}`.")
     return model
 
 
@@ -69,7 +65,7 @@ def _write(
     seed: int,
     device: torch.device,
 ) -> dict[str, float]:
-    """Make all images, of a few at a time, and say what the files are like."""
+    """Generate and write all images, a few at a time; returns size, channels and largest value of the files."""
     names = {name: number for number, name in enumerate(facts.classes)}
     labels = torch.tensor([names.get(label, 0) for _, label in table])
     done = 0
@@ -78,20 +74,20 @@ def _write(
         part = table[done : done + len(images)]
         write_images(to_integers(images, facts.value_max), [folder / file for file, _ in part])
         done += len(images)
-    # A colour PNG has 8 bits a channel: of deeper integers they keep the upper ones.
+    # A colour PNG has 8 bits per channel: of deeper integers the upper ones are kept.
     value_max = 255.0 if channels == 3 and facts.value_max > 255 else facts.value_max
     return {"channels": channels, "height": height, "width": width, "value_max": value_max}
 
 
-def _say(folder: Path, manifest: dict[str, Any]) -> None:
+def _print(folder: Path, manifest: dict[str, Any]) -> None:
     console = command_console()
-    judged = {key: manifest[key] for key in ("extractor", "two_sample", "memorisation")}
-    print_metrics({"test": manifest["scores"], **judged}, console)
+    analyses = {key: manifest[key] for key in ("extractor", "two_sample", "memorisation")}
+    print_metrics({"test": manifest["scores"], **analyses}, console)
     counts = ", ".join(f"{count} {name}" for name, count in manifest["counts"].items())
     lines = [
         f"Written to: {folder}",
         f"{manifest['n']} images{f' ({counts})' if counts else ', of no class'}",
-        "To look at them as data, or to learn from them beside the generator's own training images:",
+        "To read them as data, or to train on them together with the generator's own training images:",
         f"  data=image_folder data.source.root={folder / IMAGES} data.image_size=null",
         f"  data.synthetic={folder}",
     ]

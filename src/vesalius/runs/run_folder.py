@@ -138,6 +138,15 @@ class RunFolder:
         """Delete the folder of a run that was refused at its first attempt; `create` found it empty."""
         shutil.rmtree(self.path, ignore_errors=True)
 
+    @contextmanager
+    def discard_if_refused(self) -> Iterator["RunFolder"]:
+        """The folder for the work inside; removed where that ends in an `InputError`."""
+        try:
+            yield self
+        except InputError:
+            self.discard()
+            raise
+
     @property
     def alive(self) -> bool:
         """Whether a process works on the run: it holds a lock on the config, which ends with the process."""
