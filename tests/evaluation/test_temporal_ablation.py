@@ -17,6 +17,7 @@ from vesalius.evaluation import single_frame, temporal_ablation
 from vesalius.evaluation.inference import predict
 from vesalius.evaluation.scoring import score_splits
 from vesalius.evaluation.single_frame import score_validation
+from vesalius.evaluation.supervised import SupervisedResults
 from vesalius.evaluation.temporal_ablation import ablate_time, check_ablation, score_arm
 from vesalius.metrics.classification.thresholds import choose_threshold
 from vesalius.metrics.comparison.paired import paired_difference
@@ -56,7 +57,8 @@ def make(cache_dir, tmp_path):
         model = build(config["model"], "model", facts=data.facts)
 
         def find(start=lambda model: None, **options):
-            return ablate_time(model, data, data.facts, config, tmp_path, CPU, start=start, **options)
+            results = SupervisedResults(model, data, data.facts, config, CPU, tmp_path)
+            return ablate_time(results, start, **options)
 
         return find
 

@@ -16,6 +16,7 @@ from vesalius.data.audit.audit import repeated_in_test
 from vesalius.data.audit.audit_input import AuditInput
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.samples import Split
+from vesalius.metrics.entry import MetricEntry
 from vesalius.models.family import FamilyModule, OutputKind, output_kind
 from vesalius.runs.run_folder import HISTORY
 
@@ -26,7 +27,10 @@ logger = logging.getLogger("vesalius")
 
 SCHEMA = 1
 
+#: The content of `metrics.json`, or part of it.
 Metrics = dict[str, Any]
+#: Metrics by name.
+Entries = dict[str, MetricEntry]
 #: Gives a newly built model the weights that the run started from.
 Start = Callable[[FamilyModule], None]
 
@@ -74,11 +78,11 @@ class Results(ABC):
         """The part of `metrics.json` that follows from predictions: `schema`, `task`, and one entry per split."""
 
     @abstractmethod
-    def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Metrics:
+    def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Entries:
         """Metrics of some of the test samples; `metrics` are those of the whole run."""
 
     @abstractmethod
-    def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> Metrics:
+    def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> dict[str, Entries]:
         """Metrics of cheap methods on the same test split."""
 
     @abstractmethod
@@ -104,7 +108,7 @@ def results_of(
     return results
 
 
-def score_without_duplicates(results: Results, test: pd.DataFrame, metrics: Metrics) -> Metrics:
+def score_without_duplicates(results: Results, test: pd.DataFrame, metrics: Metrics) -> dict[str, Entries]:
     """Test metrics without images that equal, or nearly equal, one of training or validation."""
     data = results.data
     repeated = repeated_in_test(AuditInput(data.real_store.table, data.real_store, data.source))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.facts import Facts
-from vesalius.evaluation.base import SCHEMA, Metrics
+from vesalius.evaluation.base import SCHEMA, Entries, Metrics
 from vesalius.metrics.classification.metrics import classification_metrics
 from vesalius.metrics.classification.thresholds import choose_threshold
 from vesalius.metrics.predictions import Decision
@@ -33,7 +33,7 @@ def score_splits(predictions: Mapping[str, pd.DataFrame], facts: Facts, evaluati
     return metrics | {split: score_table(table, facts, threshold) for split, table in predictions.items()}
 
 
-def score_table(table: pd.DataFrame, facts: Facts, decision: Decision = "argmax") -> Metrics:
+def score_table(table: pd.DataFrame, facts: Facts, decision: Decision = "argmax") -> Entries:
     """Every metric of a predictions table."""
     if facts.task == "regression":
         assert facts.target_mean is not None

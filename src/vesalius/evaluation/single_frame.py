@@ -16,7 +16,7 @@ from vesalius.config.build import build, build_named
 from vesalius.config.facts import Facts
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.datamodules.series_ablations import dropped_frames, one_frame
-from vesalius.evaluation.base import Start
+from vesalius.evaluation.base import Results, Start
 from vesalius.evaluation.inference import predict
 from vesalius.evaluation.scoring import restrict_to_classes, score_table
 from vesalius.models.family import FamilyModule
@@ -26,29 +26,19 @@ from vesalius.runs.run_folder import SPLIT
 PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def predict_single_frame(
-    data: ImageDataModule,
-    facts: Facts,
-    config: Mapping[str, Any],
-    folder: Path,
-    device: torch.device,
-    start: Start,
-) -> tuple[pd.DataFrame, str]:
+def predict_single_frame(results: Results, start: Start) -> tuple[pd.DataFrame, str]:
     """Train the run's network on one random frame of each series at a time, and predict from one fixed frame.
 
     Args:
-        data: the datamodule of the run.
-        facts: of that data.
-        config: of the run.
-        folder: of the run; nothing is left in it.
-        device: where to predict.
+        results: of the run; nothing is left in its folder.
         start: gives a newly built model the weights that the run started from.
 
     Returns:
         The predictions table of the test split, and which frame was used, as a sentence without its full stop.
     """
+    facts, config, folder, device = results.facts, results.config, results.folder, results.device
     pl.seed_everything(config["seed"], workers=True, verbose=False)
-    frames = _frame_data(data, config, folder)
+    frames = _frame_data(results.data, config, folder)
     model: FamilyModule = build(config["model"], "model", facts=frames.facts)
     start(model)
     train_on_frames(model, frames, config, folder / ".single_frame")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vesalius.config.facts import Facts
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.samples import Split
-from vesalius.evaluation.base import Metrics, Results, Start
+from vesalius.evaluation.base import Entries, Metrics, Results, Start
 from vesalius.evaluation.inference import predict
 from vesalius.evaluation.scoring import score_splits, score_table
 from vesalius.evaluation.temporal_ablation import ablate_time
@@ -39,11 +39,11 @@ class SupervisedResults(Results):
         """Metrics of each split; the decision threshold is chosen on validation, or taken from the config."""
         return score_splits(predictions, self.facts, self.config["evaluation"])
 
-    def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Metrics:
+    def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Entries:
         """Metrics of some samples, with the run's decision threshold."""
         return score_table(table, self.facts, _threshold(metrics))
 
-    def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> Metrics:
+    def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> dict[str, Entries]:
         """Cheap models, fitted on the training split and evaluated on the test split like the network."""
         self.baseline_tables = predict_baselines(self.data, predictions["test"], self.facts, self.config["seed"])
         return {arm: score_table(table, self.facts) for arm, table in self.baseline_tables.items()}
@@ -54,16 +54,7 @@ class SupervisedResults(Results):
         if not (evaluation["evidence"] and self.data.source.series):
             return {}
         chosen = evaluation["evidence_classes"]
-        arms = ablate_time(
-            self.model,
-            self.data,
-            self.facts,
-            self.config,
-            self.folder,
-            self.device,
-            start=start,
-            decision=_threshold(metrics),
-        )
+        arms = ablate_time(self, start, _threshold(metrics))
         narrowed: Metrics = {"evidence_classes": chosen} if chosen else {}
         return narrowed | {"evidence": metrics["evidence"] | arms}
 

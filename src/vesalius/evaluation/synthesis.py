@@ -25,7 +25,7 @@ from torch import Tensor
 
 from vesalius.data.augment import Augment, Rotation, Translation, Zoom
 from vesalius.data.samples import Split, target_columns
-from vesalius.evaluation.base import SCHEMA, Metrics, Results, Start
+from vesalius.evaluation.base import SCHEMA, Entries, Metrics, Results, Start
 from vesalius.evaluation.feature_extractors import Extractor, load_extractor
 from vesalius.metrics.baselines.gaussian_sampler import GaussianSampler, best_gaussian_sampler
 from vesalius.metrics.baselines.principal_components import MAX_TRAIN
@@ -76,7 +76,7 @@ class SynthesisResults(Results):
                 metrics[split] = self._compare(split, self.synthetic(split))
         return metrics
 
-    def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Metrics:
+    def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Entries:
         """Distances of synthetic images from some of the test images, whose classes they share."""
         rows = self.data.rows("test")
         known = self.data.table["sample_id"].iloc[rows.tolist()].astype(str)
@@ -86,9 +86,9 @@ class SynthesisResults(Results):
         groups = self._groups(rows)[kept]
         return synthesis_metrics(real, groups, synthetic, no_skill=no_skill, seed=self.config["seed"])
 
-    def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> Metrics:
+    def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> dict[str, Entries]:
         """Training images as they are and augmented, and normal draws among principal components."""
-        arms: Metrics = {}
+        arms: dict[str, Entries] = {}
         rows = self.matching_training_rows(self.labels("test"))
         if rows is None:
             logger.warning("No baselines real and augmented: %s.", _TOO_FEW)
@@ -182,7 +182,7 @@ class SynthesisResults(Results):
     def _groups(self, rows: Tensor) -> NDArray[Any]:
         return self.data.table["group_id"].iloc[rows.tolist()].astype(str).to_numpy()
 
-    def _compare(self, split: Split, features: Floats, patients: NDArray[Any] | None = None) -> Metrics:
+    def _compare(self, split: Split, features: Floats, patients: NDArray[Any] | None = None) -> Entries:
         """Distances of features (M, F) from those of a split; with the patients (M,) of real images."""
         return synthesis_metrics(
             self.real(split),
@@ -193,11 +193,11 @@ class SynthesisResults(Results):
             seed=self.config["seed"],
         )
 
-    def _missing(self) -> Metrics:
+    def _missing(self) -> Entries:
         """The entries of a baseline without enough training images."""
         rows = self.data.rows("test")
         missing = partial(missing_entry, _TOO_FEW, n=len(rows), groups=len(np.unique(self._groups(rows))))
-        return {name: missing(no_skill=value) | {"synthetic": 0} for name, value in self._no_skill("test").items()}
+        return {name: {**missing(no_skill=value), "synthetic": 0} for name, value in self._no_skill("test").items()}
 
     def _no_skill(self, split: Split) -> dict[str, float | None]:
         """Distances of noise about the mean training image; unknown on other data than the run's."""

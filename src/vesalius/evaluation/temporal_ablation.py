@@ -23,21 +23,18 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-import pytorch_lightning as pl
 import torch
 
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.datamodules.datasets import Batch
 from vesalius.data.datamodules.series_ablations import dropped_frames, first_frames, shuffled_frames
 from vesalius.data.sources.base import Source
-from vesalius.evaluation.base import Metrics, Start
+from vesalius.evaluation.base import Entries, Results, Start
 from vesalius.evaluation.inference import predict
 from vesalius.evaluation.scoring import restrict_to_classes, score_table
 from vesalius.evaluation.single_frame import predict_single_frame
@@ -89,35 +86,21 @@ def check_ablation(evaluation: Mapping[str, Any], source: Source) -> None:
         raise InputError(problems)
 
 
-def ablate_time(
-    model: pl.LightningModule,
-    data: ImageDataModule,
-    facts: Facts,
-    config: Mapping[str, Any],
-    folder: Path,
-    device: torch.device,
-    *,
-    start: Start,
-    decision: Decision = "argmax",
-) -> Metrics:
+def ablate_time(results: Results, start: Start, decision: Decision = "argmax") -> dict[str, Entries]:
     """Evaluate a finished model with information taken away, and the same network on single frames.
 
     Args:
-        model: the finished model.
-        data: the datamodule of its run.
-        facts: of that data.
-        config: of the run; `evaluation.evidence_classes` restricts the arms to samples of some classes.
-        folder: of the run; training of the single-frame arm leaves nothing in it.
-        device: where to predict.
+        results: of the model on the data of its run.
         start: gives a newly built model the weights that the run started from.
         decision: the decision threshold of the run; not used with `evaluation.evidence_classes`.
 
     Returns:
         The metrics of each arm that did not fail.
     """
-    classes = config["evaluation"]["evidence_classes"]
+    model, data, facts, device = results.model, results.data, results.facts, results.device
+    classes = results.config["evaluation"]["evidence_classes"]
     tables: dict[str, tuple[pd.DataFrame, str | None]] = {}
-    for arm, view in _views(facts, config["seed"]).items():
+    for arm, view in _views(facts, results.config["seed"]).items():
         table = _try(arm, partial(predict, model, data, "test", facts, device, view))
         if table is not None:
             tables[arm] = table, None
@@ -127,15 +110,18 @@ def ablate_time(
             "set evaluation.evidence=false."
         )
     else:
-        single = _try("single_frame", partial(predict_single_frame, data, facts, config, folder, device, start))
+        single = _try("single_frame", partial(predict_single_frame, results, start))
         if single is not None:
             tables["single_frame"] = single
-    arms: Metrics = {}
+    arms: dict[str, Entries] = {}
     for arm, (table, note) in tables.items():
         whole = tables["model"][0] if arm in COMPARED and "model" in tables else None
         entries = _try(arm, partial(score_arm, table, facts, classes=classes, decision=decision, model=whole))
         if entries is not None:
-            arms[arm] = {name: entry | ({"note": note} if note else {}) for name, entry in entries.items()}
+            for entry in entries.values():
+                if note is not None:
+                    entry["note"] = note
+            arms[arm] = entries
     return arms
 
 
@@ -166,7 +152,7 @@ def score_arm(
     classes: Sequence[str] | None = None,
     decision: Decision = "argmax",
     model: pd.DataFrame | None = None,
-) -> Metrics:
+) -> Entries:
     """The main metrics of an arm.
 
     Args:
@@ -191,7 +177,7 @@ def score_arm(
     return metrics | {f"{metric}_difference": difference}
 
 
-def _missing(reason: str, *, compared: bool) -> Metrics:
+def _missing(reason: str, *, compared: bool) -> Entries:
     return {name: missing_entry(reason) for name in (*_CLASS_METRICS, *(["auroc_difference"] if compared else []))}
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vesalius.data.samples import Split
 from vesalius.evaluation.autoencoder.outputs import AutoencoderOutputs
-from vesalius.evaluation.base import Metrics
+from vesalius.evaluation.base import Entries
 from vesalius.metrics.anomaly import ErrorMaps, Mahalanobis, anomaly_metrics, peak_in_mask
 from vesalius.metrics.entry import MetricEntry
 
@@ -39,7 +39,7 @@ class AnomalyScores:
         self.outputs, self.data = outputs, outputs.data
         self.normal: Tensor = self.data.normal  # type: ignore[attr-defined]
 
-    def score(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
+    def score(self, predictions: Mapping[str, pd.DataFrame]) -> dict[str, Entries]:
         """How well each score separates other classes from the normal ones; adds the scores to the test predictions.
 
         `peak_in_mask` is the share of images with a known lesion whose error is highest inside it.
@@ -47,7 +47,7 @@ class AnomalyScores:
         table = predictions["test"]
         for score, values in self._scores("test").items():
             table[f"anomaly/{score}"] = values
-        metrics: Metrics = anomaly_metrics(
+        metrics = anomaly_metrics(
             table.rename(columns=lambda name: name.removeprefix("anomaly/")),
             scores=(ERROR, DISTANCE),
             normal=self._normal("test"),

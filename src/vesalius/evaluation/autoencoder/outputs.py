@@ -1,9 +1,9 @@
 """What an autoencoder makes of images: reconstructions and codes, with the principal components to compare them to."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vesalius.config.facts import Facts
-from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.samples import Split, target_columns
+from vesalius.evaluation.base import Results
 from vesalius.metrics.baselines.principal_components import MAX_TRAIN, PrincipalComponents
 from vesalius.models.autoencoder.autoencoder import Autoencoder
 
@@ -24,23 +23,13 @@ class AutoencoderOutputs:
     """The outputs of one finished autoencoder for the samples of a datamodule.
 
     Args:
-        model: finished.
-        data: set up.
-        facts: of the data that the model was trained on.
-        config: frozen, of the run.
-        device: where to compute.
+        results: of the autoencoder.
     """
 
-    def __init__(
-        self,
-        model: Autoencoder,
-        data: ImageDataModule,
-        facts: Facts,
-        config: Mapping[str, Any],
-        device: torch.device,
-    ) -> None:
-        self.model, self.data, self.facts = model, data, facts
-        self.config, self.device = config, device
+    def __init__(self, results: Results) -> None:
+        self.model = cast(Autoencoder, results.model)
+        self.data, self.facts = results.data, results.facts
+        self.config, self.device = results.config, results.device
 
     def batches(self, rows: Tensor) -> Iterator[dict[str, Tensor]]:
         """Outputs for some rows, on the CPU: `original` and `reconstruction` (B, C, H, W), `latent` (B, D), `index`."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from vesalius.config.build import build
 from vesalius.data.splits.subset import train_subset
 from vesalius.evaluation.autoencoder.outputs import AutoencoderOutputs
-from vesalius.evaluation.base import Metrics
+from vesalius.evaluation.base import Entries
 from vesalius.metrics.baselines.linear_models import pool
 from vesalius.metrics.comparison.repeats import repeated_difference, repeated_metric
 from vesalius.metrics.probes import probe
@@ -32,7 +32,7 @@ Features = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 Tables = dict[float, list[pd.DataFrame]]
 
 
-def score_probes(outputs: AutoencoderOutputs) -> Metrics:
+def score_probes(outputs: AutoencoderOutputs) -> dict[str, dict[str, Entries]]:
     """Test metrics of logistic regressions and nearest neighbours on features, fitted on training labels.
 
     Penalties and numbers of neighbours are chosen on validation. Parts of the labels are drawn by patient and nested;
@@ -66,7 +66,7 @@ def score_probes(outputs: AutoencoderOutputs) -> Metrics:
     }
 
 
-def _score_arm(tables: dict[str, Tables], arm: str, fraction: float, task: str, classes: tuple[str, ...]) -> Metrics:
+def _score_arm(tables: dict[str, Tables], arm: str, fraction: float, task: str, classes: tuple[str, ...]) -> Entries:
     """Metrics of an arm, and how much better the same classifier is on latent features."""
     kind = {"task": task, "classes": classes}
     of_draws = tables[arm][fraction]

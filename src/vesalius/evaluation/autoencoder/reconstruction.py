@@ -24,7 +24,7 @@ from vesalius.data.samples import Split
 from vesalius.evaluation.autoencoder.anomaly import AnomalyScores
 from vesalius.evaluation.autoencoder.outputs import AutoencoderOutputs
 from vesalius.evaluation.autoencoder.probes import score_probes
-from vesalius.evaluation.base import SCHEMA, Metrics, Results, Start
+from vesalius.evaluation.base import SCHEMA, Entries, Metrics, Results, Start
 from vesalius.evaluation.embedding import extractor_hash
 from vesalius.metrics.names import RECONSTRUCTION_METRICS
 from vesalius.metrics.reconstruction import (
@@ -53,7 +53,7 @@ class ReconstructionResults(Results):
     @cached_property
     def outputs(self) -> AutoencoderOutputs:
         """Reconstructions and codes of the model."""
-        return AutoencoderOutputs(self.model, self.data, self.facts, self.config, self.device)
+        return AutoencoderOutputs(self)
 
     @cached_property
     def anomalies(self) -> AnomalyScores:
@@ -69,11 +69,11 @@ class ReconstructionResults(Results):
         of_splits = {name: reconstruction_metrics(table, no_skill=self.no_skill) for name, table in predictions.items()}
         return {"schema": SCHEMA, "task": "reconstruction", **of_splits}
 
-    def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Metrics:
+    def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Entries:
         """Mean errors of some images."""
         return reconstruction_metrics(table, no_skill={name: m["no_skill"] for name, m in metrics["test"].items()})
 
-    def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> Metrics:
+    def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> dict[str, Entries]:
         """Principal components of the training images, as many as the code is long; and the model minus them."""
         table = self._errors(self.data.rows("test"), lambda batch: self.outputs.project(batch["original"]))
         self.baseline_tables = {"pca": table}
