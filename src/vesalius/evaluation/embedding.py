@@ -31,7 +31,7 @@ logger = logging.getLogger("vesalius")
 FeatureBatch = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 # Options for learning from labels: here they leave out no sample and change no label.
-_OF_TRAINING = ("sampling", "shuffle_labels", "train_classes", "synthetic", "synthetic_ratio")
+_TRAINING_OPTIONS = ("sampling", "shuffle_labels", "train_classes", "synthetic", "synthetic_ratio")
 
 
 def extractor_hash(model: pl.LightningModule, config: Mapping[str, Any]) -> str:
@@ -100,7 +100,7 @@ def every_sample(config: Mapping[str, Any], facts: Facts) -> ImageDataModule:
     """
     family = locate(config["_target_"])
     every = type(family.__name__, (_EverySample, family), {"series": facts.sequence_length is not None})
-    options = {name: value for name, value in config.items() if name not in _OF_TRAINING}
+    options = {name: value for name, value in config.items() if name not in _TRAINING_OPTIONS}
     data: ImageDataModule = build({**options, "_target_": f"{__name__}._construct"}, "data", datamodule=every)
     return data
 

@@ -1,4 +1,4 @@
-"""Lightning's Trainer, with choices that only the machine can make, and options that hold for GANs too."""
+"""Lightning's Trainer with automatic precision, compilation in place, and clipping and accumulation for GANs."""
 
 import importlib.util
 import inspect
@@ -28,14 +28,14 @@ class Trainer(pl.Trainer):
     `default_root_dir`, unless it names a folder.
 
     Args:
-        precision: as Lightning has it: `32`, `bf16` and `16` (mixed), and others; `auto` takes bf16 where the processor
-            calculates in it, else 32 bits.
-        compile: translate the model's nets for the processor (`torch.compile`) at the first step, which takes a minute
-            or so and makes later steps faster. In place, so that checkpoints are those of a model that is not compiled.
-        options: everything else, handed on as it is.
+        precision: as in Lightning: `32`, `bf16` and `16` (mixed), and others; `auto` takes bf16 where the processor has
+            units for it, else 32 bits.
+        compile: compile the model's nets (`torch.compile`) at the first step, which takes about a minute and makes
+            later steps faster. In place, so that checkpoints do not change.
+        options: passed on to Lightning.
 
     Raises:
-        InputError: for 16 bits on a CPU, or a wish to compile without a compiler.
+        InputError: for 16 bits on a CPU, options out of range, or `compile` without a compiler.
     """
 
     def __init__(self, precision: Any = "auto", compile: bool = False, **options: Any) -> None:
@@ -45,10 +45,10 @@ class Trainer(pl.Trainer):
         problems = [*_precision_problems(precision, str(options.get("accelerator", "auto")))]
         clipping = options.get("gradient_clip_val")
         if clipping is not None and not clipping >= 0:
-            problems.append(f"trainer.gradient_clip_val={clipping}: must not be below 0; 0 or null bounds nothing.")
+            problems.append(f"trainer.gradient_clip_val={clipping}: must not be below 0; 0 or null does not clip.")
         accumulate = options.get("accumulate_grad_batches", 1)
         if not accumulate >= 1:
-            problems.append(f"trainer.accumulate_grad_batches={accumulate}: a step takes 1 batch or more.")
+            problems.append(f"trainer.accumulate_grad_batches={accumulate}: must be 1 or more.")
         if compile and (problem := _compiler_problem()):
             problems.append(problem)
         if problems:
@@ -87,7 +87,7 @@ def _signature() -> inspect.Signature:
     )
 
 
-# The check of a config's keys reads this signature.
+# The check of config keys reads this signature.
 Trainer.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
@@ -102,8 +102,8 @@ def _clip(optimizer: Optimizer, value: float, algorithm: str) -> None:
 def best_precision(accelerator: str) -> str:
     """`bf16-mixed` where it is faster and safe, `32-true` elsewhere.
 
-    bf16 keeps the range of 32 bits, so that nothing overflows and no scaler is needed. A processor without units for it
-    calculates it in software, several times more slowly than 32 bits.
+    bf16 keeps the range of 32 bits, so that nothing overflows and no scaler is needed. Without units for it, a
+    processor emulates it, several times more slowly than 32 bits.
     """
     device = torch.accelerator.current_accelerator()
     if accelerator != "cpu" and device is not None and torch.accelerator.is_available():
@@ -113,7 +113,7 @@ def best_precision(accelerator: str) -> str:
 
 
 def _precision_problems(precision: Any, accelerator: str) -> list[str]:
-    """Lightning would take bf16 instead, and only warn."""
+    """Problems that Lightning would only warn of, to take bf16 instead."""
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
     if on_cpu and str(precision).startswith("16"):
         return [
@@ -123,7 +123,7 @@ def _precision_problems(precision: Any, accelerator: str) -> list[str]:
 
 
 def _compiler_problem() -> str | None:
-    """What `torch.compile` would stumble over at the first step."""
+    """What would make `torch.compile` fail at the first step."""
     if torch.cuda.is_available() and importlib.util.find_spec("triton") is None:
         return "trainer.compile=true: for a GPU it needs the package triton: pip install triton, or leave it false."
     if not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++", "cl")):
