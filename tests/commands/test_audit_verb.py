@@ -87,7 +87,7 @@ def test_a_training_run_is_gated_before_it_trains(vesalius, tmp_path, flawed):
     assert not (told.parent / "checkpoints").exists()
 
 
-def test_a_run_judges_itself_without_the_test_images_it_was_trained_on(vesalius, tmp_path, flawed):
+def test_a_run_is_also_evaluated_without_the_test_images_it_was_trained_on(vesalius, tmp_path, flawed):
     done = vesalius("train", *TRAIN, f"data.source.root={flawed}", "evaluation.drop_duplicates=true")
     assert done.returncode == 0, done.stderr
     assert "exact_duplicates" in done.stderr

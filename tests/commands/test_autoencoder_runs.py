@@ -1,4 +1,4 @@
-"""Autoencoders from the command line: judged beside PCA, probed, embedded, handed over, and as anomaly detectors."""
+"""Autoencoders from the command line: compared to PCA, probed, embedded, handed over, and as anomaly detectors."""
 
 import json
 
@@ -32,7 +32,7 @@ def trained(vesalius_in, tmp_path_factory):
     return RunFolder(place / "run"), done.stdout
 
 
-def test_it_is_judged_beside_as_many_principal_components(trained):
+def test_it_is_compared_to_as_many_principal_components(trained):
     folder, printed = trained
     metrics = folder.metrics
     assert metrics["task"] == "reconstruction"
@@ -49,7 +49,7 @@ def test_it_is_judged_beside_as_many_principal_components(trained):
     assert {"reconstructions", "latent_map", "walk", "history"} <= figures
 
 
-def test_features_are_probed_beside_cheap_ones_at_every_part_of_the_labels(trained):
+def test_features_are_probed_with_cheap_ones_at_every_part_of_the_labels(trained):
     folder, printed = trained
     probes = folder.metrics["probes"]
     assert list(probes) == ["1%", "5%", "10%", "100%"]
@@ -88,7 +88,7 @@ def test_evaluate_gives_the_same_numbers_again(trained, vesalius_in):
     assert "Equal to the run's own test metrics." in done.stdout
 
 
-def test_its_encoder_starts_a_classifier_and_compare_judges_the_gain(trained, vesalius_in):
+def test_its_encoder_starts_a_classifier_and_compare_measures_the_gain(trained, vesalius_in):
     folder, _ = trained
     place = folder.path.parent
     options = ["data.split_file=run/split.csv", "data.train_fraction=0.5", "hydra.sweep.dir=arms"]
@@ -103,7 +103,7 @@ def test_its_encoder_starts_a_classifier_and_compare_judges_the_gain(trained, ve
     assert "auroc" in compared.stdout
 
 
-def test_learned_from_the_healthy_alone_it_scores_the_others(vesalius_in, tmp_path):
+def test_trained_only_on_the_healthy_it_scores_the_others(vesalius_in, tmp_path):
     done = vesalius_in(tmp_path, "train", *DATA, *SMALL, *NET, "data.train_classes=[healthy]", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
     folder = RunFolder(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Whole runs as a user starts, stops, resumes, sweeps and judges them."""
+"""Whole runs as a user starts, stops, resumes, sweeps and evaluates them."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def test_train_then_evaluate_gives_the_same_numbers(vesalius, tmp_path):
     assert "nothing to resume" in done.stderr
 
 
-def test_a_run_that_ends_within_an_epoch_is_judged_at_its_last_step(vesalius, tmp_path):
+def test_a_run_that_ends_within_an_epoch_is_evaluated_at_its_last_step(vesalius, tmp_path):
     done = vesalius("train", *SMALL, "data.batch_size=8", "trainer.max_steps=7", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
     history = pd.read_csv(tmp_path / "run" / "history.csv")
@@ -80,7 +80,7 @@ def test_a_run_that_ends_within_an_epoch_is_judged_at_its_last_step(vesalius, tm
     assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 7
 
 
-def test_a_stopped_run_says_so_and_goes_on(vesalius, tmp_path, monkeypatch):
+def test_a_stopped_run_records_it_and_continues(vesalius, tmp_path, monkeypatch):
     (tmp_path / "waiter.py").write_text(WAIT)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     command = [sys.executable, "-m", "vesalius.cli", "train", *SMALL, "trainer.max_epochs=3"]

@@ -66,7 +66,7 @@ def test_mistakes_are_named_together_and_leave_nothing(vesalius, tmp_path, runs)
     assert not list(tmp_path.glob("runs/comparisons/*"))
 
 
-def test_what_must_be_given_is_said(vesalius):
+def test_a_missing_option_is_named(vesalius):
     done = vesalius("compare")
     assert done.returncode == 2
     assert "runs has no value" in done.stderr

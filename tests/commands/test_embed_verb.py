@@ -50,7 +50,7 @@ def series(tmp_path_factory, cache_dir):
 
 @pytest.fixture
 def embedded(tmp_path, cache_dir):
-    """Embed in this process and return the table, and what is said of it."""
+    """Embed in this process and return the table and its description."""
 
     def work(run, *overrides, name="features"):
         given = [f"run={run.path}", *overrides, *([f"data.cache_dir={cache_dir}"] if overrides else [])]
@@ -77,7 +77,7 @@ def write_images(folder, *, size=28, classes=("a", "b"), patients=4):
 
 
 def assert_eager(run, table):
-    """Every row is what the restored model makes of that sample alone."""
+    """Every row is the restored model's features of that sample by itself."""
     model, data = restore_model(load_checkpoint(run.best)), build(run.config["data"], "data")
     data.setup()
     place = {name: row for row, name in enumerate(data.table["sample_id"].astype(str))}

@@ -62,7 +62,7 @@ def test_the_loop_ends_in_tables_pictures_and_one_sentence(done):
             assert picture.width > 500
 
 
-def test_all_are_trained_and_judged_on_one_split(done):
+def test_all_are_trained_and_evaluated_on_one_split(done):
     folder, _ = done
     splits = {name: pd.read_csv(folder / name / "split.csv") for name in ("gan", "real/0", "synthetic_1/0")}
     assert splits["gan"].equals(splits["real/0"])
@@ -81,7 +81,7 @@ def test_all_learn_by_equally_many_steps(done):
     assert steps["real"] == steps["synthetic_1"] == [2]
 
 
-def test_mistakes_are_told_before_anything_is_trained_and_leave_nothing(tmp_path):
+def test_mistakes_are_reported_before_anything_is_trained_and_leave_nothing(tmp_path):
     overrides = [*SMALL, 'gan=["model=cnn"]', 'cnn=["model=cnn"]']
     folder = RunFolder.create(tmp_path / "loop", load_config("gain", overrides), overrides)
     with pytest.raises(InputError, match=r"steps_per_epoch is not set|generates no images"):

@@ -60,7 +60,7 @@ def test_trials_jobs_and_folders_are_the_same_things(sweep):
     assert set(trials[0].params) == {"model.optimizer.lr", "model.optimizer.weight_decay"}
 
 
-def test_the_best_trial_is_told_with_its_interval(sweep):
+def test_the_best_trial_is_printed_with_its_interval(sweep):
     folder, done = sweep
     trials = trials_of(folder)
     best = max(trials, key=lambda trial: trial.value)
@@ -89,7 +89,7 @@ def test_a_pruned_run_stops_early_and_is_no_failure(vesalius, tmp_path):
     assert "no best one" in done.stdout
 
 
-def test_mistakes_are_told_before_anything_is_made(vesalius, tmp_path):
+def test_mistakes_are_reported_before_anything_is_written(vesalius, tmp_path):
     cases = {
         ("hydra.sweeper.sampler=grid", LR): "list the values",
         ("hydra.sweeper.sampler=tpee", LR): "Did you mean 'tpe'",
@@ -105,7 +105,7 @@ def test_mistakes_are_told_before_anything_is_made(vesalius, tmp_path):
     assert not list(tmp_path.rglob("*"))
 
 
-def test_without_optuna_the_line_to_type_is_told(vesalius, tmp_path, monkeypatch):
+def test_without_optuna_the_message_has_the_line_to_type(vesalius, tmp_path, monkeypatch):
     (tmp_path / "without" / "optuna").mkdir(parents=True)
     (tmp_path / "without" / "optuna" / "__init__.py").write_text("raise ImportError('not installed')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "without"))

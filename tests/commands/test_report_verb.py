@@ -23,7 +23,7 @@ def test_a_sweep_becomes_a_page_and_a_leaderboard(vesalius, tmp_path):
     assert f"Written to: {sweep / 'report.html'}" in done.stdout
 
 
-def test_a_run_alone(vesalius, tmp_path):
+def test_a_single_run(vesalius, tmp_path):
     run = finish(write_run(tmp_path / "runs/one", predictions(1.5, 0)), [], 0.8)
     done = vesalius("report", f"run={run}", "images=false")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""A run goes on, and is judged again, with its own patients; what it says of refused input names nobody."""
+"""A run is continued and evaluated with its own patients; messages about refused input name nobody."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def finished(vesalius, tmp_path, study):
     return next(tmp_path.glob("runs/*/*/metrics.json")).parent
 
 
-def test_other_pseudonyms_or_more_patients_are_refused_instead_of_dealt_anew(vesalius, finished, study, monkeypatch):
+def test_other_pseudonyms_or_more_patients_are_refused_instead_of_split_again(vesalius, finished, study, monkeypatch):
     before = (finished / "split.csv").read_text()
     with monkeypatch.context() as patch:
         patch.setenv("VESALIUS_IDENTITIES", str(finished.parent / "other.sqlite"))

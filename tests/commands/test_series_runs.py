@@ -18,7 +18,7 @@ def metrics_of(folder, pattern="runs/*/*/metrics.json"):
     return json.loads(next(folder.glob(pattern)).read_text())
 
 
-def test_a_dynamic_dicom_study_trains_end_to_end_and_is_judged_again_alike(vesalius, tmp_path):
+def test_a_dynamic_dicom_study_trains_end_to_end_and_is_evaluated_again_alike(vesalius, tmp_path):
     root = write_cohort(tmp_path / "study", patients=24, slices=2, phases=4).parent
     study = [f"data.source.root={root / 'files'}", f"data.source.labels={root / 'labels.csv'}"]
     study += ["data.source.target=finding", "data.source.unit=time_series", "data.image_size=24"]

@@ -176,7 +176,7 @@ def test_a_folder_that_came_while_the_sweep_stood_still_is_not_taken(tmp_path, s
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["-m", "seed=range(0,0)", "hydra.sweep.dir=here"], "has no job"),
         (["-m", "seed=0,1", "hydra.sweep.dir=afile"], "hydra.sweep.dir=afile: no folder can be created there"),
@@ -185,11 +185,11 @@ def test_a_folder_that_came_while_the_sweep_stood_still_is_not_taken(tmp_path, s
         (["-m", "model=cnn,autoencoder", "model.net.dropout=0.1", "hydra.sweep.dir=here"], "dropout"),
     ],
 )
-def test_a_sweep_that_cannot_begin_is_refused_and_leaves_nothing(tmp_path, arguments, said, sweep):
+def test_a_sweep_that_cannot_begin_is_refused_and_leaves_nothing(tmp_path, arguments, message, sweep):
     (tmp_path / "afile").touch()
     done = sweep(tmp_path, *arguments)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["afile"]
 
 
@@ -312,7 +312,7 @@ def test_another_launcher_is_refused(tmp_path, sweep):
 
 @pytest.mark.proof
 def test_ranks_of_every_job_have_equal_configs_also_when_the_sweep_draws(vesalius, tmp_path):
-    """Four jobs of two processes each, values shuffled, one made to fail; each is a W&B run."""
+    """Four jobs of two processes each, values shuffled, one set up to fail; each is a W&B run."""
     small = [one for one in SMALL if not one.startswith(("trainer=", "logger="))]
     rates = ["1e-3", "2e-3", "3e-3", "1e30"]  # the last diverges
     arguments = [*small, f"model.optimizer.lr=shuffle({','.join(rates)})", "trainer=ddp_cpu", "logger=wandb"]

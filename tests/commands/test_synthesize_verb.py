@@ -121,7 +121,7 @@ def test_a_user_gets_a_folder_with_its_manifest_and_what_to_type_next(vesalius, 
     assert [file[-10:] for file in table["file"]] == [f"{number:06d}.png" for number in range(40)]
 
 
-def test_the_files_are_the_images_that_the_model_makes(made, gan):
+def test_the_files_are_the_images_that_the_model_draws(made, gan):
     folder, _ = made(gan, "n=5", "label=cyst", "seed=7")
     model = restore_model(load_checkpoint(gan.best))
     images = model.sample(torch.full((5,), CLASSES.index("cyst")), torch.Generator().manual_seed(7))

@@ -141,7 +141,7 @@ def test_curves_and_counts_are_those_of_the_predictions(run, logs):
     assert {"figures/calibration.path", "figures/test_images.path"} <= set(summary)
 
 
-def test_worst_answers_are_wrong_ones(run):
+def test_worst_errors_are_wrong_predictions(run):
     table, worst = pd.read_csv(run / "predictions" / "val.csv"), table_of(run, "val/worst")
     said = table[["prob/healthy", "prob/sick"]].to_numpy().argmax(axis=1)
     wrong = np.flatnonzero(said != table["target"])

@@ -72,7 +72,7 @@ def gathered(model, data):
 
 
 @torch.inference_mode()
-def test_the_head_makes_of_an_images_features_what_the_model_says(images):
+def test_the_head_maps_an_images_features_to_the_models_output(images):
     model = classifier(images.facts, test_time_flips=["horizontal"])
     batch = next(iter(images.loader("train")))
     features = model.embed(batch)
@@ -83,7 +83,7 @@ def test_the_head_makes_of_an_images_features_what_the_model_says(images):
 @pytest.mark.parametrize("pooling", ["last", "mean", "attention"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @torch.inference_mode()
-def test_the_head_makes_of_a_series_features_what_the_model_says(series, pooling, bidirectional):
+def test_the_head_maps_a_series_features_to_the_models_output(series, pooling, bidirectional):
     model = recurrent(series.facts, pooling=pooling, bidirectional=bidirectional)
     batch = next(iter(series.loader("train")))
     assert not batch["mask"].all()
@@ -103,7 +103,7 @@ def test_every_image_has_its_features_once_unused_ones_too(images):
     np.testing.assert_allclose(features, alone.numpy(), atol=1e-6)
 
 
-def test_every_series_has_the_features_that_it_has_alone(series):
+def test_the_features_of_a_series_do_not_depend_on_its_batch(series):
     model = recurrent(series.facts)
     rows, features = gathered(model, series)
     with torch.inference_mode():
@@ -200,7 +200,7 @@ def node(cache_dir, target, **source):
     }
 
 
-def test_any_targets_will_do_and_they_are_told_as_they_are(images, cache_dir):
+def test_any_targets_are_accepted_and_written_unchanged(images, cache_dir):
     data = every_sample(node(cache_dir, SINGLE_IMAGES), images.facts)
     data.setup("test")
     assert isinstance(data, ClassificationData)
@@ -228,7 +228,7 @@ def test_samples_without_labels_will_do(images, cache_dir):
     assert len(gathered(classifier(images.facts), data)[0]) == len(labelled)
 
 
-def test_series_and_images_are_told_apart(images, series, cache_dir):
+def test_series_and_images_are_not_confused(images, series, cache_dir):
     with pytest.raises(InputError, match="takes series"):
         every_sample(node(cache_dir, "vesalius.data.SequenceData"), series.facts)
     frames = {"_target_": "vesalius.data.sources.Perfusion", "patients": 16}

@@ -1,4 +1,4 @@
-"""What images are compared in: named beside the numbers, never one that has learned from the images it judges by."""
+"""Features to compare images in: named next to the metrics, never of a run that learned from the evaluated images."""
 
 import numpy as np
 import pytest
@@ -45,12 +45,12 @@ def facts_of(run):
 
 
 def test_the_numbers_name_it_and_its_weights(gan, classifier):
-    told = gan.metrics["extractor"]
-    assert told["name"] == "/".join(classifier.path.parts[-2:])
-    assert told["layer"] == "features"
+    extractor = gan.metrics["extractor"]
+    assert extractor["name"] == "/".join(classifier.path.parts[-2:])
+    assert extractor["layer"] == "features"
     weights = restore_model(load_checkpoint(classifier.best))
-    assert told["dim"] == weights.embed({"image": torch.zeros(1, 1, 28, 28)}).shape[1]
-    assert told["hash"] == load_extractor(str(classifier.path), facts_of(classifier), CPU).digest
+    assert extractor["dim"] == weights.embed({"image": torch.zeros(1, 1, 28, 28)}).shape[1]
+    assert extractor["hash"] == load_extractor(str(classifier.path), facts_of(classifier), CPU).digest
 
 
 def test_the_checkpoint_is_picked_in_its_features_too(gan):

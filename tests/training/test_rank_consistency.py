@@ -41,11 +41,11 @@ def test_ranks_that_differ_are_named_with_the_cure():
 
 
 @pytest.mark.parametrize(
-    ("size", "devices", "said"),
+    ("size", "devices", "phrase"),
     [(64, 1, "on one device"), (64, 2, "64 = 2 x 32"), (15, 2, "15 = 1 x 8 + 1 x 7"), (10, 4, "2 x 3 + 2 x 2")],
 )
-def test_how_a_batch_is_shared_is_said(size, devices, said):
-    assert said in describe_shares(size, devices)
+def test_how_devices_share_a_batch_is_logged(size, devices, phrase):
+    assert phrase in describe_shares(size, devices)
 
 
 @pytest.mark.proof

@@ -1,4 +1,4 @@
-"""A run that its sweep gave up: the request, how training finds it, and what the folder says afterwards."""
+"""A run that its sweep gave up: the request, how training finds it, and the state of the folder afterwards."""
 
 import os
 import signal
@@ -65,7 +65,7 @@ def test_training_stops_after_the_epoch_in_which_it_was_asked(run):
 
 
 def test_all_ranks_stop_on_what_rank_zero_saw(tmp_path):
-    """Rank 1 looks after the file was written, rank 0 looked before: neither stops."""
+    """Rank 1 would find the file, rank 0 has not: neither stops."""
     said = []
 
     def rank(number, root, seen):
@@ -82,7 +82,7 @@ def test_all_ranks_stop_on_what_rank_zero_saw(tmp_path):
     assert said == [None, None, "too late"]
 
 
-def test_the_sweeps_signal_is_told_from_the_users(run):
+def test_the_sweeps_signal_is_not_taken_for_the_users(run):
     with pytest.raises(Interrupted), run.attempt():
         raise Interrupted(143)
     assert (run.state["state"], run.state["reason"]) == ("interrupted", "SIGTERM")
@@ -104,7 +104,7 @@ def test_an_old_request_does_not_stop_a_new_attempt(run):
     assert run.state["state"] == "done"
 
 
-def test_the_signal_reaches_the_process_of_this_run_alone(run, tmp_path):
+def test_the_signal_reaches_only_the_process_of_this_run(run, tmp_path):
     """The process that works on another folder stays, even where its number stands in this one's state."""
     sleep = [sys.executable, "-c", "import time; time.sleep(60)", "vesalius"]
     with (

@@ -54,10 +54,10 @@ def test_a_given_precision_is_kept():
     assert Trainer(**QUIET).precision == best_precision("cpu")
 
 
-@pytest.mark.parametrize(("said", "meant"), [(32, "32-true"), ("bf16", "bf16-mixed"), ("auto", best_precision("cpu"))])
-def test_precision_is_one_word_for_all_trainers(said, meant):
+@pytest.mark.parametrize(("given", "meant"), [(32, "32-true"), ("bf16", "bf16-mixed"), ("auto", best_precision("cpu"))])
+def test_precision_is_one_word_for_all_trainers(given, meant):
     for trainer in ("cpu", "debug"):
-        config = load_config("train", [f"trainer={trainer}", f"trainer.precision={said}"])["trainer"]
+        config = load_config("train", [f"trainer={trainer}", f"trainer.precision={given}"])["trainer"]
         assert Trainer(precision=config["precision"], **QUIET).precision == meant
     assert load_config("train", ["trainer.precision=64-true"])["trainer"]["precision"] == "64-true"
 
@@ -82,7 +82,7 @@ def test_clipping_what_a_fused_optimizer_scales_is_refused(monkeypatch, tmp_path
         train(folder.path)
 
 
-def test_a_profile_says_where_the_time_goes(run, capsys):
+def test_a_profile_shows_where_the_time_goes(run, capsys):
     folder = run("profiled", *TINY, "trainer=profile", "trainer.accelerator=cpu", "data.steps_per_epoch=20")
     profile = folder.path / "profile"
     assert str(profile) in capsys.readouterr().out
@@ -98,7 +98,7 @@ def test_a_profile_says_where_the_time_goes(run, capsys):
     assert not (folder.path / "metrics.json").exists()
 
 
-def test_compiling_is_in_place_and_of_the_nets_alone(run, monkeypatch):
+def test_compiling_is_in_place_and_only_of_the_nets(run, monkeypatch):
     compile_as_usual, compiled = torch.nn.Module.compile, []
 
     def note(module):

@@ -27,7 +27,7 @@ def test_every_number_of_metrics_json_has_a_flat_key():
     assert all(isinstance(value, str | int | float) for value in flat.values())
 
 
-def test_a_metric_that_could_not_be_computed_says_why():
+def test_a_metric_that_could_not_be_computed_has_its_reason():
     missing = {**M, "value": None, "ci95": None, "reason": "one patient only"}
     flat = flat_metrics({"test": {"auroc": missing}})
     assert flat["test/auroc/reason"] == "one patient only"
@@ -57,7 +57,7 @@ def test_data_are_named_by_their_set_or_their_kind():
 
 
 class Recorder(Tracker):
-    """Keeps what it is told."""
+    """Keeps what it receives."""
 
     label = "recorder"
 
@@ -78,7 +78,7 @@ class Recorder(Tracker):
         self.told.append("finish")
 
 
-def test_an_epoch_is_one_row_and_lightnings_own_loggers_may_stand_beside(tmp_path):
+def test_an_epoch_is_one_row_and_lightnings_own_loggers_may_stand_next_to_it(tmp_path):
     import pytorch_lightning as pl
     import torch
     from pytorch_lightning.loggers import CSVLogger

@@ -111,7 +111,7 @@ def test_a_writer_that_fails_never_stops_the_run(tmp_path, written, monkeypatch,
 
 
 @pytest.mark.skipif(INSTALLED, reason="tensorboard is installed")
-def test_where_it_is_not_installed_one_line_says_what_to_type():
+def test_without_the_package_the_message_has_the_line_to_type():
     with pytest.raises(InputError, match="pip install tensorboard"):
         TensorBoardTracker()
 

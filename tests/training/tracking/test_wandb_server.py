@@ -24,7 +24,7 @@ def closed_port():
 
 
 def use_server(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    """W&B reads its settings once, so it begins anew."""
+    """W&B reads its settings once, so it is restarted."""
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", address)
     monkeypatch.delenv("WANDB_MODE", raising=False)
@@ -34,7 +34,7 @@ def use_server(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server that takes requests and says nothing; with `known`, only who the user is."""
+    """A server that accepts requests and does not reply; with `known`, only who the user is."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
@@ -65,7 +65,7 @@ def server(monkeypatch):
         listener.shutdown()
 
 
-def test_offline_is_taken_as_said():
+def test_offline_stays_offline():
     assert choose_mode("offline") == ("offline", None)
 
 
@@ -89,7 +89,7 @@ def test_a_server_that_is_not_there_costs_nothing(monkeypatch, closed_port):
 
 @pytest.mark.parametrize("known", [False, True])
 def test_a_server_that_hangs_is_not_waited_for(tmp_path: Path, server, caplog, known):
-    """It never says a word, or answers the first question and then no other."""
+    """It never replies, or only to the first request."""
     server.known = known
     tracker = WandbTracker(mode="online", wait=2.0)
     started = time.perf_counter()
@@ -102,7 +102,7 @@ def test_a_server_that_hangs_is_not_waited_for(tmp_path: Path, server, caplog, k
     assert len(leet.epochs(leet.whole_log(tmp_path))) == 1
 
 
-def test_an_offline_run_tells_the_server_nothing(tmp_path: Path, server):
+def test_an_offline_run_sends_the_server_nothing(tmp_path: Path, server):
     tracker = WandbTracker(mode="offline")
     tracker.begin(tmp_path, {}, "name")
     tracker.log_epoch({"epoch": 0, "train/loss": 0.1})
@@ -112,7 +112,7 @@ def test_an_offline_run_tells_the_server_nothing(tmp_path: Path, server):
     assert server.asked == []
 
 
-def test_a_key_that_is_not_accepted_is_said(server):
+def test_a_key_that_is_not_accepted_has_a_message(server):
     server.status = 401
     mode, reason = choose_mode("online")
     assert mode == "offline"
