@@ -252,3 +252,31 @@ def test_images_without_class_folders_cannot_be_mixed_with_class_folders(tmp_pat
     (tmp_path / "hollow/test").mkdir()
     (problem,) = problems_of(hollow)
     assert "test holds no image: fill or delete it" in problem
+
+
+def test_leftovers_of_systems_are_no_classes_and_links_are_followed(tmp_path):
+    write_images(tmp_path / "root", "a/1.png", "b/2.png", "__MACOSX/a/3.png", "a/._1.png")
+    write_images(tmp_path / "more", "4.png")
+    (tmp_path / "root" / "b" / "more").symlink_to(tmp_path / "more")
+    source = ImageFolder(str(tmp_path / "root"))
+    assert source.samples()["sample_id"].tolist() == ["a/1.png", "b/2.png", "b/more/4.png"]
+    assert source.load({"sample_id": "b/more/4.png"}).shape == (1, 4, 5)
+
+
+def test_files_with_other_endings_are_counted(tmp_path, caplog):
+    root = write_images(tmp_path, "a/1.png", "a/2.webp", "b/3.jpg")
+    for name in ("a/4.dcm", "a/5.dcm", "b/6.nii.gz", "notes.txt"):
+        (tmp_path / name).touch()
+    assert len(ImageFolder(root).samples()) == 3
+    assert "3 files are passed over" in caplog.text
+    assert ": 2 .dcm, 1 .gz." in caplog.text
+    assert ImageFolder(root, extensions=["png", "jpg"]).samples()["sample_id"].tolist() == ["a/1.png", "b/3.jpg"]
+    assert "1 .webp" in caplog.text
+
+
+@pytest.mark.parametrize("pair", [("Benign", "benign"), ("H\u00e4matom", "Ha\u0308matom"), ("grade 1", "grade_1")])
+def test_class_folders_that_look_alike_are_refused_unless_they_are_listed(tmp_path, pair):
+    root = write_images(tmp_path, *(f"{name}/1.png" for name in (*pair, "other")))
+    (problem,) = problems_of(root)
+    assert all(name in problem for name in pair)
+    assert ImageFolder(root, classes=[*pair, "other"]).classes == (*pair, "other")

@@ -6,7 +6,11 @@ from typing import Literal
 
 Kind = Literal["image", "dicom", "nifti", "video", "folder"]
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+IMAGE_ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"),
+    *(".jfif", ".webp", ".jp2", ".j2k", ".pgm", ".ppm", ".pnm", ".dib"),
+)
+DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 VIDEO_ENDINGS = (".mp4", ".m4v", ".mov", ".avi", ".mpg", ".mpeg", ".gif", ".webm", ".mkv", ".wmv")
 #: Volumes that a folder is searched for; an .img comes with its .hdr.
 VOLUME_ENDINGS = (".nii", ".nii.gz", ".hdr", ".mgh", ".mgz")
@@ -28,12 +32,18 @@ def kind_of(path: Path) -> Kind:
         return "folder"
     if has_ending(path.name, (".img",)):  # DICOM files are called so too
         return "nifti" if other_half(path) is not None else "dicom"
+    return kind_of_name(path.name) or "dicom"
+
+
+def kind_of_name(name: str) -> Kind | None:
+    """The kind of a file by the ending of its name; None where that is not known."""
     kinds: tuple[tuple[Kind, tuple[str, ...]], ...] = (
         ("image", IMAGE_ENDINGS),
         ("nifti", (*VOLUME_ENDINGS, *OTHER_VOLUME_ENDINGS)),
         ("video", VIDEO_ENDINGS),
+        ("dicom", DICOM_ENDINGS),
     )
-    return next((kind for kind, endings in kinds if has_ending(path.name, endings)), "dicom")
+    return next((kind for kind, endings in kinds if has_ending(name, endings)), None)
 
 
 def has_ending(name: str, endings: Sequence[str]) -> bool:

@@ -1,14 +1,19 @@
 """Files sorted into class folders: which classes there are, and the class and split of each file."""
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
-from vesalius.data.formats.endings import has_ending
-from vesalius.data.sources.vocabulary import SPLIT_WORDS
+from vesalius.data.formats.endings import has_ending, kind_of_name
+from vesalius.data.formats.folders import is_leftover, walk
+from vesalius.data.sources.vocabulary import SPLIT_WORDS, spelt_alike
+
+logger = logging.getLogger("vesalius")
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,8 @@ class FolderLayout:
     """`root/{train,val,test}/class/*` with fixed splits, or `root/class/*` without.
 
     Without labels the files are straight in `root`, or in `root/{train,val,test}`. A class folder may have folders
-    inside. Hidden files and folders, and files that are not wanted, are skipped. Split folders may have any name in
-    `SPLIT_WORDS`.
+    inside. Files that are not wanted, hidden ones and leftovers of systems are skipped; links to folders are followed.
+    Split folders may have any name in `SPLIT_WORDS`.
 
     Args:
         root: the folder.
@@ -45,6 +50,7 @@ class FolderLayout:
 
     def all_paths(self) -> list[str]:
         """The relative paths of all items, sorted, in whatever folders they are."""
+        self._warn_of_others()
         return sorted(path.relative_to(self._root).as_posix() for path in self._below(self._root))
 
     def scan(self, *, labelled: bool = True) -> list[FiledItem]:
@@ -56,6 +62,7 @@ class FolderLayout:
         Raises:
             InputError: with every problem of the layout.
         """
+        self._warn_of_others()
         if not labelled and not self._folders and (unlabelled := self._without_classes()):
             return sorted(unlabelled, key=lambda item: item.path)
         root, what = self._root, self._what
@@ -127,16 +134,33 @@ class FolderLayout:
         return [entry.name for entry in os.scandir(folder) if entry.is_file() and self._wanted(entry.name)]
 
     def _below(self, top: Path) -> Iterator[Path]:
-        for parent, folders, names in os.walk(top):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+        for parent, names in walk(top):
             wanted = (name for name in names if self._wanted(name))
             if not self._folders:
-                yield from (Path(parent, name) for name in wanted)
-            elif Path(parent) != top and any(wanted):
-                yield Path(parent)
+                yield from (parent / name for name in wanted)
+            elif parent != top and any(wanted):
+                yield parent
+
+    def _warn_of_others(self) -> None:
+        """Count the images, volumes and clips that are passed over, by their endings."""
+        passed_over = Counter(
+            Path(name).suffix.lower()
+            for _, names in walk(self._root)
+            for name in names
+            if not has_ending(name, self._endings) and kind_of_name(name) is not None
+        )
+        if passed_over:
+            kinds = format_list([f"{count} {ending}" for ending, count in passed_over.most_common()])
+            logger.warning(
+                "%d files are passed over, since their endings are not those of an %s (%s): %s.",
+                passed_over.total(),
+                self._what,
+                ", ".join(self._endings),
+                kinds,
+            )
 
     def _wanted(self, name: str) -> bool:
-        return not name.startswith(".") and has_ending(name, self._endings)
+        return not is_leftover(name) and has_ending(name, self._endings)
 
 
 def check_classes(classes: Sequence[str], found: Sequence[str], root: Path) -> None:
@@ -158,6 +182,21 @@ def check_classes(classes: Sequence[str], found: Sequence[str], root: Path) -> N
         raise InputError(problems)
 
 
+def sorted_classes(found: Sequence[str], root: Path) -> tuple[str, ...]:
+    """The names of the class folders as classes, in order.
+
+    Raises:
+        InputError: if some look like one class spelt in several ways.
+    """
+    alike = [" and ".join(group) for group in spelt_alike(found)]
+    if alike:
+        raise InputError(
+            f"class folders in {root} look like one class spelt in several ways ({format_list(alike)}): move the files "
+            "into one, or list all in `data.source.classes` if they are different classes."
+        )
+    return tuple(sorted(found))
+
+
 def find_file(root: Path, name: str) -> Path:
     """The file of this name in the folder, if there is one; otherwise the name as a path of its own."""
     inside = root / name
@@ -169,4 +208,4 @@ def _split_of(folder: Path) -> str | None:
 
 
 def _folders(parent: Path) -> list[Path]:
-    return sorted(Path(entry.path) for entry in os.scandir(parent) if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(Path(entry.path) for entry in os.scandir(parent) if entry.is_dir() and not is_leftover(entry.name))

@@ -12,7 +12,7 @@ from vesalius.data.formats.endings import IMAGE_ENDINGS, normalise_endings
 from vesalius.data.formats.images import DECODER_VERSION, adapt_channels, decode_image
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
-from vesalius.data.sources.folder_layout import FolderLayout, check_classes, find_file
+from vesalius.data.sources.folder_layout import FolderLayout, check_classes, find_file, sorted_classes
 from vesalius.data.sources.patients import find_patients, pattern_problems
 from vesalius.data.sources.tables.index_table import groups_from_index
 
@@ -21,9 +21,9 @@ class ImageFolder(Source):
     """`root/{train,val,test}/class/*` with fixed splits, or `root/class/*` without.
 
     Images straight in `root`, or in `root/{train,val,test}`, are `unlabelled`; then there may be no class folders. A
-    class folder may have folders inside. Hidden files and files with other extensions are skipped. The path relative to
-    `root` is the `sample_id`. Without an index table or a pattern every image is a group of its own, which is only
-    right if no patient has two images.
+    class folder may have folders inside. Hidden files and leftovers of systems are skipped; files with other extensions
+    too, with a warning. The path relative to `root` is the `sample_id`. Without an index table or a pattern every image
+    is a group of its own, which is only right if no patient has two images.
 
     Args:
         root: the folder.
@@ -59,7 +59,7 @@ class ImageFolder(Source):
         layout = FolderLayout(self.root, normalise_endings(extensions), what="image")
         self._items = layout.scan(labelled=ordinal or classes is not None)
         found = sorted({item.label for item in self._items if item.label is not None})
-        self.classes = tuple(classes) if classes is not None else tuple(found)
+        self.classes = sorted_classes(found, self.root) if classes is None else tuple(classes)
         check_classes(self.classes, found, self.root)
         two = len(self.classes) == 2
         self.task = "unlabelled" if not found else "ordinal" if ordinal else "binary" if two else "multiclass"

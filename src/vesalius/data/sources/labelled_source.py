@@ -13,7 +13,7 @@ from vesalius.config.facts import Task
 from vesalius.data.identities import Identities
 from vesalius.data.samples import target_columns
 from vesalius.data.sources.base import Source
-from vesalius.data.sources.folder_layout import FiledItem, FolderLayout, check_classes, find_file
+from vesalius.data.sources.folder_layout import FiledItem, FolderLayout, check_classes, find_file, sorted_classes
 from vesalius.data.sources.patients import find_patients, pattern_problems
 from vesalius.data.sources.tables.labels import Labels, columns_without_table, whole_targets
 from vesalius.data.sources.tables.target_cells import TaskOption
@@ -187,7 +187,7 @@ class LabelledSource(Source):
         found = sorted({item.label for item in self._items if item.label is not None})
         if not found:
             return "unlabelled", ()
-        names = tuple(found if classes is None else map(str, classes))
+        names = sorted_classes(found, self.root) if classes is None else tuple(map(str, classes))
         check_classes(names, found, self.root)
         if task in ("multilabel", "regression"):
             raise InputError(f"`data.source.task={task}` needs a table: name it in `data.source.labels`.")

@@ -1,6 +1,9 @@
 """Words with a fixed meaning in tables, folder names and options: one list for all sources."""
 
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 #: What a sample is: one slice or frame, the slices of a volume, or frames over time.
@@ -19,10 +22,30 @@ SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
-#: Cells of a target, in lower case, that stand for no value.
-MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "<na>"})
+#: Cells of a target or a patient, in lower case, that stand for no value; those with # are Excel's cells of an error.
+MISSING_WORDS = frozenset(
+    {"", "na", "n/a", "nan", "null", "<na>"}
+    | {"#n/a", "#na", "#nv", "#value!", "#wert!", "#ref!", "#bezug!", "#div/0!", "#name?", "#null!", "#num!", "#zahl!"}
+)
 #: The option `group` for data in which no two files share a patient.
 NO_GROUP = "none"
+
+
+def missing_patients(cells: Sequence[str]) -> list[bool]:
+    """Which cells name no patient: those that are empty, and words for missing that stand in several cells."""
+    words = [cell.lower() for cell in cells]
+    counts = Counter(words)
+    return [word in MISSING_WORDS and (not word or counts[word] > 1) for word in words]
+
+
+def spelt_alike(names: Iterable[str]) -> list[list[str]]:
+    """Names that differ only in case, spaces, hyphens or how letters are composed, or as 7 and 7.0 do; by group."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        plain = unicodedata.normalize("NFC", name).casefold()
+        plain = " ".join(re.sub(r"^([+-]?\d+)\.0+$", r"\1", plain).replace("_", " ").replace("-", " ").split())
+        groups.setdefault(plain, []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def slices_problems(slices: Slices) -> list[str]:

@@ -299,3 +299,26 @@ def test_a_table_without_a_target_says_the_rest(write):
     assert joined.to_dict("list") == {"group_id": ["q", "p", "p"], "split": ["test", "train", "train"]}
     found = problems_of(Labels, path, key="id", target=None, classes=["x", "y"], task="ordinal")
     assert "`data.source.classes`, `data.source.task`" in found
+
+
+@pytest.mark.parametrize("word", ["nan", "NA", "#N/A", "#VALUE!", "#WERT!", "null"])
+def test_words_for_missing_are_no_class_and_no_patient(write, word):
+    path = write(f"id,y,p\n1,a,P1\n2,b,P2\n3,{word},P3\n4,a,{word}\n5,b,{word}\n")
+    found = problems_of(labels_of, path, group="p")
+    assert "2 row(s) of labels.csv have no `p` (lines 5, 6)" in found
+    assert labels_of(path).classes == ("a", "b")
+    assert len(labels_of(write("id,y,p\n1,a,P1\n2,b,NA\n"), group="p").rows()) == 2
+
+
+@pytest.mark.parametrize("pair", [("7", "7.0"), ("pat3", "PAT3"), ("M\u00fcller", "Mu\u0308ller")])
+def test_a_patient_spelt_two_ways_is_named_by_lines(write, caplog, pair):
+    one, other = pair
+    labels_of(write(f"id,y,p\n1,a,{one}\n2,b,x\n3,b,{other}\n"), group="p")
+    assert "1 patients seem to be spelt in several ways" in caplog.text
+    assert "(lines 2 and 4 of the table)" in caplog.text or "(lines 4 and 2 of the table)" in caplog.text
+    assert f"{other} " not in caplog.text.replace("7.0 or", "").replace("PAT3,", "")
+
+
+def test_classes_composed_otherwise_are_one_class_spelt_twice(write):
+    found = problems_of(labels_of, write("id,y\n1,H\u00e4matom\n2,Ha\u0308matom\n3,normal\n"))
+    assert "spells classes in several ways" in found

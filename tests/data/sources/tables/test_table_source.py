@@ -493,3 +493,26 @@ def test_without_a_target_the_images_are_unlabelled(images, tmp_path):
     (tmp_path / "0/0.png").unlink()
     assert len(table_of(images, target=None, unmatched="skip").samples()) == 7
     assert "name its column in `data.source.target`" in problems_of(images, target=None, task="binary")
+
+
+def test_names_may_lack_their_ending_be_composed_otherwise_or_come_from_another_machine(tmp_path):
+    for name in ("a.b.png", "Ro\u0308.png", "deep/c.png", "d.png"):
+        write_png(tmp_path / name, 1)
+    rows = [("a.b", 0, "p"), ("R\u00f6.png", 1, "q"), ("C:\\Users\\me\\deep\\c", 1, "r"), ("/else/where/d.png", 0, "s")]
+    table = table_of(write_manifest(tmp_path, rows)).samples()
+    assert sorted(table["sample_id"]) == sorted(["a.b.png", "Ro\u0308.png", "deep/c.png", "d.png"])
+
+
+def test_a_name_without_its_ending_that_fits_two_files_is_refused(tmp_path):
+    for name in ("a.png", "a.jpg", "b.png"):
+        write_png(tmp_path / name, 1)
+    assert "a (line 2)" in problems_of(write_manifest(tmp_path, [("a", 0, "p"), ("b", 1, "q")]))
+
+
+@pytest.mark.parametrize("ending", ["pgm", "webp", "jp2", "jfif"])
+def test_a_table_may_name_what_the_decoder_reads(tmp_path, ending):
+    kinds = {"jfif": "JPEG", "jp2": "JPEG2000", "pgm": "PPM", "webp": "WEBP"}
+    for name, value in (("a", 10), ("b", 20)):
+        Image.fromarray(np.full((8, 8), value, np.uint8)).save(tmp_path / f"{name}.{ending}", format=kinds[ending])
+    rows = [(f"a.{ending}", 0, "p"), (f"b.{ending}", 1, "q")]
+    assert [abs(int(image.max()) - 10) < 15 for image in loaded(table_of(write_manifest(tmp_path, rows)))] == [True] * 2

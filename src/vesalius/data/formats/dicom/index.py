@@ -1,6 +1,5 @@
 """The series in a folder of DICOM files of any layout."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from vesalius.data.formats.dicom.headers import Frame, Header, read_image_header
 from vesalius.data.formats.dicom.limits import NoImage
 from vesalius.data.formats.dicom.ordering import Grid, arrange
 from vesalius.data.formats.dicom.reading import NotDicom
+from vesalius.data.formats.folders import walk
 from vesalius.terminal import show_progress
 
 # Drawn or computed by people and programs, not images of the patient
@@ -137,11 +137,10 @@ def _wanted_modality(modality: str, wanted: Sequence[str] | None) -> bool:
 
 
 def _names(root: Path) -> Iterator[str]:
-    for parent, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for parent, names in walk(root):
         for name in names:
-            path = Path(parent, name)
-            if not name.startswith(".") and name.upper() != "DICOMDIR" and path.is_file():
+            path = parent / name
+            if name.upper() != "DICOMDIR" and path.is_file():
                 yield path.relative_to(root).as_posix()
 
 

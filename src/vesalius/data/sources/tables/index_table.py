@@ -7,6 +7,7 @@ from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.data.sources.tables.csv_table import read_table, require_columns
 from vesalius.data.sources.tables.path_endings import PathEndings
+from vesalius.data.sources.vocabulary import missing_patients
 
 
 def groups_from_index(table_path: Path, files: Sequence[str], *, file_column: str, group_column: str) -> list[str]:
@@ -29,13 +30,14 @@ def groups_from_index(table_path: Path, files: Sequence[str], *, file_column: st
 
     groups: list[str | None] = [None] * len(files)
     without_file, ambiguous, conflicting, without_group = [], [], [], []
-    for entry, group in zip(table[file_column], table[group_column], strict=True):
+    missing = missing_patients(table[group_column].tolist())
+    for entry, group, is_missing in zip(table[file_column], table[group_column], missing, strict=True):
         numbers = endings.find(entry)
         if not numbers:
             without_file.append(entry)
         elif len(numbers) > 1:
             ambiguous.append(entry)
-        elif not group:
+        elif is_missing:
             without_group.append(entry)
             groups[numbers[0]] = groups[numbers[0]] or ""
         elif groups[numbers[0]] not in (None, "", group):

@@ -15,7 +15,7 @@ from vesalius.data.samples import target_columns
 from vesalius.data.sources.tables.csv_table import read_table, require_columns
 from vesalius.data.sources.tables.path_endings import PathEndings
 from vesalius.data.sources.tables.target_cells import TaskOption, read_targets
-from vesalius.data.sources.vocabulary import SPLIT_WORDS
+from vesalius.data.sources.vocabulary import SPLIT_WORDS, missing_patients, spelt_alike
 
 logger = logging.getLogger("vesalius")
 
@@ -166,18 +166,33 @@ class Labels:
         notes = pd.DataFrame(index=self.table.index)
         problems = []
         for column in dict.fromkeys(name for name in (self._key, group) if name is not None):
-            empty = self.table.index[self.table[column] == ""].tolist()
+            cells = self.table[column]
+            missing = missing_patients(cells.tolist()) if column == group else (cells == "").tolist()
+            empty = self.table.index[missing].tolist()
             if empty:
                 problems.append(
                     f"{len(empty)} row(s) of {self.name} have no `{column}` (lines {format_list(empty)}): fill it in."
                 )
         if group is not None:
             notes["group_id"] = self.table[group]
+            self._warn_of_spellings(self.table[group])
         if split is not None:
             notes["split"] = self._splits(self.table[split], problems)
         for name in subgroups:
             notes[name] = self.table[name]
         return notes, problems
+
+    def _warn_of_spellings(self, patients: pd.Series) -> None:
+        """Warn of one patient spelt in several ways, by the lines: the log names nobody."""
+        first = {name: line for line, name in reversed(list(patients.items()))}
+        pairs = [" and ".join(str(first[name]) for name in group) for group in spelt_alike(patients)]
+        if pairs:
+            logger.warning(
+                "%d patients seem to be spelt in several ways, such as 7 and 7.0 or pat3 and PAT3, and count as "
+                "several, who may be in two splits (lines %s of the table): write each in one way.",
+                len(pairs),
+                format_list(pairs),
+            )
 
     def _splits(self, cells: pd.Series, problems: list[str]) -> pd.Series:
         splits = cells.str.lower().map(SPLIT_WORDS).astype(object)

@@ -1,12 +1,17 @@
 """The files that a manifest's rows point to."""
 
 import os
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 import pandas as pd
 
 from vesalius.config.diagnose import did_you_mean, format_list
+from vesalius.data.formats.endings import has_ending, kind_of_name
+from vesalius.data.formats.folders import is_leftover
 
 _SUGGESTIONS = 3
 _NAMES_COMPARED = 5_000
@@ -15,16 +20,66 @@ _NAMES_COMPARED = 5_000
 def resolve_paths(cells: pd.Series, root: Path) -> pd.Series:
     """The absolute path of each cell, without `.` and `..`; empty where there is no such file.
 
-    Backslashes separate folders too, unless a name really has one.
+    Backslashes separate folders too, unless a name really has one. A name may be written without its ending, if a
+    single file fits, or with its letters composed otherwise than on disk. Of an absolute path of another machine the
+    longest end counts that exists below `root`.
     """
     base = os.path.abspath(root)
-    known: dict[str, str] = {}
-    for cell in cells.unique():
-        path = os.path.normpath(os.path.join(base, cell))
-        if "\\" in cell and not os.path.exists(path):
-            path = os.path.normpath(os.path.join(base, cell.replace("\\", "/")))
-        known[cell] = path if cell and os.path.exists(path) else ""
+    folders: dict[str, _Folder] = {}
+    known = {cell: _resolve(cell, base, folders) for cell in cells.unique()}
     return cells.map(known).astype(object)
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """The content of a folder: its names by how they are composed, and by what they are without their ending."""
+
+    names: dict[str, str]
+    without_ending: dict[str, list[str]]
+
+
+def _resolve(cell: str, base: str, folders: dict[str, _Folder]) -> str:
+    slashed = cell.replace("\\", "/")
+    for written in dict.fromkeys((cell, slashed)):
+        path = os.path.normpath(os.path.join(base, written))
+        if cell and os.path.exists(path):
+            return path
+    parts = [part for part in os.path.normpath(slashed).split("/") if part]
+    is_absolute = slashed.startswith("/") or re.match("[A-Za-z]:/", slashed) is not None
+    starts = range(1, len(parts)) if is_absolute else range(1)
+    return next((path for start in starts if cell and (path := _search(base, parts[start:], folders))), "")
+
+
+def _search(folder: str, parts: Sequence[str], folders: dict[str, _Folder]) -> str:
+    """The path of these parts below a folder; empty where there is none."""
+    for number, part in enumerate(parts):
+        if part == "..":
+            folder = os.path.dirname(folder)
+            continue
+        if folder not in folders:
+            folders[folder] = _list_folder(folder)
+        content, plain = folders[folder], normalize("NFC", part)
+        name = content.names.get(plain)
+        fitting = content.without_ending.get(plain, [])
+        if name is None and number == len(parts) - 1 and len(fitting) == 1:
+            name = fitting[0]
+        if name is None:
+            return ""
+        folder = os.path.join(folder, name)
+    return folder
+
+
+def _list_folder(folder: str) -> _Folder:
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        names = []
+    without: dict[str, list[str]] = {}
+    for name in names:
+        if not is_leftover(name) and kind_of_name(name) is not None:
+            stem = name[: -len(".nii.gz")] if has_ending(name, (".nii.gz",)) else os.path.splitext(name)[0]
+            without.setdefault(normalize("NFC", stem), []).append(name)
+    return _Folder({normalize("NFC", name): name for name in names}, without)
 
 
 def path_problems(cells: pd.Series, paths: pd.Series, root: Path, *, name: str, skip: bool) -> list[str]:

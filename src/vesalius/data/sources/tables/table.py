@@ -39,7 +39,7 @@ _FIRST_COLUMNS = ["sample_id", "group_id", "split"]
 class Table(Source):
     """Files of any kind, listed in a CSV or TSV table: one row per file.
 
-    A file is an image (PNG, JPEG, TIFF, BMP), a DICOM or NIfTI file, a video clip, or a folder with the frames of a
+    A file is an image (PNG, JPEG, WebP, ...), a DICOM or NIfTI file, a video clip, or a folder with the frames of a
     series (DICOM or images). With `unit="slice"` every 2-D slice or frame of a file is an image. Otherwise a file is a
     series of frames; or, with the column `series`, the rows of each series are its frames, in the order of their time
     (or of the rows, without times). Rows of a series must agree on everything else.

@@ -11,7 +11,7 @@ import pandas as pd
 from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
-from vesalius.data.sources.vocabulary import MISSING_WORDS
+from vesalius.data.sources.vocabulary import MISSING_WORDS, spelt_alike
 
 TaskOption = Literal["auto", "binary", "multiclass", "multilabel", "ordinal", "regression"]
 
@@ -161,10 +161,7 @@ def _sorted_classes(found: pd.Series, column: str, task: TaskOption, option: str
         )
     if numeric:
         return [names[position] for position in np.argsort(values, kind="stable")]
-    alike: dict[str, list[str]] = {}
-    for name in names:
-        alike.setdefault(name.casefold(), []).append(name)
-    variants = [" and ".join(group) for group in alike.values() if len(group) > 1]
+    variants = [" and ".join(group) for group in spelt_alike(names)]
     if variants:
         raise InputError(
             f"`{option}.target={column}` spells classes in several ways ({format_list(variants)}): write each in "

@@ -1,0 +1,43 @@
+"""Walking through folders: links are followed without loops, leftovers of other systems are passed over."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+#: Files and folders, in lower case, that systems leave behind; so are all whose name starts with a dot.
+LEFTOVERS = frozenset(
+    {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"}
+)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or left behind by a system, and so no data."""
+    return name.startswith(".") or name.lower() in LEFTOVERS
+
+
+def walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder from `top` down, with the names of the files straight in it; leftovers are passed over.
+
+    A link to a folder elsewhere is followed, once for each such folder. A link to a folder that is walked through
+    anyway, or that `top` lies in, is not.
+    """
+    base = os.path.realpath(top)
+    followed = {base}
+    for parent, folders, names in os.walk(top, followlinks=True):
+        wanted = []
+        for name in sorted(folders):
+            path = os.path.join(parent, name)
+            if is_leftover(name):
+                continue
+            if os.path.islink(path):
+                target = os.path.realpath(path)
+                if target in followed or _is_inside(target, base) or _is_inside(base, target):
+                    continue
+                followed.add(target)
+            wanted.append(name)
+        folders[:] = wanted
+        yield Path(parent), [name for name in names if not is_leftover(name)]
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
