@@ -257,6 +257,16 @@ def test_values_may_stay_hounsfield_units_and_colour_may_become_grey(tmp_path):
     assert np.array_equal(image, np.repeat(pixels[None] * 2.0 - 1000, 3, axis=0))
 
 
+def test_images_of_one_position_are_no_volumes_of_one_slice(tmp_path):
+    for number in range(4):
+        options = {"number": number + 1, "position": (0, 0, 0), "orientation": AXIAL}
+        write_image(tmp_path / "files" / str(number), np.zeros((4, 4), np.uint8), patient="A", **options)
+    labels = _labels(tmp_path / "labels.csv", ("A", 1.0))
+    with pytest.raises(InputError, match="its 4 images all have the same position"):
+        _source(tmp_path, labels, unit="volume", task="regression").samples()
+    assert len(_source(tmp_path, labels, unit="slice", task="regression").samples()) == 4
+
+
 def test_with_a_window_files_of_8_and_of_12_bits_have_one_scale(tmp_path):
     pixels = np.arange(16).reshape(4, 4) * 17
     write_image(tmp_path / "files" / "a", pixels.astype(np.uint8), patient="A")

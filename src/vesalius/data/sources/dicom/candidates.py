@@ -59,6 +59,11 @@ def _candidates(series: SeriesFiles, unit: Unit, slices: Slices) -> Iterator[Can
 def _volumes(series: SeriesFiles, grid: Grid) -> Iterator[Candidate]:
     if grid.has_time and grid.frames[0][0].position is None:
         raise BadSeries("its images have no position, so they are no volume: leave it out, or set another unit")
+    if grid.has_time and len(grid.frames[0]) == 1:
+        raise BadSeries(
+            f"its {len(grid.frames)} images all have the same position (did an anonymiser write it?), so they are no "
+            "volume: leave it out, or set another unit"
+        )
     for phase, frames in enumerate(grid.frames):
         yield Candidate(series, frames, suffix=f"_t{phase:03d}" if grid.has_time else "")
 
