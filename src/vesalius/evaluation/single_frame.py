@@ -104,4 +104,6 @@ def score_validation(val: pd.DataFrame, facts: Facts, classes: Sequence[str] | N
         val, facts = (narrowed, fewer) if len(narrowed) else (val, facts)
     metrics = score_table(val, facts)
     name = "auroc" if metrics["auroc"]["value"] is not None else "accuracy"
-    return float(metrics[name]["value"]), name
+    value = metrics[name]["value"]
+    assert value is not None  # an accuracy always has one
+    return value, name
