@@ -16,6 +16,11 @@ from vesalius.sweeps.scheduler import JobStream
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
+
+
 def test_help_and_version(vesalius):
     assert "evaluate" in vesalius("--help").stdout
     assert vesalius("--version").stdout.strip() == "0.1.0"
@@ -25,9 +30,9 @@ def test_help_and_version(vesalius):
     assert f": {', '.join(experiments)}\n" in helped.stdout
 
 
-def test_both_mistakes_are_named_with_their_cure(vesalius, tmp_path):
+def test_both_mistakes_are_named_with_their_cure(fresh_vesalius_in, tmp_path):
     started = time.perf_counter()
-    done = vesalius("train", "model.optimizer.weight_decy=1", "+trianer.max_epochs=3")
+    done = fresh_vesalius_in(tmp_path, "train", "model.optimizer.weight_decy=1", "+trianer.max_epochs=3")
     assert done.returncode == 2
     assert time.perf_counter() - started < 3
     assert "model.optimizer.weight_decy" in done.stderr
