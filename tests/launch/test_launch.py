@@ -14,7 +14,7 @@ CODE = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 from vesalius.launch import launch
-from vesalius.runs.run_folder import Interrupted, RunFolder
+from vesalius.runs.run_folder import Interrupted
 from vesalius.launch.worker import enter
 
 def train(path):
@@ -36,19 +36,15 @@ code, path = sys.argv[1], Path(sys.argv[2])
 launch.work_command = lambda verb, folder: [sys.executable, "-c", code, code, str(folder)]
 if path.name == "train":
     sys.exit(enter(train, [str(path)]))
-inside = RunFolder(path / ("train" if path.name == "gain" else sys.argv[3]))
 if path.name == "gain":
-    sys.exit(enter(lambda path: launch._work("train", inside), [str(path)]))
-sys.exit(launch._work(inside.path.name, inside))
+    sys.exit(enter(lambda path: launch.launch("train", {}, [], path / "train"), [str(path)]))
+sys.exit(launch.launch(sys.argv[3], {}, [], path / sys.argv[3])[0])
 """
 
 
 def begin(place, inside, **environment):
     """The command line, which leads a group as one that a terminal's shell starts; waits until there is a training."""
     training = place / inside / ("train" if inside == "gain" else "")
-    training.mkdir(parents=True)
-    for folder in {place / inside, training}:
-        (folder / "config.yaml").write_text("{}")
     command = [sys.executable, "-c", CODE, CODE, str(place), inside]
     process = subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True)
     wait_until((training / "pids").exists)

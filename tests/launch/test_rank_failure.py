@@ -73,7 +73,7 @@ def test_a_failure_of_many_lines_is_told_with_its_name(tmp_path, rank_1, text, t
 
 
 def test_ones_own_failure_and_one_of_an_earlier_attempt_stay_apart(tmp_path, rank_1, monkeypatch):
-    monkeypatch.setattr("vesalius.launch.rank_failure._PATIENCE", 0.2)
+    monkeypatch.setattr("vesalius.launch.rank_failure.PATIENCE", 0.2)
     fail(rank_1, "the disk was full")
     with pytest.raises(ValueError, match="mine"):
         end(tmp_path, ValueError("mine"))

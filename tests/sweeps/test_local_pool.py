@@ -42,7 +42,7 @@ def wait_until_gone(pid):
 
 
 def test_slots_share_the_cores(monkeypatch):
-    monkeypatch.setattr("vesalius.sweeps.local_pool._cores", lambda: 16)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(16)), raising=False)
     assert make_slots(3, environ={}) == [{"OMP_NUM_THREADS": "5"}] * 3
     assert make_slots(3, ranks=2, environ={}) == [{"OMP_NUM_THREADS": "2"}] * 3
     assert make_slots(40, environ={})[0] == {"OMP_NUM_THREADS": "1"}
@@ -124,14 +124,14 @@ def test_nothing_that_a_killed_job_started_lives_on(tmp_path, how):
 
 @pytest.mark.parametrize("code", [0, 130])
 def test_a_slot_is_free_when_the_last_rank_has_ended_and_no_rank_is_waited_for_for_ever(tmp_path, monkeypatch, code):
-    monkeypatch.setattr("vesalius.sweeps.local_pool._RANKS", 3.0)
+    monkeypatch.setattr("vesalius.sweeps.local_pool.RANKS_GRACE", 3.0)
     pool = JobPool([{}, {}, {}], consoles=False)
     for number, sleep in enumerate((1, 60)):
         pool.start(number, sh(f"sleep {sleep} & echo $! > {tmp_path / str(number)}; exit {code}"), tmp_path)
     began = time.monotonic()
     pool.start(2, sh("exit 0"), tmp_path)
     assert [ended.number for ended in wait_for(pool)] == [2]  # it does not wait for the others
-    assert len(pool._free) == 1
+    assert pool.free
     (soon,) = wait_for(pool)
     assert (soon.number, soon.code) == (0, code)
     assert gone(int((tmp_path / "0").read_text()))

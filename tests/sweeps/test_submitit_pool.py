@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +16,7 @@ from vesalius.config.errors import InputError
 from vesalius.runs.run_folder import RunFolder
 from vesalius.runs.sweep_folder import SweepFolder
 from vesalius.sweeps.slurm import check_request, check_slurm, is_queued
-from vesalius.sweeps.submitit_pool import ClusterTask, _Submitted, check_options, make_executor
+from vesalius.sweeps.submitit_pool import ClusterPool, ClusterTask, check_options, make_executor
 
 pytest.importorskip("submitit", reason="pip install 'vesalius[sweep]'")
 
@@ -75,9 +74,18 @@ def slurm(tmp_path, monkeypatch):
     return place
 
 
-def test_the_script_asks_for_what_the_options_say(slurm, tmp_path):
+@pytest.fixture
+def full_slurm(slurm):
+    """A queue in which jobs wait for ever."""
+    (slurm / "sbatch").write_text('#!/bin/bash\ncp "$1" "$FAKE_SLURM/script"; echo "Submitted batch job 7"\n')
+    (slurm / "queue_7").touch()
+    return slurm
+
+
+def test_the_script_asks_for_what_the_options_say(full_slurm, tmp_path):
     executor = make_executor(tmp_path / "sweep", OPTIONS)
-    lines = executor._make_submission_file_text("COMMAND", "1").splitlines()
+    executor.submit(print)
+    lines = (full_slurm / "script").read_text().splitlines()
     asked = {line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH")}
     assert asked >= {
         "job-name=vesalius-sweep",
@@ -95,7 +103,8 @@ def test_the_script_asks_for_what_the_options_say(slurm, tmp_path):
     assert lines.index("module load cuda") < next(at for at, line in enumerate(lines) if line.startswith("srun"))
     assert executor.max_num_timeout == 2
     few = OPTIONS | dict.fromkeys(("partition", "account", "gpus_per_node", "cpus_per_task"))
-    text = make_executor(tmp_path / "sweep", few)._make_submission_file_text("COMMAND", "1")
+    make_executor(tmp_path / "sweep", few).submit(print)
+    text = (full_slurm / "script").read_text().partition("srun")[0]
     assert not any(word in text for word in ("partition", "account", "gpus", "cpus"))
 
 
@@ -175,20 +184,23 @@ def test_a_job_of_another_start_is_still_in_the_queue(slurm):
         assert is_queued("7_2")  # nobody can say that it is not
 
 
-def test_an_answer_is_read_and_nothing_that_it_names_is_run(tmp_path):
+def test_a_result_is_read_and_nothing_that_it_names_is_run(full_slurm, tmp_path):
     class Hostile:
         def __reduce__(self):
             return Path.touch, (tmp_path / "run",)
 
-    file = tmp_path / "1_0_result.pkl"
-    job = SimpleNamespace(num_tasks=1, paths=SimpleNamespace(result_pickle=file))
-    submitted = _Submitted(job, None, 0.0)
-    assert submitted.result is None
-    file.write_bytes(pickle.dumps(("success", (3, ["said"]))))
-    assert submitted.result == (3, ["said"])
-    for content in (pickle.dumps(("success", Hostile())), b"no pickle"):
-        file.write_bytes(content)
-        code, (said,) = submitted.result
+    def ended(content, place):
+        sweep = SweepFolder.create(place, verb="train", arguments=[], axes={}, sweeper="basic")
+        pool = ClusterPool(sweep, OPTIONS, 1)
+        pool.start(0, ["true"], place / "0")
+        assert pool.ended() == []
+        (place / ".submitit" / f"{sweep.cluster_name(0)}_0_result.pkl").write_bytes(content)
+        (found,) = pool.ended()
+        return found.code, found.last_lines
+
+    assert ended(pickle.dumps(("success", (3, ["said"]))), tmp_path / "good") == (3, ["said"])
+    for number, content in enumerate((pickle.dumps(("success", Hostile())), b"no pickle")):
+        code, (said,) = ended(content, tmp_path / str(number))
         assert code != 0
         assert "is not the result of a job" in said
     assert not (tmp_path / "run").exists()

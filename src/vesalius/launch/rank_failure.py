@@ -12,7 +12,7 @@ from vesalius.config.errors import RunFailed, VesaliusError
 
 logger = logging.getLogger("vesalius")
 
-_PATIENCE = 1.0  # seconds for the other rank to log its error
+PATIENCE = 1.0  # seconds for the other rank to log its error
 _RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ [A-Z]+ ", re.MULTILINE)
 _FRAME = re.compile(r'^  File ".*\n(?:[ \t]+.*\n)*', re.MULTILINE)
 _LONGEST = 300  # characters of an error message
@@ -34,7 +34,7 @@ def named_rank(logs: Path) -> Iterator[None]:
     except VesaliusError:
         raise
     except Exception as error:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         others = sorted(path for path in logs.glob("rank*.log") if path.name != "rank0.log")
         while others and time.monotonic() < deadline:
             for log in others:

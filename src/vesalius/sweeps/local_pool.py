@@ -16,7 +16,7 @@ from vesalius.launch.child import child_environment, signal_group
 
 #: Lines of a job's console that are kept to show why it failed.
 LAST_LINES = 15
-_RANKS = 5.0  # seconds that the ranks of a job have after its first process
+RANKS_GRACE = 5.0  # seconds that the ranks of a job have after its first process
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class _Child:
         They still hold the slot's GPUs and write to the run folder. A process that was killed could not end its ranks.
         """
         self.ended = self.ended or time.monotonic()
-        patience = _RANKS if self.process.returncode >= 0 else 0.0
+        patience = RANKS_GRACE if self.process.returncode >= 0 else 0.0
         if time.monotonic() - self.ended >= patience:
             signal_group(self.process.pid, signal.SIGKILL)
             return False
