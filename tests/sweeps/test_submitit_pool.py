@@ -194,7 +194,7 @@ def test_a_result_is_read_and_nothing_that_it_names_is_run(full_slurm, tmp_path)
         pool = ClusterPool(sweep, OPTIONS, 1)
         pool.start(0, ["true"], place / "0")
         assert pool.ended() == []
-        (place / ".submitit" / f"{sweep.cluster_name(0)}_0_result.pkl").write_bytes(content)
+        (place / ".submitit" / "7_0_result.pkl").write_bytes(content)
         (found,) = pool.ended()
         return found.code, found.last_lines
 
