@@ -56,8 +56,17 @@ def _monitor_problems(config: Mapping[str, Any]) -> Iterator[str]:
     metrics, monitor = _metrics_of(config), config["monitor"]
     if metrics is not None and monitor["name"] not in metrics:
         yield f"monitor.name={monitor['name']}: the model has no such metric.{did_you_mean(monitor['name'], metrics)}"
+    yield from _mode_problems("monitor.mode", monitor["mode"], monitor["name"])
     if monitor["mode"] not in ("min", "max"):
         yield f"monitor.mode={monitor['mode']}: expected min or max."
+
+
+def _mode_problems(key: str, mode: object, metric: str) -> Iterator[str]:
+    """A mode that would keep the worst value of a metric."""
+    better = mode_of(metric)
+    if better is not None and mode in ("min", "max") and mode != better:
+        word = "lower" if better == "min" else "higher"
+        yield f"{key}={mode}: {metric} is better the {word} it is: set {key}={better}."
 
 
 def _checkpoint_problems(config: Mapping[str, Any]) -> Iterator[str]:
@@ -86,11 +95,9 @@ def _callback_problems(config: Mapping[str, Any]) -> Iterator[str]:
             continue
         if metrics is not None and monitor not in metrics:
             yield f"{key}.monitor={monitor}: the model has no such metric.{did_you_mean(monitor, metrics)}"
-        # Lightning's default of every callback with a monitor is `min`.
-        mode, better = entry.get("mode", "min"), mode_of(monitor)
-        if better is not None and mode in ("min", "max") and mode != better:
-            word = "lower" if better == "min" else "higher"
-            yield f"{key}.mode={mode}: {monitor} is better the {word} it is: set {key}.mode={better}."
+        mode = entry.get("mode", "min")  # Lightning's default for every callback with a monitor
+        if {"name": monitor, "mode": mode} != config["monitor"]:  # else it follows `monitor`, which has the problem
+            yield from _mode_problems(f"{key}.mode", mode, monitor)
 
 
 def _validation_problems(config: Mapping[str, Any]) -> Iterator[str]:

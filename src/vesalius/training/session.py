@@ -10,7 +10,6 @@ from torch import Tensor
 
 from vesalius.config.build import build, build_named
 from vesalius.config.diagnose import did_you_mean
-from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.data.audit.audit import run_audit
 from vesalius.data.audit.audit_input import AuditInput
@@ -129,12 +128,12 @@ class Session:
             features: what a generator's images are compared in after each epoch; None for the model's own choice.
 
         Raises:
-            InputError: for a `monitor` that the model does not log, or whose mode would keep the worst checkpoint.
+            InputError: for a `monitor.name` that the model does not log for these data.
         """
         self.model = build(self.config["model"], "model", facts=self.data.facts)
         if features is not None:
             self.model.set_feature_extractor(features)
-        check_monitor(self.config["monitor"]["name"], self.config["monitor"]["mode"], self.model)
+        check_monitor(self.config["monitor"]["name"], self.model)
 
     def load_start(self, model: FamilyModule) -> None:
         """Give a new model the weights that this run starts from: pretrained, from the data, of `init_from`."""
@@ -177,23 +176,16 @@ class Session:
             raise problem from error
 
 
-def check_monitor(name: str, mode: str, model: pl.LightningModule) -> None:
+def check_monitor(name: str, model: pl.LightningModule) -> None:
     """Refuse a metric that the model does not log, which is known only once the data are.
 
     Args:
         name: `monitor.name`.
-        mode: `monitor.mode`.
         model: with its metrics in `logged_metrics`; of another module nothing is known, and all is accepted.
 
     Raises:
-        InputError: for an unknown metric, or a mode that would keep the worst checkpoint.
+        InputError: for an unknown metric.
     """
     known = getattr(model, "logged_metrics", None)
-    if known is None:
-        return
-    if name not in known:
+    if known is not None and name not in known:
         raise InputError(f"monitor.name={name}: there is no such metric of this task.{did_you_mean(name, known)}")
-    best = mode_of(name)
-    if best is not None and mode != best:
-        better = "lower" if best == "min" else "higher"
-        raise InputError(f"monitor.mode={mode}: {name} is better the {better} it is: set monitor.mode={best}.")
