@@ -105,11 +105,11 @@ def test_mistakes_are_reported_before_anything_is_written(vesalius, tmp_path):
     assert not list(tmp_path.rglob("*"))
 
 
-def test_without_optuna_the_message_has_the_line_to_type(vesalius, tmp_path, monkeypatch):
+def test_without_optuna_the_message_has_the_line_to_type(fresh_vesalius_in, tmp_path, monkeypatch):
     (tmp_path / "without" / "optuna").mkdir(parents=True)
     (tmp_path / "without" / "optuna" / "__init__.py").write_text("raise ImportError('not installed')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "without"))
-    done = vesalius("train", *OPTUNA, LR)
+    done = fresh_vesalius_in(tmp_path, "train", *OPTUNA, LR)  # the warm interpreter has imported Optuna already
     assert done.returncode == 2
     assert done.stderr == "Error: hydra/sweeper=vesalius_optuna needs Optuna: pip install 'vesalius[sweep]'\n"
 
