@@ -74,7 +74,12 @@ def _group(family):
     return pytest.mark.xdist_group(f"pair_{family}")  # its whole run is made once
 
 
-@pytest.fixture(scope="module", params=[pytest.param(name, marks=_group(name)) for name in sorted(PAIRS)])
+def _marks(family):
+    """One family stands for all in `make test`; the others, half a minute each, are in `make test-all`."""
+    return [_group(family)] if family == "cnn" else [_group(family), pytest.mark.slow]
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=_marks(name)) for name in sorted(PAIRS)])
 def family(request):
     return request.param
 

@@ -1,6 +1,7 @@
 """Every config in `conf/` composes, passes the checks and runs; a new one without a test fails here."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -21,6 +22,8 @@ SERIES_MODELS = ("lstm", "gru", "rnn", "article_lstm")
 EXPERIMENTS = [option for group, option in GROUPS if group == "experiment"]
 
 # What each experiment runs on here. A new experiment must be added, or test_every_experiment_is_covered fails.
+#: One experiment of each family, quick to train a step of.
+FIRST_EXPERIMENTS = {"lesions_cnn", "perfusion_lstm", "lesions_autoencoder", "lesions_gan"}
 EXPERIMENT_DATA = {
     "lesions_cnn": "lesions",
     "article_cnn": "image_folder",
@@ -119,7 +122,12 @@ def _not_of_an_experiment(group: str, options: list[str]) -> list[str]:
     return [option for option in options if option not in trained]
 
 
-@pytest.mark.parametrize("option", _not_of_an_experiment("model", MODELS))
+def _slow_but(quick: set[str], options: list[str]) -> list[Any]:
+    """All options: one of each family in `make test`, the others in `make test-all`."""
+    return [option if option in quick else pytest.param(option, marks=pytest.mark.slow) for option in options]
+
+
+@pytest.mark.parametrize("option", _slow_but({"dcgan", "gru"}, _not_of_an_experiment("model", MODELS)))
 def test_each_other_model_trains_a_step(option, data_overrides, run_training):
     data = "lesions" if option not in SERIES_MODELS else "perfusion"
     overrides = [*SMALL, *_chosen("model", option), f"data={data}", *data_overrides[data]]
@@ -131,7 +139,7 @@ def test_each_other_data_option_trains_a_step(option, data_overrides, run_traini
     run_training([*SMALL, f"data={option}", f"model={SERIES_MODEL.get(option, 'cnn')}", *data_overrides[option]])
 
 
-@pytest.mark.parametrize("option", EXPERIMENTS)
+@pytest.mark.parametrize("option", _slow_but(FIRST_EXPERIMENTS, EXPERIMENTS))
 def test_each_experiment_trains_a_step(option, data_overrides, run_training):
     data = EXPERIMENT_DATA[option]
     overrides = [*SMALL, f"experiment={option}", *data_overrides[data], *SMALLER.get(option, [])]
