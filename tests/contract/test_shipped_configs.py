@@ -21,9 +21,9 @@ ENCODERS = {"spatial_resnet": "autoencoder"}  # model/encoder options that anoth
 SERIES_MODELS = ("lstm", "gru", "rnn", "article_lstm")
 EXPERIMENTS = [option for group, option in GROUPS if group == "experiment"]
 
-# What each experiment runs on here. A new experiment must be added, or test_every_experiment_is_covered fails.
 #: One experiment of each family, quick to train a step of.
 FIRST_EXPERIMENTS = {"lesions_cnn", "perfusion_lstm", "lesions_autoencoder", "lesions_gan"}
+# What each experiment runs on here. A new experiment must be added, or test_every_experiment_is_covered fails.
 EXPERIMENT_DATA = {
     "lesions_cnn": "lesions",
     "article_cnn": "image_folder",
