@@ -197,7 +197,7 @@ def _grey(stored: np.ndarray, dataset: Dataset, kind: str, window: Window, numbe
     if window == "none" or (floating and window == "auto" and not has_voi(transform)):
         if kind == "MONOCHROME1":
             if span is None:
-                raise NotImplementedError("MONOCHROME1 of floating-point values has no range to invert it in")
+                raise ValueError("MONOCHROME1 of floating-point values has no range to invert it in")
             values = span[0] + span[1] - values.astype(np.float64)
         return values[None].astype(np.float32)
     brightness = display_values(values, transform, window, span)[None]
