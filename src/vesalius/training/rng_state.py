@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback
 class RngState(Callback):
     """Saves the random generators' states in every checkpoint, as tensors and plain lists, and restores them.
 
-    Order and augmentation do not need this: they are functions of (seed, epoch, sample).
+    Order and augmentation do not need this: they are functions of (seed, epoch, draw).
     """
 
     def __init__(self) -> None:

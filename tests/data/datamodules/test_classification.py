@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vesalius.config.errors import InputError
-from vesalius.data.augment import Augment, Flip
+from vesalius.data.augment import Augment, Flip, Noise
 from vesalius.data.datamodules.classification import ClassificationData
 from vesalius.data.datamodules.targets import shuffle_labels
 from vesalius.data.sources.base import Source
@@ -107,7 +107,7 @@ def test_unlabelled_splits_of_foreign_data_become_test(tmp_path):
 
 def test_only_training_batches_are_augmented(make):
     data = make(augment=Augment({"flip": Flip(horizontal=1.0)}))
-    batch = {"image": torch.arange(16.0).reshape(1, 1, 4, 4), "index": torch.tensor([0]), "target": torch.tensor([0])}
+    batch = {"image": torch.arange(16.0).reshape(1, 1, 4, 4), "draw": torch.tensor([0])}
 
     class Trainer:
         training, current_epoch = True, 0
@@ -117,6 +117,25 @@ def test_only_training_batches_are_augmented(make):
     data.trainer.training = False
     assert data.on_after_batch_transfer(batch, 0) is batch
     data.trainer = None
+
+
+@pytest.mark.parametrize("drawn", [{"sampling": "balanced"}, {"steps_per_epoch": 40}])
+def test_a_sample_drawn_again_in_an_epoch_is_augmented_in_another_way(make, drawn):
+    class Trainer:
+        training, current_epoch, global_rank, world_size = True, 1, 0, 1
+
+    data = make(augment=Augment({"noise": Noise(std=0.1)}), **drawn)
+    data.trainer = Trainer()
+    batches = [data.on_after_batch_transfer(batch, 0) for batch in data.train_dataloader()]
+    data.trainer = None
+    rows = torch.cat([batch["index"] for batch in batches])
+    images = torch.cat([batch["image"] for batch in batches])
+    assert len(rows.unique()) < len(rows)
+    assert len(images.unique(dim=0)) == len(images)
+    # The first draw of each is that of an epoch in which it comes once.
+    first = [rows.tolist().index(row) for row in rows.unique().tolist()]
+    once = data.augment(data.store[rows[first]], rows[first], seed=data.seed, epoch=1)
+    assert torch.equal(images[first], once)
 
 
 def test_shuffled_labels_are_dealt_among_patients_and_keep_their_number():

@@ -69,7 +69,7 @@ def test_a_batch_holds_images_alone_whatever_the_task(make, task):
     data = make(Counted(task))
     for split, loader in {"train": data.train_dataloader(), "val": data.val_dataloader()}.items():
         batches = list(loader)
-        assert all(set(batch) == {"image", "index"} for batch in batches)
+        assert all(set(batch) == {"image", "index", "draw"} for batch in batches)
         assert seen(batches) == data.rows(split).tolist()
         for batch in batches:
             assert torch.equal(batch["image"][:, 0, 0, 0].long(), batch["index"] % 250)

@@ -1,5 +1,6 @@
 """The datamodule of image series, and the frames that it deals out."""
 
+import math
 import re
 
 import numpy as np
@@ -155,6 +156,19 @@ def test_sampled_frames_are_ascending_and_within_their_series(lengths, count, sa
         assert int(real[-1]) < lengths[row]
         if number == lengths[row]:
             assert real.tolist() == list(range(number))
+
+
+def test_a_series_drawn_again_in_an_epoch_shows_other_frames(make):
+    data = make(frames=4, steps_per_epoch=60)
+    drawn = {}
+    for batch in epoch(data, 0):
+        for row, chosen in zip(batch["index"].tolist(), check(batch), strict=True):
+            drawn.setdefault(row, []).append(tuple(chosen))
+    # Of the C(n, 4) subsets as many as independent draws would show, not one.
+    for row, subsets in drawn.items():
+        possible = math.comb(LENGTHS[row], min(4, LENGTHS[row]))
+        expected = possible * (1 - (1 - 1 / possible) ** len(subsets))
+        assert len(set(subsets)) >= max(min(possible, 2), expected - 4 * expected**0.5)
 
 
 @pytest.mark.parametrize("sampling", ["random", "uniform"])

@@ -58,7 +58,7 @@ def test_a_batch_has_the_class_where_each_sample_has_one(make, task):
             assert torch.equal(batch["target"], number // 2 % 3)
             assert batch["target"].dtype == torch.int64
         else:
-            assert set(batch) == {"image", "index"}
+            assert set(batch) == {"image", "index", "draw"}
 
 
 def test_series_are_refused_with_the_way_out():

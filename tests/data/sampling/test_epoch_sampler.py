@@ -11,19 +11,23 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vesalius.config.errors import InputError
-from vesalius.data.sampling.epoch_sampler import EpochSampler, balanced_weights, epoch_order
+from vesalius.data.sampling.epoch_sampler import EpochSampler, balanced_weights, draws_of, epoch_order, rows_of
 
 few = settings(max_examples=150, deadline=None)
 sizes, batches, worlds = st.integers(1, 70), st.integers(1, 20), st.integers(1, 5)
 
 
-def steps(rows: Tensor | int, *args, epoch: int = 0, **kwargs) -> list[Tensor]:
+def draws(rows: Tensor | int, *args, epoch: int = 0, **kwargs) -> list[Tensor]:
     rows = torch.arange(rows) if isinstance(rows, int) else rows
     sampler = EpochSampler(rows, *args, **{"seed": 0, **kwargs})
     sampler.set_epoch(epoch)
     result = list(sampler)
     assert len(sampler) == len(result)
     return result
+
+
+def steps(rows: Tensor | int, *args, **kwargs) -> list[Tensor]:
+    return [rows_of(batch) for batch in draws(rows, *args, **kwargs)]
 
 
 def assert_same(first: list[Tensor], second: list[Tensor]) -> None:
@@ -108,6 +112,35 @@ def test_an_abandoned_epoch_leaves_no_trace() -> None:
     assert_same(list(sampler), steps(40, 4))
 
 
+@few
+@given(rows=st.lists(st.integers(0, 2**31), max_size=60))
+def test_a_draw_is_a_row_and_how_often_it_came_before(rows: list[int]) -> None:
+    drawn = draws_of(torch.tensor(rows, dtype=torch.int64))
+    assert rows_of(drawn).tolist() == rows
+    assert (drawn >> 32).tolist() == [rows[:place].count(row) for place, row in enumerate(rows)]
+
+
+@few
+@given(size=st.integers(2, 30), world=worlds, balanced=st.booleans())
+def test_draws_of_an_epoch_are_the_same_in_any_batches_on_any_devices(size: int, world: int, balanced: bool) -> None:
+    weights = balanced_weights((torch.arange(size) < 2).long()) if balanced else None
+    options = {"weights": weights, "epoch": 1}
+    one = torch.cat(draws(size, 60, steps_per_epoch=1, **options))
+    assert len(set(one.tolist())) == 60
+    assert torch.equal(one, torch.cat(draws(size, 20, steps_per_epoch=3, **options)))
+    ranks = [draws(size, 20, steps_per_epoch=3, rank=rank, world_size=world, **options) for rank in range(world)]
+    assert sorted(one.tolist()) == sorted(torch.cat([torch.cat(parts) for parts in ranks]).tolist())
+
+
+@few
+@given(size=sizes, batch=batches, world=worlds)
+def test_no_draw_comes_twice_in_an_epoch(size: int, batch: int, world: int) -> None:
+    batch = max(batch, world)
+    ranks = [draws(size, batch, rank=rank, world_size=world) for rank in range(world)]
+    drawn = torch.cat([torch.cat(parts) for parts in ranks]).tolist()
+    assert len(set(drawn)) == len(drawn)
+
+
 def test_balanced_sampling_draws_classes_equally_often() -> None:
     target = torch.tensor([0] * 900 + [1] * 80 + [2] * 20)
     rows = torch.cat(steps(1000, 50, weights=balanced_weights(target), steps_per_epoch=600))
@@ -121,10 +154,10 @@ def test_balanced_sampling_draws_classes_equally_often() -> None:
 
 def test_balanced_draws_are_a_function_of_seed_and_epoch() -> None:
     weights = balanced_weights(torch.tensor([0, 0, 0, 1]).repeat(25))
-    draws = [epoch_order(100, *key, weights=weights) for key in [(0, 0), (0, 1), (1, 0), (0, 0)]]
-    assert torch.equal(draws[0], draws[3])
-    assert len({tuple(draw.tolist()) for draw in draws}) == 3
-    assert all(len(draw) == 100 for draw in draws)
+    orders = [epoch_order(100, *key, weights=weights) for key in [(0, 0), (0, 1), (1, 0), (0, 0)]]
+    assert torch.equal(orders[0], orders[3])
+    assert len({tuple(order.tolist()) for order in orders}) == 3
+    assert all(len(order) == 100 for order in orders)
 
 
 def test_a_weight_of_zero_is_never_drawn() -> None:

@@ -18,7 +18,7 @@ CACHED_VALUES = 2**19
 
 
 class Augment:
-    """Changes a batch of training images, each sample by random numbers that depend only on (seed, epoch, sample).
+    """Changes a batch of training images, each by random numbers that depend only on (seed, epoch, draw).
 
     Operations that move pixels come first, in their order, as one interpolation; those that change values follow, in
     theirs. The random numbers of an entry depend on its name, so adding an operation does not change the others.
@@ -56,12 +56,13 @@ class Augment:
         self._pixelwise = {name: entry for name, entry in entries.items() if isinstance(entry, Pixelwise)}
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, index: Tensor, *, seed: int, epoch: int) -> Tensor:
+    def __call__(self, images: Tensor, draw: Tensor, *, seed: int, epoch: int) -> Tensor:
         """Augment one batch.
 
         Args:
             images: (B, C, H, W), or (B, T, C, H, W) series, whose frames all move alike; uint8, uint16 or float.
-            index: (B,) int64, which sample each image is.
+            draw: (B,) int64, which draw of the epoch each image is: its row number, or for a further draw of the same
+                sample a number of its own (see `epoch_sampler.draws_of`).
             seed: of the run.
             epoch: of the run.
 
@@ -76,14 +77,14 @@ class Augment:
         value_max = self._value_range(images.dtype)
         cut = self.value_max is not None or not images.dtype.is_floating_point
         counts = {_stream(name): entry.draws for name, entry in self.operations.items()}
-        draws = dict(zip(self.operations, uniforms(seed, epoch, index, counts).values(), strict=True))
+        draws = dict(zip(self.operations, uniforms(seed, epoch, draw, counts).values(), strict=True))
         places = self._places(draws, *images.shape[-2:])
 
         def augment(part: slice) -> Tensor:
             planes = _planes(images[part])
             planes = self._flip(planes, draws, part) if places is None else self._move(planes, places, part)
             for name, operation in self._pixelwise.items():
-                normal_draws = partial(normal, seed, epoch, index[part], f"{_stream(name)}/normal")
+                normal_draws = partial(normal, seed, epoch, draw[part], f"{_stream(name)}/normal")
                 planes = operation.apply(planes, draws[name][part], value_max, normal_draws)
             return planes
 

@@ -275,7 +275,7 @@ class ImageDataModule(pl.LightningDataModule):
         return self._loader(self.train_sampler())
 
     def train_sampler(self) -> EpochSampler:
-        """The row numbers of each training step of this device."""
+        """The draws of each training step of this device."""
         rows = self.rows("train")
         rank, world = self._place()
         weights = None if self.sampling == "natural" else balanced_weights(self.targets[rows])
@@ -309,12 +309,12 @@ class ImageDataModule(pl.LightningDataModule):
         return self.rows("val")
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augment a training batch on the device, each sample by a draw of its own."""
+        """Augment a training batch on the device, each draw of a sample in its own way."""
         if self.trainer is None or not self.trainer.training:
             return batch if self.eval_transform is None else self.eval_transform(batch)
         if self.augment is None:
             return batch
-        image = self.augment(batch["image"], batch["index"], seed=self.seed, epoch=self.trainer.current_epoch)
+        image = self.augment(batch["image"], batch["draw"], seed=self.seed, epoch=self.trainer.current_epoch)
         return {**batch, "image": image}
 
     def _compute_facts(self) -> Facts:

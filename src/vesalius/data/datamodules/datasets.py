@@ -1,10 +1,13 @@
-"""Datasets that cut whole batches out of a store: indexed by a tensor of row numbers, never sample by sample."""
+"""Datasets that cut whole batches out of a store: indexed by a tensor of draws, never sample by sample.
+
+Row numbers are draws too: the first of each sample. A batch holds the row numbers as `index`, and its draws as `draw`.
+"""
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vesalius.data.sampling.epoch_sampler import EpochSampler
+from vesalius.data.sampling.epoch_sampler import EpochSampler, rows_of
 from vesalius.data.sampling.frames import FrameSampling, sample_frames
 from vesalius.data.store.store import Store
 
@@ -25,8 +28,9 @@ class ImageDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.store)
 
-    def __getitem__(self, index: Tensor) -> Batch:
-        batch = {"image": self.store[index], "index": index}
+    def __getitem__(self, draw: Tensor) -> Batch:
+        index = rows_of(draw)
+        batch = {"image": self.store[index], "index": index, "draw": draw}
         return batch if self.targets is None else {**batch, "target": self.targets[index]}
 
 
@@ -48,18 +52,20 @@ class SeriesDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, index: Tensor) -> Batch:
+    def __getitem__(self, draw: Tensor) -> Batch:
+        index = rows_of(draw)
         length = self.store.lengths[index]
-        return self.gather(index, torch.arange(int(length.max())).expand(len(index), -1), length)
+        return self.gather(draw, torch.arange(int(length.max())).expand(len(index), -1), length)
 
-    def gather(self, index: Tensor, frames: Tensor, length: Tensor) -> Batch:
+    def gather(self, draw: Tensor, frames: Tensor, length: Tensor) -> Batch:
         """A batch of some frames of some series.
 
         Args:
-            index: (B,) row numbers.
+            draw: (B,) draws, or row numbers.
             frames: (B, T) numbers of frames within their series, ascending.
             length: (B,) how many of them are real, 1 or more; the others become padding.
         """
+        index = rows_of(draw)
         place = torch.arange(frames.shape[1])
         frames = frames.gather(1, place.minimum(length[:, None] - 1))
         positions = self.store.offsets[index][:, None] + frames
@@ -71,11 +77,12 @@ class SeriesDataset(Dataset[Batch]):
             "length": length,
             "target": self.targets[index],
             "index": index,
+            "draw": draw,
         }
 
 
 class SampledFrames(Dataset[Batch]):
-    """Batches of some frames of each series, others at every epoch; the epoch is the sampler's.
+    """Batches of some frames of each series, others at every draw; the epoch is the sampler's.
 
     Args:
         series: the whole series.
@@ -94,9 +101,9 @@ class SampledFrames(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.series)
 
-    def __getitem__(self, index: Tensor) -> Batch:
-        length = self.series.store.lengths[index]
+    def __getitem__(self, draw: Tensor) -> Batch:
+        length = self.series.store.lengths[rows_of(draw)]
         frames, chosen = sample_frames(
-            length, index, self.count, self.sampling, seed=self.seed, epoch=self.sampler.epoch
+            length, draw, self.count, self.sampling, seed=self.seed, epoch=self.sampler.epoch
         )
-        return self.series.gather(index, frames, chosen)
+        return self.series.gather(draw, frames, chosen)

@@ -1,8 +1,12 @@
 """Which samples form each training step: a pure function of (seed, epoch), on any number of devices.
 
-A sampler here yields whole batches, as tensors of row numbers, for
+A sampler here yields whole batches, as tensors of draws, for
 `DataLoader(dataset, batch_size=None, sampler=EpochSampler(...))`. The batch size is that of a step over all devices
 together; each device gets its part of the same batch that a single process would take.
+
+A draw is one number: the row of a sample, and how many times the same epoch has drawn that sample before. Random
+numbers that depend on the draw rather than on the sample give an image that is drawn five times five different
+augmentations. The first draw of a sample is its row number.
 """
 
 from collections.abc import Iterator
@@ -14,6 +18,8 @@ from torch.utils.data import Sampler
 
 from vesalius.config.errors import InputError
 from vesalius.data.stateless_random import generator
+
+_ROW_BITS = 32
 
 
 def epoch_order(
@@ -53,6 +59,28 @@ def _draw(weights: Tensor, count: int, seed: int, epoch: int) -> Tensor:
     return torch.searchsorted(cumulative / cumulative[-1], uniform, right=True).clamp_(max=len(weights) - 1)
 
 
+def draws_of(rows: Tensor) -> Tensor:
+    """The draws of an epoch.
+
+    Args:
+        rows: (N,) int64 row numbers of the samples, 0 or more, in the order in which they are drawn.
+
+    Returns:
+        (N,) int64: the row in the lower 32 bits, how often it occurs before in `rows` in the upper ones.
+    """
+    ordered, place = rows.sort(stable=True)
+    position = torch.arange(len(rows))
+    begins = torch.ones(len(rows), dtype=torch.bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    repeat = position - torch.where(begins, position, 0).cummax(0).values
+    return rows + (torch.empty_like(repeat).scatter_(0, place, repeat) << _ROW_BITS)
+
+
+def rows_of(draws: Tensor) -> Tensor:
+    """The row numbers of draws, (N,) int64."""
+    return draws & ((1 << _ROW_BITS) - 1)
+
+
 def balanced_weights(target: Tensor) -> Tensor:
     """Weights with which every class is drawn equally often.
 
@@ -77,7 +105,7 @@ def balanced_weights(target: Tensor) -> Tensor:
 
 
 class EpochSampler(Sampler[Tensor]):
-    """Yields the batches of an epoch as row numbers.
+    """Yields the batches of an epoch as draws (see `draws_of`).
 
     Device r of W gets samples r, r + W, r + 2W, ... of each batch: parts differ by at most one sample, and a model that
     weighs its gradients by their sizes takes the same step as one process.
@@ -85,7 +113,7 @@ class EpochSampler(Sampler[Tensor]):
     For training, the order is new at every epoch, and BatchNorm is served in two ways. A last batch of one sample joins
     the batch before it, as BatchNorm refuses a single value per channel; nothing is lost. And no device gets fewer than
     two samples if full batches have that many for each: where the last batch of an epoch is smaller than that, its
-    samples are repeated, and some count more than others.
+    samples are drawn again, and some count more than others.
 
     For evaluation (`training=False`), the order is that of `rows`, every sample is counted once, and a device for which
     the last batch has no sample takes a step less.
@@ -147,8 +175,10 @@ class EpochSampler(Sampler[Tensor]):
         if self.training:
             length = None if self.steps_per_epoch is None else bounds[-1]
             rows = rows[epoch_order(len(rows), self.seed, self.epoch, weights=self.weights, length=length)]
+            rows, bounds[-1] = self._fill_last_batch(rows, bounds)
+            rows = draws_of(rows)
         for start, stop in list(pairwise(bounds))[: len(self)]:
-            yield self._part(rows[start:stop])
+            yield rows[start:stop][self.rank :: self.world_size]
 
     def _bounds(self) -> list[int]:
         """Where the batches of all devices together begin, and where the last one ends."""
@@ -163,11 +193,10 @@ class EpochSampler(Sampler[Tensor]):
             return [*bounds[:-1], size]
         return [*bounds, size]
 
-    def _part(self, batch: Tensor) -> Tensor:
-        """This device's part of a batch."""
-        if self.world_size == 1:
-            return batch
-        fewest = min(2, self.batch_size // self.world_size) if self.training else 0
-        if len(batch) < fewest * self.world_size:
-            batch = batch.repeat(fewest * self.world_size)[: fewest * self.world_size]
-        return batch[self.rank :: self.world_size]
+    def _fill_last_batch(self, rows: Tensor, bounds: list[int]) -> tuple[Tensor, int]:
+        """The rows of an epoch, with as many more at the end as the devices need, and where they end."""
+        last = rows[bounds[-2] :]
+        fewest = min(2, self.batch_size // self.world_size) * self.world_size if self.world_size > 1 else 0
+        if len(last) >= fewest:
+            return rows, len(rows)
+        return torch.cat([rows[: bounds[-2]], last.repeat(fewest)[:fewest]]), bounds[-2] + fewest
