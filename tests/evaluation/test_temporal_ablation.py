@@ -211,16 +211,24 @@ def facts_of(task, classes):
     return Facts(task, tuple(classes), 1, (8, 8), 255.0, (5,) * len(classes), 15, (0.5,), (0.2,))
 
 
-def test_arms_of_all_classes_have_the_decision_threshold_of_the_run():
-    facts = facts_of("binary", "ab")
+def test_an_arm_decides_by_its_own_threshold_on_validation():
+    facts, rule = facts_of("binary", "ab"), "sensitivity@0.95"
     val, test = (table_of(np.arange(40) % 2, seed=seed, classes=2) for seed in (1, 2))
-    threshold = choose_threshold(val, "sensitivity@0.95")
-    own = score_splits({"val": val, "test": test}, facts, {"decision": "sensitivity@0.95"})["test"]
-    found = score_arm(test, facts, decision=threshold)
-    assert found == {name: own[name] for name in found}
+    own = score_splits({"val": val, "test": test}, facts, rule)
+    found = score_arm(test, facts, rule=rule, val=val)
+    assert found == {name: own["test"][name] for name in found}
+    assert own["decision"] == {"rule": rule, "threshold": choose_threshold(val, rule)}
     assert found["accuracy"] != score_arm(test, facts)["accuracy"]
-    # For some of the classes, no threshold was chosen.
-    assert score_arm(test, facts, classes=["b", "a"], decision=threshold)["accuracy"]["value"] is not None
+    # An arm whose scores are a tenth decides the same, and one that counts class a as the positive one otherwise.
+    tenth = [
+        table.assign(**{"prob/b": table["prob/b"] / 10, "prob/a": 1 - table["prob/b"] / 10}) for table in (val, test)
+    ]
+    assert score_arm(tenth[1], facts, rule=rule, val=tenth[0])["accuracy"] == found["accuracy"]
+    swapped = score_arm(test, facts, rule=rule, val=val, classes=["b", "a"])["accuracy"]["value"]
+    chosen = choose_threshold(
+        val.assign(target=1 - val["target"])[["sample_id", "group_id", "target", "prob/b", "prob/a"]], rule
+    )
+    assert swapped == pytest.approx(((test["prob/a"] > chosen) == (test["target"] == 0)).mean())
 
 
 def test_differences_are_model_minus_arm():

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from run_maker import CLASSES, predictions, rewrite_run, write_baseline, write_run
 from vesalius.config.errors import InputError
@@ -238,3 +238,16 @@ def test_notes_name_what_else_differs_and_how_classes_are_decided(tmp_path):
     assert "argmax" in content["notes"][1]
     assert content["notes"][1].endswith("/z.")
     assert len(compared(tmp_path)["notes"]) == 1  # AUROC decides nothing
+
+
+def test_a_baseline_decides_by_the_threshold_in_its_table(tmp_path):
+    table, thresholds = predictions(1.2, 9), {None: 0.1, "ae": 0.9}
+    for run, threshold in zip(two_arms(tmp_path, seeds=(0,)), thresholds.values(), strict=True):
+        write_baseline(run, "logistic_pca", table.assign(threshold=threshold))
+    arms = compared(tmp_path, metric="balanced_accuracy", baselines=["logistic_pca"])["arms"]
+    # Equal predictions, but other decisions: not one baseline that both arms share.
+    for name, threshold in thresholds.items():
+        expected = balanced_accuracy_score(table["target"], table["prob/sick"] > threshold)
+        assert expected < balanced_accuracy_score(table["target"], table["prob/sick"] > 0.5)
+        difference = arms[f"logistic_pca of {name or 'none'}"]["balanced_accuracy_difference"]["value"]
+        assert difference == pytest.approx(expected - arms[name or "none"]["balanced_accuracy"]["value"])

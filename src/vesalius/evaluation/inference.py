@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 
 from vesalius.config.facts import Facts
 from vesalius.data.datamodules.base import ImageDataModule
@@ -44,7 +45,7 @@ def predict(
         `sample_id`, `group_id`, target column(s), and `prob/<class>` for each class, or `pred/<target>` for
         `regression`; rows in the table's order.
     """
-    key, prefix = ("values", "pred") if facts.task == "regression" else ("probabilities", "prob")
+    key = "values" if facts.task == "regression" else "probabilities"
     model = model.to(device).eval()
     rows, outputs = [], []
     with torch.inference_mode():
@@ -53,7 +54,21 @@ def predict(
             output = model.predict_step(on_device if view is None else view(on_device), position)
             rows.append(output["index"].cpu().numpy())
             outputs.append(output[key].double().cpu().numpy())
-    kept = data.table.iloc[np.concatenate(rows)]
+    return predictions_table(data, np.concatenate(rows), np.concatenate(outputs), facts)
+
+
+def predictions_table(
+    data: ImageDataModule, rows: NDArray[np.int64], outputs: NDArray[np.float64], facts: Facts
+) -> pd.DataFrame:
+    """Samples with their patients, targets and what was predicted for them.
+
+    Args:
+        data: set up.
+        rows: (N,) of `data.table`.
+        outputs: (N, K) probabilities or continuous values.
+        facts: of the data that the model was trained on.
+    """
+    kept = data.table.iloc[rows]
     table = kept[["sample_id", "group_id", *target_columns(kept)]].reset_index(drop=True)
-    columns = [f"{prefix}/{name}" for name in facts.classes]
-    return pd.concat([table, pd.DataFrame(np.concatenate(outputs), columns=columns)], axis=1)
+    prefix = "pred" if facts.task == "regression" else "prob"
+    return pd.concat([table, pd.DataFrame(outputs, columns=[f"{prefix}/{name}" for name in facts.classes])], axis=1)

@@ -1,7 +1,6 @@
 """From a predictions table to metrics: of a run, of an arm, of part of the test samples."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,30 +13,63 @@ from vesalius.metrics.predictions import Decision
 from vesalius.metrics.regression import regression_metrics
 
 
-def score_splits(predictions: Mapping[str, pd.DataFrame], facts: Facts, evaluation: Mapping[str, Any]) -> Metrics:
+def score_splits(
+    predictions: Mapping[str, pd.DataFrame], facts: Facts, rule: str, threshold: Decision | None = None
+) -> Metrics:
     """Metrics of each predicted split; the decision threshold comes from validation only.
 
     Args:
         predictions: the predictions table of `val` and `test`, or of `test` with a threshold chosen before.
         facts: of the data that the model was trained on.
-        evaluation: the config node; `decision` is a rule for validation, or a threshold chosen before.
+        rule: `evaluation.decision`.
+        threshold: chosen before; None to choose it.
     """
     metrics: Metrics = {"schema": SCHEMA, "task": facts.task}
     if facts.task == "regression":
         return metrics | {split: score_table(table, facts) for split, table in predictions.items()}
-    decision = evaluation["decision"]
-    threshold: Decision = decision
-    if facts.task == "binary" and isinstance(decision, str) and decision != "argmax":
-        threshold = choose_threshold(predictions["val"], decision)
-    metrics["decision"] = {"rule": str(decision), "threshold": threshold}
+    if threshold is None:
+        threshold = choose_decision(predictions["val"], facts, rule)
+    metrics["decision"] = {"rule": rule, "threshold": threshold}
     return metrics | {split: score_table(table, facts, threshold) for split, table in predictions.items()}
 
 
-def score_table(table: pd.DataFrame, facts: Facts, decision: Decision = "argmax") -> Entries:
-    """Every metric of a predictions table."""
+def picks_threshold(facts: Facts, rule: str) -> bool:
+    """Whether `evaluation.decision` needs validation predictions of everything that decides classes."""
+    return facts.task == "binary" and rule != "argmax"
+
+
+def choose_decision(val: pd.DataFrame, facts: Facts, rule: str) -> Decision:
+    """How one model, baseline or ablation decides classes: each by its own threshold, or those would not compare.
+
+    Args:
+        val: its validation predictions; not read where the rule picks no threshold.
+        facts: of the data.
+        rule: `evaluation.decision`.
+    """
+    return choose_threshold(val, rule) if picks_threshold(facts, rule) else "argmax"
+
+
+def decide(table: pd.DataFrame, val_rows: int, facts: Facts, rule: str) -> pd.DataFrame:
+    """Test predictions; where the rule picks a threshold, it stands in their column `threshold`.
+
+    Args:
+        table: predictions of validation and, below them, of the test split.
+        val_rows: how many rows are of validation; may be 0 where the rule picks no threshold.
+        facts: of the data.
+        rule: `evaluation.decision`.
+    """
+    decision = choose_decision(table[:val_rows], facts, rule)
+    test = table[val_rows:].reset_index(drop=True)
+    return test if decision == "argmax" else test.assign(threshold=decision)
+
+
+def score_table(table: pd.DataFrame, facts: Facts, decision: Decision | None = None) -> Entries:
+    """Every metric of a predictions table; without a decision by its column `threshold`, or by argmax without that."""
     if facts.task == "regression":
         assert facts.target_mean is not None
         return regression_metrics(table, names=facts.classes, no_skill=facts.target_mean)
+    if decision is None:
+        decision = float(table["threshold"].iloc[0]) if "threshold" in table else "argmax"
     return classification_metrics(table, task=facts.task, classes=facts.classes, decision=decision)
 
 

@@ -26,7 +26,7 @@ from vesalius.runs.run_folder import SPLIT
 PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def predict_single_frame(results: Results, start: Start) -> tuple[pd.DataFrame, str]:
+def predict_single_frame(results: Results, start: Start) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Train the run's network on one random frame of each series at a time, and predict from one fixed frame.
 
     Args:
@@ -34,7 +34,8 @@ def predict_single_frame(results: Results, start: Start) -> tuple[pd.DataFrame, 
         start: gives a newly built model the weights that the run started from.
 
     Returns:
-        The predictions table of the test split, and which frame was used, as a sentence without its full stop.
+        The predictions tables of validation and of the test split, and which frame was used, as a sentence without its
+        full stop.
     """
     facts, config, folder, device = results.facts, results.config, results.folder, results.device
     pl.seed_everything(config["seed"], workers=True, verbose=False)
@@ -43,14 +44,14 @@ def predict_single_frame(results: Results, start: Start) -> tuple[pd.DataFrame, 
     start(model)
     train_on_frames(model, frames, config, folder / ".single_frame")
     classes = config["evaluation"]["evidence_classes"]
-    scores = {}
+    tables, scores = {}, {}
     for place in PLACES:
-        val = predict(model, frames, "val", facts, device, partial(one_frame, part=place))
-        scores[place], name = score_validation(val, facts, classes)
+        tables[place] = predict(model, frames, "val", facts, device, partial(one_frame, part=place))
+        scores[place], name = score_validation(tables[place], facts, classes)
     best = max(scores, key=lambda place: scores[place])
     test = predict(model, frames, "test", facts, device, partial(one_frame, part=best))
     percent = f"{best:.0%}".replace("%", " %")
-    return test, f"evaluated on the frame at {percent} of each series, chosen by {name} on validation"
+    return tables[best], test, f"evaluated on the frame at {percent} of each series, chosen by {name} on validation"
 
 
 def _frame_data(data: ImageDataModule, config: Mapping[str, Any], folder: Path) -> ImageDataModule:

@@ -13,8 +13,8 @@ from vesalius.config.facts import Facts
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.samples import Split
 from vesalius.evaluation.base import Entries, Metrics, Results, Start
-from vesalius.evaluation.inference import predict
-from vesalius.evaluation.scoring import score_splits, score_table
+from vesalius.evaluation.inference import predict, predictions_table
+from vesalius.evaluation.scoring import decide, picks_threshold, score_splits, score_table
 from vesalius.evaluation.temporal_ablation import ablate_time
 from vesalius.metrics.baselines.linear_models import MAX_TRAIN, fit_baselines
 from vesalius.metrics.predictions import Decision, read_predictions
@@ -36,8 +36,8 @@ class SupervisedResults(Results):
         return predict(self.model, self.data, split, self.facts, self.device)
 
     def score(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
-        """Metrics of each split; the decision threshold is chosen on validation, or taken from the config."""
-        return score_splits(predictions, self.facts, self.config["evaluation"])
+        """Metrics of each split; the decision threshold is chosen on validation, or was by the run."""
+        return score_splits(predictions, self.facts, self._rule, self.config.get("threshold"))
 
     def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Entries:
         """Metrics of some samples, with the run's decision threshold."""
@@ -45,7 +45,7 @@ class SupervisedResults(Results):
 
     def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> dict[str, Entries]:
         """Cheap models, fitted on the training split and evaluated on the test split like the network."""
-        self.baseline_tables = predict_baselines(self.data, predictions["test"], self.facts, self.config["seed"])
+        self.baseline_tables = predict_baselines(self.data, self.facts, self._rule, self.config["seed"])
         return {arm: score_table(table, self.facts) for arm, table in self.baseline_tables.items()}
 
     def analyses(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics, start: Start) -> Metrics:
@@ -54,9 +54,14 @@ class SupervisedResults(Results):
         if not (evaluation["evidence"] and self.data.source.series):
             return {}
         chosen = evaluation["evidence_classes"]
-        arms = ablate_time(self, start, _threshold(metrics))
+        arms = ablate_time(self, start)
         narrowed: Metrics = {"evidence_classes": chosen} if chosen else {}
         return narrowed | {"evidence": metrics["evidence"] | arms}
+
+    @property
+    def _rule(self) -> str:
+        rule: str = self.config["evaluation"]["decision"]
+        return rule
 
     def figures(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> "dict[str, Figure]":
         """Figures of the predictions, of test images with them, and of ablations."""
@@ -90,14 +95,23 @@ def _threshold(metrics: Metrics) -> Decision:
     return decision
 
 
-def predict_baselines(data: ImageDataModule, test: pd.DataFrame, facts: Facts, seed: int) -> dict[str, pd.DataFrame]:
-    """Test predictions of cheap models that were fitted on the training split, by name."""
+def predict_baselines(data: ImageDataModule, facts: Facts, rule: str, seed: int) -> dict[str, pd.DataFrame]:
+    """Test predictions of cheap models that were fitted on the training split, by name.
+
+    Args:
+        data: of the run.
+        facts: of the data.
+        rule: `evaluation.decision`, by which each picks its own threshold on validation.
+        seed: of the fits.
+    """
     # At most MAX_TRAIN images: a streamed set must not fill the memory.
-    train, val = data.spread_rows("train", MAX_TRAIN, real=True), data.rows("val")
+    train, val, test = data.spread_rows("train", MAX_TRAIN, real=True), data.rows("val"), data.rows("test")
     if not len(train):
         logger.info("No baselines: training has only synthetic images.")
         return {}
-    inputs = [data.baseline_inputs(rows) for rows in (train, val, data.rows("test"))]
+    decides = val if picks_threshold(facts, rule) else val[:0]
+    predicted_rows = torch.cat([decides, test])
+    inputs = [data.baseline_inputs(rows) for rows in (train, val, predicted_rows)]
     arms = fit_baselines(
         inputs[0]["pixels"],
         data.targets[train].numpy(),
@@ -109,15 +123,13 @@ def predict_baselines(data: ImageDataModule, test: pd.DataFrame, facts: Facts, s
         seed=seed,
         features={name: tuple(split[name] for split in inputs) for name in inputs[0] if name != "pixels"},  # type: ignore[misc]
     )
-    columns = [f"{'pred' if facts.task == 'regression' else 'prob'}/{name}" for name in facts.classes]
     tables: dict[str, pd.DataFrame] = {}
     for arm, predicted in arms.items():
-        table = test.copy()
         if isinstance(predicted, str):
             logger.warning("No baseline %s: %s.", arm, predicted)
             continue
-        table[columns] = predicted
-        tables[arm] = table
+        table = predictions_table(data, predicted_rows.numpy(), predicted, facts)
+        tables[arm] = decide(table, len(decides), facts, rule)
     return tables
 
 

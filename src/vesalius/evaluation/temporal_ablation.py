@@ -13,8 +13,8 @@ Arms of `evidence` in `metrics.json`:
 `auroc_difference`, or `mae_difference` of continuous targets, is the model minus the arm on the same patients, with a
 paired interval: a model that uses time is above 0 by its AUROC, and below 0 by its error.
 
-With `evaluation.evidence_classes` the arms count only samples of these classes, as if there were no others, and the
-most probable of them is the predicted one. Without, decisions are those of the run: `model` is the run's own test.
+Each arm picks its own decision threshold on validation by the rule of the run, so that `model` is the run's own test.
+With `evaluation.evidence_classes` the arms count only samples of these classes, as if there were no others.
 
 The run is finished by then: an arm that fails is left out with a warning.
 """
@@ -36,7 +36,7 @@ from vesalius.data.datamodules.series_ablations import dropped_frames, first_fra
 from vesalius.data.sources.base import Source
 from vesalius.evaluation.base import Entries, Results, Start
 from vesalius.evaluation.inference import predict
-from vesalius.evaluation.scoring import restrict_to_classes, score_table
+from vesalius.evaluation.scoring import choose_decision, picks_threshold, restrict_to_classes, score_table
 from vesalius.evaluation.single_frame import predict_single_frame
 from vesalius.metrics.comparison.paired import paired_difference
 from vesalius.metrics.entry import missing_entry
@@ -86,24 +86,29 @@ def check_ablation(evaluation: Mapping[str, Any], source: Source) -> None:
         raise InputError(problems)
 
 
-def ablate_time(results: Results, start: Start, decision: Decision = "argmax") -> dict[str, Entries]:
+def ablate_time(results: Results, start: Start) -> dict[str, Entries]:
     """Evaluate a finished model with information taken away, and the same network on single frames.
 
     Args:
         results: of the model on the data of its run.
         start: gives a newly built model the weights that the run started from.
-        decision: the decision threshold of the run; not used with `evaluation.evidence_classes`.
 
     Returns:
         The metrics of each arm that did not fail.
     """
     model, data, facts, device = results.model, results.data, results.facts, results.device
-    classes = results.config["evaluation"]["evidence_classes"]
-    tables: dict[str, tuple[pd.DataFrame, str | None]] = {}
+    classes, rule = (results.config["evaluation"][key] for key in ("evidence_classes", "decision"))
+
+    def predict_view(view: View | None) -> tuple[pd.DataFrame, pd.DataFrame, str | None]:
+        test = predict(model, data, "test", facts, device, view)
+        picks = picks_threshold(facts, rule)
+        return predict(model, data, "val", facts, device, view) if picks else test[:0], test, None
+
+    tables: dict[str, tuple[pd.DataFrame, pd.DataFrame, str | None]] = {}
     for arm, view in _views(facts, results.config["seed"]).items():
-        table = _try(arm, partial(predict, model, data, "test", facts, device, view))
-        if table is not None:
-            tables[arm] = table, None
+        predicted = _try(arm, partial(predict_view, view))
+        if predicted is not None:
+            tables[arm] = predicted
     if _several_processes():
         logger.warning(
             "No ablation single_frame: it is trained by one process, and this run has several; train on one device, or "
@@ -114,9 +119,9 @@ def ablate_time(results: Results, start: Start, decision: Decision = "argmax") -
         if single is not None:
             tables["single_frame"] = single
     arms: dict[str, Entries] = {}
-    for arm, (table, note) in tables.items():
-        whole = tables["model"][0] if arm in COMPARED and "model" in tables else None
-        entries = _try(arm, partial(score_arm, table, facts, classes=classes, decision=decision, model=whole))
+    for arm, (val, table, note) in tables.items():
+        whole = tables["model"][1] if arm in COMPARED and "model" in tables else None
+        entries = _try(arm, partial(score_arm, table, facts, classes=classes, rule=rule, val=val, model=whole))
         if entries is not None:
             for entry in entries.values():
                 if note is not None:
@@ -149,8 +154,9 @@ def score_arm(
     table: pd.DataFrame,
     facts: Facts,
     *,
+    rule: str = "argmax",
+    val: pd.DataFrame | None = None,
     classes: Sequence[str] | None = None,
-    decision: Decision = "argmax",
     model: pd.DataFrame | None = None,
 ) -> Entries:
     """The main metrics of an arm.
@@ -158,17 +164,19 @@ def score_arm(
     Args:
         table: the arm's test predictions.
         facts: of the data.
+        rule: `evaluation.decision`.
+        val: the arm's validation predictions, for a rule that picks a threshold on them.
         classes: of the samples that count; None for all.
-        decision: the decision threshold of the run; not used with `classes`.
         model: the model's test predictions, to add how much better it is; None for the arm only.
     """
     if classes:
         whole = facts
         table, facts = restrict_to_classes(table, whole, classes)
-        decision = "argmax"
+        val = None if val is None else restrict_to_classes(val, whole, classes)[0]
         if table.empty:
             return _missing(f"no test sample of class {', '.join(classes)}", compared=model is not None)
         model = None if model is None else restrict_to_classes(model, whole, classes)[0]
+    decision: Decision = "argmax" if val is None else choose_decision(val, facts, rule)
     metrics = {name: entry for name, entry in score_table(table, facts, decision).items() if name in SHOWN}
     if model is None:
         return metrics

@@ -38,7 +38,7 @@ class Outcome:
     def table(self) -> pd.DataFrame:
         """Predictions of the test split, ids as they were written: a patient may be called `007` or `NA`.
 
-        A run that decides classes by a threshold has it in a column `threshold`; baselines decide by argmax.
+        Where classes are decided by a threshold, it stands in a column `threshold`; the tables of baselines hold it.
 
         Raises:
             InputError: where the table is gone or is not one.

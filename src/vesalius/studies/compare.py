@@ -174,13 +174,12 @@ def _no_baseline(baseline: str, runs: Sequence[Run]) -> str:
 
 def _same_predictions(one: _Compared, other: _Compared) -> bool:
     """Whether two arms predict the same for every sample and seed."""
-    return all(
-        np.allclose(_predictions(a.table), _predictions(b.table), rtol=_SAME, atol=_SAME)
-        for a, b in zip(one.outcomes, other.outcomes, strict=True)
-    )
+    pairs = [(_predictions(a.table), _predictions(b.table)) for a, b in zip(one.outcomes, other.outcomes, strict=True)]
+    return all(a.shape == b.shape and np.allclose(a, b, rtol=_SAME, atol=_SAME) for a, b in pairs)
 
 
 def _predictions(table: pd.DataFrame) -> NDArray[np.float64]:
-    """All numbers of a predictions table, rows in the order of their samples."""
-    columns = [name for name in table.columns if name.startswith(OUTPUTS) or name in RECONSTRUCTION_METRICS]
+    """All numbers of a predictions table, and any threshold that decides, rows in the order of their samples."""
+    decided = (*RECONSTRUCTION_METRICS, "threshold")
+    columns = [name for name in table.columns if name.startswith(OUTPUTS) or name in decided]
     return table.sort_values("sample_id")[columns].to_numpy(np.float64)

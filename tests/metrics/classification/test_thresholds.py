@@ -64,6 +64,28 @@ def test_argmax_is_one_half() -> None:
     assert choose_threshold(validation(0)) == 0.5
 
 
+def equal_scores(score: float) -> pd.DataFrame:
+    return validation(0).assign(**{"prob/benign": 1 - score, "prob/malignant": score})
+
+
+@pytest.mark.parametrize("score", [0.0, 1e-300, 0.3, 0.5, 0.7, 1.0])
+def test_equal_scores_have_the_threshold_that_each_rule_asks_for(score: float) -> None:
+    table = equal_scores(score)
+    assert value(table, choose_threshold(table, "sensitivity@0.95"), "recall/malignant") == 1
+    assert value(table, choose_threshold(table, "specificity@0.95"), "specificity/malignant") == 1
+    if score != 0.5:
+        by_argmax = value(table, 0.5, "recall/malignant")
+        assert value(table, choose_threshold(table, "youden"), "recall/malignant") == by_argmax
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95, 1.0])
+def test_a_sensitivity_is_kept_where_many_scores_are_exactly_zero(level: float) -> None:
+    table = validation(3)
+    saturated = table["prob/malignant"].where(table["prob/malignant"] > 0.4, 0.0)
+    table = table.assign(**{"prob/malignant": saturated, "prob/benign": 1 - saturated})
+    assert value(table, choose_threshold(table, f"sensitivity@{level}"), "recall/malignant") >= level
+
+
 def test_threshold_lies_on_no_score() -> None:
     for seed in range(5):
         table = validation(seed, ties=True)

@@ -14,7 +14,8 @@ from vesalius.config.build import build
 from vesalius.data.splits.subset import train_subset
 from vesalius.evaluation.autoencoder.outputs import AutoencoderOutputs
 from vesalius.evaluation.base import Entries
-from vesalius.metrics.baselines.linear_models import pool
+from vesalius.evaluation.scoring import decide, picks_threshold
+from vesalius.metrics.baselines.linear_models import Floats, pool
 from vesalius.metrics.comparison.repeats import repeated_difference, repeated_metric
 from vesalius.metrics.probes import probe
 from vesalius.models.single_loss import SingleLossModule
@@ -35,15 +36,17 @@ Tables = dict[float, list[pd.DataFrame]]
 def score_probes(outputs: AutoencoderOutputs) -> dict[str, dict[str, Entries]]:
     """Test metrics of logistic regressions and nearest neighbours on features, fitted on training labels.
 
-    Penalties and numbers of neighbours are chosen on validation. Parts of the labels are drawn by patient and nested;
-    numbers are means over the draws.
+    Penalties, numbers of neighbours and, by `evaluation.decision`, thresholds are chosen on validation. Parts of the
+    labels are drawn by patient and nested; numbers are means over the draws.
     """
     data = outputs.data
     task, classes = data.source.task, tuple(data.source.classes)
     if task in ("unlabelled", "regression"):
         logger.info("No probes: the samples have no classes.")
         return {}
-    rows = [data.spread_rows("train", MAX_PROBED), data.rows("val"), data.rows("test")]
+    rule, val = outputs.config["evaluation"]["decision"], data.rows("val")
+    decides = val if picks_threshold(outputs.facts, rule) else val[:0]
+    rows = [data.spread_rows("train", MAX_PROBED), val, torch.cat([decides, data.rows("test")])]
     targets = [data.targets[part].numpy() for part in rows[:2]]
     if len(np.unique(targets[0], axis=0)) < 2:
         logger.info("No probes: training has only one class.")
@@ -51,13 +54,15 @@ def score_probes(outputs: AutoencoderOutputs) -> dict[str, dict[str, Entries]]:
     arms = compute_features(outputs, rows)
     draws = draw_labels(outputs, rows[0])
     predicted = probe(arms, (targets[0], targets[1]), draws, task=task, classes=classes, seed=outputs.config["seed"])
-    test = outputs.table(rows[2])
+    table = outputs.table(rows[2])
     columns = [f"prob/{name}" for name in classes]
+
+    def decided(probabilities: Floats) -> pd.DataFrame:
+        whole = table.assign(**dict(zip(columns, probabilities.T, strict=True)))
+        return decide(whole, len(decides), outputs.facts, rule)
+
     tables: dict[str, Tables] = {
-        arm: {
-            fraction: [test.assign(**dict(zip(columns, one.T, strict=True))) for one in of_draws]
-            for fraction, of_draws in by_fraction.items()
-        }
+        arm: {fraction: [decided(one) for one in of_draws] for fraction, of_draws in by_fraction.items()}
         for arm, by_fraction in predicted.items()
     }
     return {

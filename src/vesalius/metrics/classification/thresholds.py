@@ -12,11 +12,13 @@ def choose_threshold(val_predictions: pd.DataFrame, rule: str = "argmax") -> flo
     """Probability of class 1 above which class 1 is predicted.
 
     Rules that depend on the data put the threshold halfway between two neighbouring validation scores, so that no
-    score equals it.
+    score equals it, or beyond all of them: then everything, or nothing, is predicted as class 1. Beyond a lowest score
+    of 0 that is -0.5.
 
     Args:
         val_predictions: predictions table of the *validation* split of a binary task (two `prob/` columns).
-        rule: `argmax` (0.5); `youden` (largest sensitivity + specificity - 1: Youden, Cancer 3:32, 1950);
+        rule: `argmax` (0.5); `youden` (largest sensitivity + specificity - 1: Youden, Cancer 3:32, 1950; of equally
+            good thresholds the one nearest to 0.5, so that equal scores are decided as by argmax);
             `sensitivity@0.95` (highest threshold that keeps at least this sensitivity for class 1) or
             `specificity@0.95` (lowest threshold that keeps at least this specificity).
 
@@ -37,12 +39,14 @@ def choose_threshold(val_predictions: pd.DataFrame, rule: str = "argmax") -> flo
                 f"threshold rule {rule}: class {label} is absent from the validation split; use rule argmax."
             )
     levels = np.unique(scores)
-    thresholds = np.r_[levels[0] / 2, (levels[1:] + levels[:-1]) / 2, (1 + levels[-1]) / 2]
+    thresholds = np.r_[levels[0] / 2 or -0.5, (levels[1:] + levels[:-1]) / 2, (1 + levels[-1]) / 2]
     # Counts of scores at or below each threshold, from the sorted scores of each class.
     sensitivity = 1 - np.searchsorted(np.sort(scores[truth]), thresholds, side="right") / truth.sum()
     specificity = np.searchsorted(np.sort(scores[~truth]), thresholds, side="right") / (~truth).sum()
     if kind == "youden":
-        return float(thresholds[np.argmax(np.round(sensitivity + specificity, 12))])
+        index = np.round(sensitivity + specificity, 12)
+        best = thresholds[index == index.max()]
+        return float(best[np.abs(best - 0.5).argmin()])
     if kind == "sensitivity":
         return float(thresholds[np.flatnonzero(sensitivity >= wanted - 1e-12)[-1]])
     return float(thresholds[np.flatnonzero(specificity >= wanted - 1e-12)[0]])
