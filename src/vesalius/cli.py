@@ -25,13 +25,13 @@ VERBS = {
 
 HELP = f"""vesalius {__version__}: honest deep-learning experiments on medical images
 
-  vesalius VERB [key=value ...] [group=option ...]
+Usage: vesalius VERB [key=value ...] [group=option ...]
 
 {chr(10).join(f"  {verb:<10} {text}" for verb, text in VERBS.items())}
 
-  vesalius VERB --help         the groups, options and keys of a verb
-  vesalius VERB --cfg job      the config that would be used
-  vesalius --completion        a script for bash: eval "$(vesalius --completion)"
+  vesalius VERB --help         # the groups, options and keys of a verb
+  vesalius VERB --cfg job      # the config that would be used
+  eval "$(vesalius --completion)"   # completion in bash
   vesalius --version
 
 Exit codes: 0 done; 2 bad config or input; 1 failed, or a check found something; 130 Ctrl-C; 143 SIGTERM.

@@ -33,10 +33,37 @@ def test_a_pattern_is_text(pattern):
     assert config["data"]["source"]["group_pattern"] == pattern
 
 
+@pytest.mark.parametrize(
+    ("value", "texts"),
+    [
+        ("a,b", ["a", "b"]),  # although a folder is called so
+        ("my data (1), my data (2)", ["my data (1)", "my data (2)"]),
+        ("2019,2020", ["2019", "2020"]),
+        ("it's,x=y", ["it's", "x=y"]),
+        ("'a,b',c", ["a,b", "c"]),
+        ('"it\\"s, b",c', ['it"s, b', "c"]),
+        ("(P[0-9]{1,2})_,(Q..)", ["(P[0-9]{1,2})_", "(Q..)"]),
+        ("choice(a,b)", ["a", "b"]),
+        ("null,x", [None, "x"]),
+    ],
+)
+def test_commas_separate_texts_of_a_sweep(tmp_path, monkeypatch, value, texts):
+    (tmp_path / "a,b").mkdir()
+    monkeypatch.chdir(tmp_path)
+    _, override = quote_text_values(["-m", f"data.source.root={value}"])
+    parsed = OverridesParser.create().parse_override(override)
+    assert [getattr(text, "text", text) for text in parsed.sweep_iterator()] == texts
+
+
+@pytest.mark.parametrize("value", ["a(, b", "[1,2", "'a, b'", "a (1,2)"])
+def test_one_text_of_a_sweep_is_no_sweep(value):
+    _, override = quote_text_values(["-m", f"data.source.root={value}"])
+    assert OverridesParser.create().parse_override(override).value() == value.strip("'")
+
+
 def test_commas_separate_values_in_a_sweep_and_belong_to_the_name_of_a_folder_otherwise(tmp_path, monkeypatch):
     (tmp_path / "a,b").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert quote_text_values(["-m", "data.source.root=a,b"]) == ["-m", "data.source.root=a,b"]
     assert quote_text_values(["data.source.root=a,b"]) == ["data.source.root='a,b'"]
     assert quote_text_values(["--config-dir", "root=2", "seed=2"]) == ["--config-dir", "root=2", "seed=2"]
 

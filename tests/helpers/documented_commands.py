@@ -1,7 +1,8 @@
-"""Commands of the documentation: split by bash as if they were pasted, composed as the command line would.
+"""Commands that we print: split by bash as if they were pasted, composed as the command line would.
 
-`commands_of` gives the words of every command of a text; `check_command` says whether a command would be accepted, from
-Makefile, pyproject.toml and `conf/`, without starting anything.
+`commands_of` gives the words of every command of a document, `printed_commands` those of a help text, a comment or a
+message; `check_command` says whether a command would be accepted, from Makefile, pyproject.toml and `conf/`, without
+starting anything.
 """
 
 import functools
@@ -32,6 +33,7 @@ DOCUMENTS = [
 ]
 FLAGS = {"-m", "--multirun", "--help", "--version", "--completion", "--cfg", "--info", "--config-dir"}
 _PROGRAMS = ("vesalius", "make", "pip", "source", "git", "wandb", "tensorboard", "torchrun", "pre-commit")
+_STARTS = rf"(?:vesalius (?:(?:{'|'.join(VERBS)}) (?=-|\S*=)|VERB (?=-))|pip install )"
 # Every program is a function that notes its words; anything else is not found. A pattern that matches no file ends the
 # block, as it would in zsh: brackets must be quoted.
 _PREAMBLE = """set -eu; shopt -s failglob; PATH=
@@ -69,6 +71,16 @@ def inline_commands(text: str) -> list[str]:
     outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     spans = [" ".join(span.split()) for span in re.findall(r"`(vesalius [^`]+)`", outside)]
     return [span.replace("\\|", "|") for span in spans if span.count(" ") > 1]
+
+
+def printed_commands(text: str) -> list[str]:
+    """Commands of a help text, a comment or a message: between backticks, or up to the end of the line.
+
+    The name of a verb within a sentence is none, and neither is the title `vesalius train: ...`.
+    """
+    found = re.findall(rf"`({_STARTS}[^`]*)`", text)
+    rest = re.sub(r"`[^`]*`", "", text)
+    return [*found, *re.findall(rf"(?:^|(?<=\s)){_STARTS}.*", rest, re.MULTILINE)]
 
 
 def words_in_bash(script: str, folder: Path) -> list[list[str]]:

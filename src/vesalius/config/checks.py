@@ -13,7 +13,7 @@ from vesalius.config.targets import locate, target_problems
 
 # Callbacks that need what a run of Vesalius does not offer, and what to use in their place.
 _UNSUPPORTED = {
-    "LearningRateFinder": "sweep model.optimizer.lr instead: vesalius train -m model.optimizer.lr=1e-4,1e-3,1e-2",
+    "LearningRateFinder": "sweep model.optimizer.lr instead: `vesalius train -m model.optimizer.lr=1e-4,1e-3,1e-2`",
     "BatchSizeFinder": "set data.batch_size",
 }
 

@@ -1,6 +1,6 @@
 """Command lines: their overrides and flags, and values that are text as typed. Torch-free."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -50,7 +50,8 @@ def config_dir_of(arguments: Sequence[str]) -> str | None:
 def quote_text_values(arguments: Sequence[str]) -> list[str]:
     """Arguments in which paths and patterns are quoted for Hydra where it would not read them as the text they are.
 
-    In a sweep, commas separate values, and a value that Hydra can read stays as it is.
+    In a sweep, commas outside brackets separate values, whatever other characters these hold; a path with such a comma
+    must be in quotes.
     """
     sweep = is_multirun(arguments)
     overrides = set(split_arguments(arguments))
@@ -61,15 +62,35 @@ def _quoted(override: str, sweep: bool) -> str:
     key, equals, value = override.partition("=")
     if not equals or key.rpartition(".")[2] not in _TEXT_KEYS or "${" in value:
         return override
+    return f"{key}={','.join(map(_as_text, _split_at_commas(value) if sweep else [value]))}"
+
+
+def _as_text(value: str) -> str:
+    """A path or pattern as Hydra reads it as text; `null`, lists and functions such as `choice(a,b)` stay."""
     try:
-        parsed = OverridesParser.create().parse_override(override)
+        parsed = OverridesParser.create().parse_override(f"key={value}")
     except (HydraException, ValueError):
-        return f"{key}={quote(value)}"
+        return quote(value)
     if parsed.is_sweep_override():
-        return override if sweep or not Path(value).expanduser().exists() else f"{key}={quote(value)}"
-    if isinstance(parsed.value(), bool | int | float) and value not in ("true", "false"):
-        return f"{key}={quote(value)}"
-    return override
+        return quote(value) if Path(value).expanduser().exists() else value
+    return quote(value) if isinstance(parsed.value(), int | float) and value not in ("true", "false") else value
+
+
+def _split_at_commas(text: str) -> Iterator[str]:
+    """The parts of a text between commas that stand outside brackets and quotes."""
+    depth, quoted_by, start = 0, "", 0
+    for position, character in enumerate(text):
+        if quoted_by:
+            if character == quoted_by and text[position - 1] != "\\":
+                quoted_by = ""
+        elif character in "'\"" and not text[start:position].strip():
+            quoted_by = character
+        elif character == "," and depth == 0:
+            yield text[start:position].strip()
+            start = position + 1
+        else:
+            depth += (character in "([{") - (character in ")]}")
+    yield text[start:].strip()
 
 
 def quote(text: str) -> str:
