@@ -154,3 +154,12 @@ def test_targets_that_nothing_is_learned_from_must_be_sound_but_need_not_vary():
     check_samples(table, "binary", CLASSES, learned=False)
     table.loc[0, "target"] = 7
     assert "not one of 0 to 1" in problems_of(table, learned=False)[0]
+
+
+@pytest.mark.parametrize(("patients", "who"), [(1, "a single patient"), (2, "2 patients")])
+def test_too_few_patients_for_the_splits_are_named_as_the_cause(patients, who):
+    table = table_of()
+    table["group_id"] = [f"g{number % patients}" for number in range(len(table))]
+    table["split"] = np.where(table["group_id"] == "g0", "train", "test")
+    (problem,) = problems_of(table)
+    assert f"all 24 samples are of {who}" in problem

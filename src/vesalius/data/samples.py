@@ -70,7 +70,8 @@ def check_samples(
             problems += _variety_problems(present, task, classes)
         if complete and not before_split:
             needed = present[:, : len(labels)]
-            problems += _coverage_problems(table["split"].to_numpy(), needed, task, labels, splits)
+            patients = int(table["group_id"].nunique())
+            problems += _coverage_problems(table["split"].to_numpy(), needed, task, labels, splits, patients)
     if problems:
         raise InputError(problems)
 
@@ -176,8 +177,20 @@ def _split_problems(table: pd.DataFrame, *, before_split: bool) -> tuple[list[st
 
 
 def _coverage_problems(
-    split: np.ndarray, present: np.ndarray, task: Task, classes: Sequence[str], required: Sequence[str]
+    split: np.ndarray,
+    present: np.ndarray,
+    task: Task,
+    classes: Sequence[str],
+    required: Sequence[str],
+    patients: int,
 ) -> list[str]:
+    empty = [name for name in required if not (split == name).any()]
+    if empty and patients < len(required):
+        who = "a single patient" if patients == 1 else f"{patients} patients"
+        return [
+            f"all {len(split)} samples are of {who} (`group_id`), and each of the splits {', '.join(required)} needs "
+            "patients of its own: name the right column or pattern of the patient in `data.source`."
+        ]
     problems = []
     for name in required:
         rows = present[split == name]

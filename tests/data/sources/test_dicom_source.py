@@ -199,6 +199,90 @@ def test_damaged_headers_are_named_or_left_out(tmp_path, caplog):
     assert "Doe" not in caplog.text
 
 
+def _images(root: Path, **of_each) -> Path:
+    """Six images of a study each; options may be functions of the number."""
+    for number in range(6):
+        own = {name: value(number) for name, value in of_each.items()}
+        own = {"study": uid("study", number), "series": uid("series", number), **own}
+        write_image(root / "files" / f"{number}.dcm", np.full((4, 4), number, dtype=np.uint16), **own)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        (lambda number: f"{1000 + number}.0", "`.0` at the end, which pandas adds"),
+        (lambda number: f"000{1000 + number}", "zeros in front"),
+        (lambda number: f"{1000 + number}.00", "`.0` at the end"),
+    ],
+)
+def test_ids_that_a_program_wrote_otherwise_are_named_first(tmp_path, written, kind):
+    root = _images(tmp_path, patient=lambda number: str(1000 + number))
+    labels = _labels(tmp_path / "l.csv", *((written(number), "ab"[number % 2]) for number in range(6)))
+    with pytest.raises(InputError) as refused:
+        _source(root, labels).samples()
+    first = refused.value.problems[0]
+    assert first.startswith("6 `PatientID` of l.csv differ in")
+    assert kind in first
+    assert f"{written(0)} and 1000" in first
+
+
+@pytest.mark.parametrize(
+    ("key", "tag"), [("PatientID", "PatientID"), ("StudyInstanceUID", "StudyInstanceUID"), ("SeriesInstanceUID", None)]
+)
+def test_an_id_that_an_anonymiser_removed_is_named(tmp_path, key, tag):
+    root = _images(tmp_path, **{key: lambda number: ""})
+    labels = _labels(
+        tmp_path / "l.csv", *((str(number), "ab"[number % 2]) for number in range(6)), columns=(key, "finding")
+    )
+    with pytest.raises(InputError) as refused:
+        _source(root, labels, key=key).samples()
+    (problem,) = refused.value.problems
+    assert problem.startswith(f"6 of 6 images have an empty {key}")
+    assert tag is None or "data.source.match=" in problem
+
+
+def test_one_patient_id_for_all_is_named(tmp_path, caplog):
+    root = _images(tmp_path, patient=lambda number: "ANON")
+    labels = _labels(
+        tmp_path / "l.csv",
+        *((uid("series", number), "ab"[number % 2]) for number in range(6)),
+        columns=("SeriesInstanceUID", "finding"),
+    )
+    source = _source(root, labels, key="SeriesInstanceUID")
+    assert source.samples()["group_id"].nunique() == 1
+    assert "all 6 samples of 6 studies have the same PatientID" in caplog.text
+    by_file = _source(root, labels, key="SeriesInstanceUID", group_pattern=r"(\d)\.dcm$")
+    assert by_file.samples()["group_id"].nunique() == 6
+
+
+def test_a_patient_id_spelt_two_ways_is_one_patient(tmp_path, caplog):
+    root = _images(tmp_path, patient=lambda number: ("pat1", "PAT1", "Pat-2", "pat 2", "pat3", "pat4")[number])
+    groups = Dicom(str(root / "files"), None, None, progress=False).samples()["group_id"].tolist()
+    assert groups[0] == groups[1] != groups[2] == groups[3]
+    assert len(set(groups)) == 4
+    assert "2 patient(s) are spelt in several ways" in caplog.text
+    assert "pat1 and" not in caplog.text.lower()
+
+
+def test_the_only_file_of_a_patient_is_named_where_it_is_damaged(tmp_path):
+    root = _images(tmp_path, patient=lambda number: f"P{number}")
+    labels = _labels(tmp_path / "l.csv", *((f"P{number}", "ab"[number % 2]) for number in range(6)))
+    for number in (3, 4):
+        path = root / "files" / f"{number}.dcm"
+        content = path.read_bytes()
+        path.write_bytes(content[: content.find(b"\x28\x00\x10\x00")])
+    with pytest.raises(InputError) as refused:
+        _source(root, labels).samples()
+    first, *others = refused.value.problems
+    assert "3.dcm" in first
+    assert "The same holds for 1 more: 4.dcm" in first
+    assert any("match none of the images: P3, P4" in text for text in others)
+    with pytest.raises(InputError, match="2 damaged files are left out"):
+        _source(root, labels, on_bad_series="skip").samples()
+    assert len(_source(root, labels, on_bad_series="skip", unmatched="skip").samples()) == 4
+
+
 def test_a_file_cut_short_is_damaged_and_not_skipped(tmp_path):
     table = write_cohort(tmp_path / "study", patients=4, slices=2)
     files = table.parent / "files"

@@ -100,6 +100,14 @@ def test_class_order_can_be_given(tmp_path):
     assert "grave" in problems[1]
 
 
+def test_a_patient_may_be_a_folder_below_the_class_and_is_one_however_it_is_spelt(tmp_path, caplog):
+    root = write_images(tmp_path, "train/a/pat3/1.png", "train/b/PAT3/2.png", "test/a/pat4/1.png")
+    table = ImageFolder(root, group_pattern=r"(?i)^(pat\d)/").samples()
+    assert table["group_id"].tolist() == ["pat4", "PAT3", "PAT3"]
+    assert "1 patient(s) are spelt in several ways" in caplog.text
+    assert "train/a/pat3/1.png" in caplog.text
+
+
 def test_groups_from_a_pattern(tmp_path):
     root = write_images(tmp_path, "p9/P1_a.png", "p9/P2_a.png", "b/P1_b.png")
     table = ImageFolder(root, group_pattern=r"(P\d+)_").samples()
@@ -109,7 +117,8 @@ def test_groups_from_a_pattern(tmp_path):
         "b/P1_b.png": "P1",
     }
     write_images(tmp_path, "b/odd.png")
-    assert "1 file name(s): b/odd.png" in problems_of(root, group_pattern=r"(P\d+)_")[0]
+    assert "in 1 of 4 paths: odd.png" in problems_of(root, group_pattern=r"(P\d+)_")[0]
+    assert "no patient in 4 of 4" in problems_of(root, group_pattern=r"(p9)")[0]  # no patient is called after a class
     assert "no group" in problems_of(root, group_pattern=r"P\d+")[0]
     assert "no regular expression" in problems_of(root, group_pattern="(")[0]
 

@@ -149,7 +149,7 @@ def test_bad_settings_and_layouts_are_refused(clips, tmp_path):
     assert any(
         "exclude" in text for text in problems_of(lambda: source_of(clips, labels="a.csv", target="a", group="b"))
     )
-    assert any("finds no group" in text for text in problems_of(lambda: source_of(clips, group_pattern=r"(case\d)")))
+    assert any("finds no patient" in text for text in problems_of(lambda: source_of(clips, group_pattern=r"(case\d)")))
     assert any("data.source.labels" in text for text in problems_of(lambda: source_of(clips, task="regression")))
     write_clip(clips / "loose.avi", noise(2))
     assert any("outside any class folder: loose.avi" in text for text in problems_of(lambda: source_of(clips)))

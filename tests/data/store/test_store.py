@@ -202,11 +202,17 @@ def test_bad_samples_can_be_left_out(tmp_path):
         assert store.table.index.tolist() == list(range(37))
         np.testing.assert_array_equal(store.images.numpy(), np.stack([arrays[i] for i in good]))
     assert source.loads == 40
-    assert len(problems_of(source, tmp_path)) == 3 + 1  # a folder with gaps does not serve "error"
+    assert len(problems_of(source, tmp_path)) == 1 + 1  # a folder with gaps does not serve "error"
 
 
 def test_a_flood_of_bad_samples_is_cut_short(tmp_path):
-    problems = problems_of(Arrays([*noise(1), *[InputError("damaged")] * 130]), tmp_path)
+    alike = [InputError(f"s{number:03d} is damaged.") for number in range(1, 41)]
+    first, *rest = problems_of(Arrays([*noise(1), *alike]), tmp_path)
+    assert first.startswith("s001 is damaged. The same holds for 39 more: s002, s003,")
+    assert "and 19 more" in first
+    assert len(rest) == 1
+    other = [InputError(f"damage {number}") for number in range(130)]
+    problems = problems_of(Arrays([*noise(1), *other]), tmp_path)
     assert len(problems) == 101
     assert problems[-1].startswith("30 more samples")
 

@@ -30,6 +30,11 @@ class FiledItem:
     label: str | None
     path: str
 
+    @property
+    def inner_path(self) -> str:
+        """The path below the folders of the split and the class, where a patient may be named."""
+        return "/".join(self.path.split("/")[(self.split is not None) + (self.label is not None) :])
+
 
 class FolderLayout:
     """`root/{train,val,test}/class/*` with fixed splits, or `root/class/*` without.

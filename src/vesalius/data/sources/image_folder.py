@@ -13,7 +13,7 @@ from vesalius.data.formats.images import DECODER_VERSION, adapt_channels, decode
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.folder_layout import FolderLayout, check_classes, find_file, sorted_classes
-from vesalius.data.sources.patients import find_patients, pattern_problems
+from vesalius.data.sources.patients import find_patients, pattern_problems, unify_patients
 from vesalius.data.sources.tables.index_table import groups_from_index
 
 
@@ -30,7 +30,8 @@ class ImageFolder(Source):
         index: a CSV or TSV table with the group of each file; searched in `root` first.
         index_file_column: its column with the file's path, or an end of the path.
         index_group_column: its column with the group.
-        group_pattern: instead, a regular expression searched in the file name; its first group is the `group_id`.
+        group_pattern: instead, a regular expression searched in the path below the folders of splits and classes; its
+            first group is the `group_id`.
         extensions: endings of file names taken as images, in upper or lower case.
         channels: convert every image to grey (1) or RGB (3); None leaves them as they are.
         classes: the classes in the order wanted; None sorts the names of the folders.
@@ -109,4 +110,5 @@ class ImageFolder(Source):
             return groups_from_index(path, paths, file_column=file_column, group_column=group_column)
         if self._group_pattern is None:
             return paths
-        return find_patients(self._group_pattern, paths, names_only=True)
+        patients = find_patients(self._group_pattern, [item.inner_path for item in self._items])
+        return unify_patients(patients, paths, where="files")

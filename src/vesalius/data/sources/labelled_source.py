@@ -1,7 +1,7 @@
 """Sources of files below a folder: targets from the folders that the files are in, or from a table."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -14,7 +14,7 @@ from vesalius.data.identities import Identities
 from vesalius.data.samples import target_columns
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.folder_layout import FiledItem, FolderLayout, check_classes, find_file, sorted_classes
-from vesalius.data.sources.patients import find_patients, pattern_problems
+from vesalius.data.sources.patients import find_patients, pattern_problems, unify_patients
 from vesalius.data.sources.tables.labels import Labels, columns_without_table, whole_targets
 from vesalius.data.sources.tables.target_cells import TaskOption
 from vesalius.data.sources.vocabulary import NO_GROUP
@@ -30,12 +30,13 @@ class LabelledSource(Source):
         labels: a CSV or TSV table (searched in the root first). None takes the class from the folders, which are
             `root/class/*` or `root/{train,val,test}/class/*`; files straight in the root, or in its train, val and test
             folders, are `unlabelled`.
-        target, classes, task, split, subgroups, separator: see `Labels`.
+        target, classes, task, split, subgroups, separator, replace: see `Labels`.
         key: its column with the file's path, or an end of the path; None where all rows are about the only file.
         group: its column with the patient; `none` means that no two files share one.
         unmatched: `skip` leaves out files that have no row or no target, and rows that have no file.
-        group_pattern: instead of `group`, a regular expression searched in the relative path; its first group is the
-            patient. Without either, each file is taken for a patient of its own.
+        group_pattern: instead of `group`, a regular expression searched in the path relative to the root, or to the
+            folders of splits and classes; its first group is the patient. Without either, each file is taken for a
+            patient of its own.
         pseudonyms: whether paths and patients are replaced by keyed hashes.
 
     Attributes:
@@ -65,6 +66,7 @@ class LabelledSource(Source):
         split: str | None = None,
         subgroups: Sequence[str] = (),
         separator: str | None = None,
+        replace: Mapping[str, str | None] | None = None,
         unmatched: Literal["error", "skip"] = "error",
         group_pattern: str | None = None,
         pseudonyms: bool = True,
@@ -78,6 +80,7 @@ class LabelledSource(Source):
             "split": split,
             "separator": separator,
             "subgroups": subgroups,
+            "replace": replace,
         }
         problems = []
         if not self.root.is_dir():
@@ -106,6 +109,7 @@ class LabelledSource(Source):
                 split=split,
                 subgroups=subgroups,
                 separator=separator,
+                replace=replace,
             )
             self.task, self.classes = self.labels.task, self.labels.classes
         else:
@@ -164,7 +168,10 @@ class LabelledSource(Source):
         if "group_id" in files:
             files["group_id"] = self._names("patient", files["group_id"].tolist())
         elif self._group_pattern is not None:
-            files["group_id"] = self._names("patient", find_patients(self._group_pattern, paths))
+            inner = {item.path: item.inner_path for item in self._items} if self.labels is None else {}
+            patients = find_patients(self._group_pattern, [inner.get(path, path) for path in paths])
+            patients = unify_patients(patients, files["_file"].tolist(), where=f"{self.what}s")
+            files["group_id"] = self._names("patient", patients)
         else:
             files["group_id"] = files["_file"]
         if "split" not in files:

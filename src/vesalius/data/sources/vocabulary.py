@@ -27,6 +27,11 @@ MISSING_WORDS = frozenset(
     {"", "na", "n/a", "nan", "null", "<na>"}
     | {"#n/a", "#na", "#nv", "#value!", "#wert!", "#ref!", "#bezug!", "#div/0!", "#name?", "#null!", "#num!", "#zahl!"}
 )
+# Cells of a target that mostly stand for no value, but may be a class: words in lower case, except for what Python
+# writes (`none` is a grade), and numbers
+_STAND_IN_WORDS = frozenset({"missing", "undefined", "?", "-", "--", "."})
+_STAND_IN_NUMBERS = (-1, -9, -99, -999, -9999)
+_LARGE_STAND_INS = (99, 999, 9999)
 #: The option `group` for data in which no two files share a patient.
 NO_GROUP = "none"
 
@@ -38,14 +43,44 @@ def missing_patients(cells: Sequence[str]) -> list[bool]:
     return [word in MISSING_WORDS and (not word or counts[word] > 1) for word in words]
 
 
+def stand_ins(cells: Iterable[str], *, continuous: bool = False) -> list[str]:
+    """Different cells of a target that probably stand for no value: `?`, -1 next to 0 and 1, -999, 99 next to digits.
+
+    Args:
+        cells: as texts, each once.
+        continuous: they are numbers to be predicted, among which -1 and 99 are nothing special.
+    """
+    words, numbers = [], {}
+    for cell in sorted(set(cells)):
+        try:
+            numbers[cell] = float(cell)
+        except ValueError:
+            words.append(cell)
+    found = [word for word in words if word == "None" or word.lower() in _STAND_IN_WORDS]
+    if set(numbers.values()) == {-1.0, 1.0}:
+        return found
+    low = [cell for cell, value in numbers.items() if value in _STAND_IN_NUMBERS[2 if continuous else 0 :]]
+    if all(value >= 0 for cell, value in numbers.items() if cell not in low):
+        found += low
+    rest = max((value for value in numbers.values() if value not in _LARGE_STAND_INS), default=0.0)
+    if not continuous:
+        found += [cell for cell, value in numbers.items() if value in _LARGE_STAND_INS and rest < value / 9]
+    return found if len(found) < len(words) + len(numbers) else []
+
+
 def spelt_alike(names: Iterable[str]) -> list[list[str]]:
-    """Names that differ only in case, spaces, hyphens or how letters are composed, or as 7 and 7.0 do; by group."""
+    """Names that differ only in case, spaces, hyphens or composed letters, or as 7, 7.0 and 007 do; by group."""
     groups: dict[str, list[str]] = {}
     for name in sorted(set(names)):
-        plain = unicodedata.normalize("NFC", name).casefold()
-        plain = " ".join(re.sub(r"^([+-]?\d+)\.0+$", r"\1", plain).replace("_", " ").replace("-", " ").split())
-        groups.setdefault(plain, []).append(name)
+        groups.setdefault(plain_spelling(name), []).append(name)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def plain_spelling(name: str) -> str:
+    """What names that are spelt alike have in common."""
+    plain = unicodedata.normalize("NFC", name).casefold()
+    plain = re.sub(r"^([+-]?)0*(\d+?)(\.0+)?$", r"\1\2", plain.strip())
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", plain)
 
 
 def slices_problems(slices: Slices) -> list[str]:

@@ -14,7 +14,7 @@ from vesalius.data.sources.base import Source
 Kind = tuple[tuple[int, ...], str]  # shape of an image, or of each frame of a series; name of its type
 Files = Mapping[str, str]  # `sample_id` -> file, where the id does not name it
 
-_REASONS_SHOWN = 100
+_REASONS_SHOWN, _NAMES_SHOWN = 100, 20
 
 
 class RefusedSamples(InputError):
@@ -63,11 +63,19 @@ def refuse_all(source: Source, table: pd.DataFrame, skipped: Sequence[tuple[str,
 
 
 def _undecodable(skipped: Sequence[tuple[str, str]], files: Files) -> list[str]:
-    """A sentence for each of the first samples, and the option that leaves all of them out."""
-    rest = len(skipped) - _REASONS_SHOWN
+    """A sentence for each kind of fault, with the samples that have it, and the option that leaves all out."""
+    of_kind: dict[str, list[tuple[str, str]]] = {}
+    for name, reason in skipped:
+        of_kind.setdefault(reason.replace(name, "", 1), []).append((name, reason))
+    lines = []
+    for found in sorted(of_kind.values(), key=len, reverse=True):
+        others = [files.get(name, name) for name, _ in found[1:]]
+        more = f" The same holds for {len(others)} more: {format_list(others, _NAMES_SHOWN)}." if others else ""
+        lines.append(_with_file(*found[0], files) + more)
+    rest = len(lines) - _REASONS_SHOWN
     more = f"{rest} more samples cannot be decoded. " if rest > 0 else ""
     cure = [f"{more}To leave out all that cannot be decoded: data.on_bad_file=skip."]
-    return [_with_file(name, reason, files) for name, reason in skipped[:_REASONS_SHOWN]] + (cure if skipped else [])
+    return lines[:_REASONS_SHOWN] + (cure if skipped else [])
 
 
 def _with_file(name: str, reason: str, files: Files) -> str:

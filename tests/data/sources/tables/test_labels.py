@@ -126,8 +126,8 @@ def test_classes_are_sorted_and_two_are_binary(write, caplog):
 
 
 def test_numbers_are_sorted_by_value(write):
-    labels = labels_of(write("id,y\na,10\nb,9.0\nc,-1\n"), task="ordinal")
-    assert (labels.task, labels.classes) == ("ordinal", ("-1", "9", "10"))
+    labels = labels_of(write("id,y\na,10\nb,9.0\nc,-2\n"), task="ordinal")
+    assert (labels.task, labels.classes) == ("ordinal", ("-2", "9", "10"))
     assert labels.join(["a", "b", "c"])["target"].tolist() == [2, 1, 0]
 
 
@@ -226,8 +226,8 @@ def test_both_lists_of_what_does_not_match_are_named(write):
     found = problems_of(labels.join, ["7", "b", "c", "d", "d"])
     assert "has no row for 4 series, by `id`: 7, b, d;" in found
     assert "2 `id` of labels.csv match none of the series: 007, B;" in found
-    assert "differ only in upper and lower case: B and b" in found
-    assert "differ only in zeros in front: 007 and 7" in found
+    assert "differ in upper and lower case from those of the data: B and b" in found
+    assert "differ in zeros in front, which Excel removes from those of the data: 007 and 7" in found
 
 
 def test_skipping_leaves_gaps_and_counts_without_names(write, caplog):
@@ -310,13 +310,95 @@ def test_words_for_missing_are_no_class_and_no_patient(write, word):
     assert len(labels_of(write("id,y,p\n1,a,P1\n2,b,NA\n"), group="p").rows()) == 2
 
 
-@pytest.mark.parametrize("pair", [("7", "7.0"), ("pat3", "PAT3"), ("M\u00fcller", "Mu\u0308ller")])
-def test_a_patient_spelt_two_ways_is_named_by_lines(write, caplog, pair):
+@pytest.mark.parametrize(
+    "pair",
+    [("7", "7.0"), ("7", "007"), ("pat3", "PAT3"), ("P 12", "P-12"), ("M\u00fcller", "Mu\u0308ller")],
+)
+def test_a_patient_spelt_two_ways_is_one_and_is_named_by_lines(write, caplog, pair):
     one, other = pair
-    labels_of(write(f"id,y,p\n1,a,{one}\n2,b,x\n3,b,{other}\n"), group="p")
-    assert "1 patients seem to be spelt in several ways" in caplog.text
-    assert "(lines 2 and 4 of the table)" in caplog.text or "(lines 4 and 2 of the table)" in caplog.text
-    assert f"{other} " not in caplog.text.replace("7.0 or", "").replace("PAT3,", "")
+    labels = labels_of(write(f"id,y,p\n1,a,{one}\n2,b,x\n3,b,{other}\n"), group="p")
+    groups = labels.rows()["group_id"].tolist()
+    assert groups[0] == groups[2] in pair
+    assert groups[1] == "x"
+    assert "1 patient(s) are spelt in several ways" in caplog.text
+    assert "(lines 2 and 4)" in caplog.text or "(lines 4 and 2)" in caplog.text
+    assert f"{other} " not in caplog.text.replace("7.0 or", "").replace("PAT3 are", "")
+
+
+@pytest.mark.parametrize("pair", [("7", "70"), ("7.0", "7.5"), ("pat3", "pat33"), ("0", "00x")])
+def test_patients_that_differ_in_more_stay_two(write, caplog, pair):
+    labels = labels_of(write(f"id,y,p\n1,a,{pair[0]}\n2,b,{pair[1]}\n"), group="p")
+    assert labels.rows()["group_id"].tolist() == list(pair)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cells", "odd"),
+    [
+        (["1.0", "-1.0", "0.0"], "-1"),  # CheXpert: uncertain
+        (["0", "1", "-999"], "-999"),
+        (["0", "1", "2", "99"], "99"),  # questionnaires: no answer
+        (["benign", "malignant", "None"], "None"),
+        (["benign", "malignant", "?"], "?"),
+    ],
+)
+def test_values_that_stand_for_none_are_no_class_until_their_meaning_is_given(write, cells, odd):
+    path = write("id,y\n" + "".join(f"{number},{cell}\n" for number, cell in enumerate(cells)))
+    found = problems_of(labels_of, path)
+    assert f"holds {odd} (1 rows)" in found
+    assert f"'data.source.replace={{{odd}: null}}'" in found
+    real = [plain for cell in cells if (plain := cell.removesuffix(".0")) != odd]
+    assert labels_of(path, replace={odd: None}).classes == tuple(sorted(real))
+    line = cells.index(odd if odd in cells else f"{odd}.0")
+    assert np.isnan(labels_of(path, replace={odd: None}).rows()["target"].iloc[line])
+    assert labels_of(path, replace={odd: real[0]}).rows()["target"].iloc[line] == sorted(real).index(real[0])
+    assert set(labels_of(path, replace={odd: odd}).classes) == {*real, odd}  # the user means it
+    assert labels_of(path, classes=[*real, odd]).classes == (*real, odd)
+
+
+@pytest.mark.parametrize(
+    ("cells", "options"),
+    [
+        (["-1", "1"], {}),  # the two classes of a support vector machine
+        (["-2", "-1", "0", "1"], {"task": "ordinal"}),
+        (["none", "mild", "severe"], {}),
+        (["-1", "0.5", "2"], {"task": "regression"}),
+        (["99", "98", "97"], {}),
+    ],
+)
+def test_values_that_are_meant_are_kept(write, cells, options):
+    labels = labels_of(write("id,y\n" + "".join(f"{n},{cell}\n" for n, cell in enumerate(cells))), **options)
+    assert labels.rows()["target" if options.get("task") != "regression" else "target/y"].notna().all()
+
+
+def test_a_missing_number_is_no_continuous_target(write):
+    path = write("id,age\n1,61\n2,-999\n3,40\n")
+    assert "holds -999 (1 rows)" in problems_of(labels_of, path, target="age", task="regression")
+    ages = labels_of(path, target="age", task="regression", replace={-999: None}).rows()["target/age"]
+    assert ages.tolist()[::2] == [61.0, 40.0]
+    assert np.isnan(ages.iloc[1])
+
+
+def test_replacements_in_columns_of_yes_and_no_and_between_separators(write):
+    path = write("id,a,b\nx,-1,0\ny,0,1\n")
+    assert "'data.source.replace={-1: 0}'" in problems_of(labels_of, path, target=["a", "b"])
+    assert labels_of(path, target=["a", "b"], replace={"-1": "0"}).rows()["target/a"].tolist() == [0, 0]
+    path = write("id,y\nx,mass|Mass\ny,edema|?\nz,none\n")
+    labels = labels_of(path, separator="|", replace={"Mass": "mass", "?": None})
+    assert labels.classes == ("edema", "mass")
+    assert labels.rows().to_numpy().tolist() == [[0, 1], [1, 0], [0, 0]]
+
+
+def test_replacements_that_replace_nothing_or_are_truth_values_are_refused(write):
+    path = write("id,y\n1,Benign\n2,malignant\n")
+    found = problems_of(labels_of, path, replace={"benign": "malignant"})
+    assert "which no cell of y holds" in found
+    assert "Did you mean 'Benign'?" in found
+    assert "truth value" in problems_of(labels_of, path, replace={"Benign": True})
+
+
+def test_numbers_written_with_zeros_in_front_are_no_second_class(write):
+    assert "spells classes in several ways (01 and 1)" in problems_of(labels_of, write("id,y\n1,01\n2,1\n3,2\n"))
 
 
 def test_classes_composed_otherwise_are_one_class_spelt_twice(write):

@@ -119,6 +119,24 @@ def test_a_file_stands_in_one_row(images, tmp_path):
     assert "2 file(s) are in several rows of m.csv: 0/0.png (lines 2, 3), 1/../0/2.png (lines 4, 5)" in found
 
 
+def test_a_patient_may_be_a_part_of_the_path(tmp_path):
+    rows = []
+    for number in range(6):  # the layout of CheXpert
+        path = f"CheXpert/train/patient{number // 2:05d}/study1/view{number % 2}_frontal.png"
+        write_png(tmp_path / path, number)
+        rows.append((path, "ab"[number // 2 % 2]))
+    manifest = write_manifest(tmp_path, rows, columns="file,y")
+    table = table_of(manifest, group=None, group_pattern=r"(patient\d+)").samples()
+    assert table["group_id"].tolist() == [f"patient{number // 2:05d}" for number in range(6)]
+    assert "finds no patient in 6 of 6 paths" in problems_of(manifest, group=None, group_pattern=r"(person\d+)")
+    assert "no regular expression" in problems_of(manifest, group=None, group_pattern=r"(")
+
+
+@pytest.mark.parametrize("options", [{"group": None}, {"group": "patient", "group_pattern": "(.)"}])
+def test_a_table_needs_one_way_to_its_patients(images, options):
+    assert "one of `data.source.group`, the column" in problems_of(images, **options)
+
+
 def test_without_groups_every_file_is_a_patient_and_a_warning_names_it(images, caplog):
     table = table_of(images, group="none").samples()
     assert table["group_id"].tolist() == table["sample_id"].tolist()
@@ -429,7 +447,7 @@ def manifests(draw):
     return [(n, classes[n], f"p{patients[n]}", splits[patients[n]]) for n in range(count)]
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)  # each example writes files
 @given(manifests(), st.randoms(use_true_random=False))
 def test_every_row_is_found_once_and_the_order_of_rows_does_not_matter(tmp_path_factory, rows, shuffle):
     root = tmp_path_factory.mktemp("m")

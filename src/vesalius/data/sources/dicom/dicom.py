@@ -22,7 +22,9 @@ from vesalius.data.samples import target_columns
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.dicom.candidates import Candidate, candidates_of
-from vesalius.data.sources.dicom.names import patient_keys, sample_ids, series_keys
+from vesalius.data.sources.dicom.faults import describe_damaged, describe_series, pseudonyms_of
+from vesalius.data.sources.dicom.names import patient_keys, sample_ids
+from vesalius.data.sources.patients import find_patients, pattern_problems, unify_patients
 from vesalius.data.sources.tables.file_reader import convert_bits
 from vesalius.data.sources.tables.labels import Labels, columns_without_table, whole_targets
 from vesalius.data.sources.tables.target_cells import TaskOption
@@ -61,8 +63,10 @@ class Dicom(Source):
         description: a regular expression that must be found in SeriesDescription.
         channels: convert every image to grey (1) or RGB (3); None leaves them as they are.
         on_bad_series: `skip` leaves out series that cannot be ordered, and files that cannot be read.
-        classes, task, group, split, subgroups, separator, unmatched: see `Labels`; without `group` the patient is the
-            group.
+        group_pattern: instead of the patient of the files, what the first group of a regular expression matches in the
+            path (relative to `root`) of a sample's first file.
+        classes, task, group, split, subgroups, separator, replace, unmatched: see `Labels`; without `group`
+            the patient is the group.
         progress: show a bar if reading the headers takes long.
 
     Raises:
@@ -89,7 +93,9 @@ class Dicom(Source):
         split: str | None = None,
         subgroups: Sequence[str] = (),
         separator: str | None = None,
+        replace: Mapping[str, str | None] | None = None,
         unmatched: Literal["error", "skip"] = "error",
+        group_pattern: str | None = None,
         progress: bool = True,
     ) -> None:
         self.root = Path(root).expanduser()
@@ -97,7 +103,7 @@ class Dicom(Source):
         self._unit, self._slices, self._channels = unit, slices, channels
         self._modality = [modality] if isinstance(modality, str) else modality
         self._description, self._on_bad_series, self._unmatched = description, on_bad_series, unmatched
-        self._progress = progress
+        self._progress, self._group_pattern = progress, group_pattern
         columns: dict[str, Any] = {
             "target": target,
             "classes": classes,
@@ -106,6 +112,7 @@ class Dicom(Source):
             "split": split,
             "subgroups": subgroups,
             "separator": separator,
+            "replace": replace,
         }
         self._check_settings(labels, columns, window)
         self._window = to_window(window)
@@ -160,6 +167,9 @@ class Dicom(Source):
 
     def _check_settings(self, labels: str | None, columns: Mapping[str, Any], window: str | Sequence[float]) -> None:
         problems = columns_without_table(columns) if labels is None else []
+        problems += pattern_problems(self._group_pattern)
+        if columns["group"] is not None and self._group_pattern is not None:
+            problems.append("`data.source.group` and `data.source.group_pattern` exclude each other: set one.")
         if labels is not None and columns["target"] is None:
             problems.append(
                 "`data.source.target` must name the column of the labels with the class or continuous target; for data "
@@ -188,16 +198,28 @@ class Dicom(Source):
         what = "images" if self._unit == "slice" else "series"
         if not candidates:  # every file is damaged
             self._report(index, [])
-        joined = self._join_labels(candidates, what)
+        try:
+            joined = self._join_labels(candidates, what)
+        except InputError as error:
+            raise InputError([*self._lost_files(index), *error.problems]) from None
         labelled = joined[target_columns(joined)].notna().all(axis=1).to_numpy()
         bad = [candidate for candidate, use in zip(candidates, labelled, strict=True) if use and candidate.reason]
         self._report(index, bad)
-        self.left_out = _pseudonyms_of(index, bad)
+        self.left_out = pseudonyms_of(index, bad)
         good = labelled & np.array([candidate.reason is None for candidate in candidates])
         if not good.any():
             raise InputError(f"none of the {len(candidates)} {what} can be used: see `data.source.on_bad_series`.")
         chosen = [candidate for candidate, use in zip(candidates, good, strict=True) if use]
         return self._rows(chosen, joined[good].reset_index(drop=True))
+
+    def _lost_files(self, index: Index) -> list[str]:
+        """Sentences on damaged files, which may be why rows of the table find no image."""
+        if not index.damaged or self._on_bad_series == "error":
+            return describe_damaged(index)
+        return [
+            f"{len(index.damaged)} damaged files are left out (data.source.on_bad_series=skip), and rows that find no "
+            "image may be theirs: set data.source.unmatched=skip too."
+        ]
 
     def _join_labels(self, candidates: Sequence[Candidate], what: str) -> pd.DataFrame:
         """The labels of each candidate; no column without a table of labels."""
@@ -208,6 +230,13 @@ class Dicom(Source):
             cell.strip().replace("\\", "/").removeprefix("./").strip("/"): cell for cell in labels.table[self._key]
         }
         keys = [self._key_of(candidate, cells) for candidate in candidates]
+        without = sum(not key for key in keys)
+        if without and (without == len(keys) or self._unmatched == "error"):
+            raise InputError(
+                f"{without} of {len(keys)} {what} have an empty {self._match} (did an anonymiser remove it?), so "
+                f"`{self._key}` of {labels.name} names none of them: join them by another key, such as "
+                "data.source.match=SeriesInstanceUID or path."
+            )
         return labels.join(keys, what=what, unmatched=self._unmatched)
 
     def _key_of(self, candidate: Candidate, cells: Mapping[str, str]) -> str:
@@ -231,7 +260,7 @@ class Dicom(Source):
             logger.info("Skipped %s%d files that are no DICOM.", f"{kinds}, and " if kinds else "", index.not_dicom)
         series = {id(candidate.series): candidate for candidate in bad}.values()
         if self._on_bad_series == "error":
-            problems = [_describe(candidate) for candidate in series] + [reason for _, reason in index.damaged]
+            problems = describe_series(list(series)) + describe_damaged(index)
             if problems:
                 cure = "To leave out all series and files that cannot be used: data.source.on_bad_series=skip."
                 raise InputError([*problems[:100], cure])
@@ -273,6 +302,11 @@ class Dicom(Source):
         identities = Identities.open()
         if "group_id" in joined:
             return identities.pseudonyms("group", joined["group_id"].astype(str).tolist())
+        if self._group_pattern is not None:
+            paths = [candidate.frames[0].path for candidate in candidates]
+            found = find_patients(self._group_pattern, paths)
+            found = unify_patients(found, identities.pseudonyms("file", paths), where="files")
+            return identities.pseudonyms("patient", found)
         without = sum(not candidate.series.patient for candidate in candidates)
         if without:
             logger.warning(
@@ -280,27 +314,20 @@ class Dicom(Source):
                 without,
                 len(candidates),
             )
-        return identities.pseudonyms("patient", patient_keys([candidate.series for candidate in candidates]))
+        series = [candidate.series for candidate in candidates]
+        keys, studies = patient_keys(series), {one.study for one in series}
+        if len(set(keys)) == 1 and len(studies) > 1:
+            logger.warning(
+                "all %d samples of %d studies have the same PatientID (did an anonymiser write it?), so they count as "
+                "a single patient: name the patients in data.source.group or data.source.group_pattern.",
+                len(series),
+                len(studies),
+            )
+        keys = unify_patients(keys, identities.pseudonyms("patient", keys), where="pseudonyms")
+        return identities.pseudonyms("patient", keys)
 
     def _common_window(self, series: SeriesFiles) -> Window:
         """The window of all slices of a series: one that spans their windows, if these differ."""
         if self._window != "auto" or any(frame.position is None for frame in series.frames):
             return self._window
         return spanning_window(series.frames) or "auto"
-
-
-def _pseudonyms_of(index: Index, bad: Sequence[Candidate]) -> list[tuple[str, str]]:
-    """A pseudonym of each file and series that is left out, and the reason, which names nobody."""
-    identities = Identities.open()
-    files = [path for path, _ in index.damaged]
-    series = list({id(candidate.series): candidate for candidate in bad}.values())
-    reasons = ["the file is damaged"] * len(files) + [str(candidate.reason) for candidate in series]
-    names = identities.pseudonyms("file", files)
-    names += identities.pseudonyms("series", series_keys([candidate.series for candidate in series]))
-    return list(zip(names, reasons, strict=True))
-
-
-def _describe(candidate: Candidate) -> str:
-    series = candidate.series
-    where = "the folder itself" if series.folder == "." else series.folder
-    return f"series {series.uid or '(without UID)'} in {where} ({len(series.frames)} images): {candidate.reason}."

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
+from vesalius.data.sources.patients import unify_patients
 from vesalius.data.sources.tables.csv_table import read_table, require_columns
 from vesalius.data.sources.tables.path_endings import PathEndings
 from vesalius.data.sources.vocabulary import missing_patients
@@ -56,4 +57,4 @@ def groups_from_index(table_path: Path, files: Sequence[str], *, file_column: st
     problems = [f"{len(found)} {what}: {format_list(found)}; {cure}." for found, what, cure in findings if found]
     if problems:
         raise InputError(problems)
-    return [str(group) for group in groups]
+    return unify_patients([str(group) for group in groups], files, where="files")

@@ -1,6 +1,7 @@
 """A table of targets, and how it is joined to samples by a key."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,10 +13,11 @@ from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
 from vesalius.data.samples import target_columns
+from vesalius.data.sources.patients import unify_patients
 from vesalius.data.sources.tables.csv_table import read_table, require_columns
 from vesalius.data.sources.tables.path_endings import PathEndings
 from vesalius.data.sources.tables.target_cells import TaskOption, read_targets
-from vesalius.data.sources.vocabulary import SPLIT_WORDS, missing_patients, spelt_alike
+from vesalius.data.sources.vocabulary import SPLIT_WORDS, missing_patients, plain_spelling
 
 logger = logging.getLogger("vesalius")
 
@@ -41,6 +43,7 @@ class Labels:
         split: the column with train, val or test (see `SPLIT_WORDS` for other words; empty for no split).
         subgroups: columns to report on.
         separator: between the names in a cell of several classes; such a cell without any class holds `none`.
+        replace: what cells of the target are read as, such as `{-1: null, Benign: benign}`; null for no value.
         option: prefix of config keys in messages.
         table_option: the config key of the table, after the prefix.
         key_option: the config key of the key's column, after the prefix.
@@ -67,6 +70,7 @@ class Labels:
         split: str | None = None,
         subgroups: Sequence[str] = (),
         separator: str | None = None,
+        replace: Mapping[str, str | None] | None = None,
         option: str = "data.source",
         table_option: str = "labels",
         key_option: str = "key",
@@ -87,7 +91,15 @@ class Labels:
 
         notes, problems = self._notes(group, split, subgroups)
         try:
-            targets = read_targets(self.table, wanted, classes=classes, task=task, separator=separator, option=option)
+            targets = read_targets(
+                self.table,
+                wanted,
+                classes=classes,
+                task=task,
+                separator=separator,
+                replace=replace or {},
+                option=option,
+            )
         except InputError as error:
             raise InputError([*problems, *error.problems]) from None
         if problems:
@@ -174,25 +186,13 @@ class Labels:
                     f"{len(empty)} row(s) of {self.name} have no `{column}` (lines {format_list(empty)}): fill it in."
                 )
         if group is not None:
-            notes["group_id"] = self.table[group]
-            self._warn_of_spellings(self.table[group])
+            patients = unify_patients(self.table[group].tolist(), self.table.index.tolist(), where="lines")
+            notes["group_id"] = pd.Series(patients, index=self.table.index, dtype=object)
         if split is not None:
             notes["split"] = self._splits(self.table[split], problems)
         for name in subgroups:
             notes[name] = self.table[name]
         return notes, problems
-
-    def _warn_of_spellings(self, patients: pd.Series) -> None:
-        """Warn of one patient spelt in several ways, by the lines: the log names nobody."""
-        first = {name: line for line, name in reversed(list(patients.items()))}
-        pairs = [" and ".join(str(first[name]) for name in group) for group in spelt_alike(patients)]
-        if pairs:
-            logger.warning(
-                "%d patients seem to be spelt in several ways, such as 7 and 7.0 or pat3 and PAT3, and count as "
-                "several, who may be in two splits (lines %s of the table): write each in one way.",
-                len(pairs),
-                format_list(pairs),
-            )
 
     def _splits(self, cells: pd.Series, problems: list[str]) -> pd.Series:
         splits = cells.str.lower().map(SPLIT_WORDS).astype(object)
@@ -252,17 +252,32 @@ class Labels:
                 f"{len(without_key)} `{self._key}` of {self.name} match none of the {what}: "
                 f"{format_list(without_key)}; {cure}."
             )
-        return problems + self._near_matches(without_row, without_key)
+        return self._near_matches(without_row, without_key) + problems
 
     def _near_matches(self, keys: Sequence[str], cells: Sequence[str]) -> list[str]:
-        """Hints on keys that would match but for case, or for zeros in front, which Excel removes."""
-        hints = []
-        for change, normal in (("upper and lower case", str.casefold), ("zeros in front", lambda key: key.lstrip("0"))):
-            plain = {normal(cell): cell for cell in cells}
-            pairs = [f"{plain[normal(key)]} and {key}" for key in keys if normal(key) in plain]
-            if pairs:
-                hints.append(f"{len(pairs)} of them differ only in {change}: {format_list(pairs)}; write them alike.")
-        return hints
+        """Sentences on keys and cells that are spelt alike: the likeliest cause, so they come first."""
+        plain = {plain_spelling(cell): cell for cell in cells}
+        of_kind: dict[str, list[str]] = {}
+        for key in keys:
+            cell = plain.get(plain_spelling(key))
+            if cell is not None:
+                of_kind.setdefault(_difference(cell, key), []).append(f"{cell} and {key}")
+        return [
+            f"{len(pairs)} `{self._key}` of {self.name} differ in {kind} from those of the data: {format_list(pairs)}; "
+            "write them alike."
+            for kind, pairs in of_kind.items()
+        ]
+
+
+def _difference(cell: str, key: str) -> str:
+    """In what two spellings of a key differ."""
+    if cell.casefold() == key.casefold():
+        return "upper and lower case"
+    if cell.lstrip("0") == key.lstrip("0"):
+        return "zeros in front, which Excel removes"
+    if re.sub(r"\.0+$", "", cell) == re.sub(r"\.0+$", "", key):
+        return "a `.0` at the end, which pandas adds to a column with gaps"
+    return "spaces, hyphens, zeros or the like"
 
 
 def whole_targets(table: pd.DataFrame, task: Task) -> pd.DataFrame:

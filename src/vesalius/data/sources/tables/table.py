@@ -21,6 +21,7 @@ from vesalius.data.identities import Identities
 from vesalius.data.samples import target_columns
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
+from vesalius.data.sources.patients import find_patients, pattern_problems, unify_patients
 from vesalius.data.sources.tables.csv_table import require_columns
 from vesalius.data.sources.tables.file_reader import Part, ReadOptions, convert_bits, decoder_versions, load_part
 from vesalius.data.sources.tables.file_samples import list_parts
@@ -53,6 +54,8 @@ class Table(Source):
         target: its column(s) with the class or continuous target, None for data without labels; see `Labels` for this,
             `classes`, `task` and `separator`.
         group: its column with the patient; `none` means that no two rows (no two series) share one.
+        group_pattern: instead of `group`, a regular expression searched in the path relative to `root` (of the first
+            row of a series); its first group is the patient.
         root: the folder of relative paths; None for the folder of the manifest.
         split: its column with train, val or test, where these are fixed.
         series: its column that rows of one series share.
@@ -61,6 +64,7 @@ class Table(Source):
         classes: the classes in the order wanted.
         task: the meaning of the targets.
         separator: between the names in a cell of several classes.
+        replace: what cells of the target are read as; null for no value.
         unit: what a sample is: a `slice` (any frame by itself), a `volume` (its slices one after another) or a
             `time_series`.
         window: of the grey values of DICOM and NIfTI files: `auto`, `none`, or centre and width.
@@ -78,7 +82,7 @@ class Table(Source):
         manifest: str,
         path: str,
         target: str | Sequence[str] | None,
-        group: str,
+        group: str | None = None,
         root: str | None = None,
         split: str | None = None,
         series: str | None = None,
@@ -87,13 +91,23 @@ class Table(Source):
         classes: Sequence[str] | None = None,
         task: TaskOption = "auto",
         separator: str | None = None,
+        replace: Mapping[str, str | None] | None = None,
         unit: Unit = "slice",
         window: Literal["auto", "none"] | Sequence[float] = "auto",
         plane: Plane = "axial",
         bits: Literal[8, 16] | None = None,
         unmatched: Literal["error", "skip"] = "error",
+        group_pattern: str | None = None,
         pseudonyms: bool = True,
     ) -> None:
+        problems = pattern_problems(group_pattern)
+        if (group is None) == (group_pattern is None):
+            problems.append(
+                "one of `data.source.group`, the column with the patient, and `data.source.group_pattern`, which finds "
+                "the patient in the path, must be set; data.source.group=none if no two rows share a patient."
+            )
+        if problems:
+            raise InputError(problems)
         if time is not None and series is None:
             raise InputError("`data.source.time` orders the rows of a series: name the column of `data.source.series`.")
         self.series = unit != "slice"
@@ -109,11 +123,13 @@ class Table(Source):
             split=split,
             subgroups=subgroups,
             separator=separator,
+            replace=replace,
             table_option="manifest",
             key_option="series" if self._joins_rows else "path",
         )
         self.task, self.classes = self._labels.task, self._labels.classes
         self._root = Path(root).expanduser() if root is not None else Path(manifest).expanduser().parent
+        self._group_pattern = group_pattern
         self._path, self._time = path, time if self._joins_rows else None
         self._bits, self._skip, self._pseudonyms = bits, unmatched == "skip", pseudonyms
         self._what = "series" if self._joins_rows else "files"
@@ -182,7 +198,13 @@ class Table(Source):
         """One row for each part of each file, or for each series of rows."""
         real, parts = self._parts(rows, members)
         owners = self._names("series" if self._joins_rows else "file", real)
-        groups = self._names("patient", labels["group_id"].tolist()) if "group_id" in labels else owners
+        groups = owners
+        if "group_id" in labels:
+            groups = self._names("patient", labels["group_id"].tolist())
+        elif self._group_pattern is not None:
+            first = [self._relative(rows["path"].iloc[lines[0]]) for lines in members.values()]
+            patients = unify_patients(find_patients(self._group_pattern, first), owners, where=self._what)
+            groups = self._names("patient", patients)
         labels = labels.assign(group_id=groups)
         if "split" not in labels:
             labels["split"] = None
@@ -231,7 +253,7 @@ class Table(Source):
     def _relative(self, path: str) -> str:
         return Path(os.path.relpath(path, self._root)).as_posix()
 
-    def _check_settings(self, group: str, window: str | Sequence[float]) -> None:
+    def _check_settings(self, group: str | None, window: str | Sequence[float]) -> None:
         problems = window_problems(window)
         if not self._root.is_dir():
             problems.append(f"the folder {self._root} does not exist: correct `data.source.root`.")

@@ -1,7 +1,6 @@
 """Targets from the cells of a table: class indices, 0/1 columns, or continuous targets."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,13 +10,12 @@ import pandas as pd
 from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
-from vesalius.data.sources.vocabulary import MISSING_WORDS, spelt_alike
+from vesalius.data.sources.tables.cell_values import NO_CLASS, check_stand_ins, is_missing, plain_cell, replace_cells
+from vesalius.data.sources.vocabulary import spelt_alike
 
 TaskOption = Literal["auto", "binary", "multiclass", "multilabel", "ordinal", "regression"]
 
 _YES, _NO = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no"})
-_NO_CLASS = "none"
-_WHOLE = re.compile(r"([+-]?\d+)\.0+")  # 1.0: a 1 as programs write it once a column has gaps
 _MANY_CLASSES = 20  # a column with more numbers, or with few rows per word, is probably not one of classes
 _ROWS_PER_CLASS = 5
 
@@ -45,6 +43,7 @@ def read_targets(
     classes: Sequence[object] | None,
     task: TaskOption,
     separator: str | None,
+    replace: Mapping[str, str | None],
     option: str,
 ) -> Targets:
     """Read the targets; see `Labels` for the options.
@@ -55,6 +54,7 @@ def read_targets(
         classes: names in the order wanted.
         task: the meaning of the targets; `auto` infers it.
         separator: between the names in a cell.
+        replace: what cells (or names between separators) are read as; None for no value.
         option: prefix of config keys in messages.
 
     Raises:
@@ -62,11 +62,15 @@ def read_targets(
     """
     if not target:
         set_anyway = {"classes": classes is not None, "task": task != "auto", "separator": separator is not None}
+        set_anyway["replace"] = bool(replace)
         named = [f"`{option}.{name}`" for name, is_set in set_anyway.items() if is_set]
         if named:
             raise InputError(f"{', '.join(named)} need(s) a target: name its column in `{option}.target`.")
         return Targets("unlabelled", (), pd.DataFrame(index=table.index))
     names = None if classes is None else _class_names(classes, option)
+    table, meant = replace_cells(table[list(target)], replace, separator, option)
+    if names is None and (len(target) == 1 or task == "regression"):
+        check_stand_ins(table, meant, separator, option, continuous=task == "regression")
     if task == "regression":
         return _continuous_targets(table[list(target)], names, separator, option)
     if separator is not None:
@@ -88,7 +92,7 @@ def _class_names(classes: Sequence[object], option: str) -> list[str]:
             f"`{option}.classes` has the truth value {truths[0]}, since YAML takes bare yes, no, true and false "
             "for that: put the names in quotes."
         )
-    names = [_plain(str(name).strip()) for name in classes]
+    names = [plain_cell(str(name).strip()) for name in classes]
     problems = []
     if len(set(names)) < len(names):
         problems.append(f"`{option}.classes` names a class twice: name each once.")
@@ -99,16 +103,6 @@ def _class_names(classes: Sequence[object], option: str) -> list[str]:
     return names
 
 
-def _plain(cell: str) -> str:
-    whole = _WHOLE.fullmatch(cell)
-    return whole.group(1) if whole else cell
-
-
-def _is_missing(cells: pd.Series, names: Sequence[str] | None) -> np.ndarray:
-    missing: np.ndarray = cells.str.lower().isin(MISSING_WORDS).to_numpy()
-    return missing if names is None else missing & ~cells.isin(list(names)).to_numpy()
-
-
 def _numbers(cells: Sequence[str]) -> np.ndarray:
     """The cells as finite floats; NaN where a cell is no finite number."""
     values = np.asarray(pd.to_numeric(pd.Series(list(cells), dtype=object), errors="coerce"), dtype=float)
@@ -117,8 +111,8 @@ def _numbers(cells: Sequence[str]) -> np.ndarray:
 
 def _one_class(cells: pd.Series, names: list[str] | None, task: TaskOption, option: str) -> Targets:
     column = cells.name
-    cells = cells.map(_plain)
-    missing = _is_missing(cells, names)
+    cells = cells.map(plain_cell)
+    missing = is_missing(cells, names)
     found = cells[~missing]
     if names is None:
         names = _sorted_classes(found, str(column), task, option)
@@ -159,15 +153,13 @@ def _sorted_classes(found: pd.Series, column: str, task: TaskOption, option: str
             f"`{option}.task=ordinal` needs the order of {format_list(names)}: give it as `{option}.classes=[lowest, "
             "...]`."
         )
-    if numeric:
-        return [names[position] for position in np.argsort(values, kind="stable")]
     variants = [" and ".join(group) for group in spelt_alike(names)]
     if variants:
         raise InputError(
             f"`{option}.target={column}` spells classes in several ways ({format_list(variants)}): write each in "
             f"one, or list all in `{option}.classes` if they are different classes."
         )
-    return names
+    return [names[position] for position in np.argsort(values, kind="stable")] if numeric else names
 
 
 def _describe_unknown(unknown: pd.Series, names: Sequence[str], column: str, option: str) -> str:
@@ -193,9 +185,9 @@ def _several_names(
             f"leave it out, or give one `{option}.target` and no `{option}.task`."
         )
     cells = table[target[0]]
-    missing = _is_missing(cells, names)
-    parts = [[_plain(part.strip()) for part in cell.split(separator)] for cell in cells]
-    labels = [{part for part in row if part and part.lower() != _NO_CLASS} for row in parts]
+    missing = is_missing(cells, names)
+    parts = [[plain_cell(part.strip()) for part in cell.split(separator)] for cell in cells]
+    labels = [{part for part in row if part and part.lower() != NO_CLASS} for row in parts]
     rows = [
         (line, label) for line, row, gap in zip(cells.index, labels, missing, strict=True) if not gap for label in row
     ]
@@ -208,7 +200,7 @@ def _several_names(
         )
     unknown = found[~found.isin(names)]
     if len(unknown):
-        advice = f" Write `{_NO_CLASS}` in a cell without any of the classes."
+        advice = f" Write `{NO_CLASS}` in a cell without any of the classes."
         raise InputError(_describe_unknown(unknown, names, target[0], option) + advice)
     columns = {f"target/{name}": np.where(missing, np.nan, [float(name in row) for row in labels]) for name in names}
     return Targets("multilabel", tuple(names), pd.DataFrame(columns, index=table.index))
@@ -221,14 +213,15 @@ def _yes_no_columns(cells: pd.DataFrame, names: list[str] | None, task: TaskOpti
         raise InputError(f"`{option}.classes`: the names of several target columns are the classes: leave it out.")
     columns, problems = {}, []
     for name in cells.columns:
-        plain = cells[name].map(_plain).str.lower()
+        plain = cells[name].map(plain_cell).str.lower()
         values = np.where(plain.isin(_YES), 1.0, np.where(plain.isin(_NO), 0.0, np.nan))
-        odd = np.isnan(values) & ~_is_missing(plain, None)
+        odd = np.isnan(values) & ~is_missing(plain, None)
         if odd.any():
             found = sorted(cells[name][odd].unique().tolist())
             problems.append(
                 f"`{name}` must be 0 or 1 but holds {format_list(found)} (lines "
-                f"{format_list(cells.index[odd].tolist())}): decide what they mean and write 0 or 1."
+                f"{format_list(cells.index[odd].tolist())}): write 0 or 1, or give the meaning as "
+                f"'{option}.replace={{{found[0]}: 0}}' (null for no value)."
             )
         columns[f"target/{name}"] = values
     if problems:
@@ -242,7 +235,7 @@ def _continuous_targets(cells: pd.DataFrame, names: list[str] | None, separator:
     columns, problems = {}, []
     for name in cells.columns:
         values = _numbers(cells[name].tolist())
-        odd = np.isnan(values) & ~_is_missing(cells[name], None)
+        odd = np.isnan(values) & ~is_missing(cells[name], None)
         if odd.any():
             found = sorted(cells[name][odd].unique().tolist())
             cure = "write a decimal point" if all("," in cell for cell in found) else "correct or empty these cells"
