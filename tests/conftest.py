@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sketches import sketch_figures
 from warm_interpreter import WarmInterpreter
@@ -17,6 +18,9 @@ SHARED = ROOT.parent / "shared"
 
 WARM = pytest.StashKey[WarmInterpreter]()
 
+# A busy machine is no fault of a test.
+settings.register_profile("vesalius", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("vesalius")
 sketch_figures()
 gc.disable()  # imports make a million objects that live to the end; to look for garbage among them costs a fifth
 

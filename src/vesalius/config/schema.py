@@ -74,6 +74,19 @@ class EvaluateConfig:
 
 
 @dataclass
+class PredictConfig:
+    """`vesalius predict`."""
+
+    run: str = MISSING
+    input: str = MISSING
+    column: str | None = None
+    output: str | None = None
+    on_bad_file: str = MISSING
+    batch_size: int = MISSING
+    seed: int = 0
+
+
+@dataclass
 class EmbedConfig:
     """`vesalius embed`."""
 
@@ -143,6 +156,7 @@ class ReportConfig:
 SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
     "embed": EmbedConfig,
     "synthesize": SynthesizeConfig,
     "gain": GainConfig,

@@ -182,13 +182,23 @@ def read_predictions(
         classes=tuple(classes),
         truth=truth.astype(np.bool_),
         probabilities=probabilities,
-        decided=_decide(probabilities, task, thresholds),
+        decided=decide(probabilities, task, thresholds),
         groups=number_groups(table["group_id"]),
     )
 
 
-def _decide(probabilities: NDArray[np.float64], task: Task, thresholds: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(N, K) predicted classes, with (N,) thresholds, NaN for argmax."""
+def decide(probabilities: NDArray[np.float64], task: Task, thresholds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which classes are predicted.
+
+    Args:
+        probabilities: (N, K) in 0..1.
+        task: as in `Facts`.
+        thresholds: (N,) above which class 1 of a binary task, or each label of a multilabel one, is predicted; NaN for
+            argmax (for multilabel: 0.5).
+
+    Returns:
+        (N, K).
+    """
     if task == "multilabel":
         return np.asarray(probabilities > np.nan_to_num(thresholds, nan=0.5)[:, None])
     chosen = probabilities.argmax(axis=1)

@@ -119,6 +119,11 @@ def spanning_window(frames: Sequence[Frame]) -> tuple[float, float] | None:
     return ((low + high) / 2, high - low) if high > low else None
 
 
+def series_window(frames: Sequence[Frame]) -> tuple[float, float] | None:
+    """`spanning_window` of the frames of a series; None where a frame has no position, since it may be an image by itself."""
+    return None if any(frame.position is None for frame in frames) else spanning_window(frames)
+
+
 def _is_same(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
     if one is None or other is None:
         return one is other

@@ -14,7 +14,7 @@ import pydicom
 from vesalius.config.errors import InputError
 from vesalius.data.formats.dicom.decode import DECODER_VERSION, decode_file
 from vesalius.data.formats.dicom.index import Index, SeriesFiles, index_folder
-from vesalius.data.formats.dicom.ordering import spanning_window
+from vesalius.data.formats.dicom.ordering import series_window
 from vesalius.data.formats.images import adapt_channels
 from vesalius.data.formats.window import Window, to_window, window_problems
 from vesalius.data.identities import Identities
@@ -328,6 +328,4 @@ class Dicom(Source):
 
     def _common_window(self, series: SeriesFiles) -> Window:
         """The window of all slices of a series: one that spans their windows, if these differ."""
-        if self._window != "auto" or any(frame.position is None for frame in series.frames):
-            return self._window
-        return spanning_window(series.frames) or "auto"
+        return series_window(series.frames) or "auto" if self._window == "auto" else self._window

@@ -8,8 +8,8 @@ import numpy as np
 
 from vesalius.config.errors import InputError
 from vesalius.data.formats.dicom.headers import Frame, read_image_header
-from vesalius.data.formats.dicom.index import index_folder
-from vesalius.data.formats.dicom.ordering import BadSeries, Grid, arrange, spanning_window
+from vesalius.data.formats.dicom.index import SeriesFiles, index_folder
+from vesalius.data.formats.dicom.ordering import BadSeries, Grid, arrange, series_window, spanning_window
 from vesalius.data.formats.dicom.reading import NotDicom
 from vesalius.data.formats.endings import IMAGE_ENDINGS, has_ending, kind_of
 from vesalius.data.formats.folders import is_leftover
@@ -84,12 +84,28 @@ def _dicom_parts(path: Path, unit: Unit) -> list[Part]:
     index = index_folder(path, progress=False)
     if index.damaged:
         raise BadSeries(f"{len(index.damaged)} DICOM file(s) of the folder are damaged: replace or delete them")
-    if unit == "slice":
-        frames = [frame for series in index.series for frame in _sort_frames(series.frames)]
-        return [_dicom_part(path, [frame]) for frame in frames]
-    if len(index.series) != 1:
+    if unit != "slice" and len(index.series) != 1:
         raise BadSeries(f"the folder holds {len(index.series)} series: give each a folder and a row of its own")
-    return _cut(path, index.series[0].arrange(), unit)
+    return [part for series in index.series for part in series_parts(path, series, unit)]
+
+
+def series_parts(root: Path, series: SeriesFiles, unit: Unit, *, one_window: bool = False) -> list[Part]:
+    """The samples in a DICOM series, in order.
+
+    Args:
+        root: the folder that was indexed.
+        series: of its index.
+        unit: what a sample is.
+        one_window: whether slices are shown in one window that spans those of the whole series, as `Dicom` does; else
+            each in its own.
+
+    Raises:
+        BadSeries: if they cannot be ordered, for another unit than slices.
+    """
+    if unit != "slice":
+        return _cut(root, series.arrange(), unit)
+    shared = series_window(series.frames) if one_window else None
+    return [Part(((str(root / frame.path), frame.number),), window=shared) for frame in _sort_frames(series.frames)]
 
 
 def _sort_frames(frames: Sequence[Frame]) -> list[Frame]:

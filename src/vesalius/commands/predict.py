@@ -1,0 +1,88 @@
+"""`python -m vesalius.commands.predict DIR`: what a finished run predicts for new files."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from vesalius.config.errors import InputError
+from vesalius.deploy.inputs import find_inputs
+from vesalius.deploy.predictor import Predictor
+from vesalius.launch.worker import enter
+from vesalius.runs.run_folder import RunFolder, write_atomically
+from vesalius.terminal import command_console, show_progress
+
+PREDICTIONS = "predictions.csv"
+ENDINGS = (".csv", ".jsonl")
+_SHOWN = 5
+
+
+def predict(path: Path) -> None:
+    """Write the table of predictions, and print what is in it."""
+    with RunFolder(path).discard_if_refused() as folder:
+        _predict(folder)
+
+
+def _predict(folder: RunFolder) -> None:
+    config = folder.config
+    output = _output(config, folder)
+    model = Predictor(config["run"])
+    files, passed_over = find_inputs(Path(config["input"]).expanduser(), model.contract, config["column"])
+    batches = model.rows(files, [file.name for file in files], config["batch_size"])
+    shown = show_progress(batches, len(files), "predict", size=lambda batch: len(batch))
+    table = pd.concat(list(shown), ignore_index=True)
+    refused = table["problem"].dropna()
+    if len(refused) and (config["on_bad_file"] == "error" or len(refused) == len(table)):
+        raise InputError([*refused.head(_SHOWN), *[f"And {len(refused) - _SHOWN} more."] * (len(refused) > _SHOWN)])
+    _write(table, output)
+    console = command_console()
+    _summarize(table, console)
+    for sentence in passed_over:
+        console.print(sentence, highlight=False, markup=False)
+    console.print(f"Written to: {output}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _output(config: dict[str, Any], folder: RunFolder) -> Path:
+    """The file to write; checked before anything is predicted."""
+    problems = []
+    if config["on_bad_file"] not in ("skip", "error"):
+        problems.append(f"on_bad_file={config['on_bad_file']}: expected skip or error.")
+    if config["batch_size"] < 1:
+        problems.append(f"batch_size={config['batch_size']}: must be 1 or more.")
+    output = folder.path / PREDICTIONS if config["output"] is None else Path(config["output"]).expanduser()
+    if output.suffix.lower() not in ENDINGS:
+        problems.append(f"output={output}: name a file that ends in .csv or .jsonl.")
+    if not output.parent.is_dir():
+        problems.append(f"output={output}: there is no folder {output.parent}: create it.")
+    if problems:
+        raise InputError(problems)
+    return output
+
+
+def _write(table: pd.DataFrame, output: Path) -> None:
+    if output.suffix.lower() == ".jsonl":
+        write_atomically(output, table.to_json(orient="records", lines=True, force_ascii=False))
+    else:
+        write_atomically(output, table.to_csv(index=False))
+
+
+def _summarize(table: pd.DataFrame, console: Console) -> None:
+    """How many inputs there are of each predicted class, and the first that were refused."""
+    refused = table["problem"].dropna()
+    done = len(table) - len(refused)
+    counts = Counter(table["prediction"].dropna()) if "prediction" in table else Counter()
+    named = ", ".join(f"{count} {name or 'none'}" for name, count in counts.most_common())
+    console.print(f"{done} predicted{': ' if named else ''}{named}.", highlight=False, markup=False)
+    if len(refused):
+        console.print(f"{len(refused)} refused:", highlight=False)
+        for problem in refused.head(_SHOWN):
+            console.print(f"  {problem}", highlight=False, markup=False)
+        if len(refused) > _SHOWN:
+            console.print(f"  and {len(refused) - _SHOWN} more: see the column problem.", highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(enter(predict, sys.argv[1:]))

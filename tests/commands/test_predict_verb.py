@@ -1,0 +1,72 @@
+"""`vesalius predict`: a table of predictions for new files, and what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+STORED = Path(__file__).parents[1] / "stored_runs"
+
+
+@pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    """A folder with a run, a folder of images, one of them damaged, and a table."""
+    shutil.copytree(STORED / "cnn" / "finished", tmp_path / "run")
+    (tmp_path / "my images").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(random.integers(0, 256, (28, 28)).astype(np.uint8)).save(tmp_path / f"my images/{number}.png")
+    (tmp_path / "my images/3.png").write_bytes(b"nothing")
+    (tmp_path / "table.csv").write_text("id,file\n7,my images/0.png\n8,my images/gone.png\n")
+    return tmp_path
+
+
+def test_a_folder_gets_a_table_and_a_summary(place, vesalius_in) -> None:
+    done = vesalius_in(place, "predict", "run=run", "input=my images")
+    assert done.returncode == 0, done.stderr
+    (written,) = place.glob("run/predicted/*/predictions.csv")
+    table = pd.read_csv(written)
+    assert table["input"].tolist() == ["0.png", "1.png", "2.png", "3.png"]
+    assert table["problem"].notna().tolist() == [False, False, False, True]
+    np.testing.assert_allclose(table.filter(like="prob/")[:3].sum(axis=1), 1, atol=1e-6)
+    assert "3 predicted: " in done.stdout
+    assert "1 refused:" in done.stdout
+    assert "3.png cannot be read as an image" in done.stdout
+
+
+def test_a_table_of_files_becomes_lines_of_json(place, vesalius_in) -> None:
+    done = vesalius_in(place, "predict", "run=run", "input=table.csv", "column=file", "output=out.jsonl")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (place / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["input"] for row in rows] == ["my images/0.png", "my images/gone.png"]
+    assert rows[0]["problem"] is None
+    assert "no such file" in rows[1]["problem"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["input=my images", "on_bad_file=error"], "3.png cannot be read as an image"),
+        (["input=my images/3.png"], "3.png cannot be read as an image"),
+        (["input=nowhere"], "nowhere does not exist: correct the path"),
+        (["input=my images", "output=out.txt"], "name a file that ends in .csv or .jsonl"),
+        (["input=my images", "output=no/out.csv"], "there is no folder no: create it"),
+        (["input=my images", "batch_size=0"], "batch_size=0: must be 1 or more"),
+        (["input=my images", "on_bad_file=ignore"], "on_bad_file=ignore: expected skip or error"),
+    ],
+)
+def test_bad_input_gets_one_message_and_writes_nothing(arguments, message, place, vesalius_in) -> None:
+    done = vesalius_in(place, "predict", "run=run", *arguments)
+    assert done.returncode == 2, done.stdout
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [*place.glob("run/predicted/*"), *place.glob("out*")] == []

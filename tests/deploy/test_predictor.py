@@ -1,0 +1,95 @@
+"""A loaded run predicts what the run's own evaluation did, from files and from arrays."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import vesalius
+from vesalius.config.build import build
+from vesalius.config.errors import InputError
+from vesalius.deploy.predictor import Predictor
+from vesalius.runs.run_folder import RunFolder
+
+STORED = Path(__file__).parents[1] / "stored_runs"
+
+
+def test_samples(name: str) -> tuple[list[np.ndarray], list[Any], pd.DataFrame]:
+    """Pixels and times of the test samples of a stored run, and what it predicted for them."""
+    folder = RunFolder(STORED / name / "finished")
+    source = build(folder.config["data"]["source"], "data.source")
+    predicted = pd.read_csv(folder.predictions / "test.csv", dtype={"sample_id": str})
+    table = source.samples().set_index("sample_id", drop=False).loc[predicted["sample_id"]]
+    rows = table.to_dict("records")
+    return [source.load(row) for row in rows], [row.get("_times") for row in rows], predicted
+
+
+test_samples.__test__ = False  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def cnn() -> Predictor:
+    return vesalius.load(STORED / "cnn" / "finished")
+
+
+@pytest.mark.parametrize("name", ["cnn", "lstm"])
+def test_arrays_get_the_probabilities_of_the_runs_own_test(name, cnn) -> None:
+    pixels, times, own = test_samples(name)
+    model = cnn if name == "cnn" else vesalius.load(STORED / name / "finished")
+    table = model.predict(pixels, seconds=None if times[0] is None else times)
+    columns = [column for column in own if column.startswith("prob/")]
+    # Stored on another machine: the bits of a convolution may differ.
+    np.testing.assert_allclose(table[columns], own[columns], atol=1e-4)
+    assert list(table) == model.columns
+    assert table["problem"].isna().all()
+    names = np.array(model.facts.classes)
+    assert table["prediction"].tolist() == names[own[columns].to_numpy().argmax(axis=1)].tolist()
+
+
+def test_files_get_what_their_pixels_get_whatever_the_batch(cnn, tmp_path) -> None:
+    pixels, _, _ = test_samples("cnn")
+    for number, image in enumerate(pixels[:5]):
+        Image.fromarray(image[0]).save(tmp_path / f"{number}.png")
+    (tmp_path / "5.png").write_bytes(b"nothing")
+    whole = cnn.predict(tmp_path)
+    singly = cnn.predict([tmp_path / f"{number}.png" for number in range(6)])
+    assert whole["input"].tolist() == [f"{number}.png" for number in range(6)]
+    columns = [column for column in whole if column.startswith("prob/")]
+    np.testing.assert_allclose(whole[columns], singly[columns], atol=1e-6)
+    np.testing.assert_allclose(whole[columns][:5], cnn.predict(pixels[:5])[columns], atol=1e-6)
+    assert whole["problem"].notna().tolist() == [False] * 5 + [True]
+    assert whole["prediction"].isna().tolist() == [False] * 5 + [True]
+    assert np.isnan(whole[columns].iloc[5]).all()
+
+
+def test_the_module_holds_its_preprocessing(cnn) -> None:
+    pixels, _, own = test_samples("cnn")
+    with torch.inference_mode():
+        logits = cnn.module(torch.from_numpy(np.stack(pixels)))
+    columns = [column for column in own if column.startswith("prob/")]
+    np.testing.assert_allclose(logits.softmax(1), own[columns], atol=1e-4)
+    assert cnn.metrics["test"]["auroc"]["value"] > 0
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.8])
+def test_the_runs_own_threshold_decides(threshold, cnn, monkeypatch) -> None:
+    monkeypatch.setattr(cnn, "metrics", {"decision": {"threshold": threshold}})
+    monkeypatch.setattr(cnn, "facts", cnn.facts.__class__(**{**cnn.facts.__dict__, "task": "binary"}))
+    names = cnn.facts.classes
+    decided = cnn.decide(np.array([[0.5, 0.5, 0, 0], [0.9, 0.1, 0, 0], [0.1, 0.9, 0, 0]]))
+    assert decided == [names[threshold < 0.5], names[0], names[1]]
+
+
+@pytest.mark.parametrize("name", ["gan", "autoencoder"])
+def test_a_model_without_targets_is_refused_with_the_cure(name) -> None:
+    with pytest.raises(InputError, match="predicts neither classes nor continuous targets: give a run of model=cnn"):
+        vesalius.load(STORED / name / "finished")
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path) -> None:
+    with pytest.raises(InputError, match="is not a run folder"):
+        vesalius.load(tmp_path)
