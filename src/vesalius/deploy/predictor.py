@@ -71,7 +71,7 @@ class Predictor:
             seconds: for arrays of series that have times, the seconds of each one's frames.
 
         Returns:
-            One row per image or series, with the columns of `columns`; `problem` is the reason why an input was refused.
+            One row per image or series, with the columns of `columns`; `problem` is why an input was refused.
 
         Raises:
             InputError: for a path that does not exist.

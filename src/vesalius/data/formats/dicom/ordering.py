@@ -120,7 +120,7 @@ def spanning_window(frames: Sequence[Frame]) -> tuple[float, float] | None:
 
 
 def series_window(frames: Sequence[Frame]) -> tuple[float, float] | None:
-    """`spanning_window` of the frames of a series; None where a frame has no position, since it may be an image by itself."""
+    """`spanning_window` of the frames of a series; None where one has no position and may be an image by itself."""
     return None if any(frame.position is None for frame in frames) else spanning_window(frames)
 
 
