@@ -13,6 +13,7 @@ from vesalius.data.audit.audit import NOT_COVERED, Audit, run_audit
 from vesalius.data.audit.datamodule import AuditData
 from vesalius.data.audit.findings import check_names
 from vesalius.data.audit.page import audit_page
+from vesalius.data.datamodules.summary import print_data
 from vesalius.launch.worker import enter
 from vesalius.runs.run_folder import RunFolder, write_atomically, write_json
 from vesalius.terminal import command_console, command_table
@@ -34,6 +35,7 @@ def _audit(folder: RunFolder) -> list[str]:
     check_names(config["audit"]["fail_on"], "audit.fail_on")
     check_config(config)
     data: AuditData = build(config["data"], "data")
+    data.on_split = print_data(data.source)
     data.setup()
     result = run_audit(data.audit_input, config["audit"]["fail_on"], full=True)
     write_json(folder.path / "audit.json", result.report)

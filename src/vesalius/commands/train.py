@@ -13,6 +13,7 @@ import torch
 from vesalius.config.checks import check_config
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
+from vesalius.data.datamodules.summary import print_data
 from vesalius.evaluation.base import results_of
 from vesalius.evaluation.data_overlap import check_data_overlap
 from vesalius.evaluation.feature_extractors import load_extractor
@@ -55,6 +56,8 @@ def _train(folder: RunFolder) -> None:
     session = Session(folder)
     check_rule(config["evaluation"]["decision"], session.data.source.task)
     check_ablation(config["evaluation"], session.data.source)
+    if rank() == 0:
+        session.data.on_split = print_data(session.data.source)
     session.prepare_data()
     _check_other_runs(session)
     session.check()

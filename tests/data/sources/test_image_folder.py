@@ -272,15 +272,37 @@ def test_leftovers_of_systems_are_no_classes_and_links_are_followed(tmp_path):
     assert source.load({"sample_id": "b/more/4.png"}).shape == (1, 4, 5)
 
 
-def test_files_with_other_endings_are_counted(tmp_path, caplog):
+def test_files_with_other_endings_are_counted(tmp_path):
     root = write_images(tmp_path, "a/1.png", "a/2.webp", "b/3.jpg")
     for name in ("a/4.dcm", "a/5.dcm", "b/6.nii.gz", "notes.txt"):
         (tmp_path / name).touch()
-    assert len(ImageFolder(root).samples()) == 3
-    assert "3 files are passed over" in caplog.text
-    assert ": 2 .dcm, 1 .gz." in caplog.text
-    assert ImageFolder(root, extensions=["png", "jpg"]).samples()["sample_id"].tolist() == ["a/1.png", "b/3.jpg"]
-    assert "1 .webp" in caplog.text
+    source = ImageFolder(root)
+    assert len(source.samples()) == 3
+    assert source.passed_over == {".dcm": 2, ".gz": 1}
+    source = ImageFolder(root, extensions=["png", "jpg"])
+    assert source.samples()["sample_id"].tolist() == ["a/1.png", "b/3.jpg"]
+    assert source.passed_over[".webp"] == 1
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        ("a/case (1)_mask.png", "a/case (1)_mask_1.png"),  # the breast ultrasound set BUSI
+        ("a/1_seg.png", "b/2-gt.png"),
+        ("b/2 segmentation.png",),
+    ],
+)
+def test_masks_next_to_images_are_no_samples(tmp_path, masks):
+    images = ("a/1.png", "a/case (1).png", "b/2.png", "b/mask.png", "b/masked.png")
+    source = ImageFolder(write_images(tmp_path, *images, *masks))
+    assert set(source.samples()["sample_id"]) == set(images)
+    assert source.passed_over == {"masks and segmentations": len(masks)}
+
+
+def test_a_folder_of_masks_only_holds_the_images_that_are_meant(tmp_path):
+    source = ImageFolder(write_images(tmp_path, "a/1_mask.png", "b/2_mask.png"))
+    assert len(source.samples()) == 2
+    assert not source.passed_over
 
 
 @pytest.mark.parametrize("pair", [("Benign", "benign"), ("H\u00e4matom", "Ha\u0308matom"), ("grade 1", "grade_1")])

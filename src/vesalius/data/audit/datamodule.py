@@ -36,7 +36,9 @@ class AuditData(ImageDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """List, split and decode; here, patients in two splits and splits without a class are findings, not errors."""
-        self.open_store(self.split_table())
+        table = self.split_table()
+        self.on_split(table)
+        self.open_store(table)
 
     def check_before_split(self, table: pd.DataFrame) -> None:
         """Refuse samples that cannot be split; patients that the source puts into two splits are a finding."""

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vesalius.config.diagnose import format_list
 from vesalius.data.audit.audit_input import AuditInput
 from vesalius.data.audit.equal_images import across_splits
 from vesalius.data.audit.findings import MOST_LISTED, Finding
 from vesalius.data.audit.printed_text import shows_text
+from vesalius.data.audit.similar_images import Pair
 from vesalius.data.samples import target_columns
 
 #: At most this many images or headers are read one by one, spread evenly over the data set.
@@ -29,7 +31,8 @@ def exact_duplicates(data: AuditInput) -> Iterator[Finding]:
         yield Finding(
             "exact_duplicates",
             "error",
-            f"{len(crossing)} images are in two splits, equal in every pixel: remove one of each pair.",
+            f"{len(crossing)} images are in two splits, equal in every pixel ({_named(data, crossing)}): remove one of "
+            "each pair. For results without them: evaluation.drop_duplicates=true.",
             len(crossing),
             pairs=data.id_pairs(crossing),
         )
@@ -46,6 +49,11 @@ def exact_duplicates(data: AuditInput) -> Iterator[Finding]:
         )
 
 
+def _named(data: AuditInput, pairs: list[Pair]) -> str:
+    """The first few pairs, by the ids of the samples."""
+    return format_list([f"{data.ids[a]} and {data.ids[b]}" for a, b, _ in pairs], most=3)
+
+
 def near_duplicates(data: AuditInput) -> Iterator[Finding]:
     """Nearly equal images of different patients in two splits."""
     pairs = data.near
@@ -55,7 +63,7 @@ def near_duplicates(data: AuditInput) -> Iterator[Finding]:
             "near_duplicates",
             "error",
             f"{len(later)} images of validation or test nearly equal one of another patient in an earlier split "
-            f"({len(pairs)} pairs): copies of another compression, size or brightness, or one patient under two ids; "
+            f"({len(pairs)} pairs: {_named(data, pairs)}): copies of another compression, size or brightness, or one patient under two ids; "
             "inspect them, and give both one group. For results without them: evaluation.drop_duplicates=true.",
             len(later),
             pairs=data.id_pairs(pairs),

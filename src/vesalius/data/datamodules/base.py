@@ -68,6 +68,8 @@ class ImageDataModule(pl.LightningDataModule):
         split: the same before unreadable samples were left out, likewise.
         facts: what a model must know, likewise.
         eval_transform: a change of batches while a model is validated; None for none.
+        on_split: called by `setup` with the split table before it is checked and decoded, so that a user sees what was
+            understood before anything is refused.
         needs_targets: whether the family learns from targets, so that unlabelled data can only be tested on.
         train_classes: the classes whose training samples are learned from; None for all.
 
@@ -138,6 +140,7 @@ class ImageDataModule(pl.LightningDataModule):
             "memory_limit": int(memory_limit_gb * 2**30),
         }
         self._run_split: Path | None = None
+        self.on_split: Callable[[pd.DataFrame], None] = lambda table: None
         self.dataset: Dataset[Batch] | None = None
         self.eval_transform: Callable[[Batch], Batch] | None = None
 
@@ -165,6 +168,7 @@ class ImageDataModule(pl.LightningDataModule):
                 "data.source.labels, or class folders), or choose model=autoencoder, which learns from images only."
             )
         self.split = table = self.split_table(stage)
+        self.on_split(table)
         self._check_splits(table, splits)
         self.open_store(table)
         self.dataset = self.make_dataset()

@@ -1,5 +1,6 @@
 """Kinds of files by the endings of their names: one list for all sources."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,11 @@ VIDEO_ENDINGS = (".mp4", ".m4v", ".mov", ".avi", ".mpg", ".mpeg", ".gif", ".webm
 VOLUME_ENDINGS = (".nii", ".nii.gz", ".hdr", ".mgh", ".mgz")
 #: Volumes that only a table names: MINC and AFNI.
 OTHER_VOLUME_ENDINGS = (".mnc", ".brik", ".head")
+
+_MASK = re.compile(
+    r"[ _.-](mask|masks|seg|dseg|probseg|segmentation|labelmap|ground[ _-]?truth|gt)([ _-]?\d+)?(\.[^.]+|\.nii\.gz)$",
+    re.I,
+)
 
 # A header and its voxels may be two files: the ending of one, and those that the other may have.
 _OTHER_HALVES = {
@@ -49,6 +55,11 @@ def kind_of_name(name: str) -> Kind | None:
 def has_ending(name: str, endings: Sequence[str]) -> bool:
     """Whether a file name has one of these endings, in upper or lower case."""
     return name.lower().endswith(tuple(endings))
+
+
+def is_mask(name: str) -> bool:
+    """Whether a file is, by its name, the outline of something in another image: `P1_mask.png`, `sub-1_dseg.nii.gz`."""
+    return _MASK.search(name) is not None
 
 
 def normalise_endings(endings: Sequence[str]) -> tuple[str, ...]:

@@ -1,8 +1,10 @@
 """Walking through folders: links are followed without loops, leftovers of other systems are passed over."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from vesalius.data.formats.endings import has_ending, is_mask
 
 #: Files and folders, in lower case, that systems leave behind; so are all whose name starts with a dot.
 LEFTOVERS = frozenset(
@@ -13,6 +15,19 @@ LEFTOVERS = frozenset(
 def is_leftover(name: str) -> bool:
     """Whether a file or folder of this name is hidden, or left behind by a system, and so no data."""
     return name.startswith(".") or name.lower() in LEFTOVERS
+
+
+def wanted_names(names: Iterable[str], endings: Sequence[str], *, masks: bool = False) -> list[str]:
+    """The names with one of the endings, of those of a folder.
+
+    Args:
+        names: of all files of the folder.
+        endings: in lower case.
+        masks: take masks and segmentations too, which otherwise are left out where there are images next to them.
+    """
+    found = [name for name in names if has_ending(name, endings) and not is_leftover(name)]
+    images = [name for name in found if not is_mask(name)]
+    return found if masks or not images else images
 
 
 def walk(top: Path) -> Iterator[tuple[Path, list[str]]]:

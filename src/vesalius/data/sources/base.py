@@ -15,12 +15,14 @@ How to add a source:
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from vesalius.config.facts import Task
+from vesalius.data.sources.vocabulary import Unit
 
 
 class Source(ABC):
@@ -34,13 +36,17 @@ class Source(ABC):
         classes: names of the classes; a target is an index into them (`multilabel` has a 0/1 column for each). For
             `regression`, names of the continuous targets; for `unlabelled`, empty.
         series: whether `load` returns image series; their lengths may differ.
+        unit: what a sample is, where files may hold several.
         left_out: after `samples`, the files that are left out of the table: pseudonym and reason.
+        passed_over: after `samples`, the number of files, rows and the like that no sample comes from, by kind.
     """
 
     task: Task
     classes: tuple[str, ...]
     series: bool = False
+    unit: Unit | None = None
     left_out: Sequence[tuple[str, str]] = ()
+    passed_over: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def samples(self) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """Files sorted into class folders: which classes there are, and the class and split of each file."""
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,11 +8,12 @@ from pathlib import Path
 
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
-from vesalius.data.formats.endings import has_ending, kind_of_name
-from vesalius.data.formats.folders import is_leftover, walk
+from vesalius.data.formats.endings import has_ending
+from vesalius.data.formats.folders import is_leftover, walk, wanted_names
 from vesalius.data.sources.vocabulary import SPLIT_WORDS, spelt_alike
 
-logger = logging.getLogger("vesalius")
+# Files that may lie next to data and describe them
+_DESCRIPTIONS = (".csv", ".tsv", ".txt", ".json", ".md", ".xml", ".html", ".pdf", ".xls", ".xlsx", ".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,21 @@ class FolderLayout:
         endings: of the names of the files wanted, in lower case.
         what: what the files are, in the singular, for messages.
         folders: the items are the folders (below a class folder) that hold wanted files, not the files.
+        masks: take masks and segmentations next to images, too.
+
+    Attributes:
+        passed_over: the number of files that are not items, by kind, once the items were listed.
     """
 
-    def __init__(self, root: Path, endings: Sequence[str], *, what: str, folders: bool = False) -> None:
-        self._root, self._endings, self._what, self._folders = root, endings, what, folders
+    def __init__(
+        self, root: Path, endings: Sequence[str], *, what: str, folders: bool = False, masks: bool = False
+    ) -> None:
+        self._root, self._endings, self._what, self._folders, self._masks = root, endings, what, folders, masks
+        self.passed_over: Counter[str] = Counter()
 
     def all_paths(self) -> list[str]:
         """The relative paths of all items, sorted, in whatever folders they are."""
-        self._warn_of_others()
+        self._count_others()
         return sorted(path.relative_to(self._root).as_posix() for path in self._below(self._root))
 
     def scan(self, *, labelled: bool = True) -> list[FiledItem]:
@@ -67,7 +74,7 @@ class FolderLayout:
         Raises:
             InputError: with every problem of the layout.
         """
-        self._warn_of_others()
+        self._count_others()
         if not labelled and not self._folders and (unlabelled := self._without_classes()):
             return sorted(unlabelled, key=lambda item: item.path)
         root, what = self._root, self._what
@@ -136,36 +143,30 @@ class FolderLayout:
         ]
 
     def _files(self, folder: Path) -> list[str]:
-        return [entry.name for entry in os.scandir(folder) if entry.is_file() and self._wanted(entry.name)]
+        return self._wanted([entry.name for entry in os.scandir(folder) if entry.is_file()])
 
     def _below(self, top: Path) -> Iterator[Path]:
         for parent, names in walk(top):
-            wanted = (name for name in names if self._wanted(name))
+            wanted = self._wanted(names)
             if not self._folders:
                 yield from (parent / name for name in wanted)
-            elif parent != top and any(wanted):
+            elif parent != top and wanted:
                 yield parent
 
-    def _warn_of_others(self) -> None:
-        """Count the images, volumes and clips that are passed over, by their endings."""
-        passed_over = Counter(
-            Path(name).suffix.lower()
-            for _, names in walk(self._root)
-            for name in names
-            if not has_ending(name, self._endings) and kind_of_name(name) is not None
-        )
-        if passed_over:
-            kinds = format_list([f"{count} {ending}" for ending, count in passed_over.most_common()])
-            logger.warning(
-                "%d files are passed over, since their endings are not those of an %s (%s): %s.",
-                passed_over.total(),
-                self._what,
-                ", ".join(self._endings),
-                kinds,
-            )
+    def _count_others(self) -> None:
+        """Count the files that are passed over: masks, and files of other endings but those that describe data."""
+        self.passed_over = Counter()
+        for _, names in walk(self._root):
+            wanted = set(self._wanted(names))
+            for name in names:
+                if name in wanted or (not has_ending(name, self._endings) and has_ending(name, _DESCRIPTIONS)):
+                    continue
+                ending = Path(name).suffix.lower() or "without an ending"
+                is_other = not has_ending(name, self._endings)
+                self.passed_over[ending if is_other else "masks and segmentations"] += 1
 
-    def _wanted(self, name: str) -> bool:
-        return not is_leftover(name) and has_ending(name, self._endings)
+    def _wanted(self, names: Sequence[str]) -> list[str]:
+        return wanted_names(names, self._endings, masks=self._masks)
 
 
 def check_classes(classes: Sequence[str], found: Sequence[str], root: Path) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.errors import InputError
-from vesalius.data.formats.endings import IMAGE_ENDINGS, has_ending, normalise_endings
+from vesalius.data.formats.endings import IMAGE_ENDINGS, normalise_endings
+from vesalius.data.formats.folders import wanted_names
 from vesalius.data.formats.images import DECODER_VERSION, adapt_channels, decode_image
 from vesalius.data.formats.video import check_sampling, select_frames
 from vesalius.data.sources.content import content_digest
@@ -57,7 +58,7 @@ class FrameFolder(LabelledSource):
             problems.append(f"`data.source.frame_rate={frame_rate}` must be a positive number, or null.")
         if problems:
             raise InputError(problems)
-        self.series, self.endings = unit != "slice", normalise_endings(extensions)
+        self.unit, self.series, self.endings = unit, unit != "slice", normalise_endings(extensions)
         self._frame_rate, self._every, self._max_frames, self._channels = frame_rate, every, max_frames, channels
         super().__init__(root, **options)
 
@@ -95,7 +96,7 @@ class FrameFolder(LabelledSource):
         samples: list[tuple[int, str, tuple[str, ...], list[float]]] = []
         for row, (folder, name) in enumerate(zip(clips["_path"], clips["_file"], strict=True)):
             entries = os.listdir(self.root / folder)
-            files = natural_order([entry for entry in entries if has_ending(entry, self.endings) and entry[0] != "."])
+            files = natural_order(wanted_names(entries, self.endings))
             numbers = select_frames(range(len(files)), every=self._every, max_frames=self._max_frames)
             paths = [f"{folder}/{files[number]}" for number in numbers]
             if self.series:

@@ -21,8 +21,8 @@ class ImageFolder(Source):
     """`root/{train,val,test}/class/*` with fixed splits, or `root/class/*` without.
 
     Images straight in `root`, or in `root/{train,val,test}`, are `unlabelled`; then there may be no class folders. A
-    class folder may have folders inside. Hidden files and leftovers of systems are skipped; files with other extensions
-    too, with a warning. The path relative to `root` is the `sample_id`. Without an index table or a pattern every image
+    class folder may have folders inside. Hidden files and leftovers of systems are skipped; files with other extensions,
+    and masks next to images, too, and counted. The path relative to `root` is the `sample_id`. Without an index table or a pattern every image
     is a group of its own, which is only right if no patient has two images.
 
     Args:
@@ -59,6 +59,7 @@ class ImageFolder(Source):
         self._check_settings()
         layout = FolderLayout(self.root, normalise_endings(extensions), what="image")
         self._items = layout.scan(labelled=ordinal or classes is not None)
+        self.passed_over = layout.passed_over
         found = sorted({item.label for item in self._items if item.label is not None})
         self.classes = sorted_classes(found, self.root) if classes is None else tuple(classes)
         check_classes(self.classes, found, self.root)

@@ -45,6 +45,7 @@ class LabelledSource(Source):
         what: what a file is, in the singular, for messages.
         folders: whether the samples are folders of files, instead of files.
         endings: of the names of the files, in lower case; set before this constructor is called.
+        takes_masks: whether masks and segmentations next to images are samples; likewise.
 
     Raises:
         InputError: with every problem of the folder, the table or the options.
@@ -53,6 +54,7 @@ class LabelledSource(Source):
     what: ClassVar[str]
     folders: ClassVar[bool] = False
     endings: tuple[str, ...]
+    takes_masks: bool = False
 
     def __init__(
         self,
@@ -96,7 +98,9 @@ class LabelledSource(Source):
         problems += pattern_problems(group_pattern)
         if problems:
             raise InputError(problems)
-        self._layout = FolderLayout(self.root, self.endings, what=self.what, folders=self.folders)
+        self._layout = FolderLayout(
+            self.root, self.endings, what=self.what, folders=self.folders, masks=self.takes_masks
+        )
         self.labels: Labels | None = None
         if labels is not None:
             self.labels = Labels(
@@ -176,6 +180,7 @@ class LabelledSource(Source):
             files["group_id"] = files["_file"]
         if "split" not in files:
             files["split"] = pd.Series([None] * len(files), dtype=object)
+        self.passed_over = {**self._layout.passed_over, **(self.labels.left_out if self.labels is not None else {})}
         return files
 
     def _names(self, kind: str, real: Sequence[str]) -> list[str]:

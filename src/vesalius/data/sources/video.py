@@ -64,7 +64,7 @@ class Video(LabelledSource):
         problems = check_sampling(fps, every, max_frames, "data.source")
         if problems:
             raise InputError(problems)
-        self.series, self.endings = unit != "slice", normalise_endings(extensions)
+        self.unit, self.series, self.endings = unit, unit != "slice", normalise_endings(extensions)
         self._fps, self._every, self._max_frames, self._channels = fps, every, max_frames, channels
         self._cache = DecodeCache()
         super().__init__(root, **options)

@@ -143,6 +143,62 @@ def test_class_folders_without_a_table(tmp_path):
     assert set(samples["group_id"]) == {"pat0_train", "pat1_train", "pat0_test", "pat1_test"}
 
 
+@pytest.fixture
+def bids(tmp_path):
+    """Three people in two sessions each, with masks of two kinds, and what is known of the people."""
+    voxels = np.zeros((4, 4, 2), np.uint8)
+    for person in (1, 2, 3):
+        for session in (1, 2):
+            folder = tmp_path / f"sub-{person:02d}/ses-{session}/anat"
+            name = f"sub-{person:02d}_ses-{session}"
+            for suffix in ("T1w", "desc-brain_mask", "T1w_dseg"):
+                save(folder / f"{name}_{suffix}.nii.gz", voxels)
+    table(tmp_path, "participant_id\tdiagnosis\nsub-01\tCN\nsub-02\tAD\nsub-03\tCN\n", "participants.tsv")
+    return tmp_path
+
+
+def bids_source(root, **options):
+    given = {"labels": "participants.tsv", "key": "participant_id", "target": "diagnosis", "group": "participant_id"}
+    return Nifti(str(root), unit="volume", pseudonyms=False, **(given | options))
+
+
+def test_participants_are_joined_by_their_folders_and_masks_are_left_out(bids):
+    source = bids_source(bids)
+    samples = source.samples()
+    assert samples["group_id"].tolist() == ["sub-01"] * 2 + ["sub-02"] * 2 + ["sub-03"] * 2
+    assert [source.classes[target] for target in samples["target"]] == ["CN", "CN", "AD", "AD", "CN", "CN"]
+    assert samples["sample_id"].str.endswith("_T1w.nii.gz").all()
+    assert source.passed_over == {"masks and segmentations": 12}
+    assert len(bids_source(bids, pattern="*").samples()) == 18  # whoever wants masks asks for them
+
+
+def test_sessions_are_joined_by_folders_within_folders(bids):
+    lines = [f"sub-{person:02d}/ses-{session},{session}" for person in (1, 2, 3) for session in (1, 2)]
+    table(bids, "\n".join(["where,y", *lines]))
+    samples = bids_source(bids, labels="labels.csv", key="where", target="y", group="where").samples()
+    assert samples["target"].tolist() == [0, 1] * 3
+
+
+def test_people_without_files_and_files_of_two_rows_are_named(bids):
+    table(bids, "participant_id,y\nsub-01,a\nsub-02,b\nsub-04,a\n")
+    problems = problems_of(lambda: bids_source(bids, labels="labels.csv", target="y"))
+    assert any("no row for 2 volumes" in text for text in problems)
+    assert any("match none of the volumes: sub-04" in text for text in problems)
+    table(bids, "participant_id,y\nsub-01,a\nsub-02,b\nsub-03,a\nses-1,b\n")
+    problems = problems_of(lambda: bids_source(bids, labels="labels.csv", target="y", group="none"))
+    assert any("contradicts itself on the target of 2 `participant_id`" in text for text in problems)
+
+
+def test_segmentations_next_to_several_contrasts_are_no_samples(tmp_path):
+    for person in (1, 2):
+        for contrast in ("t1", "t2", "flair", "seg"):  # the layout of BraTS
+            save(
+                tmp_path / f"BraTS20_{person:03d}/BraTS20_{person:03d}_{contrast}.nii.gz", np.zeros((3, 3, 2), np.uint8)
+            )
+    source = Nifti(str(tmp_path), unit="volume", pseudonyms=False, group_pattern=r"(BraTS20_\d+)/", labels=None)
+    assert len(source.paths) == 6
+
+
 def test_nothing_of_a_path_or_patient_is_told(volumes):
     source = source_of(volumes, pseudonyms=True)
     samples = source.samples()

@@ -73,6 +73,8 @@ class Dicom(Source):
         InputError: with every problem of these settings and of the table.
     """
 
+    unit: Unit
+
     def __init__(
         self,
         root: str,
@@ -100,7 +102,7 @@ class Dicom(Source):
     ) -> None:
         self.root = Path(root).expanduser()
         self._key, self._match = key, match or key
-        self._unit, self._slices, self._channels = unit, slices, channels
+        self.unit, self._slices, self._channels = unit, slices, channels
         self._modality = [modality] if isinstance(modality, str) else modality
         self._description, self._on_bad_series, self._unmatched = description, on_bad_series, unmatched
         self._progress, self._group_pattern = progress, group_pattern
@@ -157,7 +159,7 @@ class Dicom(Source):
         settings = [
             DECODER_VERSION,
             pydicom.__version__,
-            self._unit,
+            self.unit,
             self._slices,
             self._window,
             self._channels,
@@ -179,10 +181,10 @@ class Dicom(Source):
             problems.append(
                 f"`data.source.match` must name what the column `{self._match}` holds: one of {', '.join(MATCHES)}."
             )
-        if self._match == "SOPInstanceUID" and self._unit != "slice":
-            problems.append(f"`SOPInstanceUID` is the key of a single image, not of a {self._unit}: set unit=slice.")
+        if self._match == "SOPInstanceUID" and self.unit != "slice":
+            problems.append(f"`SOPInstanceUID` is the key of a single image, not of a {self.unit}: set unit=slice.")
         problems += window_problems(window) + slices_problems(self._slices)
-        if self._slices is not None and self._unit != "time_series":
+        if self._slices is not None and self.unit != "time_series":
             problems.append(
                 "`data.source.slices` chooses positions of a time series: set unit=time_series, or leave it out."
             )
@@ -193,9 +195,9 @@ class Dicom(Source):
     def _table(self) -> pd.DataFrame:
         index = index_folder(self.root, modality=self._modality, description=self._description, progress=self._progress)
         candidates = [
-            candidate for series in index.series for candidate in candidates_of(series, self._unit, self._slices)
+            candidate for series in index.series for candidate in candidates_of(series, self.unit, self._slices)
         ]
-        what = "images" if self._unit == "slice" else "series"
+        what = "images" if self.unit == "slice" else "series"
         if not candidates:  # every file is damaged
             self._report(index, [])
         try:
@@ -206,6 +208,9 @@ class Dicom(Source):
         bad = [candidate for candidate, use in zip(candidates, labelled, strict=True) if use and candidate.reason]
         self._report(index, bad)
         self.left_out = pseudonyms_of(index, bad)
+        counts = {**index.others, "files that are no DICOM": index.not_dicom, "damaged or unusable": len(self.left_out)}
+        counts |= self._labels.left_out if self._labels is not None else {}
+        self.passed_over = {kind: count for kind, count in counts.items() if count}
         good = labelled & np.array([candidate.reason is None for candidate in candidates])
         if not good.any():
             raise InputError(f"none of the {len(candidates)} {what} can be used: see `data.source.on_bad_series`.")
@@ -251,7 +256,7 @@ class Dicom(Source):
             }[self._match]
         places = [first.path, *(parent.as_posix() for parent in Path(first.path).parents)]
         written = [cells[place] for place in places if place in cells]
-        return written[0] if written else places[0 if self._unit == "slice" else 1]
+        return written[0] if written else places[0 if self.unit == "slice" else 1]
 
     def _report(self, index: Index, bad: Sequence[Candidate]) -> None:
         """Refuse what cannot be used, or count it in the log, which is kept with the run and so names nobody."""
@@ -278,7 +283,7 @@ class Dicom(Source):
     def _rows(self, candidates: Sequence[Candidate], joined: pd.DataFrame) -> pd.DataFrame:
         table = pd.DataFrame(
             {
-                "sample_id": sample_ids(candidates, self._unit),
+                "sample_id": sample_ids(candidates, self.unit),
                 "group_id": self._groups(candidates, joined),
                 "split": joined["split"] if "split" in joined else pd.Series([None] * len(joined), dtype=object),
             }

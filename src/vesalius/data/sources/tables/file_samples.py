@@ -11,8 +11,8 @@ from vesalius.data.formats.dicom.headers import Frame, read_image_header
 from vesalius.data.formats.dicom.index import SeriesFiles, index_folder
 from vesalius.data.formats.dicom.ordering import BadSeries, Grid, arrange, series_window, spanning_window
 from vesalius.data.formats.dicom.reading import NotDicom
-from vesalius.data.formats.endings import IMAGE_ENDINGS, has_ending, kind_of
-from vesalius.data.formats.folders import is_leftover
+from vesalius.data.formats.endings import IMAGE_ENDINGS, kind_of
+from vesalius.data.formats.folders import wanted_names
 from vesalius.data.formats.nifti import read_grid
 from vesalius.data.formats.video import read_timeline
 from vesalius.data.sources.natural_order import natural_order
@@ -70,8 +70,8 @@ def _clip_parts(path: Path, unit: Unit) -> list[Part]:
 
 def _image_names(folder: Path) -> list[str]:
     """The images straight in a folder, in natural order."""
-    names = [entry.name for entry in os.scandir(folder) if entry.is_file() and not is_leftover(entry.name)]
-    return natural_order(name for name in names if has_ending(name, IMAGE_ENDINGS))
+    names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+    return natural_order(wanted_names(names, IMAGE_ENDINGS))
 
 
 def _dicom_parts(path: Path, unit: Unit) -> list[Part]:

@@ -17,7 +17,7 @@ def groups_from_index(table_path: Path, files: Sequence[str], *, file_column: st
     Args:
         table_path: a CSV or TSV file with a header.
         files: paths relative to the image folder, with forward slashes.
-        file_column: the column with the path of the file, or an end of it (see `PathEndings`).
+        file_column: the column with the path of the file, an end of it, or a folder (see `PathEndings`).
         group_column: the column with its group.
 
     Raises:
@@ -33,18 +33,21 @@ def groups_from_index(table_path: Path, files: Sequence[str], *, file_column: st
     without_file, ambiguous, conflicting, without_group = [], [], [], []
     missing = missing_patients(table[group_column].tolist())
     for entry, group, is_missing in zip(table[file_column], table[group_column], missing, strict=True):
-        numbers = endings.find(entry)
+        named = endings.find(entry)
+        numbers = named or endings.find_in_folder(entry)
         if not numbers:
             without_file.append(entry)
-        elif len(numbers) > 1:
+        elif len(named) > 1:
             ambiguous.append(entry)
         elif is_missing:
             without_group.append(entry)
-            groups[numbers[0]] = groups[numbers[0]] or ""
-        elif groups[numbers[0]] not in (None, "", group):
-            conflicting.append(files[numbers[0]])
-        else:
-            groups[numbers[0]] = group
+        for number in numbers if len(named) < 2 else ():
+            if is_missing:
+                groups[number] = groups[number] or ""
+            elif groups[number] not in (None, "", group):
+                conflicting.append(files[number])
+            else:
+                groups[number] = group
     without_entry = [file for file, group in zip(files, groups, strict=True) if group is None]
     name = table_path.name
     findings = (

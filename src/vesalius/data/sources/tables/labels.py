@@ -53,6 +53,7 @@ class Labels:
         classes: names of the classes, or of the continuous targets.
         name: the file name of the table, for messages.
         table: every cell as text; the index numbers the lines of the file.
+        left_out: after `join`, the number of samples without a row and of rows without a sample, by kind.
 
     Raises:
         InputError: with every problem of the table.
@@ -79,6 +80,7 @@ class Labels:
         self.table = read_table(path, option=f"{option}.{table_option}")
         self.name, self._key, self._option = path.name, key, option
         self._key_option = f"{option}.{key_option}"
+        self.left_out: dict[str, int] = {}
         wanted = [target] if isinstance(target, str) else list(target or ())
         _check_names(None if target is None else wanted, subgroups, option)
         columns = {self._key_option: key, f"{option}.group": group, f"{option}.split": split}
@@ -128,7 +130,7 @@ class Labels:
             what: what the samples are, in the plural, for messages.
             unmatched: `skip` leaves NaN targets to samples without a label, for the caller to drop, and skips rows
                 without a sample and rows without a target; both are counted in the log.
-            endings: the keys are relative paths, and the table may hold ends of them (see `PathEndings`).
+            endings: the keys are relative paths, and the table may hold ends of them, or folders (see `PathEndings`).
 
         Returns:
             A frame whose row i belongs to `keys[i]`: `target` or `target/<class>` (whole numbers, except for
@@ -150,13 +152,13 @@ class Labels:
                 f"{len(lines)} row(s) of {self.name} have no target (lines {format_list(lines)}): fill it in, delete "
                 f"them, or say {self._option}.unmatched=skip."
             )
-        row_keys, ambiguous = self._row_keys(keys, endings=endings)
+        places, row_keys, ambiguous = self._row_keys(keys, endings=endings)
         if ambiguous:
             problems.append(
                 f"{len(ambiguous)} row(s) of {self.name} fit several {what}: {format_list(ambiguous)}; write longer "
                 "paths."
             )
-        labelled = values.assign(_key=row_keys)[~unlabelled]
+        labelled = values.iloc[places].assign(_key=row_keys)[~unlabelled[places]]
         labelled = labelled.drop_duplicates()
         problems += self._contradictions(labelled, columns)
         problems += self._unmatched(keys, labelled["_key"], set(row_keys), what, skip=unmatched == "skip")
@@ -165,13 +167,17 @@ class Labels:
         joined = labelled.set_index("_key").reindex(keys).reset_index(drop=True)
         return joined if joined[columns].isna().any(axis=None) else whole_targets(joined, self.task)
 
-    def _row_keys(self, keys: Sequence[str], *, endings: bool) -> tuple[list[str], list[str]]:
-        """The key of each row, written as the samples write it, and the cells that may mean several samples."""
+    def _row_keys(self, keys: Sequence[str], *, endings: bool) -> tuple[list[int], list[str], list[str]]:
+        """The rows by number and the key of each, as the samples write it, and cells that may mean several samples.
+
+        A row that is about a folder comes once for each sample in it.
+        """
         cells = self.table[self._key].tolist()
         if not endings:
-            return cells, []
-        path_of, ambiguous = PathEndings(sorted(set(keys))).resolve(cells)
-        return [path_of.get(cell, cell) for cell in cells], ambiguous
+            return list(range(len(cells))), cells, []
+        paths_of, ambiguous = PathEndings(sorted(set(keys))).resolve(cells)
+        pairs = [(row, path) for row, cell in enumerate(cells) for path in paths_of.get(cell, [cell])]
+        return [row for row, _ in pairs], [path for _, path in pairs], ambiguous
 
     def _notes(self, group: str | None, split: str | None, subgroups: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
         """The columns next to the targets, and the problems of these and of the key."""
@@ -232,6 +238,8 @@ class Labels:
         without_key = sorted(all_rows - present)
         samples = int(np.isin(keys, without_row).sum()) if without_row else 0
         if skip:
+            counts = {f"{what} without a label": samples, f"`{self._key}` that match nothing": len(without_key)}
+            self.left_out = {kind: count for kind, count in counts.items() if count}
             if without_row or without_key:
                 logger.warning(
                     "%d %s have no label and are left out; %d key(s) of the labels match nothing.",

@@ -110,7 +110,7 @@ class Table(Source):
             raise InputError(problems)
         if time is not None and series is None:
             raise InputError("`data.source.time` orders the rows of a series: name the column of `data.source.series`.")
-        self.series = unit != "slice"
+        self.unit, self.series = unit, unit != "slice"
         self._joins_rows = series is not None and self.series
         self._key = str(series) if self._joins_rows else path
         self._labels = Labels(

@@ -43,7 +43,8 @@ class Nifti(LabelledSource):
         root: the folder.
         labels: see `LabelledSource`.
         key: see `LabelledSource`; may be None with `first` and `last`.
-        pattern: names (relative paths) of the files wanted, such as `*_bold.nii.gz`; None takes all.
+        pattern: names (relative paths) of the files wanted, such as `*_bold.nii.gz`; None takes all but
+            masks and segmentations next to others.
         unit: what a sample is.
         plane: `axial`, `coronal` or `sagittal` slices.
         slices: numbers of the slices wanted, from 0 (negative: from the end), "middle", or None for all.
@@ -65,6 +66,7 @@ class Nifti(LabelledSource):
 
     what = "volume"
     endings = VOLUME_ENDINGS
+    unit: Unit
 
     def __init__(
         self,
@@ -87,10 +89,11 @@ class Nifti(LabelledSource):
         channels: Literal[1, 3] | None = None,
         **options: Any,
     ) -> None:
-        self.series, self._pattern = unit != "slice", pattern
+        self.unit, self.series, self._pattern = unit, unit != "slice", pattern
+        self.takes_masks = pattern is not None
         mask_file = None if mask is None else find_file(Path(root).expanduser(), mask)
         self._preparation = VolumePreparation(plane, window, nan, run_length, detrend, standardize, mask_file)
-        self._unit, self._slices, self._channels = unit, slices, channels
+        self._slices, self._channels = slices, channels
         self._columns, self._repetition_time = (first, last), repetition_time
         self._check_settings(labels)
         self._cache, self._has_warned = DecodeCache(), False
@@ -150,7 +153,7 @@ class Nifti(LabelledSource):
         ]
         table = expand_rows(rows, [(number, file + cut.suffix) for number, file, cut in cuts])
         table["_cut"] = pd.Series([cut for _, _, cut in cuts], dtype=object)
-        if self._unit == "time_series":
+        if self.unit == "time_series":
             self._add_times(table, grids)
         return table.drop(columns=["_first", "_last"], errors="ignore")
 
@@ -170,7 +173,7 @@ class Nifti(LabelledSource):
         elif (problem := self._preparation.mismatch(grid)) is not None:
             yield Cut(suffix, problem=problem)
         else:
-            yield from cuts_of(grid, self._unit, self._preparation.plane, self._slices, frames)
+            yield from cuts_of(grid, self.unit, self._preparation.plane, self._slices, frames)
 
     def _read_slices(self, path: str, name: str) -> np.ndarray:
         slices, filled = self._preparation.slices(self.root / path, name)

@@ -75,8 +75,9 @@ def _find_files(paths: list[str], table: pd.DataFrame, key: str | None) -> tuple
             f"the folder holds {len(paths)} files ({format_list(paths)}): name the column of the labels with the "
             "file's path in `data.source.key`, or the one file in `data.source.pattern`."
         ]
-    path_of, ambiguous = PathEndings(paths).resolve(table[key])
+    paths_of, ambiguous = PathEndings(paths).resolve(table[key])
+    ambiguous += sorted(cell for cell, found in paths_of.items() if len(found) > 1)
     problems = [
         f"{len(ambiguous)} `{key}` of the labels fit several files: {format_list(ambiguous)}; write longer paths."
     ] * bool(ambiguous)
-    return table[key].map(path_of.get).astype(object), problems
+    return table[key].map({cell: found[0] for cell, found in paths_of.items()}.get).astype(object), problems
