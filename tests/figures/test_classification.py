@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from sklearn.metrics import auc, confusion_matrix
 
 from vesalius.figures import classification as figures
+from vesalius.metrics.classification.calibration import CalibrationGaps
 from vesalius.metrics.classification.metrics import classification_metrics
+from vesalius.metrics.predictions import read_predictions
 
 TASKS = [("binary", 2), ("multiclass", 4), ("ordinal", 3), ("multilabel", 9)]
 
@@ -94,14 +96,22 @@ def test_a_class_without_positives_has_no_curve() -> None:
     assert len(axes.get_lines()) == 1 + 3
 
 
-def test_reliability_of_the_drawn_bins_is_the_ece() -> None:
-    data = table("multiclass", 4)
-    ece = classification_metrics(data, task="multiclass", classes=names(4))["ece"]["value"]
+def test_reliability_of_the_drawn_bins_is_the_ece_without_its_chance_part() -> None:
+    data = table("multiclass", 4).assign(group_id=lambda t: t["sample_id"])
+    p = read_predictions(data, task="multiclass", classes=names(4))
+    square = CalibrationGaps.of(p).mean_square(np.ones((1, len(data))))[0]
     axes, histogram = figures.reliability_figure(data, task="multiclass", classes=names(4)).axes
     confidence, accuracy = axes.get_lines()[1].get_data()
     counts = np.array([bar.get_height() for bar in histogram.patches])  # type: ignore[attr-defined]
-    gaps = np.abs(np.asarray(accuracy) - np.asarray(confidence))
-    assert (counts[counts > 0] * gaps).sum() / 60 == pytest.approx(ece)
+    gaps, drawn = np.asarray(accuracy) - np.asarray(confidence), counts[counts > 0]
+    # Squares of single samples' gaps, which chance alone makes positive, are left out.
+    sure = data[[f"prob/{name}" for name in names(4)]].to_numpy()
+    single = (sure.argmax(axis=1) == data["target"]) - sure.max(axis=1)
+    own = np.bincount(np.ceil(sure.max(axis=1) * 15).astype(int) - 1, single**2, 15)
+    own = own[own > 0]
+    several = drawn > 1
+    squares = ((drawn * gaps) ** 2 - own)[several] / (drawn - 1)[several]
+    assert squares.sum() / drawn[several].sum() == pytest.approx(square)
 
 
 def test_history_puts_losses_and_metrics_apart() -> None:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from vesalius.config.facts import Task
 from vesalius.figures.canvas import ACCENT, COLOURS, FAINT, INK, STYLES, WRONG, canvas, displayable, hide_axes
+from vesalius.metrics.classification.calibration import ECE_BINS
 from vesalius.metrics.classification.confusion import ConfusionCounts, confusion_counts
 from vesalius.metrics.classification.curves import reliability_table, roc_table
-from vesalius.metrics.classification.weighted import ECE_BINS
 from vesalius.metrics.entry import MetricEntry
 from vesalius.metrics.formatting import format_metric
 from vesalius.metrics.predictions import Decision, read_predictions
@@ -204,7 +204,7 @@ def reliability_figure(
     left = float(np.floor(min(confidence.min(), 0.5) * 10) / 10)
     axes.set(xlim=(left, 1.01), ylim=(-0.02, 1.02), ylabel="accuracy")
     entry = (metrics or {}).get("ece")
-    axes.set_title(f"Reliability{f'   ECE {format_metric(entry)}' if entry else ''}", loc="left")
+    axes.set_title(f"Reliability{f'   ECE (root mean square) {format_metric(entry)}' if entry else ''}", loc="left")
     axes.tick_params(labelbottom=False)
     histogram.bar(
         table.index / ECE_BINS,

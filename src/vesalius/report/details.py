@@ -101,7 +101,7 @@ def _calibration(p: Predictions, metrics: Mapping[str, MetricEntry], number: int
     points = Series("predictions", confidence.tolist(), correct.tolist(), points=True, notes=notes, size=size)
     low = float(np.floor(min(confidence.min(), 0.5) * 10) / 10)
     entry = metrics.get("ece")
-    title = f"Calibration, ECE {format_metric(entry)}" if entry else "Calibration"
+    title = f"Calibration, ECE (root mean square) {format_metric(entry)}" if entry else "Calibration"
     unit: Any = {"x_range": (low, 1.0), "y_range": (0.0, 1.0), "square": True, "diagonal": True}
     note = "area of a point: number of predictions; dashed: perfect calibration"
     return Chart(f"calibration-{number}", title, "confidence", "share correct", [points], note=note, **unit)

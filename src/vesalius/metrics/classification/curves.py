@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vesalius.metrics.classification.weighted import ECE_BINS, confidence_bins
+from vesalius.metrics.classification.calibration import ECE_BINS, confidence_bins
 from vesalius.metrics.predictions import Predictions
 
 #: Points of one curve: more than a screen can resolve.

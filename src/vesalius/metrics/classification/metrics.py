@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.facts import Task
+from vesalius.metrics.classification.calibration import CalibrationGaps
 from vesalius.metrics.classification.no_skill import no_skill_values
 from vesalius.metrics.classification.weighted import Floats, weighted_metrics
 from vesalius.metrics.entry import Interval, MetricEntry, metric_entry, missing_entry
 from vesalius.metrics.groups import effective_groups
 from vesalius.metrics.intervals.auroc import auroc_interval
 from vesalius.metrics.intervals.clustered import bootstrap_interval, bootstrap_weights, proportion_interval
-from vesalius.metrics.names import CALIBRATION, CLASSIFICATION_METRICS, COUNTING, OVERALL_ONLY, RANKING
+from vesalius.metrics.names import CLASSIFICATION_METRICS, COUNTING, OVERALL_ONLY, RANKING
 from vesalius.metrics.predictions import Decision, Predictions, read_predictions
 
 
@@ -49,7 +50,7 @@ def classification_metrics(
     p = read_predictions(predictions, task=task, classes=classes, decision=decision)
     values = weighted_metrics(p, np.ones((1, p.group_count)))
     weights = bootstrap_weights(p.group_count, p.truth.size, seed)
-    replicates = weighted_metrics(p, weights, ("average_precision", "precision", "f1", *CALIBRATION))
+    replicates = weighted_metrics(p, weights, ("average_precision", "precision", "f1", "brier"))
     no_skill = no_skill_values(p)
     return {
         name: _entry(p, name, float(values[name][0]), replicates.get(name), no_skill[name])
@@ -68,7 +69,7 @@ def _in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: ("/" in name, CLASSIFICATION_METRICS.index(name.split("/")[0])))
 
 
-def _entry(p: Predictions, name: str, value: float, replicates: Floats | None, no_skill: float) -> MetricEntry:
+def _entry(p: Predictions, name: str, value: float, replicates: Floats | None, no_skill: float | None) -> MetricEntry:
     metric, _, label = name.partition("/")
     columns = [p.classes.index(label)] if label else list(range(len(p.classes)))
     member = _denominator(p, metric, columns) if label else np.ones((len(p.groups), 1), dtype=np.bool_)
@@ -76,6 +77,7 @@ def _entry(p: Predictions, name: str, value: float, replicates: Floats | None, n
     n, groups = int(counted.sum()), len(np.unique(p.groups[counted]))
     if reason := why_undefined(p, metric, columns):
         return missing_entry(reason, n=n, groups=groups, no_skill=no_skill)
+    value = max(value, 0.0)  # an estimate of `ece` falls below 0 by chance
     interval = _interval(p, metric, columns, bool(label), value, replicates)
     return metric_entry(value, interval, n=n, groups=groups, no_skill=no_skill)
 
@@ -89,8 +91,11 @@ def why_undefined(p: Predictions, metric: str, columns: Sequence[int]) -> str | 
         columns: places of the classes that it is computed over.
     """
     if metric in OVERALL_ONLY:
-        few = p.group_count < 2 and metric != "accuracy"
-        return "one patient only: no interval over patients" if few else None
+        if p.group_count < 2 and metric != "accuracy":
+            return "one patient only: no interval over patients"
+        if metric == "ece" and not CalibrationGaps.of(p).defined:
+            return "no two patients have predictions in one bin of confidence"
+        return None
     for k in columns:
         label = p.classes[k]
         positive = p.truth[:, k]
@@ -131,6 +136,8 @@ def _interval(
         columns = [1]
     if metric == "auroc":
         return auroc_interval(p.truth[:, columns], p.probabilities[:, columns], p.groups)
+    if metric == "ece":
+        return CalibrationGaps.of(p).interval()
     if metric == "accuracy":
         if p.single_label:
             correct = correct.all(axis=1, keepdims=True)
@@ -143,9 +150,9 @@ def _interval(
         metric = "recall" if metric == "balanced_accuracy" else metric
         return proportion_interval(correct[:, columns], _denominator(p, metric, columns), p.groups)
     assert replicates is not None
-    if metric in CALIBRATION:
+    if metric == "brier":
         patients = effective_groups(np.ones(len(p.groups), dtype=np.bool_), p.groups)
-        upper = 2.0 if metric == "brier" and p.single_label else 1.0
+        upper = 2.0 if p.single_label else 1.0
         return bootstrap_interval(value, replicates, patients - 1, upper=upper, logit=False)
     patients = min(effective_groups(p.truth[:, k], p.groups) for k in columns)
     return bootstrap_interval(value, replicates, patients - 1)

@@ -7,10 +7,11 @@ the class frequencies as probabilities. Of the values that they reach, the one t
 
 import numpy as np
 
+from vesalius.metrics.classification.calibration import CalibrationGaps
 from vesalius.metrics.predictions import Predictions
 
 
-def no_skill_values(p: Predictions) -> dict[str, float]:
+def no_skill_values(p: Predictions) -> dict[str, float | None]:
     """The no-skill value of every metric, by name.
 
     * `accuracy`, `recall/<class>`, `specificity/<class>`, `f1/<class>`: the majority's. `recall`, `specificity` and
@@ -20,7 +21,8 @@ def no_skill_values(p: Predictions) -> dict[str, float]:
       random reaches (the majority's own precision is undefined for the classes it never predicts); `precision`: their
       mean.
     * `brier`: the frequencies', 1 - sum of squared prevalences; for multilabel the mean of prevalence times
-      (1 - prevalence). `ece`: 0, the frequencies' own: good calibration without anything else is no sign of skill.
+      (1 - prevalence). `ece`: what a calibrated model gets on average that is as confident about as many patients: good
+      calibration without anything else is no sign of skill. None where `ece` is undefined.
     """
     prevalence = p.truth.mean(axis=0)
     predicted = np.arange(len(p.classes)) == prevalence.argmax() if p.single_label else prevalence > 0.5
@@ -44,5 +46,6 @@ def no_skill_values(p: Predictions) -> dict[str, float]:
         values["accuracy"] = np.maximum(prevalence, 1 - prevalence).mean()
         values["balanced_accuracy"] = 0.5
         values["brier"] = (prevalence * (1 - prevalence)).mean()
-    values["ece"] = 0.0
-    return {name: float(value) for name, value in values.items()}
+    gaps = CalibrationGaps.of(p)
+    ece = gaps.calibrated_value() if gaps.defined else None
+    return {**{name: float(value) for name, value in values.items()}, "ece": ece}

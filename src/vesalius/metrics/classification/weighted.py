@@ -11,14 +11,12 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from vesalius.metrics.classification.calibration import CalibrationGaps, signed_root
 from vesalius.metrics.groups import sum_by_group
 from vesalius.metrics.names import CALIBRATION, CLASSIFICATION_METRICS, COUNTING, RANKING
 from vesalius.metrics.predictions import Predictions
 
 Floats = NDArray[np.float64]
-
-#: Guo et al., On calibration of modern neural networks, ICML 2017.
-ECE_BINS = 15
 
 #: Numbers held in memory at once for replicates of ranking metrics (4 MB per array).
 CHUNK = 500_000
@@ -84,41 +82,21 @@ def _counting(p: Predictions, weights: Floats) -> dict[str, Floats]:
     return means | values
 
 
-def confidence_bins(p: Predictions) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
-    """The confidence of each prediction, whether it is correct, and the bin of `ece` that it falls in.
-
-    Returns:
-        Three (N, 1) arrays, of the most probable class; for multilabel (N, K), of the likelier decision per label.
-    """
-    if p.single_label:
-        confidence = p.probabilities.max(axis=1, keepdims=True)
-        correct = np.take_along_axis(p.truth, p.probabilities.argmax(axis=1)[:, None], axis=1)
-    else:
-        confidence = np.maximum(p.probabilities, 1 - p.probabilities)
-        correct = (p.probabilities > 0.5) == p.truth
-    # Bins are open below and closed above, as in the paper.
-    return confidence, correct, np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
-
-
 def _calibration(p: Predictions, weights: Floats) -> dict[str, Floats]:
     """ECE and Brier score.
 
-    `ece`: expected calibration error over 15 equal bins of the confidence in the most probable class (Guo 2017);
-    for multilabel of the more probable decision per label, then the mean over labels. It is biased upwards on
-    small sets. `brier`: squared distance of the probabilities from the truth, summed over classes, mean over
-    samples (Brier 1950), in 0..2; for multilabel the mean over labels of the squared error, in 0..1.
+    `ece`: root mean square gap between the confidence in the most probable class and the share of correct predictions,
+    over 15 equal bins; for multilabel of the more probable decision per label, squares averaged over labels. Chance
+    can put its square below 0, whose root is returned with the sign (`classification/calibration.py`).
+
+    `brier`: squared distance of the probabilities from the truth, summed over classes, mean over samples (Brier 1950),
+    in 0..2; for multilabel the mean over labels of the squared error, in 0..1.
     """
     squared = (p.probabilities - p.truth) ** 2
     squared = squared.sum(axis=1) if p.single_label else squared.mean(axis=1)
-    confidence, correct, bins = confidence_bins(p)
     total = weights @ np.bincount(p.groups, minlength=p.group_count)
-    gaps = []
-    for k in range(confidence.shape[1]):
-        signed = np.zeros((p.group_count, ECE_BINS))
-        np.add.at(signed, (p.groups, bins[:, k]), correct[:, k] - confidence[:, k])
-        gaps.append(np.abs(weights @ signed).sum(axis=1) / total)
     return {
-        "ece": np.mean(gaps, axis=0),
+        "ece": signed_root(CalibrationGaps.of(p).mean_square(weights)),
         "brier": (weights @ sum_by_group(squared[:, None], p.groups, p.group_count))[:, 0] / total,
     }
 

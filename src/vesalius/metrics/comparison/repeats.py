@@ -50,6 +50,9 @@ def repeated_metric(
     if resampled.reason:
         return _missing(resampled, resampled.no_skill)
     values, replicates = resampled.values(), resampled.replicates(len(tables), seed)
+    if resampled.scale.name == "square":
+        value, interval = _root_of_squares(resampled, values, replicates)
+        return _entry(resampled, value, interval, len(tables), resampled.no_skill)
     value, margin = float(values.mean()), _margin(values, replicates, resampled.degrees)
     interval = _interval(resampled, value, margin, replicates.mean(axis=0))
     return _entry(resampled, value, interval, len(tables), resampled.no_skill)
@@ -93,7 +96,8 @@ def repeated_difference(
     if resampled.reason:
         return _missing(resampled, 0.0)
     count = len(first)
-    values, replicates = resampled.values(), resampled.replicates(count, seed)
+    bounded = resampled.scale.bounded
+    values, replicates = bounded(resampled.values()), bounded(resampled.replicates(count, seed))
     values, replicates = values[:count] - values[count:], replicates[:count] - replicates[count:]
     value, margin = float(values.mean()), _margin(values, replicates, resampled.degrees_of_difference)
     return _entry(resampled, value, Interval(value - margin, value + margin, "paired cluster bootstrap"), count, 0.0)
@@ -121,6 +125,16 @@ def _margin(values: Floats, replicates: Floats, degrees: float) -> float:
     within = sum(bootstrap_error(each - mean, degrees) ** 2 for each in replicates) / (count - 1)
     between = max(0.0, float(values.var(ddof=1)) - within)
     return float(np.hypot(of_patients, t_quantile(count - 1) * np.sqrt(between / count)))
+
+
+def _root_of_squares(resampled: ResampledMetric, values: Floats, replicates: Floats) -> tuple[float, Interval]:
+    """Mean of (T,) values within the metric's bounds, and its interval, by the mean square, which has no bias at 0."""
+    scale = resampled.scale
+    squares = scale.transform(values)
+    margin = _margin(squares, scale.transform(replicates), resampled.degrees)
+    value = float(scale.bounded(values).mean())
+    low, high = scale.inverse(squares.mean() + np.array([-margin, margin]))
+    return value, Interval(float(min(low, value)), float(max(high, value)), "cluster bootstrap of the square")
 
 
 def _interval(resampled: ResampledMetric, value: float, margin: float, replicates: Floats) -> Interval:

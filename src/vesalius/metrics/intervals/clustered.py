@@ -6,7 +6,7 @@ Survey Sampling, 1965).
 
 Proportions: Wilson's interval at the effective number of images, images / design effect. AUROC: `auroc.py`. Other
 metrics, and differences of any: cluster bootstrap, whose spread is used and not its percentiles, because these follow
-the metric's bias (ECE) and cover too little at 60 patients.
+the metric's bias and cover too little at 60 patients. Calibration error: `classification/calibration.py`.
 
 Coverage for proportions of .95 and 60 patients, 3,000 simulated sets per case (`pytest -m proof -s
 tests/metrics/intervals/test_coverage.py`): 97 % without repeats; with half the patients having 2 to 5 images, 97.2 /

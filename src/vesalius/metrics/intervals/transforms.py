@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.metrics.names import CALIBRATION, CLASSIFICATION_METRICS
+from vesalius.metrics.names import CLASSIFICATION_METRICS
 
 Floats = NDArray[np.float64]
-Name = Literal["logit", "log", "log of 1 - value", "plain"]
+Name = Literal["logit", "log", "log of 1 - value", "square", "plain"]
 
 # Shares of synthetic or real images (`vesalius.metrics.synthesis.manifold`).
 _SHARES = ("manifold_precision", "manifold_recall", "coverage")
@@ -19,12 +19,14 @@ _FORWARD: dict[Name, Callable[[Floats], Floats]] = {
     "logit": lambda values: np.log(values / (1 - values)),
     "log": np.log,
     "log of 1 - value": lambda values: -np.log(1 - values),
+    "square": lambda values: values * np.abs(values),
     "plain": np.array,
 }
 _INVERSE: dict[Name, Callable[[Floats], Floats]] = {
     "logit": lambda values: 1 / (1 + np.exp(-values)),
     "log": np.exp,
     "log of 1 - value": lambda values: 1 - np.exp(-values),
+    "square": lambda values: np.sign(values) * np.sqrt(np.abs(values)),
     "plain": np.array,
 }
 
@@ -50,7 +52,11 @@ class Scale:
 
     def inverse(self, values: Floats) -> Floats:
         """Transformed values as values of the metric, within its bounds."""
-        return np.clip(_INVERSE[self.name](values), self.low, self.high)
+        return self.bounded(_INVERSE[self.name](values))
+
+    def bounded(self, values: Floats) -> Floats:
+        """Values of the metric within its bounds, which an estimate free of bias (of `ece`) leaves by chance."""
+        return np.clip(values, self.low, self.high)
 
 
 def scale_of(metric: str, task: str) -> Scale:
@@ -61,8 +67,10 @@ def scale_of(metric: str, task: str) -> Scale:
         task: as in `metrics.json`: `brier` goes up to 2 where each sample has one class.
     """
     name = metric.partition("/")[0]
-    if name in CALIBRATION:
-        return Scale("plain", 0.0, 2.0 if name == "brier" and task != "multilabel" else 1.0)
+    if name == "ece":
+        return Scale("square", 0.0, 1.0)
+    if name == "brier":
+        return Scale("plain", 0.0, 1.0 if task == "multilabel" else 2.0)
     if name in CLASSIFICATION_METRICS or name in _SHARES:
         return Scale("logit", 0.0, 1.0)
     if name == "r2":
