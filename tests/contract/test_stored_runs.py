@@ -27,8 +27,12 @@ def stored(request, tmp_path) -> Path:
     return Path(shutil.copytree(STORED / request.param, tmp_path / request.param))
 
 
+#: Metrics that have had another estimator since these runs were stored.
+CHANGED = {"ece"}
+
+
 def values(metrics: Mapping[str, Any]) -> dict[str, float | None]:
-    return {name: entry["value"] for name, entry in metrics["test"].items()}
+    return {name: entry["value"] for name, entry in metrics["test"].items() if name not in CHANGED}
 
 
 def read(path: Path) -> dict[str, Any]:
