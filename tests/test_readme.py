@@ -22,7 +22,7 @@ SHORTER = {"seed": "seed=0"}
 def test_it_is_a_landing_page():
     assert len(README.split()) <= 1000
     assert README.index("make demo") < README.index("make test") < README.index("![")
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 4
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])

@@ -100,14 +100,38 @@ def test_monochrome1_is_inverted(tmp_path):
     assert np.array_equal(plain[0, 0], RAMP)
     assert np.array_equal(inverted, 255 - plain)
     assert np.array_equal(decode_file(tmp_path / "b", window="none")[0, 0], 255.0 - RAMP)
-    signed = write_image(tmp_path / "c", RAMP.astype(np.int16), photometric="MONOCHROME1", rescale=(2.0, -10.0))
-    low, high = -32768 * 2 - 10, 32767 * 2 - 10
-    assert np.array_equal(decode_file(signed, window="none")[0, 0], low + high - (RAMP * 2.0 - 10.0))
+    signed = write_image(tmp_path / "c", RAMP.astype(np.int16), photometric="MONOCHROME1")
+    assert np.array_equal(decode_file(signed, window="none")[0, 0], -1.0 - RAMP)
 
 
-def test_monochrome1_of_floating_point_values_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"modality": "CT"},
+        {"rescale": (1.0, -1024.0)},
+        {"rescale": (2.0, 0.0), "modality": "DX"},
+        {"RescaleType": "HU"},
+        {"RescaleType": "OD", "modality": "CR"},
+    ],
+)
+def test_monochrome1_of_values_with_a_unit_needs_a_window(tags):
+    dataset = new_image(RAMP.astype(np.uint16), photometric="MONOCHROME1", **tags)
+    with pytest.raises(InputError, match=r"inverted is MONOCHROME1 .*data.source.window=\[40,400\]"):
+        decode_dataset(dataset, "inverted", window="none")
+    plain = new_image(RAMP.astype(np.uint16), **tags)
+    shown, other = (decode_dataset(one, "x", window=(100.0, 200.0)).astype(int) for one in (dataset, plain))
+    assert np.abs(shown - (65535 - other)).max() <= 1  # a half is rounded to even on either side
+
+
+@pytest.mark.parametrize("tags", [{"modality": "DX"}, {"modality": "MG", "RescaleType": "US"}])
+def test_monochrome1_of_films_without_a_unit_is_inverted(tags):
+    dataset = new_image(RAMP, photometric="MONOCHROME1", **tags)
+    assert np.array_equal(decode_dataset(dataset, "film", window="none")[0, 0], 255.0 - RAMP)
+
+
+def test_monochrome1_of_floating_point_values_is_refused():
     dataset = new_image(RAMP.astype(np.float32), photometric="MONOCHROME1")
-    with pytest.raises(InputError, match="MONOCHROME1 of floating-point"):
+    with pytest.raises(InputError, match="no fixed range"):
         decode_dataset(dataset, "float", window="none")
 
 

@@ -6,7 +6,9 @@ The steps, in this order:
 2. Colour: palettes become RGB; luminance and chrominance (YBR) become RGB. 8 bits stay 8, more become 16. This is the
    last step for colour.
 3. Grey: the modality LUT, or rescale slope (1 if absent) and intercept (0 if absent). `window="none"` stops here, with
-   float32 values; those of MONOCHROME1 are mirrored within the range of the stored bits.
+   float32 values. MONOCHROME1 is then mirrored within the range of the stored bits, or refused where its values have a
+   unit, such as Hounsfield units: mirrored they would not have it any more, and as they are they would be the
+   negative of other images.
 4. The VOI LUT or window (the whole range of the stored bits if there is none), mapped to 0 to 255 where up to 8 bits
    are stored and to 0 to 65,535 where more are.
 5. MONOCHROME1, whose lowest value is white, is inverted.
@@ -27,10 +29,10 @@ from vesalius.config.errors import InputError
 from vesalius.data.formats.dicom.decoders import CannotDecode, NoDecoder, stored_pixels
 from vesalius.data.formats.dicom.limits import check_image, frame_count, pixel_keyword
 from vesalius.data.formats.dicom.reading import NotDicom, read_header, read_whole
-from vesalius.data.formats.dicom.values import display_values, has_voi, modality_values, whole_range
+from vesalius.data.formats.dicom.values import display_values, has_unit, has_voi, modality_values, whole_range
 from vesalius.data.formats.window import Window
 
-DECODER_VERSION = 2  # part of every store's key: raise it whenever a pixel may change
+DECODER_VERSION = 3  # part of every store's key: raise it whenever a pixel may change
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
@@ -160,7 +162,7 @@ def _finish(stored: np.ndarray, dataset: Dataset, name: str, window: Window, num
         if kind == "PALETTE COLOR":
             return _palette(stored, dataset)
         if kind in _GREY:
-            return _grey(stored, dataset, kind, window, number)
+            return _grey(stored, dataset, kind, window, number, name)
     except InputError:
         raise
     except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, NotImplementedError) as error:
@@ -188,7 +190,7 @@ def _palette(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     return np.ascontiguousarray(colours.transpose(2, 0, 1))
 
 
-def _grey(stored: np.ndarray, dataset: Dataset, kind: str, window: Window, number: int) -> np.ndarray:
+def _grey(stored: np.ndarray, dataset: Dataset, kind: str, window: Window, number: int, name: str) -> np.ndarray:
     transform = frame_transform(dataset, number)
     values = modality_values(stored, transform)
     floating = pixel_keyword(dataset) != "PixelData"
@@ -196,8 +198,12 @@ def _grey(stored: np.ndarray, dataset: Dataset, kind: str, window: Window, numbe
     span = None if floating else whole_range(transform, bits, signed=dataset.PixelRepresentation == 1)
     if window == "none" or (floating and window == "auto" and not has_voi(transform)):
         if kind == "MONOCHROME1":
-            if span is None:
-                raise ValueError("MONOCHROME1 of floating-point values has no range to invert it in")
+            if span is None or has_unit(dataset, transform):
+                raise InputError(
+                    f"{name} is MONOCHROME1 (its lowest value is white), and its values have a unit or no fixed range, "
+                    "so data.source.window=none can neither invert nor keep them: set a window, such as "
+                    "data.source.window=[40,400], or convert the file to MONOCHROME2."
+                )
             values = span[0] + span[1] - values.astype(np.float64)
         return values[None].astype(np.float32)
     brightness = display_values(values, transform, window, span)[None]

@@ -12,6 +12,7 @@ from vesalius.data.formats.window import Window
 
 Range = tuple[float, float]
 
+_MODALITIES_WITH_UNITS = ("CT", "PT", "NM")
 _LUT_TAGS = ("LUTDescriptor", "LUTData")
 
 
@@ -35,6 +36,21 @@ def rescale_of(transform: Dataset) -> tuple[float, float]:
     """Slope and intercept: 1 for a slope that is absent, 0 for an intercept."""
     slope, intercept = transform.get("RescaleSlope"), transform.get("RescaleIntercept")
     return 1.0 if slope in (None, "") else _number(slope), 0.0 if intercept in (None, "") else _number(intercept)
+
+
+def has_unit(dataset: Dataset, transform: Dataset) -> bool:
+    """Whether modality values mean something outside this file, such as Hounsfield units, counts or optical density.
+
+    Args:
+        dataset: the file.
+        transform: a data set with the attributes of the modality LUT module.
+    """
+    return (
+        str(dataset.get("Modality") or "").upper() in _MODALITIES_WITH_UNITS
+        or str(dataset.get("RescaleType") or "US").strip().upper() not in ("US", "UNSPECIFIED")
+        or has_lut(transform, "ModalityLUTSequence")
+        or rescale_of(transform) != (1.0, 0.0)
+    )
 
 
 def whole_range(transform: Dataset, bits: int, *, signed: bool) -> Range:
