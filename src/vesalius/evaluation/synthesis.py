@@ -31,6 +31,7 @@ from vesalius.metrics.baselines.gaussian_sampler import GaussianSampler, best_ga
 from vesalius.metrics.baselines.principal_components import MAX_TRAIN
 from vesalius.metrics.entry import missing_entry
 from vesalius.metrics.names import SYNTHESIS_METRICS
+from vesalius.metrics.synthesis.frechet import frechet_distance
 from vesalius.metrics.synthesis.manifold import manifold
 from vesalius.metrics.synthesis.memorisation import Memorisation, memorisation
 from vesalius.metrics.synthesis.metrics import synthesis_metrics, synthesis_values
@@ -63,7 +64,8 @@ class SynthesisResults(Results):
     def predictions(self, split: Split) -> pd.DataFrame:
         """Of each real image: whether synthetic ones reach it (`recalled`, `covered`)."""
         rows = self.data.rows(split)
-        found = manifold(self.real(split), self.synthetic(split))
+        synthetic = self.synthetic(split)
+        found = manifold(self.real(split), self._groups(rows), synthetic, np.arange(len(synthetic)))
         kept = self.data.table.iloc[rows.tolist()]
         table = kept[["sample_id", "group_id", *target_columns(kept)]].reset_index(drop=True)
         return table.assign(recalled=found.recalled.astype(int), covered=found.covered.astype(int))
@@ -208,11 +210,12 @@ class SynthesisResults(Results):
             count = len(self.data.rows(split))
             noise = torch.randn(count, *images.shape[1:], generator=generator)
             noisy = (images.mean(0) + images.std(0) * noise).clamp(0, 1)
-            self._no_skill_cache[split] = synthesis_values(self.real(split), self.extractor(noisy))
+            groups = self._groups(self.data.rows(split))
+            self._no_skill_cache[split] = synthesis_values(self.real(split), groups, self.extractor(noisy))
         return dict(self._no_skill_cache[split])
 
     @cached_property
-    def _no_skill_cache(self) -> dict[Split, dict[str, float]]:
+    def _no_skill_cache(self) -> dict[Split, dict[str, float | None]]:
         return {}
 
     @cached_property
@@ -238,7 +241,7 @@ class SynthesisResults(Results):
         labels = self._class_labels(rows).numpy() if self.model.classes else None
 
         def score(sampler: GaussianSampler) -> float:
-            return synthesis_values(self.real("val"), self._gaussian_features(sampler, "val"))["frechet_distance"]
+            return frechet_distance(self.real("val"), self._gaussian_features(sampler, "val"))
 
         return best_gaussian_sampler(self.images(rows).numpy(), labels, score, seed=self.config["seed"])
 

@@ -28,6 +28,11 @@ class Flat(torch.nn.Module):
         return images.flatten(1).double()
 
 
+def single(features):
+    """Each sample is a patient."""
+    return np.arange(len(features))
+
+
 def as_images(features):
     return torch.from_numpy(features).reshape(-1, 3, 2, 2)
 
@@ -52,14 +57,15 @@ def test_kernel_distance_is_that_of_torchmetrics():
     oracle = KernelInceptionDistance(feature=Flat(), subsets=1, subset_size=100, normalize=True)
     for images, is_real in ((real, True), (synthetic, False)):
         oracle.update(as_images(images), real=is_real)
-    assert kernel_distance(real, synthetic) == pytest.approx(float(oracle.compute()[0]), abs=1e-4)
+    found = kernel_distance(real, single(real), synthetic, single(synthetic))
+    assert found == pytest.approx(float(oracle.compute()[0]), abs=1e-4)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.7, 5.0])
 def test_precision_recall_density_and_coverage_are_those_of_prdc(shift):
     real, synthetic = samples(120, 6, 0), samples(90, 6, 1, shift)
     expected = compute_prdc(real, synthetic, nearest_k=5)
-    found = manifold(real, synthetic).metrics()
+    found = manifold(real, single(real), synthetic, single(synthetic)).metrics()
     for name, other in (("manifold_precision", "precision"), ("manifold_recall", "recall")):
         assert found[name] == pytest.approx(expected[other], abs=1e-4)
     assert found["density"] == pytest.approx(expected["density"], abs=1e-4)
@@ -69,7 +75,7 @@ def test_precision_recall_density_and_coverage_are_those_of_prdc(shift):
 def test_a_generator_of_one_image_has_low_recall_and_coverage():
     real = samples(300, 8, 0)
     synthetic = real[:1] + 1e-6 * samples(300, 8, 1)
-    found = manifold(real, synthetic).metrics()
+    found = manifold(real, single(real), synthetic, single(synthetic)).metrics()
     assert found["manifold_recall"] < 0.05
     assert found["coverage"] < 0.05
     assert found["manifold_precision"] == 1
@@ -80,7 +86,7 @@ def test_entries_hold_the_value_inside_an_interval_over_patients():
     groups = np.repeat(np.arange(40), 4)
     entries = synthesis_metrics(real, groups, synthetic, no_skill=NO_SKILL)
     assert tuple(entries) == SYNTHESIS_METRICS
-    plain = synthesis_values(real, synthetic)
+    plain = synthesis_values(real, groups, synthetic)
     for name, entry in entries.items():
         assert entry["value"] == plain[name]
         low, high = entry["ci95"]
@@ -90,13 +96,13 @@ def test_entries_hold_the_value_inside_an_interval_over_patients():
     # Four images of a patient that are nearly one count as about one.
     alike = np.repeat(real[::4], 4, axis=0) + 0.01 * samples(160, 8, 2)
     wider = synthesis_metrics(alike, groups, synthetic, no_skill=NO_SKILL)["kid"]["ci95"]
-    single = synthesis_metrics(alike, np.arange(160), synthetic, no_skill=NO_SKILL)["kid"]["ci95"]
-    assert wider[1] - wider[0] > 1.3 * (single[1] - single[0])
+    apart = synthesis_metrics(alike, np.arange(160), synthetic, no_skill=NO_SKILL)["kid"]["ci95"]
+    assert wider[1] - wider[0] > 1.3 * (apart[1] - apart[0])
     # So they do where "synthetic" images are those of other patients.
     options = {"no_skill": NO_SKILL, "synthetic_groups": groups}
     wider = synthesis_metrics(synthetic, np.arange(160), alike, **options)["kid"]["ci95"]
-    single = synthesis_metrics(synthetic, np.arange(160), alike, no_skill=NO_SKILL)["kid"]["ci95"]
-    assert wider[1] - wider[0] > 1.2 * (single[1] - single[0])
+    apart = synthesis_metrics(synthetic, np.arange(160), alike, no_skill=NO_SKILL)["kid"]["ci95"]
+    assert wider[1] - wider[0] > 1.2 * (apart[1] - apart[0])
 
 
 def test_what_cannot_be_computed_is_null_with_the_reason():
@@ -107,16 +113,20 @@ def test_what_cannot_be_computed_is_null_with_the_reason():
     undefined = synthesis_metrics(samples(50, 3, 1), np.arange(50), broken, no_skill=NO_SKILL)
     assert all(entry["value"] is None and "not finite" in entry["reason"] for entry in undefined.values())
     one_patient = synthesis_metrics(samples(50, 3, 0), np.zeros(50), samples(50, 3, 1), no_skill=NO_SKILL)
-    assert all(entry["value"] is not None and entry["ci95"] is None for entry in one_patient.values())
+    assert all(entry["ci95"] is None for entry in one_patient.values())
+    assert [name for name, entry in one_patient.items() if entry["value"] is None] == ["kid"]
 
 
 def test_fewer_neighbours_than_asked_for_reach_to_the_farthest():
     real, synthetic = samples(3, 2, 0), samples(4, 2, 1)
-    few = manifold(real, synthetic)
-    assert (few.precise == manifold(real, synthetic, k=2).precise).all()
-    assert (few.recalled == manifold(real, synthetic, k=3).recalled).all()
+    known = real, single(real), synthetic, single(synthetic)
+    few = manifold(*known)
+    assert (few.precise == manifold(*known, k=2).precise).all()
+    assert (few.recalled == manifold(*known, k=3).recalled).all()
+    alone = manifold(real, np.zeros(3), synthetic, single(synthetic))  # no other patient: nothing is within reach
+    assert not alone.precise.any()
     with pytest.raises(InputError, match="at least 2 of each"):
-        synthesis_values(samples(1, 3, 0), samples(50, 3, 1))
+        synthesis_values(samples(1, 3, 0), np.arange(1), samples(50, 3, 1))
 
 
 def test_images_that_are_all_found_have_an_interval_all_the_same():
@@ -130,9 +140,61 @@ def test_the_jackknife_leaves_out_whole_blocks():
     """A kernel distance from sums over blocks is that of the samples that are left."""
     real, synthetic = samples(600, 4, 0), samples(520, 4, 1, 0.3)  # more than fit into a kernel matrix at once
     real_blocks, synthetic_blocks = np.arange(600) % 3, np.arange(520) % 4
-    kernels = KernelSums(real, real_blocks, synthetic, synthetic_blocks)
+    groups, own = np.arange(600) % 150, np.arange(520)  # a patient's samples lie in one block
+    real_blocks = groups % 3
+    kernels = KernelSums(real, groups, real_blocks, synthetic, own, synthetic_blocks)
     found = kernels.distance(np.array([1.0, 0, 1]), np.array([0.0, 1, 1, 1]))
-    assert found == pytest.approx(kernel_distance(real[real_blocks != 1], synthetic[synthetic_blocks != 0]))
+    kept, synthetic_kept = real_blocks != 1, synthetic_blocks != 0
+    expected = kernel_distance(real[kept], groups[kept], synthetic[synthetic_kept], own[synthetic_kept])
+    assert found == pytest.approx(expected)
+
+
+def patients(generator, count, dim, alike=0.95, images=4):
+    """Features with variance 1, of which the share `alike` is the patient's, and the patients."""
+    groups = np.repeat(np.arange(count), images)
+    own = generator.standard_normal((count, dim))[groups]
+    return np.sqrt(alike) * own + np.sqrt(1 - alike) * generator.standard_normal((len(groups), dim)), groups
+
+
+def test_kernel_distance_is_that_of_all_pairs_of_different_patients():
+    generator = np.random.default_rng(0)
+    (real, groups), (synthetic, others) = patients(generator, 9, 3, images=3), patients(generator, 6, 3, images=2)
+
+    def kernel(x, y):
+        return (x @ y / 3 + 1) ** 3
+
+    def within(part, own):
+        pairs = [(i, j) for i in range(len(part)) for j in range(len(part)) if own[i] != own[j]]
+        return np.mean([kernel(part[i], part[j]) for i, j in pairs])
+
+    across = np.mean([kernel(x, y) for x in real for y in synthetic])
+    expected = within(real, groups) + within(synthetic, others) - 2 * across
+    assert kernel_distance(real, groups, synthetic, others) == pytest.approx(expected)
+    assert np.isnan(kernel_distance(real[:3], groups[:3], synthetic, others))
+
+
+def test_a_perfect_generator_has_no_distance_from_patients_of_several_images():
+    """With pairs of one patient, 40 patients of 4 alike images give .12, and .26 fewer images lie in the manifold."""
+    found, before, reference = [], [], []
+    for number in range(20):
+        generator = np.random.default_rng(number)
+        real, groups = patients(generator, 40, 16)
+        synthetic = generator.standard_normal((160, 16))
+        independent = generator.standard_normal((160, 16))
+        for kept, sample, own in (
+            (found, real, groups),
+            (before, real, single(real)),
+            (reference, independent, single(real)),
+        ):
+            kernel = kernel_distance(sample, own, synthetic, single(synthetic))
+            kept.append((kernel, *manifold(sample, own, synthetic, single(synthetic)).metrics().values()))
+    (kid, precision, *_, coverage), (old_kid, old_precision, *_, old_coverage), (_, usual, *_, all_covered) = (
+        np.mean(kept, axis=0) for kept in (found, before, reference)
+    )
+    assert abs(kid) < 4 * np.std([each[0] for each in found]) / np.sqrt(20)
+    assert old_kid > 0.08
+    assert usual - precision < 0.12 < 0.2 < usual - old_precision
+    assert all_covered - coverage < 0.06 < 0.15 < all_covered - old_coverage
 
 
 @pytest.mark.proof

@@ -1,9 +1,12 @@
 """Which real and synthetic samples lie on each other's manifold, by nearest neighbours.
 
-Precision and recall: Kynkäänniemi et al., NeurIPS 2019. Density and coverage: Naeem et al., ICML 2020.
+Precision and recall: Kynkäänniemi et al., NeurIPS 2019. Density and coverage: Naeem et al., ICML 2020. Neighbours are
+of other patients: images of one patient lie so close together that the manifold would consist of as many specks as
+there are patients, which a perfect generator misses.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,19 +47,27 @@ class Manifold:
         }
 
 
-def manifold(real: Floats, synthetic: Floats, k: int = NEIGHBOURS) -> Manifold:
+def manifold(
+    real: Floats, groups: NDArray[Any], synthetic: Floats, synthetic_groups: NDArray[Any], k: int = NEIGHBOURS
+) -> Manifold:
     """Which of the real (N, F) and synthetic (M, F) samples lie within reach of those of the other kind.
 
-    A sample that has fewer than k others of its kind reaches to the farthest of them.
+    A sample that has fewer than k others of its kind, of other patients (N,) and (M,), reaches to the farthest of them.
     """
-    return PairDistances(real, synthetic).manifold(k=k)
+    return PairDistances(real, groups, synthetic, synthetic_groups).manifold(k=k)
 
 
 class PairDistances:
-    """Distances among N real samples, among M synthetic ones and between them, in 32 bits: 300 MB for 5,000 of each."""
+    """Distances among N real samples, among M synthetic ones and between them, in 32 bits: 300 MB for 5,000 of each.
 
-    def __init__(self, real: Floats, synthetic: Floats) -> None:
+    Those among samples of one patient are infinite, as (N,) and (M,) patients tell.
+    """
+
+    def __init__(self, real: Floats, groups: NDArray[Any], synthetic: Floats, synthetic_groups: NDArray[Any]) -> None:
         self._real, self._synthetic = _distances(real, real), _distances(synthetic, synthetic)
+        for distances, own in ((self._real, groups), (self._synthetic, synthetic_groups)):
+            numbers = np.unique(own, return_inverse=True)[1]
+            distances[numbers[:, None] == numbers] = np.inf
         self._across = _distances(real, synthetic)
 
     def manifold(
@@ -80,8 +91,10 @@ class PairDistances:
 
 
 def _reach(distances: NDArray[np.float32], k: int) -> NDArray[np.float32]:
-    place = min(k, len(distances) - 1)
-    return np.asarray(np.partition(distances, place, axis=1)[:, place])  # the nearest is the sample itself
+    """(N,) distance to the k-th neighbour of another patient, or to the farthest; 0 without any."""
+    count = min(k, len(distances))
+    nearest = np.partition(distances, count - 1, axis=1)[:, :count]
+    return np.asarray(np.where(np.isfinite(nearest), nearest, 0).max(axis=1))
 
 
 def _distances(one: Floats, other: Floats) -> NDArray[np.float32]:
