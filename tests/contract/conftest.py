@@ -131,6 +131,7 @@ def data_overrides(
         ],
         "video": [f"data.source.root={series_root / 'clips'}"],
         "frame_folder": [f"data.source.root={series_root / 'frames'}"],
+        "npz": [f"data.source.file={medmnist_root / 'breastmnist.npz'}"],
         "adrenal": [f"data.source.root={medmnist_root}", "data.source.verify=false"],
         "haxby": [f"data.source.root={series_root / 'fmri'}"],
         "perfusion": ["data.source.patients=48"],

@@ -55,7 +55,7 @@ def check_data_overlap(
 
 
 def _folder_of(source: Mapping[str, Any]) -> Any:
-    return source.get("root") or source.get("manifest")
+    return source.get("root") or source.get("manifest") or source.get("file")
 
 
 def _lineage(named: str | None) -> Iterator[RunFolder]:

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "labelled_source": ["LabelledSource"],
         "lesions": ["Lesions"],
         "medmnist.medmnist": ["MedMNIST"],
+        "npz": ["Npz"],
         "perfusion": ["Perfusion"],
         "tables.table": ["Table"],
         "video": ["Video"],

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from vesalius.config.errors import InputError
+from vesalius.data.formats.npz import NpzImages
 from vesalius.data.samples import check_samples
 from vesalius.data.sources.medmnist import download as download_module
 from vesalius.data.sources.medmnist import medmnist as medmnist_module
 from vesalius.data.sources.medmnist.medmnist import MedMNIST
-from vesalius.data.sources.medmnist.npz import NpzImages
 from vesalius.data.sources.medmnist.sets import DOWNLOAD_URL, SETS, SIZES
 from vesalius.data.store.store import Store
 

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.errors import InputError
+from vesalius.data.formats.npz import NpzImages
 from vesalius.data.samples import SPLITS
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.medmnist.download import download
-from vesalius.data.sources.medmnist.npz import NpzImages
 from vesalius.data.sources.medmnist.sets import DOWNLOAD_URL, SETS, SIZES
 from vesalius.data.sources.medmnist.volume_sets import VOLUME_SETS, VOLUME_SIZES
 
