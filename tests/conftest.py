@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from sketches import sketch_figures
+from sketches import leave_figures_blank, sketch_figures
 from warm_interpreter import WarmInterpreter
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +30,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     """All is imported, and no test has changed anything."""
     gc.freeze()
     gc.enable()
+    if getattr(session, "items", ()):
+        leave_figures_blank()
     if any("warm_vesalius_in" in getattr(item, "fixturenames", ()) for item in getattr(session, "items", ())):
         session.config.stash[WARM] = WarmInterpreter()
 

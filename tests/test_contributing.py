@@ -12,7 +12,14 @@ from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+
+
 SMALL = ["data.source.patients=32", "data.source.slices=2", "trainer=debug", "logger=none"]
+
+
+@pytest.fixture(scope="module")
+def vesalius_in(warm_vesalius_in):
+    return warm_vesalius_in
 
 
 def test_the_map_shows_every_room():

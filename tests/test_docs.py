@@ -55,6 +55,7 @@ def own_configs(tmp_path_factory):
     return folder
 
 
+@pytest.mark.xdist_group("printed_commands")  # many are printed twice, and composed once
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_command_is_read_by_bash_and_composes(path, tmp_path, own_configs, monkeypatch):
     monkeypatch.syspath_prepend(own_configs.parent)

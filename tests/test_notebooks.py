@@ -73,7 +73,15 @@ def shell(tmp_path, monkeypatch):
     InteractiveShell.clear_instance()
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+#: The others take as long as a closed loop and the ablations of a series do.
+QUICK = ("autoencoder", "cnn_classifier")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[] if path.stem in QUICK else pytest.mark.slow) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_notebook_runs(path, finish, monkeypatch, shell):
     opens = OPENS[path.stem]
     if opens is not None:

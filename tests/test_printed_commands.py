@@ -11,6 +11,8 @@ from vesalius.cli import HELP, VERBS
 from vesalius.config.compose import conf_dir, load_config
 from vesalius.config.errors import InputError
 
+pytestmark = pytest.mark.xdist_group("printed_commands")  # many are printed twice, and composed once
+
 CONFIGS = sorted(conf_dir().rglob("*.yaml"))
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 CODE = "".join(path.read_text() for path in SOURCES)

@@ -88,6 +88,7 @@ def test_evaluate_gives_the_same_numbers_again(trained, vesalius_in):
     assert "Equal to the run's own test metrics." in done.stdout
 
 
+@pytest.mark.slow
 def test_its_encoder_starts_a_classifier_and_compare_measures_the_gain(trained, vesalius_in):
     folder, _ = trained
     place = folder.path.parent

@@ -2,10 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 
 import pandas as pd
 import pytest
@@ -14,18 +10,21 @@ import yaml
 
 from small_runs import SMALL
 
-WAIT = """
+STOP = """
+import os
+import signal
 import time
 from pathlib import Path
 from pytorch_lightning.callbacks import Callback
 
-class Wait(Callback):
-    \"\"\"Epochs of the first attempt, as long as it takes to stop it in the second.\"\"\"
+class Stop(Callback):
+    \"\"\"In the second epoch of the first attempt, a SIGTERM to the command, whose process started this one.\"\"\"
 
     def on_train_epoch_start(self, trainer, pl_module):
-        waits = Path(trainer.default_root_dir) / "waits"
-        if trainer.current_epoch == 1 and not waits.exists():
-            waits.touch()
+        once = Path(trainer.default_root_dir) / "stopped"
+        if trainer.current_epoch == 1 and not once.exists():
+            once.touch()
+            os.kill(os.getppid(), signal.SIGTERM)
             time.sleep(60)
 """
 
@@ -81,20 +80,11 @@ def test_a_run_that_ends_within_an_epoch_is_evaluated_at_its_last_step(vesalius,
 
 
 def test_a_stopped_run_records_it_and_continues(vesalius, tmp_path, monkeypatch):
-    (tmp_path / "waiter.py").write_text(WAIT)
+    (tmp_path / "stopper.py").write_text(STOP)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    command = [sys.executable, "-m", "vesalius.cli", "train", *SMALL, "trainer.max_epochs=3"]
-    command += ["+callbacks.wait._target_=waiter.Wait"]
-    process = subprocess.Popen(command, cwd=tmp_path, env=os.environ, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/*/*/waits")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert "Traceback" not in said
+    stopped = vesalius("train", *SMALL, "trainer.max_epochs=3", "+callbacks.stop._target_=stopper.Stop")
+    assert stopped.returncode == 143
+    assert "Traceback" not in stopped.stderr
     (folder,) = run_folders(tmp_path)
     assert json.loads((folder / "state.json").read_text())["state"] == "interrupted"
 

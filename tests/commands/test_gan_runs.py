@@ -42,7 +42,9 @@ def check(folder, epochs):
     return metrics
 
 
-@pytest.mark.parametrize("model", PRESETS)
+@pytest.mark.parametrize(
+    "model", [name if name == "gan" else pytest.param(name, marks=pytest.mark.slow) for name in PRESETS]
+)
 def test_each_preset_trains_over_two_processes(vesalius, tmp_path, model):
     done = vesalius(
         "train", *SMALL, *TWO, f"model={model}", *PRESETS[model], "trainer.max_epochs=1", "hydra.run.dir=run"

@@ -158,6 +158,7 @@ def test_what_lies_in_the_users_folder_stays(tmp_path, sweep):
     assert (mine / "precious.png").read_text() == "kept"
 
 
+@pytest.mark.slow
 def test_a_folder_that_came_while_the_sweep_stood_still_is_not_taken(tmp_path, sweep):
     """Neither deleted nor gone on with, however often it is tried: what `sweep.json` does not list is not its own."""
     pytest.importorskip("optuna", reason="pip install 'vesalius[sweep]'")

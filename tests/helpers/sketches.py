@@ -1,10 +1,13 @@
-"""Runs of tests save blank images for their figures: to draw them costs as much as all the rest of a small run.
+"""Runs of tests have blank figures: to draw and save real ones costs as much as all the rest of a small run.
 
 The figures of one run of each family are drawn (`tests/contract/test_pairs.py`), and each kind in `tests/figures`.
 """
 
 import contextlib
-from collections.abc import Iterator
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 _draw = Figure.savefig
+_sketching = True
 
 
 def _sketch(figure: Figure, path: Any, *, dpi: float = 100, **options: Any) -> None:
@@ -21,14 +25,34 @@ def _sketch(figure: Figure, path: Any, *, dpi: float = 100, **options: Any) -> N
     Image.new("RGB", tuple(int(side * dpi) for side in figure.get_size_inches())).save(path)
 
 
+def _blank(make: Callable[..., Figure]) -> Callable[..., Figure]:
+    @functools.wraps(make)
+    def figure(*arguments: Any, **options: Any) -> Figure:
+        return Figure(figsize=(3, 2)) if _sketching else make(*arguments, **options)
+
+    return figure
+
+
+def leave_figures_blank() -> None:
+    """Figures that runs ask for are blank from now on; tests of figures have imported the real functions before."""
+    import vesalius.figures
+
+    for found in pkgutil.iter_modules(vesalius.figures.__path__):
+        module = importlib.import_module(f"vesalius.figures.{found.name}")
+        for name in [name for name in vars(module) if name.endswith("_figure")]:
+            setattr(module, name, _blank(getattr(module, name)))
+
+
 def sketch_figures() -> None:
     """From now on the figures of runs are blank."""
-    Figure.savefig = _sketch
+    global _sketching
+    Figure.savefig, _sketching = _sketch, True
 
 
 def draw_figures() -> None:
     """From now on the figures of runs are what they are for a user."""
-    Figure.savefig = _draw
+    global _sketching
+    Figure.savefig, _sketching = _draw, False
 
 
 @contextlib.contextmanager

@@ -51,14 +51,14 @@ DAMAGE = [
 
 @pytest.mark.parametrize(("file", "how"), DAMAGE)
 def test_the_other_runs_are_reported_and_a_note_names_the_file(tmp_path, file, how):
-    path = write_sweep(tmp_path / "sweep", seeds=2, models={"cnn": 0.8, "vgg": 1.5})
+    path = write_sweep(tmp_path / "sweep", seeds=1, models={"cnn": 0.8, "vgg": 1.5})
     damaged = path / "1" / file
     damaged.write_bytes(how if isinstance(how, bytes) else how(damaged.read_bytes()))
     write_report(path, images=True, console=command_console())
     collected = find_runs(path)
     content = content_of(collected, parts_of(collected))
     rows = {row["run"]: row for part in content["parts"] for row in part["rows"]}
-    assert all(rows[name]["test"] for name in ("0", "2", "3"))
+    assert rows["0"]["test"]
     notes = [note for part in content["parts"] for note in part["notes"]] + content["notes"]
     text = (path / "report.html").read_text() + " ".join(notes)
     assert str(tmp_path) not in text

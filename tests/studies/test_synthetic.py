@@ -68,7 +68,7 @@ def test_all_learn_by_equal_steps_on_the_generators_split_and_only_some_from_its
 
 
 def test_folds_are_dealt_once_by_the_generators_split(tmp_path):
-    plan = plan_of(tmp_path, 'both=["data=lesions","data.source.patients=60","data.folds=5","data.fold=1"]')
+    plan = plan_of(tmp_path, *FEW, 'both=["data=lesions","data.source.patients=60","data.folds=5","data.fold=1"]')
     assert load_config("train", plan.gan.overrides)["data"]["fold"] == 1
     for jobs in plan.arms.values():
         data = load_config("train", jobs[0].overrides)["data"]

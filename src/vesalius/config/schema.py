@@ -4,6 +4,7 @@ Groups are open dictionaries here: the signature of its `_target_` decides what 
 (`vesalius.config.targets`). A key that is not listed below is refused wherever it comes from.
 """
 
+import functools
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -171,6 +172,7 @@ def root_keys(verb: str) -> set[str]:
     return {entry.name for entry in fields(SCHEMAS[verb])}
 
 
+@functools.cache
 def register_schemas() -> None:
     """Make the schemas known to Hydra as `<verb>_schema`; the first entry of each primary defaults list."""
     store = ConfigStore.instance()

@@ -268,6 +268,7 @@ def test_a_source_folder_that_tells_the_class_is_found_and_the_class_folders_are
     assert not list(file_checks.telling_files(seen, FileProperties(seen)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared data folder is absent")
 def test_the_size_of_blood_cells_tells_their_class(tmp_path):
     source = ImageFolder(
@@ -288,7 +289,7 @@ def test_odd_shapes_and_unreadable_files_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("size", [128, 256, 512])
-@pytest.mark.parametrize("level", [255, 250])
+@pytest.mark.parametrize("level", [255, pytest.param(250, marks=pytest.mark.slow)])
 def test_print_is_seen_and_phantoms_are_not_taken_for_it(size, level):
     from PIL import ImageFont
 

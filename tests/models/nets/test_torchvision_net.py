@@ -13,8 +13,18 @@ FAMILIES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("head", ["linear", "article"])
-@pytest.mark.parametrize("architecture", [*FAMILIES, "regnet_y_400mf"])
+@pytest.mark.parametrize(
+    ("architecture", "head"),
+    [
+        *((architecture, "linear") for architecture in [*FAMILIES, "regnet_y_400mf"]),
+        *((architecture, "article") for architecture in ("resnet18", "vgg16")),
+        *(
+            pytest.param(architecture, "article", marks=pytest.mark.slow)
+            for architecture in [*FAMILIES, "regnet_y_400mf"]
+            if architecture not in ("resnet18", "vgg16")
+        ),
+    ],
+)
 def test_every_family_offers_the_one_interface(architecture, head):
     # RegNet's constructor computes with tensors, so it cannot be built without memory.
     with torch.device("cpu" if architecture.startswith("regnet") else "meta"):

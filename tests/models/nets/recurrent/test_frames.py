@@ -50,6 +50,7 @@ def peaks(*frames_and_chunks):
     return map(float, run.stdout.split())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
 def test_peak_memory_hardly_grows_with_the_number_of_frames():
     few, many, unchunked = peaks(32, 16, 128, 16, 128, 0)
