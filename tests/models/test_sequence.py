@@ -103,7 +103,7 @@ def make_trainer(folder, **changes):
     return pl.Trainer(**(options | changes))
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", ["lstm", *(pytest.param(cell, marks=pytest.mark.slow) for cell in ("gru", "rnn"))])
 def test_it_learns_the_order_of_two_events(make_model, tmp_path, cell):
     model = make_model(net=make_net(cell=cell))
     trainer = make_trainer(tmp_path, max_epochs=12, gradient_clip_val=1.0)

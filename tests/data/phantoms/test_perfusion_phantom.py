@@ -52,6 +52,7 @@ def test_an_observer_who_knows_the_generator_tells_the_classes_apart():
     assert roc_auc_score(labels(32), [verdict.scores for verdict in verdicts], multi_class="ovr") >= 0.99
 
 
+@pytest.mark.slow
 def test_neither_one_frame_nor_the_frames_without_order_tell_the_enhancing_classes_apart():
     single, unordered, ordered = in_order_and_out_of_it(SEED, 900)
     assert 0.5 < single <= 0.65

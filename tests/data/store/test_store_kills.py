@@ -164,5 +164,6 @@ def test_a_build_killed_before_or_after_any_step_ends_with_the_same_bytes(tmp_pa
     assert forks(KILLED_AT_EACH_STEP, tmp_path) == ["10"]
 
 
+@pytest.mark.slow
 def test_processes_at_once_end_with_the_same_bytes_even_if_one_is_killed(tmp_path):
     assert forks(SEVERAL_AT_ONCE, tmp_path) == ["same"]
