@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.data.formats.images import Fit, adapt_channels, resize
+from vesalius.data.formats.images import Fit, adapt_channels, convert_bits, resize
 from vesalius.data.formats.window import to_window
-from vesalius.data.sources.tables.file_reader import ReadOptions, convert_bits
+from vesalius.data.sources.tables.file_reader import ReadOptions
 from vesalius.data.sources.vocabulary import Unit
 
 # Options of sources that change the pixels, or choose among them, by more than one file: only the source itself can
@@ -87,7 +87,7 @@ class InputContract:
         return cls(
             read=ReadOptions(source.get("unit") or usual, to_window(window), source.get("plane", "axial")),
             one_window=of_dicom,
-            bits=16 if of_dicom and not isinstance(window, str) else source.get("bits"),
+            bits=data.get("bits") or (16 if of_dicom and not isinstance(window, str) else None),
             channels=facts.channels,
             converts_channels=data.get("channels") is not None or source.get("channels") is not None,
             image_size=facts.image_size,
@@ -112,7 +112,10 @@ class InputContract:
         Raises:
             InputError: if it cannot become that without a change that the run's own images did not have.
         """
-        image = convert_bits(image, self.bits, name)
+        try:
+            image = convert_bits(image, self.bits)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
         if image.dtype != self._dtype:
             raise InputError(f"{name} has {image.dtype} values, and the run's images had {self._dtype}: convert it.")
         if image.dtype.kind == "f" and not np.isfinite(image).all():

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from vesalius.config.errors import InputError
-from vesalius.data.formats.images import adapt_channels, decode_image, resize
+from vesalius.data.formats.images import adapt_channels, convert_bits, decode_image, resize
 
 GENERATOR = np.random.default_rng(0)
 GREY = GENERATOR.integers(0, 256, (7, 5), dtype=np.uint8)
@@ -203,3 +203,15 @@ def test_crop_keeps_the_middle():
     image = np.zeros((1, 20, 40), np.uint8)
     image[:, :, 10:30] = 255
     assert (resize(image, (20, 20), "crop") == 255).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_bits_scale_the_whole_range(dtype):
+    values = np.arange(np.iinfo(dtype).max + 1).astype(dtype).reshape(1, 16, -1)
+    for bits in (8, 16):
+        scaled = convert_bits(values, bits)
+        assert scaled.dtype.itemsize * 8 == bits
+        exact = values / np.iinfo(dtype).max * (2**bits - 1)
+        assert np.abs(scaled - exact).max() <= 0.5
+    with pytest.raises(InputError, match=r"data\.source\.window"):
+        convert_bits(values.astype(np.float32), 8)

@@ -27,7 +27,7 @@ WRONG = {
         ],
     ),
     "Dicom": (FILES, [UNIT, CHANNELS, UNMATCHED, ("slices", "top"), ("window", "lung"), ("on_bad_series", "maybe")]),
-    "Table": (TABLE, [UNIT, UNMATCHED, ("bits", 12), ("plane", "oblique"), ("window", "lung"), ("task", "ranking")]),
+    "Table": (TABLE, [UNIT, UNMATCHED, ("plane", "oblique"), ("window", "lung"), ("task", "ranking")]),
     "MedMNIST": ({"name": "organmnist3d"}, [("unit", "time_series"), ("axis", 3)]),
     "Perfusion": ({}, [("target", "type")]),
 }

@@ -399,3 +399,14 @@ def test_the_real_blood_cells(tmp_path):
     assert store.images.shape == (960, 3, 32, 32)
     assert store.dtype == torch.uint8
     np.testing.assert_array_equal(store.images[-1].numpy(), resize(source.load(table.iloc[-1]), (32, 32)))
+
+
+def test_images_of_8_and_16_bits_go_together_with_bits(tmp_path):
+    small, deep = np.full((1, 4, 4), 200, np.uint8), np.full((1, 4, 4), 200 * 257, np.uint16)
+    mixed = Arrays([small, deep])
+    assert "data.bits=8" in problems_of(mixed, tmp_path)[0]
+    for bits, value in ((8, 200), (16, 200 * 257)):
+        images = open_store(mixed, tmp_path, bits=bits).images
+        assert images.dtype == getattr(torch, f"uint{bits}")
+        assert (images.to(torch.int64) == value).all()
+    assert "cannot be scaled" in problems_of(Arrays([small.astype(np.float32)]), tmp_path, bits=8)[0]

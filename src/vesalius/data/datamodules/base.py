@@ -45,6 +45,7 @@ class ImageDataModule(pl.LightningDataModule):
         augment: the augmentation of training images; None for none.
         image_size: height and width to decode to, in pixels; None keeps the images' own, which must then agree.
         channels: 1 or 3 to convert to; None keeps the images' own, which must then agree.
+        bits: 8 or 16 to convert whole numbers to, by the whole range of the type; None keeps the images' own, likewise.
         fit: how an image of another shape becomes square: `stretch`, `pad` or `crop`.
         batch_size: of a training step, over all devices together.
         eval_batch_size: of validation and test, over all devices together.
@@ -87,6 +88,7 @@ class ImageDataModule(pl.LightningDataModule):
         augment: Augment | None = None,
         image_size: int | None = None,
         channels: Literal[1, 3] | None = None,
+        bits: Literal[8, 16] | None = None,
         fit: Fit = "stretch",
         batch_size: int = 64,
         eval_batch_size: int = 256,
@@ -134,6 +136,7 @@ class ImageDataModule(pl.LightningDataModule):
         self._decoding: dict[str, Any] = {
             "image_size": image_size,
             "channels": channels,
+            "bits": bits,
             "fit": fit,
             "on_bad_file": on_bad_file,
             "cache_dir": Path(cache_dir or os.environ.get("VESALIUS_CACHE", "~/.cache/vesalius")).expanduser(),

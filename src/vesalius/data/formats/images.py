@@ -141,6 +141,28 @@ def adapt_channels(image: np.ndarray, channels: int | None) -> np.ndarray:
     raise InputError(f"an image of {present} channels cannot become one of {channels}: leave `data.channels` out.")
 
 
+def convert_bits(image: np.ndarray, bits: int | None) -> np.ndarray:
+    """Scale an image of 8 or 16 bits from the whole range of its type to that of the other.
+
+    Args:
+        image: any shape.
+        bits: 8 (uint8) or 16 (uint16); None leaves the image as it is.
+
+    Raises:
+        InputError: for floating-point values, whose range is unknown.
+    """
+    if bits is None or (image.dtype.kind != "f" and image.dtype.itemsize * 8 == bits):
+        return image
+    if image.dtype.kind == "f":
+        raise InputError(
+            f"floating-point values cannot be scaled to {bits} bits: leave out `data.bits`, or set a window "
+            "(data.source.window=[centre,width]) where the source has one."
+        )
+    if bits == 16:
+        return image.astype(np.uint16) * np.uint16(257)
+    return ((image.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
 def resize(image: np.ndarray, size: tuple[int, int], fit: Fit = "stretch") -> np.ndarray:
     """Resize with antialiased bilinear interpolation, keeping the type.
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.errors import InputError
-from vesalius.data.formats.images import Fit, adapt_channels, resize
+from vesalius.data.formats.images import Fit, adapt_channels, convert_bits, resize
 from vesalius.data.sources.base import Source
 from vesalius.data.store.faults import Kind, refuse, refuse_all
 from vesalius.terminal import show_progress
@@ -46,11 +46,13 @@ class Decoding:
         size: height and width in pixels; None keeps the images' own.
         fit: how another aspect ratio is fitted into it.
         channels: 1, 3, or None to keep the images' own.
+        bits: 8, 16, or None to keep the images' own.
     """
 
     size: tuple[int, int] | None
     fit: Fit
     channels: int | None
+    bits: int | None = None
 
 
 @dataclass
@@ -202,8 +204,8 @@ def _decode(source: Source, row: Mapping[str, Any], decoding: Decoding) -> np.nd
 
 
 def _fitted(image: np.ndarray, decoding: Decoding) -> np.ndarray:
-    """An image of the channels and the size wanted."""
-    image = adapt_channels(image, decoding.channels)
+    """An image of the bits, the channels and the size wanted."""
+    image = adapt_channels(convert_bits(image, decoding.bits), decoding.channels)
     return image if decoding.size is None else resize(image, decoding.size, decoding.fit)
 
 

@@ -86,7 +86,11 @@ def _misfits(kinds: Mapping[Kind, Sequence[str]], files: Files) -> list[str]:
     """A sentence for each property in which the images differ: type, channels, size."""
     total = sum(map(len, kinds.values()))
     properties = (
-        ("type", lambda kind: kind[1], "convert the files to one type"),
+        (
+            "type",
+            lambda kind: kind[1],
+            "set `data.bits=8` or `data.bits=16` (a window, for floats), or convert the files to one type",
+        ),
         ("number of channels", lambda kind: kind[0][0], "set `data.channels=1` or `data.channels=3`"),
         ("size", lambda kind: "×".join(map(str, kind[0][1:])), "set `data.image_size`, such as `data.image_size=64`"),
     )

@@ -67,6 +67,7 @@ class Store:
         image_size: int | None = None,
         fit: Fit = "stretch",
         channels: Literal[1, 3] | None = None,
+        bits: Literal[8, 16] | None = None,
         cache_dir: str | Path,
         memory_limit: int = 4 * 2**30,
         on_bad_file: OnBadFile = "error",
@@ -83,6 +84,7 @@ class Store:
             image_size: height and width, in pixels; None keeps the images' own size.
             fit: how an image of another aspect ratio is fitted (see `resize`).
             channels: 1, 3, or None to keep the images' own.
+            bits: 8 or 16, by the whole range of the type, or None to keep the images' own.
             cache_dir: where the folders are.
             memory_limit: sets of up to this many bytes are held in memory; larger ones are mapped.
             on_bad_file: `skip` leaves unreadable samples out. Samples that differ in shape or type are always an error.
@@ -93,7 +95,7 @@ class Store:
         """
         if image_size is not None and image_size < 1:
             raise InputError(f"`data.image_size={image_size}` must be a positive number of pixels, or null.")
-        decoding = Decoding(None if image_size is None else (image_size, image_size), fit, channels)
+        decoding = Decoding(None if image_size is None else (image_size, image_size), fit, channels, bits)
         table = table.reset_index(drop=True)
         if table.empty:
             raise InputError("there is no sample to decode: correct `data.source`.")
@@ -187,7 +189,7 @@ def _checksum(images: Tensor) -> int:
 
 def _key(source: Source, decoding: Decoding, ids: Sequence[str]) -> str:
     parts = [source.fingerprint(), decoding.size, decoding.fit if decoding.size else None, decoding.channels]
-    series = ["series"] if source.series else []
+    series = (["series"] if source.series else []) + ([decoding.bits] if decoding.bits else [])
     content = json.dumps([*parts, STORE_VERSION, list(ids), *series], separators=(",", ":"))
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 

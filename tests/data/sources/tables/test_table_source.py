@@ -16,7 +16,6 @@ from vesalius.config.errors import InputError
 from vesalius.data.datamodules.classification import ClassificationData
 from vesalius.data.identities import Identities
 from vesalius.data.samples import check_samples
-from vesalius.data.sources.tables.file_reader import convert_bits
 from vesalius.data.sources.tables.table import Table
 from vesalius.data.splits.assign import assign_splits
 
@@ -404,21 +403,6 @@ def test_frames_of_a_series_must_be_alike_and_single(tmp_path):
         source.load(second)
 
 
-# bits
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_bits_scale_the_whole_range(dtype):
-    values = np.arange(np.iinfo(dtype).max + 1).astype(dtype).reshape(1, 16, -1)
-    for bits in (8, 16):
-        scaled = convert_bits(values, bits, "x")
-        assert scaled.dtype.itemsize * 8 == bits
-        exact = values / np.iinfo(dtype).max * (2**bits - 1)
-        assert np.abs(scaled - exact).max() <= 0.5
-    with pytest.raises(InputError, match=r"data\.source\.window"):
-        convert_bits(values.astype(np.float32), 8, "x")
-
-
 # fingerprint
 
 
@@ -429,7 +413,6 @@ def test_the_fingerprint_follows_contents_and_options_but_not_place_or_order(ima
     assert table_of(images).fingerprint() == first
     shutil.copytree(tmp_path, tmp_path.parent / "copy")
     assert table_of(str(tmp_path.parent / "copy/m.csv"), pseudonyms=True).fingerprint() == first
-    assert table_of(images, bits=16).fingerprint() != first
     write_png(tmp_path / "0/0.png", 99)
     assert table_of(images).fingerprint() != first
 
@@ -484,8 +467,10 @@ def test_a_mixed_manifest_gives_batches(tmp_path):
         else:
             write_nifti(tmp_path / name, np.stack([pixels] * 2, -1))
         rows.append((name, ["dark", "bright"][number % 2], f"p{number // 2 if kind != 'nii' else number}"))
-    source = table_of(write_manifest(tmp_path, rows), bits=8, pseudonyms=True, classes=["dark", "bright"])
-    data = ClassificationData(source, image_size=16, channels=1, batch_size=5, cache_dir=str(tmp_path / "cache"))
+    source = table_of(write_manifest(tmp_path, rows), pseudonyms=True, classes=["dark", "bright"])
+    data = ClassificationData(
+        source, image_size=16, channels=1, bits=8, batch_size=5, cache_dir=str(tmp_path / "cache")
+    )
     data.setup()
     assert len(data.table) == 32
     assert data.table.groupby("group_id")["split"].nunique().max() == 1

@@ -15,7 +15,7 @@ from vesalius.config.errors import InputError
 from vesalius.data.formats.dicom.decode import DECODER_VERSION, decode_file
 from vesalius.data.formats.dicom.index import Index, SeriesFiles, index_folder
 from vesalius.data.formats.dicom.ordering import series_window
-from vesalius.data.formats.images import adapt_channels
+from vesalius.data.formats.images import adapt_channels, convert_bits
 from vesalius.data.formats.window import Window, to_window, window_problems
 from vesalius.data.identities import Identities
 from vesalius.data.samples import target_columns
@@ -25,7 +25,6 @@ from vesalius.data.sources.dicom.candidates import Candidate, candidates_of
 from vesalius.data.sources.dicom.faults import describe_damaged, describe_series, pseudonyms_of
 from vesalius.data.sources.dicom.names import patient_keys, sample_ids
 from vesalius.data.sources.patients import find_patients, pattern_problems, unify_patients
-from vesalius.data.sources.tables.file_reader import convert_bits
 from vesalius.data.sources.tables.labels import Labels, columns_without_table, whole_targets
 from vesalius.data.sources.tables.target_cells import TaskOption
 from vesalius.data.sources.vocabulary import Slices, Unit, slices_problems
@@ -142,7 +141,7 @@ class Dicom(Source):
             chosen = [number for number in numbers if number is not None]
             frames = decode_file(self.root / path, name, window=window, frames=chosen or None)
             if isinstance(self._window, tuple):
-                frames = convert_bits(frames, 16, name)
+                frames = convert_bits(frames, 16)
             decoded |= {(path, number): frame for number, frame in zip(numbers, frames, strict=True)}
         images = [adapt_channels(decoded[path, number], self._channels) for path, number in row["_frames"]]
         return np.stack(images) if self.series else images[0]

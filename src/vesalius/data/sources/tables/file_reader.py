@@ -113,29 +113,6 @@ def _halves(file: str) -> list[str]:
     return [file] if other is None else [file, str(other)]
 
 
-def convert_bits(image: np.ndarray, bits: int | None, name: str) -> np.ndarray:
-    """Scale an image of 8 or 16 bits from the whole range of its type to that of the other.
-
-    Args:
-        image: any shape.
-        bits: 8 (uint8) or 16 (uint16); None leaves the image as it is.
-        name: what messages call it.
-
-    Raises:
-        InputError: for floating-point values, whose range is unknown.
-    """
-    if bits is None or image.dtype.itemsize * 8 == bits:
-        return image
-    if image.dtype.kind == "f":
-        raise InputError(
-            f"{name} has floating-point values, which `data.source.bits={bits}` cannot scale: "
-            "set `data.source.window=[centre,width]`."
-        )
-    if bits == 16:
-        return image.astype(np.uint16) * np.uint16(257)
-    return ((image.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-
-
 def _read(path: Path, numbers: Sequence[int] | None, name: str, window: Window, plane: Plane) -> np.ndarray:
     """Some frames of a file, or all: (T, C, H, W)."""
     kind = kind_of(path)

@@ -23,7 +23,7 @@ from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.patients import find_patients, pattern_problems, unify_patients
 from vesalius.data.sources.tables.csv_table import require_columns
-from vesalius.data.sources.tables.file_reader import Part, ReadOptions, convert_bits, decoder_versions, load_part
+from vesalius.data.sources.tables.file_reader import Part, ReadOptions, decoder_versions, load_part
 from vesalius.data.sources.tables.file_samples import list_parts
 from vesalius.data.sources.tables.labels import Labels, whole_targets
 from vesalius.data.sources.tables.manifest_paths import path_problems, resolve_paths
@@ -69,7 +69,6 @@ class Table(Source):
             `time_series`.
         window: of the grey values of DICOM and NIfTI files: `auto`, `none`, or centre and width.
         plane: of the slices of NIfTI volumes: `axial`, `coronal` or `sagittal`.
-        bits: convert whole-number images to 8 or 16 bits, by the whole range of the type; None leaves them.
         unmatched: `skip` leaves out rows without a file or without a target, and counts them.
         pseudonyms: whether to hide paths and groups.
 
@@ -95,7 +94,6 @@ class Table(Source):
         unit: Unit = "slice",
         window: Literal["auto", "none"] | Sequence[float] = "auto",
         plane: Plane = "axial",
-        bits: Literal[8, 16] | None = None,
         unmatched: Literal["error", "skip"] = "error",
         group_pattern: str | None = None,
         pseudonyms: bool = True,
@@ -131,7 +129,7 @@ class Table(Source):
         self._root = Path(root).expanduser() if root is not None else Path(manifest).expanduser().parent
         self._group_pattern = group_pattern
         self._path, self._time = path, time if self._joins_rows else None
-        self._bits, self._skip, self._pseudonyms = bits, unmatched == "skip", pseudonyms
+        self._skip, self._pseudonyms = unmatched == "skip", pseudonyms
         self._what = "series" if self._joins_rows else "files"
         columns = {"data.source.path": path, "data.source.series": series, "data.source.time": time}
         named = {option: column for option, column in columns.items() if column is not None}
@@ -150,7 +148,7 @@ class Table(Source):
         image = load_part(row["_part"], name, self._read_options)
         if self._joins_rows and len(image) != len(row["_part"].frames):
             raise InputError(f"{name} has a row whose file holds several frames: leave out `data.source.series`.")
-        return convert_bits(image, self._bits, name)
+        return image
 
     def files(self, row: Mapping[str, Any]) -> list[Path]:
         """The files of one image or series."""
@@ -162,7 +160,7 @@ class Table(Source):
         frames = [[(self._relative(file), number) for file, number in part.frames] for part in parts]
         used = {file for part in parts for file in part.files}
         files = sorted(self._relative(file) for file in used if not os.path.isdir(file))
-        settings = [decoder_versions(sorted(used)), asdict(self._read_options), self._bits, frames]
+        settings = [decoder_versions(sorted(used)), asdict(self._read_options), frames]
         return content_digest(self._root, files, settings, show_names=not self._pseudonyms)
 
     @cached_property
