@@ -63,8 +63,9 @@ def near_duplicates(data: AuditInput) -> Iterator[Finding]:
             "near_duplicates",
             "error",
             f"{len(later)} images of validation or test nearly equal one of another patient in an earlier split "
-            f"({len(pairs)} pairs: {_named(data, pairs)}): copies of another compression, size or brightness, or one patient under two ids; "
-            "inspect them, and give both one group. For results without them: evaluation.drop_duplicates=true.",
+            f"({len(pairs)} pairs: {_named(data, pairs)}): copies of another compression, size or brightness, or one "
+            "patient under two ids; inspect them, and give both one group. For results without them: "
+            "evaluation.drop_duplicates=true.",
             len(later),
             pairs=data.id_pairs(pairs),
         )

@@ -58,9 +58,9 @@ class ClassificationData(ImageDataModule):
         if source.task == "regression":
             raise InputError(
                 "data: the targets are continuous, and this model predicts classes: choose model=lstm with "
-                "monitor.name=val/r2, which predicts them from series: of volumes and clips with data.source.unit=volume or time_series, of single images "
-                "listed in a table as series of one, with data.source.unit=volume and data.source.series=PATH, the "
-                "column with the file."
+                "monitor.name=val/r2, which predicts them from series: of volumes and clips with "
+                "data.source.unit=volume or time_series, of single images listed in a table as series of one, with "
+                "data.source.unit=volume and data.source.series=PATH, the column with the file."
             )
 
     def make_dataset(self) -> ImageDataset:

@@ -21,9 +21,9 @@ class ImageFolder(Source):
     """`root/{train,val,test}/class/*` with fixed splits, or `root/class/*` without.
 
     Images straight in `root`, or in `root/{train,val,test}`, are `unlabelled`; then there may be no class folders. A
-    class folder may have folders inside. Hidden files and leftovers of systems are skipped; files with other extensions,
-    and masks next to images, too, and counted. The path relative to `root` is the `sample_id`. Without an index table or a pattern every image
-    is a group of its own, which is only right if no patient has two images.
+    class folder may have folders inside. Hidden files and leftovers of systems are skipped; files with other endings,
+    and masks next to images, too, and counted. The path relative to `root` is the `sample_id`. Without an index table
+    or a pattern every image is a group of its own, which is only right if no patient has two images.
 
     Args:
         root: the folder.

@@ -35,8 +35,8 @@ class Npz(Source):
     Args:
         file: the `.npz`.
         images: the name of the array of images, without that of the split.
-        target: that of the labels: (n,) or (n, 1) of numbers or words, or (n, K) of 0 and 1 (`multilabel`) or of numbers
-            (`regression`); None for data without.
+        target: that of the labels: (n,) or (n, 1) of numbers or words, or (n, K) of 0 and 1 (`multilabel`) or of
+            numbers (`regression`); None for data without.
         group: that of the patients; None takes each image for a patient of its own.
         classes: the classes in the order wanted; for several columns of labels, their names.
         task: the meaning of the labels (see `Labels`).
