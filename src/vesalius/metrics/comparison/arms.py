@@ -1,10 +1,11 @@
 """One metric of an arm, and of the difference of two: runs that differ in nothing but seed and split, taken together.
 
 Folds whose test samples are different ones are put together, so that each patient counts once, predicted by a model
-that was not trained on it. Seeds that were tested on the same patients are repeats (`metrics.comparison.repeats`).
-Where each seed has a split of its own, patients overlap between repeats in no tidy way; the interval then takes the
-mean margin of the single repeats, as if all shared their patients, and adds that of a t interval over the repeats, less
-the variance that their patients explain: rather too wide than too narrow.
+that was not trained on it; ranking metrics are the mean of the folds' own, as scores of different models do not compare
+(`metrics.classification.folds`). Seeds that were tested on the same patients are repeats
+(`metrics.comparison.repeats`). Where each seed has a split of its own, patients overlap between repeats in no tidy way;
+the interval then takes the mean margin of the single repeats, as if all shared their patients, and adds that of a t
+interval over the repeats, less the variance that their patients explain: rather too wide than too narrow.
 
 Each run decides as its own metrics do: by argmax, or by the threshold that was tuned on its validation patients.
 """
@@ -194,14 +195,17 @@ def _margin_of_repeats(scaled: NDArray[np.float64]) -> float:
 
 
 def _pool_folds(runs: Sequence[RunResult]) -> dict[Repeat, pd.DataFrame]:
-    """One predictions table per repeat: folds of one seed and split seed together where they share no sample."""
+    """One predictions table per repeat: folds of one seed and split seed together where they share no sample.
+
+    Its column `fold` then numbers the models.
+    """
     by_seed: dict[Repeat, list[RunResult]] = {}
     for run in runs:
         by_seed.setdefault(run.repeat[:2], []).append(run)
     pooled: dict[Repeat, pd.DataFrame] = {}
     for seeds, members in by_seed.items():
         tables = [run.table for run in members]
-        whole = pd.concat(tables, ignore_index=True)
+        whole = pd.concat([table.assign(fold=at) for at, table in enumerate(tables)], ignore_index=True)
         if len(members) > 1 and not whole["sample_id"].duplicated().any():
             pooled[seeds] = whole
         else:

@@ -49,6 +49,8 @@ def repeated_metric(
     resampled = resampled_metric(tables, metric=metric, task=task, classes=classes)
     if resampled.reason:
         return _missing(resampled, resampled.no_skill)
+    if len(tables) == 1 and resampled.interval is not None:
+        return _entry(resampled, float(resampled.values()[0]), resampled.interval, 1, resampled.no_skill)
     values, replicates = resampled.values(), resampled.replicates(len(tables), seed)
     if resampled.scale.name == "square":
         value, interval = _root_of_squares(resampled, values, replicates)
@@ -100,7 +102,8 @@ def repeated_difference(
     values, replicates = bounded(resampled.values()), bounded(resampled.replicates(count, seed))
     values, replicates = values[:count] - values[count:], replicates[:count] - replicates[count:]
     value, margin = float(values.mean()), _margin(values, replicates, resampled.degrees_of_difference)
-    return _entry(resampled, value, Interval(value - margin, value + margin, "paired cluster bootstrap"), count, 0.0)
+    interval = Interval(value - margin, value + margin, f"paired {resampled.method}")
+    return _entry(resampled, value, interval, count, 0.0)
 
 
 def _missing(resampled: ResampledMetric, no_skill: float | None) -> MetricEntry:
@@ -139,10 +142,10 @@ def _root_of_squares(resampled: ResampledMetric, values: Floats, replicates: Flo
 
 def _interval(resampled: ResampledMetric, value: float, margin: float, replicates: Floats) -> Interval:
     """On the scale that keeps the metric's bounds; `margin` is half its width on the metric's own scale."""
-    method, scale = "cluster bootstrap", resampled.scale
+    method, scale = resampled.method, resampled.scale
     if scale.name == "logit":
         if margin == 0 or not 0 < value < 1:  # repeats agree wholly, or there was no error at all
-            return bootstrap_interval(value, replicates, resampled.degrees)
+            return bootstrap_interval(value, replicates, resampled.degrees)._replace(method=method)
         return Interval(*logit_interval(value, margin / t_quantile(resampled.degrees), resampled.degrees), method)
     if scale.name == "plain":
         return Interval(max(scale.low, value - margin), min(scale.high, value + margin), method)

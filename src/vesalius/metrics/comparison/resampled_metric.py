@@ -13,14 +13,23 @@ from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
+from vesalius.metrics.classification.folds import fold_mean, why_no_fold_mean
 from vesalius.metrics.classification.metrics import why_undefined
 from vesalius.metrics.classification.no_skill import no_skill_values
 from vesalius.metrics.classification.weighted import weighted_metrics
+from vesalius.metrics.entry import Interval
 from vesalius.metrics.groups import effective_groups, number_groups, sum_by_group
+from vesalius.metrics.intervals.auroc import fold_method
 from vesalius.metrics.intervals.clustered import bootstrap_weights
 from vesalius.metrics.intervals.transforms import Scale, scale_of
-from vesalius.metrics.names import CLASSIFICATION_METRICS, OVERALL_ONLY, RECONSTRUCTION_METRICS, REGRESSION_METRICS
-from vesalius.metrics.predictions import read_predictions, target_columns
+from vesalius.metrics.names import (
+    CLASSIFICATION_METRICS,
+    OVERALL_ONLY,
+    RANKING,
+    RECONSTRUCTION_METRICS,
+    REGRESSION_METRICS,
+)
+from vesalius.metrics.predictions import Predictions, read_predictions, target_columns
 from vesalius.metrics.regression import check_regression, read_regression, weighted_errors, why_too_few
 
 Floats = NDArray[np.float64]
@@ -40,6 +49,8 @@ class ResampledMetric:
         members: sets of samples, each (N,), whose patients the metric varies over; the smallest set gives its degrees
             of freedom.
         scale: on which an interval of the metric is symmetric.
+        interval: over patients, of a single table that is not resampled for it.
+        method: what the spread over patients comes from.
         no_skill: the metric's value without skill; None where the tables do not determine it.
         reason: why the metric, or its interval, is undefined; None where it is defined.
     """
@@ -49,6 +60,8 @@ class ResampledMetric:
     score_count: int
     members: tuple[NDArray[np.bool_], ...]
     scale: Scale
+    interval: Interval | None = None
+    method: str = "cluster bootstrap"
     no_skill: float | None = None
     reason: str | None = None
 
@@ -84,7 +97,8 @@ def resampled_metric(
     Args:
         tables: predictions, rows in any order. A column `threshold` holds the probability of class 1, or of each label,
             above which a sample is predicted positive; without it, or where it is NaN, the most probable class is
-            predicted.
+            predicted. A column `fold` numbers the folds of a cross-validation, each tested by a model of its own:
+            ranking metrics are means over them.
         metric: name such as `auroc`, `recall/nodule`, `mae` or, of reconstructions, `psnr`.
         task: how classes relate to a sample, or `reconstruction`.
         classes: names of the classes or continuous targets; not used for reconstructions.
@@ -139,6 +153,9 @@ def _classification(tables: Sequence[pd.DataFrame], metric: str, task: Task, cla
     ]
     first = read[0]
     columns = [classes.index(label)] if label else list(range(len(classes)))
+    if name in RANKING and any("fold" in table for table in tables):
+        columns = [1] if task == "binary" and not label else columns
+        return _fold_means(tables, read, name, columns)
     reasons = [why for p in read if (why := why_undefined(p, name, columns))]
     if first.group_count < 2:
         reasons = ["one patient only: no interval over patients"]
@@ -151,6 +168,29 @@ def _classification(tables: Sequence[pd.DataFrame], metric: str, task: Task, cla
         scale=scale_of(name, task),
         no_skill=no_skill_values(first)[metric],
         reason=reasons[0] if reasons else None,
+    )
+
+
+def _fold_means(
+    tables: Sequence[pd.DataFrame], read: Sequence[Predictions], name: str, columns: Sequence[int]
+) -> ResampledMetric:
+    """A ranking metric over the folds of a cross-validation, which resamples would leave without some class."""
+    folds = [np.unique(table.get("fold", np.zeros(len(table))), return_inverse=True)[1] for table in tables]
+    reasons = [why_no_fold_mean(p, name, columns, of_table) for p, of_table in zip(read, folds, strict=True)]
+    reason = next(filter(None, reasons), None)
+    means = [] if reason else [fold_mean(p, name, columns, each) for p, each in zip(read, folds, strict=True)]
+    moved = [mean.moved for mean in means]
+    return ResampledMetric(
+        # The metric itself at weights of 1, and what the influences make of it elsewhere.
+        compute=lambda weights: np.stack([one.value + (weights - 1) @ one.of_patients for one in moved]),
+        groups=read[0].groups,
+        score_count=read[0].truth.size,
+        members=tuple(read[0].truth[:, k] for k in columns),
+        scale=scale_of(name, read[0].task),
+        interval=means[0].interval if means else None,
+        method=fold_method(moved[0]) if means else "none",
+        no_skill=float(np.mean([mean.no_skill for mean in means])) if means else no_skill_values(read[0])[name],
+        reason=reason,
     )
 
 
