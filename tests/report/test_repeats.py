@@ -8,8 +8,9 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from report_maker import finish
-from run_maker import CLASSES, predictions, write_run
+from run_maker import CLASSES, predictions, write_baseline, write_run
 from vesalius.metrics.classification.metrics import classification_metrics
+from vesalius.metrics.formatting import format_metric
 from vesalius.report.content import content_of, parts_of
 from vesalius.runs.find import find_runs
 
@@ -29,14 +30,14 @@ def entry(value, half, **more):
     return {"value": value, "ci95": [value - half, value + half], "n": 80, "groups": 40, "no_skill": 3.0, **more}
 
 
-def test_folds_of_each_seed_of_the_data_are_put_together(tmp_path):
+def test_folds_of_each_seed_of_the_data_are_averaged(tmp_path):
     values = []
     for seed in range(3):
         patients = np.random.default_rng(seed).permutation(40)
         whole = predictions(1.5, seed)
-        values.append(roc_auc_score(whole["target"], whole["prob/sick"]))
         for fold in range(4):
             held_out = whole[whole["group_id"].astype(int).isin(patients[fold * 10 : fold * 10 + 10])]
+            values.append(roc_auc_score(held_out["target"], held_out["prob/sick"]))
             run = write_run(tmp_path / str(4 * seed + fold), held_out, data__seed=seed, data__fold=fold)
             finish(run, [f"data.seed={seed}", f"data.fold={fold}"], 0.8, baseline=None)
     (arm,) = report_content(tmp_path)["arms"]
@@ -79,6 +80,65 @@ def test_folds_keep_their_own_thresholds_when_they_are_put_together(tmp_path):
         tuned(finish(run, [f"data.fold={fold}"], 0.6, baseline=None), table, threshold)
     (arm,) = report_content(tmp_path)["arms"]
     assert arm["test"]["value"] == pytest.approx(balanced_accuracy_score(pd.concat(truth), pd.concat(message)))
+
+
+def write_folds(folder, *, monitor="val/auroc", offsets=(-2.0, 0.0, 2.0), patients=24):
+    """A cross-validation whose models answer on scales of their own, with two baselines, one lucky in one fold."""
+    tables: dict[str, list[pd.DataFrame]] = {"model": [], "logistic_pca": [], "logistic_pixels": []}
+    for fold, offset in enumerate(offsets):
+        own = {
+            "model": predictions(2.0, fold, patients=patients, first=patients * fold),
+            "logistic_pca": predictions(1.0, 40 + fold, patients=patients, first=patients * fold),
+            "logistic_pixels": predictions(
+                3.0 if fold == 0 else 0.0, 80 + fold, patients=patients, first=patients * fold
+            ),
+        }
+        for name, table in own.items():
+            sick = 1 / (1 + (1 / table["prob/sick"] - 1) * np.exp(-offset))
+            tables[name].append(table.assign(**{"prob/sick": sick, "prob/healthy": 1 - sick}))
+        run = write_run(folder / str(fold), tables["model"][-1], data__fold=fold, monitor__name=monitor)
+        for name in ("logistic_pca", "logistic_pixels"):
+            write_baseline(run, name, tables[name][-1])
+        finish(run, [f"data.fold={fold}"], 0.9 - fold / 10, baseline=None)
+        change(run, monitor={"name": monitor, "mode": "max", "best": 0.9 - fold / 10, "epoch": 3})
+    return tables
+
+
+def test_the_headline_takes_model_and_baselines_over_the_same_folds(tmp_path):
+    means = {
+        name: np.mean([roc_auc_score(table["target"], table["prob/sick"]) for table in of_folds])
+        for name, of_folds in write_folds(tmp_path).items()
+    }
+    part = report_content(tmp_path)
+    (arm,) = part["arms"]
+    assert arm["test"]["value"] == pytest.approx(means["model"])
+    assert arm["baseline"]["value"] == pytest.approx(max(means["logistic_pca"], means["logistic_pixels"]))
+    assert arm["baseline"]["groups"] == arm["test"]["groups"] == 72
+    name = arm["baseline"]["name"]
+    assert f"3 runs reach a mean test auroc of {format_metric(arm['test'])}" in part["headline"]
+    assert f"best cheap baseline {name} {format_metric(arm['baseline'])}" in part["headline"]
+    assert any("mean of each fold's own" in note for note in part["notes"])
+
+
+def test_the_headline_does_not_call_samples_of_all_folds_a_mean(tmp_path):
+    tables = write_folds(tmp_path, monitor="val/balanced_accuracy")
+    part = report_content(tmp_path)
+    (arm,) = part["arms"]
+    for entry, name in ((arm["test"], "model"), (arm["baseline"], arm["baseline"]["name"])):
+        whole = pd.concat(tables[name])
+        assert entry["value"] == pytest.approx(balanced_accuracy_score(whole["target"], whole["prob/sick"] > 0.5))
+    assert "3 runs together reach a test balanced_accuracy of" in part["headline"]
+    assert not any("mean of each fold" in note for note in part["notes"])
+
+
+def test_folds_of_one_patient_each_have_a_reason_in_place_of_an_auroc(tmp_path):
+    write_folds(tmp_path, offsets=(0.0,) * 6, patients=1)
+    part = report_content(tmp_path)
+    assert part["arms"][0]["test"]["value"] is None
+    assert part["arms"][0]["baseline"] is None
+    for text in (part["headline"], " ".join(part["notes"])):
+        assert "3 of 6 folds have no sample of class sick" in text
+        assert "use fewer folds" in text
 
 
 def test_the_true_reason_why_arms_cannot_be_paired_is_given(tmp_path):

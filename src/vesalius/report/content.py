@@ -13,6 +13,7 @@ from vesalius.metrics.comparison.arms import Repeat, arm_difference, arm_metric,
 from vesalius.metrics.comparison.verdict import verdict
 from vesalius.metrics.entry import MetricEntry
 from vesalius.metrics.formatting import format_metric, format_number
+from vesalius.metrics.names import RANKING
 from vesalius.runs.arms import Arm, arms_of, varying_keys
 from vesalius.runs.find import FoundRuns
 from vesalius.runs.outcome import Outcome
@@ -115,6 +116,8 @@ def _summarise(part: Part) -> None:
             outcomes = [Outcome(run) for run in arm.finished]
             best = best or outcomes
             entry["test"] = arm_metric(outcomes, part.metric, part.task)
+            if at == 0:
+                entry["baseline"] = _baseline_of_arm(arm.finished, part)
             if 0 < at < _MOST_ARMS:
                 difference = arm_difference(outcomes, best, part.metric, part.task)
                 sentence = verdict(difference, arm.name, part.arms[0].name, part.metric)
@@ -123,8 +126,20 @@ def _summarise(part: Part) -> None:
             part.notes.append(f"{arm.name}: {error}")
             entry.setdefault("test", None)
         part.summaries.append(entry)
+        if (test := entry["test"]) is not None and test["value"] is None:
+            part.notes.append(f"{arm.name}: no test {part.metric}: {test.get('reason', 'not computed')}.")
+    if part.metric.partition("/")[0] in RANKING and any(map(_is_over_folds, part.arms, part.summaries)):
+        part.notes.append(
+            f"Over folds, {part.metric} is the mean of each fold's own: scores of different models do not compare."
+        )
     if len(means) > _MOST_ARMS:
         part.notes.append(f"Differences are shown for the {_MOST_ARMS} arms that are best on validation.")
+
+
+def _is_over_folds(arm: Arm, summary: Mapping[str, Any]) -> bool:
+    """Whether the test entry of an arm is over folds that share no sample."""
+    entry = summary["test"]
+    return entry is not None and entry["n"] > max(own["n"] for run in arm.finished for own in run.test.values())
 
 
 def _validation_mean(arm: Arm, repeats: Collection[Repeat]) -> float | None:
@@ -165,6 +180,21 @@ def best_baseline(run: Run, metric: str) -> tuple[str, MetricEntry] | None:
     return name, known[name]
 
 
+def _baseline_of_arm(runs: Sequence[Run], part: Part) -> dict[str, Any] | None:
+    """The cheap baseline that all runs of an arm have and that is best over all of them: `name`, and its entry."""
+    if len(runs) == 1:
+        own = best_baseline(runs[0], part.metric)
+        return None if own is None else {"name": own[0], **own[1]}
+    shared = set.intersection(*({*run.baselines} for run in runs)) - {*_REFERENCES}
+    known: dict[str, dict[str, Any]] = {}
+    for name in sorted(shared):
+        entry = arm_metric([Outcome(run, name) for run in runs], part.metric, part.task)
+        if entry is not None and entry["value"] is not None:
+            known[name] = {"name": name, **entry}
+    best = min if mode_of(part.metric) == "min" else max
+    return best(known.values(), key=lambda entry: entry["value"]) if known else None
+
+
 def _headline(part: Part) -> str:
     """One sentence: which arm is best on validation, and what it reaches on the test patients."""
     states = _states(part.runs)
@@ -182,16 +212,22 @@ def _headline(part: Part) -> str:
     name = best["arm"] or own
     if entry is None:
         return f"Best by {part.monitor}: {name}, which has no test {part.metric} ({states})."
-    of = f" (mean of {repeats} runs)" if repeats > 1 else ""
+    together = _is_over_folds(part.arms[0], best) and part.metric.partition("/")[0] not in RANKING
+    taken = "samples of {} runs together" if together else "mean of {} runs"
+    of = f" ({taken.format(repeats)})" if repeats > 1 else ""
     if several:
         begin = f"Best by {part.monitor}: {name}, with a test {part.metric}{of} of"
     elif repeats > 1:
-        begin = f"{repeats} runs reach a mean test {part.metric} of"
+        reach = "together reach a" if together else "reach a mean"
+        begin = f"{repeats} runs {reach} test {part.metric} of"
     else:
         begin = f"{own[0].upper() + own[1:] if run.name.isdigit() else own} reaches a test {part.metric} of"
-    words = [f"{begin} {format_metric(entry)}", f"no skill {format_number(entry.get('no_skill'))}"]
-    baseline = best_baseline(run, part.metric)
-    words.append(f"best cheap baseline {baseline[0]} {format_metric(baseline[1])}" if baseline else "no cheap baseline")
+    why = f" ({entry.get('reason', 'not computed')})" if entry["value"] is None else ""
+    words = [f"{begin} {format_metric(entry)}{why}", f"no skill {format_number(entry.get('no_skill'))}"]
+    baseline = best.get("baseline")
+    words.append(
+        f"best cheap baseline {baseline['name']} {format_metric(baseline)}" if baseline else "no cheap baseline"
+    )
     words.append(f"{entry['groups']} test patients, {entry['n']} samples")
     unfinished = "" if all(run.state == "done" for run in part.runs) else f" So far: {states}."
     return f"{'; '.join(words)}.{unfinished}"
