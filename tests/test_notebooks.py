@@ -73,8 +73,7 @@ def shell(tmp_path, monkeypatch):
     InteractiveShell.clear_instance()
 
 
-#: The others take as long as a closed loop and the ablations of a series do.
-QUICK = ("autoencoder", "cnn_classifier")
+QUICK = ("autoencoder",)
 
 
 @pytest.mark.parametrize(

@@ -39,13 +39,12 @@ def run_folders(root):
 
 
 def test_train_then_evaluate_gives_the_same_numbers(vesalius, tmp_path):
-    trained = vesalius("train", *SMALL, "trainer.max_epochs=2", "name=first", "logger=wandb")
+    trained = vesalius("train", *SMALL, "trainer.max_epochs=2", "name=first")
     assert trained.returncode == 0, trained.stderr
     assert "auroc" in trained.stdout
     (folder,) = run_folders(tmp_path)
     assert folder.parent.name == "first"
     assert str(folder) in trained.stdout.replace("\n", "")
-    assert list(folder.glob("wandb/offline-run-*"))
     assert not list(folder.glob("checkpoints/*-v1.ckpt"))
 
     judged = vesalius("evaluate", f"run={folder}")
@@ -100,6 +99,7 @@ def test_a_stopped_run_records_it_and_continues(vesalius, tmp_path, monkeypatch)
     assert run_folders(tmp_path) == [folder]
 
 
+@pytest.mark.slow
 def test_a_failing_job_does_not_end_a_sweep(vesalius, tmp_path):
     swept = vesalius("train", "-m", *SMALL, "trainer.max_epochs=1", "data.source.patients=4,32")
     assert swept.returncode == 1

@@ -51,6 +51,7 @@ def test_a_quantity_is_predicted_with_errors_and_intervals(vesalius, tmp_path):
     assert {"scatter", "test_series", "evidence", "history"} <= figures
 
 
+@pytest.mark.slow
 def test_the_next_points_of_a_curve_are_predicted_each_with_its_error(vesalius, tmp_path):
     small = ["data.source.patients=64", "data.source.horizon=2", "trainer.max_epochs=1", "evaluation.evidence=false"]
     done = vesalius("train", "experiment=perfusion_next_points", *small, *SMALL)

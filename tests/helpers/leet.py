@@ -2,15 +2,16 @@
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from wandb.util import get_core_path
+
 
 def records(log: Path) -> list[dict[str, Any]]:
-    """All records of a `.wandb` file, as `wandb leet inspect --json` prints them."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)]
+    """All records of a `.wandb` file, as `wandb leet inspect --json` prints them; its program starts at once."""
+    command = [get_core_path(), "leet", "inspect", "--no-observability", "--json", "--run-file", str(log)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 

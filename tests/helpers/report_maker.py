@@ -6,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from run_maker import CLASSES, predictions, write_baseline, write_run
-from vesalius.metrics.classification.metrics import classification_metrics
+from run_maker import binary_metrics, predictions, write_baseline, write_run
 
 MODELS = {"cnn": 0.8, "resnet18": 2.0, "vgg16": 1.2}
 
@@ -29,8 +28,7 @@ def finish(run: Path, overrides: list[str], best: float, *, baseline: float | No
     if baseline is not None:
         table = predictions(baseline, 77)
         write_baseline(run, "logistic_pca", table)
-        content = classification_metrics(table, task="binary", classes=CLASSES)
-        metrics["baselines"] = {"logistic_pca": content}
+        metrics["baselines"] = {"logistic_pca": binary_metrics(table)}
     (run / "metrics.json").write_text(json.dumps(metrics))
     state = {"state": "done", "attempt": 1, "seconds": 12.3, "reason": None}
     (run / "state.json").write_text(json.dumps(state))

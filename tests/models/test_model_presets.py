@@ -1,17 +1,11 @@
 """Each shipped model config builds, and takes a training step."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from vesalius.config.build import build
 from vesalius.config.compose import load_config
-from vesalius.config.targets import target_problems
 from vesalius.models.nets.preprocess import Preprocess
-
-FOLDER = Path(__file__).parents[2] / "conf" / "model"
-PRESETS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "base")
 
 
 def load(name):
@@ -102,12 +96,6 @@ def test_the_article_reads_series_by_a_resnet_and_an_lstm_of_256(make_facts):
     assert shapes["head.weight"] == (3, 256)
     assert len(shapes) == 62 + 4 + 2  # ResNet-18, one LSTM layer in one direction, one linear layer
     assert isinstance(make_optimizer(model), torch.optim.Adam)
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_keys_are_parameters_and_the_first_line_says_what_it_is_for(name):
-    assert list(target_problems(load(name), "model")) == []
-    assert (FOLDER / f"{name}.yaml").read_text().startswith("# ")
 
 
 def test_the_article_scales_pixels_and_nothing_else(make_facts):

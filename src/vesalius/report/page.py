@@ -1,12 +1,13 @@
 """The report as one HTML page that needs no network; every name in it is escaped."""
 
+import functools
 import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from vesalius.config.diagnose import format_list
@@ -56,10 +57,8 @@ def page_of(collected: FoundRuns, parts: Sequence[Part], content: Mapping[str, A
         _section(part, of_part, at, budget, images)
         for at, (part, of_part) in enumerate(zip(parts, content["parts"], strict=True))
     ]
-    environment = Environment(autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(read_asset))
-    environment.filters |= {"metric": format_metric, "with_no_skill": format_with_no_skill, "number": format_number}
-    environment.globals |= {"draw_chart": draw_chart, "interval_bar": interval_bar}
-    body = environment.get_template("page.html.j2").render(
+    body = _template().render(
+        draw_chart=draw_chart,
         content=content,
         sections=sections,
         study=_study(collected, parts),
@@ -73,6 +72,15 @@ def page_of(collected: FoundRuns, parts: Sequence[Part], content: Mapping[str, A
     # The charts are known once the template has drawn them.
     data = to_json({**content, "charts": {chart.name: chart.data for chart in charts}})
     return body.replace("<!--data-->", data)
+
+
+@functools.cache
+def _template() -> Template:
+    """The template, compiled once."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(read_asset))
+    environment.filters |= {"metric": format_metric, "with_no_skill": format_with_no_skill, "number": format_number}
+    environment.globals |= {"interval_bar": interval_bar}
+    return environment.get_template("page.html.j2")
 
 
 def _section(part: Part, content: Mapping[str, Any], number: int, budget: Budget, images: bool) -> dict[str, Any]:

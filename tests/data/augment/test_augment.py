@@ -80,6 +80,7 @@ def test_parts_of_a_batch_change_nothing(images: Tensor, monkeypatch: pytest.Mon
     assert torch.equal(everything()(images, INDEX, seed=0, epoch=3), whole)
 
 
+@pytest.mark.slow
 def test_another_process_draws_the_same() -> None:
     program = (
         "import hashlib, torch\n"

@@ -380,6 +380,7 @@ for limit in (2**30, 0):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.slow
 def test_an_epoch_that_streams_holds_no_image(tmp_path):
     """The images are 39 MiB; a batch is half of one. Hundreds of thousands: tests/benchmarks/test_input_memory.py."""
     command = [sys.executable, "-c", STREAMED, str(tmp_path)]
