@@ -31,9 +31,13 @@ def test_leftovers_of_systems_are_passed_over(tmp_path):
         "x/.DS_Store",
         "x/Thumbs.db",
         "x/desktop.ini",
+        "$RECYCLE.BIN/a.png",
+        "System Volume Information/a.png",
+        "x/@eaDir/a.png",
+        ".ipynb_checkpoints/a.png",
         "x/a.png",
     ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert _files(tmp_path) == ["x/a.png"]
     assert not is_leftover("macosx.png")

@@ -103,6 +103,8 @@ def test_pseudonyms_do_not_depend_on_names_of_files(cohort, tmp_path):
         ("path", lambda _, path: path.as_posix()),
         ("path", lambda _, path: f"{path.parent.as_posix()}/"),
         ("path", lambda _, path: str(path.parts[0])),
+        ("path", lambda _, path: "D:\\scans\\" + "\\".join(path.parts)),
+        ("path", lambda _, path: "/".join(path.parts[-3:-1])),
     ],
 )
 def test_labels_join_by_any_key(cohort, tmp_path, match, key_of):
@@ -283,6 +285,34 @@ def test_the_only_file_of_a_patient_is_named_where_it_is_damaged(tmp_path):
     assert len(_source(root, labels, on_bad_series="skip", unmatched="skip").samples()) == 4
 
 
+@pytest.mark.parametrize("content", [b"", b"<html>404: not found</html>", b"\0" * 200])
+def test_a_file_that_is_only_called_dicom_is_named(tmp_path, content):
+    root = _images(tmp_path, patient=lambda number: f"P{number}")
+    labels = _labels(tmp_path / "l.csv", *((f"P{number}", "ab"[number % 2]) for number in range(6)))
+    (root / "files" / "3.dcm").write_bytes(content)
+    (root / "files" / "notes").write_bytes(b"any text")
+    with pytest.raises(InputError) as refused:
+        _source(root, labels).samples()
+    assert refused.value.problems[0].startswith("3.dcm is no DICOM file, though it is called so")
+    source = _source(root, labels, on_bad_series="skip", unmatched="skip")
+    assert len(source.samples()) == 5
+    assert source.passed_over == {
+        "files that are no DICOM": 1,
+        "damaged or unusable": 1,
+        "`PatientID` that match nothing": 1,
+    }
+
+
+def test_names_of_folders_composed_otherwise_are_the_same_names(tmp_path):
+    for number in range(4):
+        path = tmp_path / "files" / f"Ro\u0308{number}" / "1.dcm"
+        own = {"patient": f"P{number}", "study": uid(number), "series": uid("series", number)}
+        write_image(path, np.full((4, 4), number, dtype=np.uint16), **own)
+    rows = [(f"R\u00f6{number}", "ab"[number % 2]) for number in range(4)]
+    labels = _labels(tmp_path / "l.csv", *rows, columns=("path", "finding"))
+    assert _source(tmp_path, labels, key="path").samples()["target"].tolist() == [0, 1, 0, 1]
+
+
 def test_a_file_cut_short_is_damaged_and_not_skipped(tmp_path):
     table = write_cohort(tmp_path / "study", patients=4, slices=2)
     files = table.parent / "files"
@@ -347,6 +377,19 @@ def test_images_of_one_position_are_no_volumes_of_one_slice(tmp_path):
         write_image(tmp_path / "files" / str(number), np.zeros((4, 4), np.uint8), patient="A", **options)
     labels = _labels(tmp_path / "labels.csv", ("A", 1.0))
     with pytest.raises(InputError, match="its 4 images all have the same position"):
+        _source(tmp_path, labels, unit="volume", task="regression").samples()
+    assert len(_source(tmp_path, labels, unit="slice", task="regression").samples()) == 4
+
+
+@pytest.mark.parametrize("positions", [[0, 0, 0, 0], [None] * 4, [7.5, 7.5, 7.5, 7.5000001]])
+def test_slices_that_no_position_tells_apart_are_no_volume(tmp_path, positions):
+    for number, place in enumerate(positions):
+        where = {} if place is None else {"position": (0, 0, place), "orientation": AXIAL}
+        write_image(
+            tmp_path / "files" / str(number), np.zeros((4, 4), np.uint8), patient="A", number=number + 1, **where
+        )
+    labels = _labels(tmp_path / "labels.csv", ("A", 1.0))
+    with pytest.raises(InputError, match=r"no volume|cannot be ordered|position"):
         _source(tmp_path, labels, unit="volume", task="regression").samples()
     assert len(_source(tmp_path, labels, unit="slice", task="regression").samples()) == 4
 

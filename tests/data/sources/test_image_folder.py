@@ -272,6 +272,17 @@ def test_leftovers_of_systems_are_no_classes_and_links_are_followed(tmp_path):
     assert source.load({"sample_id": "b/more/4.png"}).shape == (1, 4, 5)
 
 
+def test_a_class_may_be_a_link_and_so_may_a_file(tmp_path):
+    write_images(tmp_path / "elsewhere", "1.png", "2.png")
+    write_images(tmp_path / "root", "a/1.png", "train.png")
+    (tmp_path / "root" / "train.png").unlink()
+    (tmp_path / "root" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "root" / "a" / "9.png").symlink_to(tmp_path / "elsewhere" / "2.png")
+    source = ImageFolder(str(tmp_path / "root"))
+    assert source.classes == ("a", "b")
+    assert source.samples()["sample_id"].tolist() == ["a/1.png", "a/9.png", "b/1.png", "b/2.png"]
+
+
 def test_files_with_other_endings_are_counted(tmp_path):
     root = write_images(tmp_path, "a/1.png", "a/2.webp", "b/3.jpg")
     for name in ("a/4.dcm", "a/5.dcm", "b/6.nii.gz", "notes.txt"):

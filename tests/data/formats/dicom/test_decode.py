@@ -163,13 +163,16 @@ def test_a_window_that_is_no_number_counts_as_absent(tmp_path):
 
 
 def test_an_empty_look_up_table_beside_a_window_counts_as_absent():
-    empty = Dataset()
+    empty, without_data, without_descriptor = Dataset(), Dataset(), Dataset()
     empty.add_new("LUTDescriptor", "SS", None)
     empty.add_new("LUTData", "OW", None)
+    without_data.add_new("LUTDescriptor", "SS", [256, 0, 16])
+    without_descriptor.add_new("LUTData", "OW", b"\0\0")
     plain = decode_dataset(new_image(RAMP, window=(100, 50)), "plain")
     for keyword in ("VOILUTSequence", "ModalityLUTSequence"):
-        dataset = new_image(RAMP, window=(100, 50), **{keyword: Items([empty])})
-        assert np.array_equal(decode_dataset(dataset, keyword), plain)
+        for item in (empty, without_data, without_descriptor, Dataset()):
+            dataset = new_image(RAMP, window=(100, 50), **{keyword: Items([item])})
+            assert np.array_equal(decode_dataset(dataset, keyword), plain)
 
 
 def test_a_sigmoid_window_is_half_at_its_centre(tmp_path):

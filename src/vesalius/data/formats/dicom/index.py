@@ -14,6 +14,7 @@ from vesalius.data.formats.dicom.headers import Frame, Header, read_image_header
 from vesalius.data.formats.dicom.limits import NoImage
 from vesalius.data.formats.dicom.ordering import Grid, arrange
 from vesalius.data.formats.dicom.reading import NotDicom
+from vesalius.data.formats.endings import DICOM_ENDINGS, has_ending
 from vesalius.data.formats.folders import walk
 from vesalius.terminal import show_progress
 
@@ -68,7 +69,7 @@ class Index:
 
     Attributes:
         series: in the order of their first files.
-        damaged: path and reason of each DICOM file that cannot be read.
+        damaged: path and reason of each file that cannot be read, though it is DICOM or is called so.
         others: the number of DICOM objects that are no images or were not asked for, by kind.
         not_dicom: the number of other files.
     """
@@ -103,7 +104,9 @@ def index_folder(
     index, headers = Index(), []
     read = show_progress(_headers(root, names), len(names), "read headers", wanted=progress)
     for name, found in zip(names, read, strict=True):
-        if isinstance(found, NotDicom):
+        if isinstance(found, NotDicom) and has_ending(name, DICOM_ENDINGS):
+            index.damaged.append((name, f"{name} is no DICOM file, though it is called so: replace or delete it."))
+        elif isinstance(found, NotDicom):
             index.not_dicom += 1
         elif isinstance(found, NoImage):
             index.others["objects without an image"] += 1

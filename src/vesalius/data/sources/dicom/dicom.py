@@ -50,8 +50,8 @@ class Dicom(Source):
         target: its column with the target, or several columns (see `Labels`).
         key: its column with the key of the images.
         match: the attribute of the files that this key is: PatientID, StudyInstanceUID, SeriesInstanceUID,
-            SOPInstanceUID (with `unit="slice"`), or path (of a file or folder, relative to `root`); None if the column
-            has that name.
+            SOPInstanceUID (with `unit="slice"`), or path (of a sample's first file, an end of it, or a folder); None if
+            the column has that name.
         unit: "slice" (every image by itself), "volume" (the slices of a volume are the frames of a series; every
             phase of a dynamic series is a volume), or "time_series" (the phases at one position are a series).
         slices: of a time series: numbers of the positions wanted, from 0 (negative: from the end), "middle", or None
@@ -230,10 +230,7 @@ class Dicom(Source):
         labels = self._labels
         if labels is None:
             return pd.DataFrame(index=range(len(candidates)))
-        cells = {
-            cell.strip().replace("\\", "/").removeprefix("./").strip("/"): cell for cell in labels.table[self._key]
-        }
-        keys = [self._key_of(candidate, cells) for candidate in candidates]
+        keys = [self._key_of(candidate) for candidate in candidates]
         without = sum(not key for key in keys)
         if without and (without == len(keys) or self._unmatched == "error"):
             raise InputError(
@@ -241,21 +238,17 @@ class Dicom(Source):
                 f"`{self._key}` of {labels.name} names none of them: join them by another key, such as "
                 "data.source.match=SeriesInstanceUID or path."
             )
-        return labels.join(keys, what=what, unmatched=self._unmatched)
+        return labels.join(keys, what=what, unmatched=self._unmatched, endings=self._match == "path")
 
-    def _key_of(self, candidate: Candidate, cells: Mapping[str, str]) -> str:
-        """The key of a candidate as the table of labels writes it; `cells` are the keys by the path that each means."""
+    def _key_of(self, candidate: Candidate) -> str:
         series, first = candidate.series, candidate.frames[0]
-        if self._match != "path":
-            return {
-                "PatientID": series.patient,
-                "StudyInstanceUID": series.study,
-                "SeriesInstanceUID": series.uid,
-                "SOPInstanceUID": first.instance,
-            }[self._match]
-        places = [first.path, *(parent.as_posix() for parent in Path(first.path).parents)]
-        written = [cells[place] for place in places if place in cells]
-        return written[0] if written else places[0 if self.unit == "slice" else 1]
+        return {
+            "PatientID": series.patient,
+            "StudyInstanceUID": series.study,
+            "SeriesInstanceUID": series.uid,
+            "SOPInstanceUID": first.instance,
+            "path": first.path,
+        }[self._match]
 
     def _report(self, index: Index, bad: Sequence[Candidate]) -> None:
         """Refuse what cannot be used, or count it in the log, which is kept with the run and so names nobody."""
