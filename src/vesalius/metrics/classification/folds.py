@@ -1,9 +1,9 @@
 """Ranking metrics of a cross-validation: the means of the folds' own.
 
 A fold is tested by a model of its own, and scores of different models do not compare: pooled, two folds of perfect
-ranking whose scores lie apart look bad, and models that predict the class frequencies of their training folds rank every
-sample the wrong way round (Parker, Günter and Bedo, BMC Bioinformatics 8:326, 2007). Decisions do compare: metrics of
-the confusion matrix are taken over the samples of all folds.
+ranking whose scores lie apart look bad, and models that predict the class frequencies of their training folds rank
+every sample the wrong way round (Parker, Günter and Bedo, BMC Bioinformatics 8:326, 2007). Decisions do compare:
+metrics of the confusion matrix are taken over the samples of all folds.
 
 N samples, G patients.
 """

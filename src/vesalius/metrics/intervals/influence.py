@@ -24,16 +24,20 @@ Gradient = Callable[[Flags, Floats], tuple[float, Floats]]
 
 def auroc_gradient(truth: Flags, scores: Floats) -> tuple[float, Floats]:
     """The AUROC, ties counting half, and its derivatives by the weights of the samples: DeLong's components."""
-    from scipy.stats import rankdata
-
-    m, n = int(truth.sum()), int((~truth).sum())
-    ranks = rankdata(scores)
-    wins = (ranks[truth] - rankdata(scores[truth])) / n  # share of the negatives each positive beats
-    losses = 1 - (ranks[~truth] - rankdata(scores[~truth])) / m
+    positives, negatives = np.sort(scores[truth]), np.sort(scores[~truth])
+    m, n = len(positives), len(negatives)
+    wins = _share_below(scores[truth], negatives)  # share of the negatives each positive beats
+    losses = 1 - _share_below(scores[~truth], positives)
     value = float(wins.mean())
     gradient = np.empty(len(truth))
     gradient[truth], gradient[~truth] = (wins - value) / m, (losses - value) / n
     return value, gradient
+
+
+def _share_below(scores: Floats, others: Floats) -> Floats:
+    """Share of the sorted others that each score exceeds; equal ones count half."""
+    below, upto = (np.searchsorted(others, scores, side) for side in ("left", "right"))
+    return np.asarray((below + upto) / (2 * len(others)))
 
 
 def average_precision_gradient(truth: Flags, scores: Floats) -> tuple[float, Floats]:
