@@ -272,6 +272,14 @@ def test_leftovers_of_systems_are_no_classes_and_links_are_followed(tmp_path):
     assert source.load({"sample_id": "b/more/4.png"}).shape == (1, 4, 5)
 
 
+@pytest.mark.parametrize("inner", [("train", "test"), ("benign", "malignant")])
+def test_the_folder_of_an_unpacked_archive_is_named(tmp_path, inner):
+    paths = [f"chest_xray/{name}/{label}/1.png" for name in inner for label in "ab"]
+    (problem,) = problems_of(write_images(tmp_path, *paths))
+    assert f"set data.source.root={tmp_path / 'chest_xray'}." in problem
+    assert len(ImageFolder(str(tmp_path / "chest_xray")).samples()) == 4
+
+
 def test_a_class_may_be_a_link_and_so_may_a_file(tmp_path):
     write_images(tmp_path / "elsewhere", "1.png", "2.png")
     write_images(tmp_path / "root", "a/1.png", "train.png")

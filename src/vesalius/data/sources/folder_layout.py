@@ -104,9 +104,21 @@ class FolderLayout:
         if not items and not problems:
             article = "an" if what[0] in "aeiou" else "a"
             problems.append(f"{root} holds no class folder with {article} {what} in it: correct `data.source.root`.")
+        if not problems and len(folders) == 1 and not splits:
+            problems += self._wrapped(folders[0])
         if problems:
             raise InputError(problems)
         return sorted(items, key=lambda item: item.path)
+
+    def _wrapped(self, folder: Path) -> list[str]:
+        """A sentence where the only folder holds those of the classes or splits, as unpacked archives do."""
+        inner = [below.name for below in _folders(folder) if any(self._below(below))]
+        if len(inner) < 2 or self._files(folder):
+            return []
+        return [
+            f"{self._root} holds a single folder, {folder.name}, which holds {format_list(inner)}: set "
+            f"data.source.root={folder}."
+        ]
 
     def _without_classes(self) -> list[FiledItem]:
         """All files, if they are straight in the root or in split folders; empty if there is any other folder."""

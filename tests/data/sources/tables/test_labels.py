@@ -397,6 +397,14 @@ def test_replacements_that_replace_nothing_or_are_truth_values_are_refused(write
     assert "truth value" in problems_of(labels_of, path, replace={"Benign": True})
 
 
+def test_spellings_between_separators_are_refused_and_read_as_one_by_replace(write):
+    path = write("id,y\nx,mass|edema\ny,Mass\nz,none\n")
+    found = problems_of(labels_of, path, separator="|")
+    assert "spells classes in several ways (Mass and mass)" in found
+    assert "'data.source.replace={Mass: mass}'" in found
+    assert labels_of(path, separator="|", replace={"Mass": "mass"}).classes == ("edema", "mass")
+
+
 def test_numbers_written_with_zeros_in_front_are_no_second_class(write):
     assert "spells classes in several ways (01 and 1)" in problems_of(labels_of, write("id,y\n1,01\n2,1\n3,2\n"))
 

@@ -153,13 +153,20 @@ def _sorted_classes(found: pd.Series, column: str, task: TaskOption, option: str
             f"`{option}.task=ordinal` needs the order of {format_list(names)}: give it as `{option}.classes=[lowest, "
             "...]`."
         )
-    variants = [" and ".join(group) for group in spelt_alike(names)]
-    if variants:
-        raise InputError(
-            f"`{option}.target={column}` spells classes in several ways ({format_list(variants)}): write each in "
-            f"one, or list all in `{option}.classes` if they are different classes."
-        )
+    _check_spellings(names, column, option)
     return [names[position] for position in np.argsort(values, kind="stable")] if numeric else names
+
+
+def _check_spellings(names: Sequence[str], column: str, option: str) -> None:
+    """Refuse names that look like one class spelt in several ways."""
+    alike = spelt_alike(names)
+    if alike:
+        found = format_list([" and ".join(group) for group in alike])
+        raise InputError(
+            f"`{option}.target={column}` spells classes in several ways ({found}): read each as one, by "
+            f"'{option}.replace={{{alike[0][0]}: {alike[0][1]}}}' or in the table, or list all in `{option}.classes` "
+            "if they are different classes."
+        )
 
 
 def _describe_unknown(unknown: pd.Series, names: Sequence[str], column: str, option: str) -> str:
@@ -194,6 +201,7 @@ def _several_names(
     found = pd.Series([label for _, label in rows], index=[line for line, _ in rows], dtype=object)
     if names is None:
         names = sorted(found.unique().tolist())
+        _check_spellings(names, target[0], option)
     if len(names) < 2:
         raise InputError(
             f"`{option}.target={target[0]}` holds fewer than two names between `{separator}`: correct the separator."
