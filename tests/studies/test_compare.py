@@ -212,7 +212,8 @@ def test_reconstructions_are_compared_with_the_baseline_of_their_own_size(tmp_pa
             run = write_run(tmp_path / f"{size:02}_{seed}", predictions(1.0, 0), seed=seed, model__latent_dim=size)
             table = people().assign(psnr=20 + size / 4 + random.normal(size=40), ssim=0.8, mse=0.01, target=0)
             rewrite_run(run, table, "reconstruction", 15.0 + seed)
-            write_baseline(run, "pca", table.assign(psnr=table["psnr"] - size / 8))
+            jitter = 0.1 * (-1.0) ** np.arange(40)  # a difference without spread has no interval
+            write_baseline(run, "pca", table.assign(psnr=table["psnr"] - size / 8 + jitter))
             quality[size] = quality.get(size, 0) + table["psnr"].mean() / 2
     arms = compared(tmp_path, by="model.latent_dim", metric="psnr", baselines=["pca"])["arms"]
     assert {name: arm.get("against") for name, arm in arms.items()} == {
@@ -237,7 +238,8 @@ def test_notes_name_what_else_differs_and_how_classes_are_decided(tmp_path):
     assert "model.lr" in content["notes"][0]
     assert "argmax" in content["notes"][1]
     assert content["notes"][1].endswith("/z.")
-    assert len(compared(tmp_path)["notes"]) == 1  # AUROC decides nothing
+    assert "2 differences are widened" in content["notes"][2]
+    assert len(compared(tmp_path)["notes"]) == 2  # AUROC decides nothing
 
 
 def test_a_baseline_decides_by_the_threshold_in_its_table(tmp_path):

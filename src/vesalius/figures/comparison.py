@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vesalius.figures.canvas import ACCENT, FAINT, INK, canvas
+from vesalius.metrics.comparison.verdict import shows_gain_or_loss
 from vesalius.metrics.entry import MetricEntry, value_and_ends
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def comparison_figure(arms: Mapping[str, Mapping[str, Any]], metric: str) -> Fig
     Args:
         arms: `arms` of `compare.json` (`vesalius.studies.compare.compare`). Missing numbers are not drawn.
         metric: name of the metric. Dashed lines mark its no-skill value, if all arms share it, and a difference of 0;
-            a difference whose interval excludes 0 is coloured.
+            a difference that shows a gain or a loss is coloured.
     """
     figure, (left, right) = canvas(10.0, 1.3 + 0.42 * len(arms), columns=2)
     chance = {arm[metric]["no_skill"] for arm in arms.values()}
@@ -30,7 +31,7 @@ def comparison_figure(arms: Mapping[str, Mapping[str, Any]], metric: str) -> Fig
         _dot(left, arm[metric], row, INK)
         if "against" in arm:
             difference = arm[f"{metric}_difference"]
-            _dot(right, difference, row, ACCENT if _excludes(difference, 0) else INK)
+            _dot(right, difference, row, ACCENT if shows_gain_or_loss(difference) else INK)
     left.set_yticks(range(len(arms)), [f"{name}  (runs: {len(arm['runs'])})" for name, arm in arms.items()])
     right.set_yticks(range(len(arms)), [f"minus {arm['against']}" if "against" in arm else "" for arm in arms.values()])
     for axes, title in ((left, f"{metric} with 95 % CI"), (right, "difference with 95 % CI")):
@@ -45,7 +46,3 @@ def _dot(axes: Axes, entry: MetricEntry, row: int, colour: str) -> None:
         value, low, high = known
         axes.hlines(row, low, high, color=colour, linewidth=2)
         axes.plot(value, row, color=colour, marker="o", markersize=6)
-
-
-def _excludes(entry: MetricEntry, value: float) -> bool:
-    return entry["ci95"] is not None and not entry["ci95"][0] <= value <= entry["ci95"][1]

@@ -27,6 +27,7 @@ class MetricEntry(TypedDict):
         synthetic: number of synthetic images, where they are compared with the `n` real ones.
         reason: why the value or its interval is missing.
         note: remark for the reader of a table, without a full stop.
+        repeats: number of models (seeds) or draws of labels that a mean, or each side of a difference, rests on.
         components: number of principal components, of a baseline that chooses it.
     """
 
@@ -39,6 +40,7 @@ class MetricEntry(TypedDict):
     synthetic: NotRequired[int]
     reason: NotRequired[str]
     note: NotRequired[str]
+    repeats: NotRequired[int]
     components: NotRequired[int]
 
 

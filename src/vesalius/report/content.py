@@ -10,7 +10,7 @@ import numpy as np
 from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError
 from vesalius.metrics.comparison.arms import Repeat, arm_difference, arm_metric, by_repeat
-from vesalius.metrics.comparison.verdict import verdict
+from vesalius.metrics.comparison.verdict import together_note, verdict
 from vesalius.metrics.entry import MetricEntry
 from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.metrics.names import RANKING
@@ -109,6 +109,7 @@ def _summarise(part: Part) -> None:
     means = {id(arm): mean for arm in part.arms if (mean := _validation_mean(arm, repeats)) is not None}
     part.arms.sort(key=lambda arm: sign * means.get(id(arm), sign * math.inf))
     best: list[Outcome] = []
+    differences = max(0, min(len(means), _MOST_ARMS) - 1)
     for at, arm in enumerate(part.arms[: len(means)]):
         entry: dict[str, Any] = {"arm": arm.name, "values": dict(arm.values), "validation": means[id(arm)]}
         entry |= {"runs": [run.name for run in arm.finished], "of": len(arm.runs)}
@@ -118,8 +119,8 @@ def _summarise(part: Part) -> None:
             entry["test"] = arm_metric(outcomes, part.metric, part.task)
             if at == 0:
                 entry["baseline"] = _baseline_of_arm(arm.finished, part)
-            if 0 < at < _MOST_ARMS:
-                difference = arm_difference(outcomes, best, part.metric, part.task)
+            if 0 < at <= differences:
+                difference = arm_difference(outcomes, best, part.metric, part.task, differences=differences)
                 sentence = verdict(difference, arm.name, part.arms[0].name, part.metric)
                 entry |= {"difference": difference, "verdict": sentence}
         except InputError as error:
@@ -132,6 +133,7 @@ def _summarise(part: Part) -> None:
         part.notes.append(
             f"Over folds, {part.metric} is the mean of each fold's own: scores of different models do not compare."
         )
+    part.notes += together_note(differences)
     if len(means) > _MOST_ARMS:
         part.notes.append(f"Differences are shown for the {_MOST_ARMS} arms that are best on validation.")
 

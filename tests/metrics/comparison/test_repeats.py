@@ -115,15 +115,16 @@ def test_repeats_that_disagree_widen_the_interval_as_a_t_test_over_them_would() 
 
 
 def test_noise_of_the_test_set_is_counted_once() -> None:
-    """Repeats that differ only by independent noise of each image are as good as four times the images: intervals are
-    mostly half as wide. Were the spread between repeats added as it is, they would be .7 times as wide."""
+    """Repeats that differ only by independent noise of each image are as good as four times the images, but only the
+    four of each model tell how much they differ: the interval is Welch's, with 3 to 6 degrees of freedom, mostly t_5 /
+    2 / t_199 = .65 times as wide. Were the noise counted in the margin of the patients too, it would be .82."""
     rng = np.random.default_rng(9)
     widths = []
     for _ in range(10):
         first, second = repeats(rng, tables=4, noise=3, count=200)
         four, one = (repeated_difference(first[:k], second[:k], metric="accuracy", **BINARY)["ci95"] for k in (4, 1))
         widths.append((four[1] - four[0]) / (one[1] - one[0]))
-    assert np.median(widths) == pytest.approx(0.53, abs=0.07)
+    assert np.median(widths) == pytest.approx(0.65, abs=0.07)
 
 
 def test_order_of_rows_does_not_matter() -> None:

@@ -30,7 +30,6 @@ Repeat = tuple[Any, ...]
 OUTPUTS = ("prob/", "pred/")
 # Tasks whose metrics compare two sets of images, and cannot be computed from a predictions table.
 _WITHOUT_TABLES = ("synthesis",)
-_NORMAL = 1.96  # half the width of a 95 % interval, in standard errors
 _OWN_SPLITS = "; each repeat has its own test patients"
 
 
@@ -89,7 +88,13 @@ def arm_metric(runs: Sequence[RunResult], metric: str, task: str, *, seed: int =
 
 
 def arm_difference(
-    first: Sequence[RunResult], second: Sequence[RunResult], metric: str, task: str, *, seed: int = 0
+    first: Sequence[RunResult],
+    second: Sequence[RunResult],
+    metric: str,
+    task: str,
+    *,
+    seed: int = 0,
+    differences: int = 1,
 ) -> MetricEntry:
     """First minus second over the repeats that both have; a reason in place of the value where they have no pairs.
 
@@ -99,6 +104,7 @@ def arm_difference(
         metric: name of a test metric.
         task: as `metrics.json` has it.
         seed: of the bootstrap.
+        differences: how many are read together, such as those of several arms from one (`repeated_difference`).
 
     Raises:
         InputError: for predictions tables that are not what the run wrote.
@@ -110,23 +116,24 @@ def arm_difference(
     if not shared:
         return _no_difference("they have no seed and fold in common")
     tables = [list(_pool_folds([arm[key] for key in shared]).values()) for arm in (ours, theirs)]
-    kind: dict[str, Any] = {"metric": metric, "task": task, "seed": seed}
+    kind: dict[str, Any] = {"metric": metric, "task": task, "seed": seed, "differences": differences}
     kind["classes"] = _shared_outputs([*tables[0], *tables[1]])
     if len(tables[0]) != len(tables[1]) or not all(map(same_samples, zip(*tables, strict=True))):
         return _no_difference("they were not tested on the same patients")
     if same_samples(tables[0]):
         return repeated_difference(*tables, **kind)
-    differences = [repeated_difference([a], [b], **kind) for a, b in zip(*tables, strict=True)]
-    return combine(differences, Scale("plain"), _OWN_SPLITS)
+    pairs = [repeated_difference([a], [b], **kind) for a, b in zip(*tables, strict=True)]
+    return combine(pairs, Scale("plain"), _OWN_SPLITS, differences=differences)
 
 
-def combine(entries: Sequence[MetricEntry], scale: Scale, patients: str = "") -> MetricEntry:
+def combine(entries: Sequence[MetricEntry], scale: Scale, patients: str = "", *, differences: int = 1) -> MetricEntry:
     """The mean of entries whose predictions cannot be taken together, with an interval that is wide enough.
 
     Args:
         entries: one per repeat.
         scale: on which intervals of the metric are symmetric; plain where a number lies at a bound of it.
         patients: what is known of the repeats' test patients, for `method`.
+        differences: how many are read together, as for the intervals of the entries.
     """
     known = [shown for entry in entries if (shown := value_and_ends(entry)) is not None]
     n, groups = max(entry["n"] for entry in entries), max(entry["groups"] for entry in entries)
@@ -139,12 +146,13 @@ def combine(entries: Sequence[MetricEntry], scale: Scale, patients: str = "") ->
     if not np.isfinite(scale.transform(numbers)).all():
         scale = Scale("plain", scale.low, scale.high)
     scaled, middle = scale.transform(numbers), scale.transform(mean)
-    of_repeats = _margin_of_repeats(scaled)
+    of_repeats = _margin_of_repeats(scaled, differences)
     low = middle - np.hypot(middle - scaled[:, 1].mean(), of_repeats)
     high = middle + np.hypot(scaled[:, 2].mean() - middle, of_repeats)
     low, high = scale.inverse(np.array([low, high]))
     method = f"mean margin and t interval, {len(known)} repeats{patients}"
-    return metric_entry(mean, Interval(low, high, method), n=n, groups=groups, no_skill=no_skill)
+    entry = metric_entry(mean, Interval(low, high, method), n=n, groups=groups, no_skill=no_skill)
+    return MetricEntry(**entry, repeats=len(known))
 
 
 def by_repeat(runs: Iterable[AnyRepeated]) -> dict[Repeat, AnyRepeated]:
@@ -184,14 +192,14 @@ def _no_difference(reason: str) -> MetricEntry:
     return missing_entry(reason, no_skill=0.0)
 
 
-def _margin_of_repeats(scaled: NDArray[np.float64]) -> float:
-    """Half of a t interval over the repeats, (T, 3) values with their ends, beyond what their patients explain."""
+def _margin_of_repeats(scaled: NDArray[np.float64], differences: int) -> float:
+    """Half of a t interval over the repeats, (T, 3) values with their ends, beyond the margin of their patients."""
     count = len(scaled)
     if count < 2:
         return 0.0
-    of_patients = float(np.mean(((scaled[:, 2] - scaled[:, 1]) / (2 * _NORMAL)) ** 2))
-    between = max(0.0, float(scaled[:, 0].var(ddof=1)) - of_patients)
-    return float(t_quantile(count - 1) * np.sqrt(between / count))
+    of_patients = float(np.mean(((scaled[:, 2] - scaled[:, 1]) / 2) ** 2))
+    between = t_quantile(count - 1, differences) ** 2 * float(scaled[:, 0].var(ddof=1))
+    return float(np.sqrt(max(0.0, between - of_patients) / count))
 
 
 def _pool_folds(runs: Sequence[RunResult]) -> dict[Repeat, pd.DataFrame]:

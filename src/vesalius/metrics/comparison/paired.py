@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from vesalius.config.facts import Task
 from vesalius.metrics.comparison.repeats import repeated_difference
-from vesalius.metrics.entry import MetricEntry, missing_entry
-from vesalius.metrics.regression import NO_SPREAD
+from vesalius.metrics.entry import MetricEntry
 
 
 def paired_difference(
@@ -25,13 +23,9 @@ def paired_difference(
         seed: of the bootstrap.
 
     Returns:
-        An entry with no-skill value 0: no difference. Of regressions it is missing where all resamples give the same
-        difference, which does not show how it varies.
+        As `repeated_difference`.
 
     Raises:
         InputError: for an unknown metric, or tables of different samples or truths.
     """
-    entry = repeated_difference([first], [second], metric=metric, task=task, classes=classes, seed=seed)
-    if task == "regression" and entry["value"] and entry["ci95"] and np.ptp(entry["ci95"]) == 0:
-        return missing_entry(NO_SPREAD, n=entry["n"], groups=entry["groups"], no_skill=0.0)
-    return entry
+    return repeated_difference([first], [second], metric=metric, task=task, classes=classes, seed=seed)

@@ -3,7 +3,7 @@
 T tables, N samples, G patients, R weightings of the patients.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +24,7 @@ from vesalius.metrics.intervals.clustered import bootstrap_weights
 from vesalius.metrics.intervals.transforms import Scale, scale_of
 from vesalius.metrics.names import (
     CLASSIFICATION_METRICS,
+    COUNTING,
     OVERALL_ONLY,
     RANKING,
     RECONSTRUCTION_METRICS,
@@ -34,8 +35,15 @@ from vesalius.metrics.regression import check_regression, read_regression, weigh
 
 Floats = NDArray[np.float64]
 
+#: Fewest patients on the rarest side of a difference that has an interval: with less, its half width is mostly above
+#: .3, so that hardly any difference could be shown (`tests/proofs/test_comparisons.py` prints it).
+MIN_PATIENTS = 5
+
 #: What predictions tables hold: class probabilities, continuous targets, or errors of reconstructed images.
 PredictionTask = Task | Literal["reconstruction"]
+
+
+_EVERYONE = "in the test set"
 
 
 @dataclass(frozen=True)
@@ -46,11 +54,12 @@ class ResampledMetric:
         compute: (R, G) weights of the patients to (T, R) values; NaN where undefined.
         groups: (N,) number of the sample's patient, 0..G-1.
         score_count: numbers that one table's metric is computed from, which limit the number of resamples.
-        members: sets of samples, each (N,), whose patients the metric varies over; the smallest set gives its degrees
-            of freedom.
+        sides: sets of samples, each (N,), by words such as `of class cyst`, whose patients the metric varies over; that
+            of fewest patients gives its degrees of freedom.
         scale: on which an interval of the metric is symmetric.
         interval: over patients, of a single table that is not resampled for it.
         method: what the spread over patients comes from.
+        counts: whether it is a share of right decisions, or a mean of such shares, one per side.
         no_skill: the metric's value without skill; None where the tables do not determine it.
         reason: why the metric, or its interval, is undefined; None where it is defined.
     """
@@ -58,10 +67,11 @@ class ResampledMetric:
     compute: Callable[[Floats], Floats]
     groups: NDArray[np.int64]
     score_count: int
-    members: tuple[NDArray[np.bool_], ...]
+    sides: Mapping[str, NDArray[np.bool_]]
     scale: Scale
     interval: Interval | None = None
     method: str = "cluster bootstrap"
+    counts: bool = False
     no_skill: float | None = None
     reason: str | None = None
 
@@ -71,14 +81,33 @@ class ResampledMetric:
         return int(self.groups.max()) + 1
 
     @property
-    def degrees(self) -> float:
-        """Degrees of freedom of the metric's spread over patients."""
-        return min(effective_groups(member, self.groups) for member in self.members) - 1
+    def side_patients(self) -> dict[str, float]:
+        """How many patients of equally many samples each side is worth."""
+        return {words: effective_groups(side, self.groups) for words, side in self.sides.items()}
 
     @property
-    def degrees_of_difference(self) -> float:
-        """The same for a difference between tables, to which all patients contribute."""
-        return effective_groups(np.ones(len(self.groups), dtype=np.bool_), self.groups) - 1
+    def degrees(self) -> float:
+        """Degrees of freedom of the metric's spread over patients, and of that of a difference between tables."""
+        return min(self.side_patients.values()) - 1
+
+    @property
+    def too_few(self) -> str | None:
+        """Why two tables cannot be compared by this metric; None where each side has `MIN_PATIENTS`."""
+        words, worth = min(self.side_patients.items(), key=lambda pair: pair[1])
+        if worth >= MIN_PATIENTS:
+            return None
+        patients = len(np.unique(self.groups[self.sides[words]]))
+        counted = f" (worth {worth:.1f} with equally many samples each)" if patients >= MIN_PATIENTS else ""
+        return f"too few patients to compare: {patients} {words}{counted}, at least {MIN_PATIENTS} are needed"
+
+    def least_variance(self, difference: float) -> float:
+        """Variance that one more patient on each side would add to a difference of shares.
+
+        Half of that patient goes right in the first table only and half in the second only, as in the interval of
+        paired proportions of Bonett & Price (J Educ Behav Stat 37:479, 2012), which adds two such patients.
+        """
+        worth = np.array(list(self.side_patients.values()))
+        return float((1 + difference**2) * (1 / (worth + 2) ** 2).sum() / len(worth) ** 2)
 
     def values(self) -> Floats:
         """(T,) the metric of each table."""
@@ -144,31 +173,56 @@ def _aligned(tables: Sequence[pd.DataFrame], truth: Sequence[str]) -> list[pd.Da
 
 
 def _classification(tables: Sequence[pd.DataFrame], metric: str, task: Task, classes: Sequence[str]) -> ResampledMetric:
-    name, _, label = metric.partition("/")
     read = [
         read_predictions(
             table, task=task, classes=classes, decision=_decision(table), name=f"predictions table {number}"
         )
         for number, table in enumerate(tables, 1)
     ]
-    first = read[0]
-    columns = [classes.index(label)] if label else list(range(len(classes)))
+    name, _, label = metric.partition("/")
     if name in RANKING and any("fold" in table for table in tables):
-        columns = [1] if task == "binary" and not label else columns
-        return _fold_means(tables, read, name, columns)
+        every = range(1, 2) if task == "binary" else range(len(classes))
+        return _fold_means(tables, read, name, [classes.index(label)] if label else every)
+    return classification_metric(read, metric)
+
+
+def classification_metric(read: Sequence[Predictions], metric: str) -> ResampledMetric:
+    """A metric of the predictions of T models for the same samples in one order."""
+    first = read[0]
+    name, _, label = metric.partition("/")
+    columns = [first.classes.index(label)] if label else list(range(len(first.classes)))
     reasons = [why for p in read if (why := why_undefined(p, name, columns))]
     if first.group_count < 2:
         reasons = ["one patient only: no interval over patients"]
-    everyone = np.ones(len(first.groups), dtype=np.bool_)
     return ResampledMetric(
         compute=lambda weights: np.stack([weighted_metrics(p, weights, [name])[metric] for p in read]),
         groups=first.groups,
         score_count=first.truth.size,
-        members=(everyone,) if name in OVERALL_ONLY else tuple(first.truth[:, k] for k in columns),
-        scale=scale_of(name, task),
+        sides=dict(_sides(read, name, columns)),
+        scale=scale_of(name, first.task),
+        counts=name in COUNTING,
         no_skill=no_skill_values(first)[metric],
         reason=reasons[0] if reasons else None,
     )
+
+
+def _sides(read: Sequence[Predictions], name: str, columns: Sequence[int]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """The samples that a metric of these classes varies over, in parts."""
+    first = read[0]
+    if name in OVERALL_ONLY:
+        yield _EVERYONE, np.ones(len(first.groups), dtype=np.bool_)
+        return
+    both = name in RANKING or (name == "balanced_accuracy" and not first.single_label)
+    for k in columns:
+        label = first.classes[k]
+        if name == "precision":
+            decided = (p.decided[:, k] for p in read)
+            yield f"predicted as {label}", min(decided, key=lambda side: effective_groups(side, first.groups))
+        elif name != "specificity":
+            yield f"of class {label}", first.truth[:, k]
+        if both or name == "specificity":
+            without = f"of class {first.classes[1 - k]}" if first.task == "binary" else f"without class {label}"
+            yield without, ~first.truth[:, k]
 
 
 def _fold_means(
@@ -185,7 +239,7 @@ def _fold_means(
         compute=lambda weights: np.stack([one.value + (weights - 1) @ one.of_patients for one in moved]),
         groups=read[0].groups,
         score_count=read[0].truth.size,
-        members=tuple(read[0].truth[:, k] for k in columns),
+        sides=dict(_sides(read, name, columns)),
         scale=scale_of(name, read[0].task),
         interval=means[0].interval if means else None,
         method=fold_method(moved[0]) if means else "none",
@@ -213,7 +267,7 @@ def _regression(tables: Sequence[pd.DataFrame], name: str, target: str, targets:
     if name == "r2" and (np.ptp(truth[:, columns], axis=0) == 0).any():
         reason = "all samples have the same target: nothing to explain"
     reason = why_too_few(name, int(groups.max()) + 1) or reason
-    everyone = (np.ones(len(groups), dtype=np.bool_),)
+    everyone = {_EVERYONE: np.ones(len(groups), dtype=np.bool_)}
     return ResampledMetric(compute, groups, truth.size, everyone, scale_of(name, "regression"), reason=reason)
 
 
@@ -231,7 +285,7 @@ def _reconstruction(tables: Sequence[pd.DataFrame], metric: str) -> ResampledMet
         compute=lambda weights: ((weights @ sums) / (weights @ sizes)[:, None]).T,
         groups=groups,
         score_count=len(groups),
-        members=(np.ones(len(groups), dtype=np.bool_),),
+        sides={_EVERYONE: np.ones(len(groups), dtype=np.bool_)},
         scale=scale_of(metric, "reconstruction"),
         reason="one patient only: no interval over patients" if count < 2 else None,
     )

@@ -10,6 +10,9 @@ from vesalius.metrics.formatting import format_number
 def verdict(difference: MetricEntry, first: str, second: str, metric: str) -> str:
     """Which model is better, if any.
 
+    One training of each shows which of the two trained models is better, but not whether that is for what they were
+    trained with or for their seeds: then the sentence calls none better, and gives the reason.
+
     Args:
         difference: first minus second, as `repeated_difference` or `paired_difference` gives it.
         first: name of the first model.
@@ -23,10 +26,31 @@ def verdict(difference: MetricEntry, first: str, second: str, metric: str) -> st
     value, low, high = known
     if low <= 0 <= high:
         return f"No evidence of a gain: {metric} of {first} minus that of {second} is {_format(value, low, high)}."
+    if not shows_gain_or_loss(difference):
+        return (
+            f"No verdict on {first} and {second} from one seed each: {metric} of these two models differs by "
+            f"{_format(value, low, high)}, but other seeds may turn that; train 3 or more of each."
+        )
     more, by = ("higher", (value, low, high)) if value > 0 else ("lower", (-value, -high, -low))
     if (value > 0) != (mode_of(metric) == "min"):
         return f"{first} reaches a {more} {metric} than {second} by {_format(*by)}."
     return f"{first} is worse than {second}: its {metric} is {more} by {_format(*by)}."
+
+
+def shows_gain_or_loss(difference: MetricEntry) -> bool:
+    """Whether a difference names the better one of two: its interval excludes 0, and it rests on several repeats."""
+    known = value_and_ends(difference)
+    return known is not None and not known[1] <= 0 <= known[2] and difference.get("repeats", 2) > 1
+
+
+def together_note(differences: int) -> list[str]:
+    """For a table of several differences: what their intervals, and so the verdicts, promise."""
+    if differences < 2:
+        return []
+    return [
+        f"Intervals of the {differences} differences are widened (Sidak) so that all of them hold in 95 % of studies: "
+        "among arms of equal skill, one study in 20 calls any better or worse."
+    ]
 
 
 def _format(value: float, low: float, high: float) -> str:

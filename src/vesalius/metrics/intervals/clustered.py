@@ -36,11 +36,17 @@ def wilson(proportion: float, n: float) -> tuple[float, float]:
     return float(min(max(centre - half, 0.0), proportion)), float(max(min(centre + half, 1.0), proportion))
 
 
-def t_quantile(degrees: float) -> float:
-    """97.5 % quantile of Student's t; degrees of freedom below 1 count as 1."""
+def t_quantile(degrees: float, differences: int = 1) -> float:
+    """Half the width of a 95 % t interval in standard errors; degrees of freedom below 1 count as 1.
+
+    Args:
+        degrees: of freedom.
+        differences: how many intervals hold together in 95 % of studies, by Sidak's inequality (JASA 62:626, 1967),
+            whatever the correlation between them.
+    """
     from scipy.special import stdtrit
 
-    return float(stdtrit(max(degrees, 1.0), 0.975))
+    return float(stdtrit(max(degrees, 1.0), (1 + 0.95 ** (1 / differences)) / 2))
 
 
 def proportion_interval(success: NDArray[np.bool_], member: NDArray[np.bool_], groups: NDArray[np.int64]) -> Interval:
