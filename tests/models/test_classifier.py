@@ -220,6 +220,38 @@ def test_steps_per_epoch_count_optimiser_steps(make_facts, tmp_path):
     assert float(trainer.callback_metrics["lr"]) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_an_accumulated_step_follows_the_mean_over_all_that_it_holds(make_facts, tmp_path, weights):
+    """Seven batches in steps of four, the last batch smaller; the oracle is a loop of plain torch."""
+    data = Batches(7)
+    data.batches[-1] = {name: value[:3] for name, value in data.batches[-1].items()}
+    facts = make_facts()
+    parts = {
+        "optimizer": partial(torch.optim.SGD, lr=0.1),
+        "schedule": None,
+        "loss": partial(ClassificationLoss, class_weights=weights),
+        "channels_last": False,
+    }
+    model = make_model(facts, **parts)
+    oracle = make_model(facts, **parts)
+    optimizer = torch.optim.SGD(oracle.net.parameters(), lr=0.1)
+    factors = torch.ones(3) if weights == "none" else oracle.loss.weight
+    oracle.train()
+    for group in (data.batches[:4], data.batches[4:]):
+        total = sum(factors[batch["target"]].sum() for batch in group)
+        optimizer.zero_grad()
+        for batch in group:
+            log = oracle.net(oracle.prepare(batch["image"])).log_softmax(1)
+            own = -log[torch.arange(len(log)), batch["target"]]
+            ((factors[batch["target"]] * own).sum() / total).backward()
+        optimizer.step()
+    trainer = make_trainer(tmp_path, max_epochs=1, accumulate_grad_batches=4)
+    trainer.fit(model, data)
+    assert trainer.global_step == 2
+    for name, value in oracle.net.state_dict().items():
+        torch.testing.assert_close(model.net.state_dict()[name], value, atol=1e-6, rtol=1e-5, msg=name)
+
+
 @pytest.mark.parametrize(("flips", "views"), [([], 1), (["horizontal"], 2), (["vertical", "horizontal"], 4)])
 def test_predictions_do_not_know_a_mirror_image_from_its_image(make_facts, flips, views):
     model = make_model(make_facts(), test_time_flips=flips).eval()

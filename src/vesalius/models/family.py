@@ -125,7 +125,9 @@ class FamilyModule(pl.LightningModule):
         trainer = self._trainer
         return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
-    def rescale_for_ddp(self, loss: Tensor, weight: Tensor | float, size: int) -> tuple[Tensor, Tensor, Tensor | int]:
+    def rescale_for_ddp(
+        self, loss: Tensor, weight: Tensor | float, size: int
+    ) -> tuple[Tensor, Tensor, Tensor | float, Tensor | int]:
         """Rescale a loss so that a step over several devices equals that of one process; every device must call it.
 
         DDP averages the gradients of the devices, whatever their shares of the batch. If each device's mean loss is
@@ -137,15 +139,17 @@ class FamilyModule(pl.LightningModule):
             size: number of samples on this device.
 
         Returns:
-            The loss to differentiate; the mean loss over the whole batch, without gradient; and the size of that batch.
+            The loss to differentiate; the mean loss over the whole batch, without gradient; and the weight and the size
+            of that batch.
         """
         _, world_size = self.rank_and_world_size
         if world_size == 1:
-            return loss, loss.detach(), size
+            return loss, loss.detach(), weight, size
         weight = torch.as_tensor(weight, dtype=torch.float32, device=loss.device)
         sums = torch.stack([weight, torch.full_like(weight, size), loss.detach().float() * weight])
         total_weight, total_size, total_loss = self._sum_over_devices(sums).unbind()
-        return loss * (weight * world_size / total_weight), total_loss / total_weight, total_size
+        rescaled = loss * (weight * world_size / total_weight)
+        return rescaled, total_loss / total_weight, total_weight, total_size
 
     def shard(self, size: int) -> Shard:
         """This device's `size` samples as a shard of a step over all devices; every device must call it."""

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from vesalius.config.errors import InputError
+from vesalius.models.accumulated_mean import AccumulatedMean
 from vesalius.models.epoch_metrics.weighted_mean import WeightedMean
 from vesalius.models.family import Batch, FamilyModule
 from vesalius.models.finetune import Finetune
@@ -90,6 +91,7 @@ class SingleLossModule(FamilyModule):
         self._loss_sum = torch.zeros(())
         self._loss_samples: Tensor | int = 0
         self._lr = 0.0
+        self._accumulated = AccumulatedMean()
 
     @property
     def compiled_parts(self) -> Sequence[nn.Module]:
@@ -112,13 +114,18 @@ class SingleLossModule(FamilyModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        loss, mean, total = self.rescale_for_ddp(self.batch_loss(batch), self.loss_weight(batch), len(batch["index"]))
+        weight, size = self.loss_weight(batch), len(batch["index"])
+        loss, mean, weight, total = self.rescale_for_ddp(self.batch_loss(batch), weight, size)
         self._loss_sum = self._loss_sum.to(loss.device) + mean * total
         self._loss_samples += total
         self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         if self.should_check_losses(batch_idx):
             self._check_loss()
-        return loss
+        return loss if self.trainer.accumulate_grad_batches == 1 else self._accumulated.scale(loss, weight)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Make the gradients of several batches those of the mean over all of them, before they are clipped."""
+        self._accumulated.correct(self.parameters(), self.trainer.accumulate_grad_batches)
 
     def loss_weight(self, batch: Batch) -> Tensor | float:
         """What the mean loss of a batch was divided by, as a weight for the mean over batches or devices."""
@@ -152,6 +159,7 @@ class SingleLossModule(FamilyModule):
         if stage != "fit":
             return
         self._reset_train_loss()
+        self._accumulated.reset()
         if not self.finetune.staged:
             self.finetune.apply(self.net, 0)
             self.net.train()  # modes are set when training starts; Lightning warns of modules in evaluation mode

@@ -276,12 +276,16 @@ def test_a_conditional_generator_learns_to_show_the_classes(make_facts):
     assert shown(None) < 0.6
 
 
-def test_accumulated_batches_are_one_large_batch(make_facts):
+@pytest.mark.parametrize("ends", [(8, 16), (5, 11, 16)])
+def test_accumulated_batches_are_one_large_batch(make_facts, ends):
+    """However many they are and hold: the last step of the epoch has a batch less, and a smaller one."""
     facts = make_facts()
-    data = batches(facts, 4, size=16)
-    halves = [
-        {name: value[part] for name, value in batch.items()} for batch in data for part in (slice(8), slice(8, 16))
-    ]
+    data = batches(facts, 3, size=16)
+    data.append({name: value[: ends[-2] - 2] for name, value in data[0].items()})
+    bounds = [slice(start, end) for start, end in zip((0, *ends), ends, strict=False)]
+    pieces = [{name: value[part] for name, value in batch.items()} for batch in data for part in bounds]
+    pieces = [piece for piece in pieces if len(piece["index"])]
+    assert len(pieces) == 4 * len(ends) - 1
     # Noise that does not depend on how many are drawn at a time.
     given = torch.randn(16, 100, generator=torch.Generator().manual_seed(1))
 
@@ -299,7 +303,7 @@ def test_accumulated_batches_are_one_large_batch(make_facts):
         fit(model, batches_, max_epochs=1, accumulate_grad_batches=accumulate)
         return model.state_dict()
 
-    whole, parts = weights(data, 1), weights(halves, 2)
+    whole, parts = weights(data, 1), weights(pieces, len(ends))
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, atol=2e-5, rtol=1e-4, msg=name)
 

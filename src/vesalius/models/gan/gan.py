@@ -210,9 +210,9 @@ class GAN(AlternatingModule):
             with torch.set_grad_enabled(keep_graph):
                 fake = self.generator(noise, labels)
             synthetic.append(fake)
-            loss = self._critic_loss(real, fake.detach(), labels, step, shard) * shard.loss_weight(len(real))
-            self.manual_backward(loss / len(self._window))
-            self._loss_sums[_CRITIC] += loss.detach() / len(self._window)
+            loss = self._critic_loss(real, fake.detach(), labels, step, shard) * self._weight(shard, len(real))
+            self.manual_backward(loss)
+            self._loss_sums[_CRITIC] += loss.detach()
         self.finish_step(_CRITIC)
         self._step_counts[_CRITIC] += 1
         return synthetic
@@ -231,8 +231,7 @@ class GAN(AlternatingModule):
         classifier.train().requires_grad_(True)
         self.start_step(_CLASSIFIER)
         for real, labels, shard in self._window:
-            loss = classifier(real, labels, shard) * shard.loss_weight(len(real))
-            self.manual_backward(loss / len(self._window))
+            self.manual_backward(classifier(real, labels, shard) * self._weight(shard, len(real)))
         self.finish_step(_CLASSIFIER)
         classifier.eval().requires_grad_(False)  # it must not learn from synthetic images, nor its statistics
 
@@ -244,9 +243,9 @@ class GAN(AlternatingModule):
             loss = self.loss.generator(self.critic(self._augment(fake, shard), labels))
             if self.classifier is not None:
                 loss = loss + self.classifier.weight * self.classifier(fake, labels, shard)
-            loss = loss * shard.loss_weight(len(real))
-            self.manual_backward(loss / len(self._window))
-            self._loss_sums[_GENERATOR] += loss.detach() / len(self._window)
+            loss = loss * self._weight(shard, len(real))
+            self.manual_backward(loss)
+            self._loss_sums[_GENERATOR] += loss.detach()
         self.critic.requires_grad_(True)
         self.finish_step(_GENERATOR)
         self._step_counts[_GENERATOR] += 1
@@ -298,6 +297,10 @@ class GAN(AlternatingModule):
 
     def _images_and_labels(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         return self.prepare(batch["image"]), batch["target"] if self.conditional else None
+
+    def _weight(self, shard: Shard, size: int) -> float:
+        """Factor for a mean loss over the `size` images of a batch here, in the mean over all images of the step."""
+        return shard.loss_weight(size) * shard.total / sum(real.shard.total for real in self._window)
 
     def _noise(self, rows: int) -> Tensor:
         return torch.randn(rows, self.generator.latent_dim, device=self.device)
