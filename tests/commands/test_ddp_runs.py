@@ -140,7 +140,10 @@ FAMILIES = {
         "+model.augment.mirror=0.5",
         "trainer.accumulate_grad_batches=2",
     ],
-    "lstm": ["data=perfusion", "model=lstm", "data.frames=6", "data.sampling=balanced", *ENCODER, *SMALL],
+    "lstm": [
+        *("data=perfusion", "model=lstm", "data.frames=6", "data.sampling=balanced", *ENCODER, *SMALL),
+        "trainer.accumulate_grad_batches=2",
+    ],
 }
 
 

@@ -1,6 +1,6 @@
 """Which way a metric gets better."""
 
-_FALLING = ("loss", "mae", "mse", "distance", "kid", "ece", "brier")
+_FALLING = ("loss", "mae", "mse", "distance", "divergence", "kid", "ece", "brier")
 _RISING = ("auroc", "precision", "accuracy", "recall", "specificity", "f1", "psnr", "ssim", "r2", "density", "coverage")
 
 

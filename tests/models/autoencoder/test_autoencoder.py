@@ -77,7 +77,7 @@ def test_it_starts_at_principal_components_and_goes_beyond(make_facts, tmp_path)
     assert float(start.square().mean()) == pytest.approx(linear, rel=1e-3)
     trainer = fit(model, tmp_path, images, 30)
     assert float(trainer.callback_metrics["val/mse"]) < 0.8 * linear
-    assert set(trainer.callback_metrics) == {*Autoencoder.METRICS, "lr"}
+    assert set(trainer.callback_metrics) == {*model.logged_metrics, "lr"} < {*Autoencoder.METRICS, "lr"}
 
 
 @pytest.mark.parametrize(
@@ -140,6 +140,30 @@ def test_the_divergence_is_that_of_normal_distributions(make_facts):
         torch.manual_seed(0)
         losses.append(model.batch_loss(batch).item())
     assert losses[1] - losses[0] == pytest.approx(2.0 * 0.02 * exact.item() / 256, rel=1e-3)
+
+
+def test_the_validation_loss_is_what_a_variational_net_learns(make_facts, tmp_path):
+    """Reconstruction from drawn codes plus the weighted divergence, so that it picks the checkpoint of that."""
+    net = make_net(latent_dim=4, variational=True, linear_path="none")
+    model, images = make_model(make_facts(), net=net, beta=50.0), blobs(24)
+    trainer = fit(model, tmp_path, images, 1)
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert set(logged) == {*Autoencoder.METRICS, "lr"}
+    expected = logged["val/reconstruction_loss"] + 50 * 0.02 * logged["val/divergence"] / 256
+    assert logged["val/loss"] == pytest.approx(expected, rel=1e-5)
+    errors, divergences = [], []
+    with torch.no_grad():
+        for number, batch in enumerate(batches(images)):
+            prepared = model.eval().prepare(batch["image"])
+            mean, log_variance = model.net.encode(prepared)
+            normal = torch.distributions.Normal(mean, (log_variance / 2).exp())
+            divergences.append(torch.distributions.kl_divergence(normal, torch.distributions.Normal(0, 1)).sum(1))
+            noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(number))
+            drawn = model.net.decode(normal.loc + normal.scale * noise)
+            errors.append((drawn - batch["image"] / 255).square().flatten(1).mean(1))
+    assert logged["val/divergence"] == pytest.approx(float(torch.cat(divergences).mean()), rel=1e-4)
+    assert logged["val/reconstruction_loss"] == pytest.approx(float(torch.cat(errors).mean()), rel=1e-4)
+    assert logged["val/reconstruction_loss"] != pytest.approx(logged["val/mse"], rel=1e-4)  # of the mean codes
 
 
 def test_its_encoder_becomes_a_classifiers_net_and_a_frame_encoder(make_facts):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -12,20 +13,28 @@ from vesalius.config.facts import Facts
 from vesalius.metrics.baselines.principal_components import PrincipalComponents
 from vesalius.models.autoencoder.loss import ReconstructionLoss
 from vesalius.models.autoencoder.metrics import ReconstructionMetrics
+from vesalius.models.epoch_metrics.weighted_mean import WeightedMean
 from vesalius.models.family import Batch, OutputKind
 from vesalius.models.finetune import Finetune
 from vesalius.models.nets.autoencoder.base import CodingNet
 from vesalius.models.nets.preprocess import Preprocess
+from vesalius.models.shard import Shard
 from vesalius.models.single_loss import SingleLossModule
 
 # Twice the variance of a pixel: brings a divergence in nats per image onto the scale of a mean squared error.
 _PIXEL_NOISE = 2 * 0.1**2
+# What a variational net's validation loss is composed of; the divergence in nats per image.
+_PARTS = ("val/reconstruction_loss", "val/divergence")
 
 
 class Autoencoder(SingleLossModule):
     """Trains a net to reconstruct images from a low-dimensional code.
 
     A batch is a dict of `image` (B, C, H, W) in 0..value_max and `index` (B,) row numbers of the sample table.
+
+    `val/loss` is what is trained, on validation images without noise: of a variational net with the divergence, whose
+    codes are drawn with equal random numbers in every epoch; its parts are `val/reconstruction_loss` and
+    `val/divergence`. The other validation metrics are of reconstructions from the mean codes.
 
     Args:
         facts: task, classes, shape and statistics of the data.
@@ -50,6 +59,7 @@ class Autoencoder(SingleLossModule):
         "train/loss",
         "val/loss",
         *(f"val/{name}" for name in ReconstructionMetrics.names),
+        *_PARTS,
     )
 
     net: CodingNet
@@ -96,6 +106,12 @@ class Autoencoder(SingleLossModule):
         )
         self.loss = loss
         self.noise, self.beta = noise, beta
+        self.val_parts = nn.ModuleList(WeightedMean() for _ in _PARTS)
+
+    @property
+    def logged_metrics(self) -> tuple[str, ...]:
+        """Every metric that this module logs, which depends on the net."""
+        return (*super().logged_metrics, *(_PARTS if self.net.variational else ()))
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (B, C, H, W) in 0..value_max to reconstructions in 0..1."""
@@ -124,19 +140,47 @@ class Autoencoder(SingleLossModule):
         mean, log_variance = self.net.encode(prepared)
         if log_variance is None:
             return self.loss(self.net.decode(mean), original)  # type: ignore[no-any-return]
+        noise = self.shard(len(mean)).randn_like(mean.float())
+        return self._variational_loss(mean, log_variance, noise, original)[0]
+
+    def _variational_loss(
+        self, mean: Tensor, log_variance: Tensor, noise: Tensor, original: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of codes drawn with (B, D) standard normal noise, and its parts: reconstruction and divergence."""
         mean, log_variance = mean.float(), log_variance.float().clamp(-20, 20)
-        latent = mean + self.shard(len(mean)).randn_like(mean) * (log_variance / 2).exp()
+        error: Tensor = self.loss(self.net.decode(mean + noise * (log_variance / 2).exp()), original)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
-        pixels = original[0].numel()
-        error: Tensor = self.loss(self.net.decode(latent), original)
-        return error + self.beta * _PIXEL_NOISE * divergence / pixels
+        return error + self.beta * _PIXEL_NOISE * divergence / original[0].numel(), error, divergence
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the epoch's loss and metrics."""
         prepared = self.prepare(batch["image"])
-        original, reconstruction = self.preprocess.restore(prepared), self.net(prepared)
-        self.val_loss.update(self.loss(reconstruction, original), weight=len(original))
+        original, (mean, log_variance) = self.preprocess.restore(prepared), self.net.encode(prepared)
+        reconstruction = self.net.decode(mean)
+        if log_variance is None:
+            loss = self.loss(reconstruction, original)
+        else:
+            noise = self._validation_noise(batch_idx, *mean.shape).to(mean.device)
+            loss, *parts = self._variational_loss(mean, log_variance, noise, original)
+            for metric, part in zip(self.val_parts, parts, strict=True):
+                metric.update(part, weight=len(original))  # type: ignore[operator]
+        self.val_loss.update(loss, weight=len(original))
         self.val_metrics.update(reconstruction.clamp(0, 1), original)
+
+    def _validation_noise(self, batch_idx: int, rows: int, dim: int) -> Tensor:
+        """(rows, dim) standard normal numbers, the same in every epoch and however many devices share a batch."""
+        generator = torch.Generator().manual_seed(batch_idx)
+        rank, world_size = self.rank_and_world_size
+        shard = Shard(rank, world_size, world_size * rows)  # no reduction: devices may have fewer batches
+        return shard.draw(rows, lambda count: torch.randn(count, dim, generator=generator))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics of the epoch."""
+        super().on_validation_epoch_end()
+        if self.net.variational:
+            for name, metric in zip(_PARTS, self.val_parts, strict=True):
+                self.log(name, metric.compute(), sync_dist=False)  # type: ignore[operator]
+                metric.reset()  # type: ignore[operator]
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Return `index` (B,), `original` and `reconstruction` (B, C, H, W) in 0..1, and `latent` (B, D); float32."""

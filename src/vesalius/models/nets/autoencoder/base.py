@@ -13,11 +13,13 @@ class CodingNet(Staged):
 
     Attributes:
         latent_dim: length of a code.
+        variational: whether `encode` returns a distribution of codes.
         bounded: whether `decode` ends in a sigmoid or the like, so that binary cross-entropy can be its loss.
         starts_linear: whether `start_at` is to be called with principal components of the training images.
     """
 
     latent_dim: int
+    variational: bool = False
     bounded: bool = False
     starts_linear: bool = False
 
