@@ -140,6 +140,12 @@ def test_equal_seeds_give_equal_runs_also_where_one_is_stopped_and_resumed(
         resumed, uninterrupted = checkpoint(folder)[name], checkpoint(whole)[name]
         assert len(uninterrupted) == (3 if "model=gan" in overrides else 1)
         torch.testing.assert_close(resumed, uninterrupted, rtol=0, atol=0)
+    resumed, uninterrupted = (
+        {name: state for name, state in checkpoint(run)["callbacks"].items() if name.startswith("Checkpoint")}
+        for run in (folder, whole)
+    )
+    assert len(uninterrupted) == 2
+    assert resumed == uninterrupted
     assert folder.metrics == whole.metrics
     histories = [pd.read_csv(run.path / "history.csv").drop(columns="seconds") for run in (folder, whole)]
     pd.testing.assert_frame_equal(*histories)

@@ -66,6 +66,7 @@ class Checkpoint(ModelCheckpoint):
         state["best_k_models"] = {str(folder / name): score for name, score in state["best_k_models"].items()}
         state["dirpath"] = str(folder)
         super().load_state_dict(state)
+        self.current_score = state["current_score"]  # which Lightning stores and does not restore
 
 
 class CheckpointMetadata(Callback):
