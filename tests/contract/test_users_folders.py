@@ -9,6 +9,7 @@ from PIL import Image
 
 from vesalius.commands.audit import audit
 from vesalius.config.compose import load_config
+from vesalius.config.errors import InputError
 from vesalius.runs.run_folder import RunFolder
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -60,3 +61,12 @@ def test_it_trains_by_its_folder_and_one_option_gives_numbers_without_the_copies
     assert set(CLASSES) == {name.removeprefix("recall/") for name in metrics["test"] if name.startswith("recall/")}
     assert "Training" not in json.dumps(metrics["test"])
     assert metrics["evidence"]["without_duplicates"]
+
+
+def test_what_was_understood_is_printed_before_anything_is_refused(run_training, tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / "few" / name).mkdir(parents=True)
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "few" / name / "1.png")
+    with pytest.raises(InputError, match="all 2 samples are of 2 patients"):
+        run_training([*SMALL, "data=image_folder", f"data.source.root={tmp_path / 'few'}"])
+    assert capsys.readouterr().out.startswith("Data: binary, 2 images")

@@ -136,6 +136,15 @@ def test_a_table_needs_one_way_to_its_patients(images, options):
     assert "one of `data.source.group`, the column" in problems_of(images, **options)
 
 
+def test_rows_and_files_that_no_sample_comes_from_are_counted(tmp_path):
+    for number in range(4):
+        write_png(tmp_path / f"{number}.png", number)
+    rows = [("0.png", "a", "p"), ("1.png", "b", "q"), ("2.png", "NA", "r"), ("9.png", "a", "s")]
+    source = table_of(write_manifest(tmp_path, rows), unmatched="skip")
+    assert len(source.samples()) == 2
+    assert source.passed_over == {"files that are missing": 1, "files without a label": 1}
+
+
 def test_without_groups_every_file_is_a_patient_and_a_warning_names_it(images, caplog):
     table = table_of(images, group="none").samples()
     assert table["group_id"].tolist() == table["sample_id"].tolist()

@@ -186,6 +186,10 @@ class Table(Source):
         complete = np.array([bool(exists[lines].all()) for lines in members.values()])
         if not complete.all():
             logger.warning("%d %s are left out, since files of theirs are missing.", int((~complete).sum()), self._what)
+        missing = {
+            "series with missing files" if self._joins_rows else "files that are missing": int((~complete).sum())
+        }
+        self.passed_over = {kind: count for kind, count in (missing | self._labels.left_out).items() if count}
         used = complete & labels[target_columns(labels)].notna().all(axis=1).to_numpy()
         members = {key: lines for (key, lines), use in zip(members.items(), used, strict=True) if use}
         return self._sample_table(rows, members, whole_targets(labels[used], self.task))
