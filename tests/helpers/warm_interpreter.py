@@ -194,6 +194,9 @@ def _serve(asked: int, answers: int) -> int:
 
     for module in pkgutil.iter_modules(vesalius.commands.__path__):
         importlib.import_module(f"vesalius.commands.{module.name}")
+    from vesalius.config.compose import load_config
+
+    load_config("train", [])  # the first config takes twice as long as the next
     gc.collect()
     gc.freeze()
     with os.fdopen(asked) as lines, os.fdopen(answers, "w") as codes:
