@@ -60,7 +60,10 @@ class MedMNIST(Source):
         problems = []
         if not volumes and name not in SETS:
             known = ", ".join([*SETS, *VOLUME_SETS])
-            problems.append(f"`data.source.name={name}` is no MedMNIST set: take one of {known}.")
+            problems.append(
+                f"`data.source.name={name}` is no MedMNIST set: take one of {known}; for an .npz of "
+                "your own, set data=npz."
+            )
         if size not in sizes:
             kind = "size of a 3-D MedMNIST set" if volumes else "MedMNIST size"
             problems.append(f"`data.source.size={size}` is no {kind}: take one of {', '.join(map(str, sizes))}.")
