@@ -1,8 +1,8 @@
-"""The value of each classification metric that a predictor reaches without ever seeing an image.
+"""The best value of each classification metric that a predictor reaches without ever seeing an image.
 
-There are two such predictors, both computed from the table's own truth: the *majority* always predicts the most
-frequent class (for multilabel: the more frequent of present and absent, label by label), and the *frequencies* predicts
-the class frequencies as probabilities. Of the values that they reach, the one that is harder to beat is taken.
+Such a predictor knows how frequent the classes are (here: in the table's own truth), and gives all samples the same
+probabilities, or predictions drawn with the same chances. For each metric the best of them is taken, in the limit of
+many samples: one that always predicts the most frequent class for accuracy, another for F1.
 """
 
 import numpy as np
@@ -15,25 +15,29 @@ from vesalius.metrics.predictions import Predictions
 def no_skill_values(p: Predictions) -> dict[str, float | None]:
     """The no-skill value of every metric, by name.
 
-    * `accuracy`, `recall/<class>`, `specificity/<class>`, `f1/<class>`: the majority's. `recall`, `specificity` and
-      `f1` are their means over classes, so `recall` is 1/K where each sample has one class.
-    * `balanced_accuracy`: 1/K; 0.5 for multilabel.
+    * `accuracy`: share of the most frequent class; for multilabel the mean over labels of the more frequent of
+      present and absent.
+    * `balanced_accuracy`: 1/K; 0.5 for multilabel. Whatever is predicted at random reaches it.
+    * `recall/<class>`, `specificity/<class>`: 1, by always or never predicting the class: they show skill together.
+      Where each sample has one class, more of one class is less of another: `recall` is 1/K, `specificity` 1 - 1/K.
+    * `precision/<class>`: the prevalence, which any share of samples predicted at random reaches; `precision`: their
+      mean.
+    * `f1/<class>`: 2 p / (1 + p) for a prevalence p, by always predicting the class. `f1` where each sample has one
+      class: 1/K, by predictions as frequent as the classes (each F1 is 2 p q / (p + q) for a share q of predictions,
+      concave in q, and the best shares are q = p); for multilabel the mean over labels.
     * `auroc`: 0.5. `average_precision`: that of samples in random order (`random_average_precision`).
-      `precision/<class>`: the prevalence, which any share of samples predicted at random reaches (the majority's own
-      precision is undefined for the classes it never predicts); `precision`: their mean.
     * `brier`: the frequencies', 1 - sum of squared prevalences; for multilabel the mean of prevalence times
       (1 - prevalence). `ece`: what a calibrated model gets on average that is as confident about as many patients: good
       calibration without anything else is no sign of skill. None where `ece` is undefined.
     """
     prevalence = p.truth.mean(axis=0)
-    predicted = np.arange(len(p.classes)) == prevalence.argmax() if p.single_label else prevalence > 0.5
     by_class = {
         "auroc": np.full(len(p.classes), 0.5),
         "average_precision": random_average_precision(p.truth.sum(axis=0), len(p.truth)),
-        "recall": predicted.astype(np.float64),
+        "recall": np.ones(len(p.classes)),
         "precision": prevalence,
-        "specificity": 1 - predicted.astype(np.float64),
-        "f1": np.where(predicted, 2 * prevalence / (1 + prevalence), 0.0),
+        "specificity": np.ones(len(p.classes)),
+        "f1": 2 * prevalence / (1 + prevalence),
     }
     values = {f"{metric}/{label}": v[k] for metric, v in by_class.items() for k, label in enumerate(p.classes)}
     values |= {metric: v.mean() for metric, v in by_class.items()}
@@ -41,7 +45,8 @@ def no_skill_values(p: Predictions) -> dict[str, float | None]:
         values["average_precision"] = values[f"average_precision/{p.classes[1]}"]
     if p.single_label:
         values["accuracy"] = prevalence.max()
-        values["balanced_accuracy"] = 1 / len(p.classes)
+        values["balanced_accuracy"] = values["recall"] = values["f1"] = 1 / len(p.classes)
+        values["specificity"] = 1 - 1 / len(p.classes)
         values["brier"] = 1 - (prevalence**2).sum()
     else:
         values["accuracy"] = np.maximum(prevalence, 1 - prevalence).mean()
