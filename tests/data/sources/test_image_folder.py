@@ -318,6 +318,21 @@ def test_masks_next_to_images_are_no_samples(tmp_path, masks):
     assert source.passed_over == {"masks and segmentations": len(masks)}
 
 
+@pytest.mark.parametrize("names", [("images", "masks"), ("Image", "segmentation"), ("img", "ground_truth")])
+def test_folders_of_masks_next_to_folders_of_images_are_no_samples(tmp_path, names):
+    images, masks = names
+    root = write_images(tmp_path, *(f"{label}/{kind}/{n}.png" for label in "ab" for kind in names for n in (1, 2)))
+    source = ImageFolder(root)
+    assert source.samples()["sample_id"].tolist() == [f"{label}/{images}/{n}.png" for label in "ab" for n in (1, 2)]
+    assert source.passed_over == {"masks and segmentations": 4}
+    flat = ImageFolder(write_images(tmp_path / "flat", f"{images}/1.png", f"{masks}/1.png"))
+    assert flat.classes == (images,)
+
+
+def test_a_class_may_be_called_mask(tmp_path):
+    assert ImageFolder(write_images(tmp_path, "mask/1.png", "no mask/1.png")).classes == ("mask", "no mask")
+
+
 def test_a_folder_of_masks_only_holds_the_images_that_are_meant(tmp_path):
     source = ImageFolder(write_images(tmp_path, "a/1_mask.png", "b/2_mask.png"))
     assert len(source.samples()) == 2

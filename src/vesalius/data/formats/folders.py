@@ -12,9 +12,20 @@ LEFTOVERS = frozenset(
 )
 
 
+_MASK_FOLDERS = frozenset({"mask", "masks", "segmentation", "segmentations", "groundtruth", "ground_truth", "gt"})
+_IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs", "imagedata"})
+
+
 def is_leftover(name: str) -> bool:
     """Whether a file or folder of this name is hidden, or left behind by a system, and so no data."""
     return name.startswith(".") or name.lower() in LEFTOVERS
+
+
+def is_mask_folder(folder: Path) -> bool:
+    """Whether a folder holds masks, by its name and that of a folder of images next to it."""
+    if folder.name.lower() not in _MASK_FOLDERS:
+        return False
+    return any(entry.name.lower() in _IMAGE_FOLDERS and entry.is_dir() for entry in os.scandir(folder.parent))
 
 
 def wanted_names(names: Iterable[str], endings: Sequence[str], *, masks: bool = False) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.data.formats.endings import has_ending
-from vesalius.data.formats.folders import is_leftover, walk, wanted_names
+from vesalius.data.formats.folders import is_leftover, is_mask_folder, walk, wanted_names
 from vesalius.data.sources.vocabulary import SPLIT_WORDS, spelt_alike
 
 # Files that may lie next to data and describe them
@@ -78,7 +78,7 @@ class FolderLayout:
         if not labelled and not self._folders and (unlabelled := self._without_classes()):
             return sorted(unlabelled, key=lambda item: item.path)
         root, what = self._root, self._what
-        folders = [folder for folder in _folders(root) if any(self._below(folder))]
+        folders = [folder for folder in self._inner(root) if any(self._below(folder))]
         splits = [folder for folder in folders if _split_of(folder)]
         problems = []
         if splits and len(splits) < len(folders):
@@ -94,7 +94,7 @@ class FolderLayout:
         items: list[FiledItem] = []
         for split, parent in parents or [(None, root)]:
             problems += self._misplaced(parent)
-            for folder in _folders(parent):
+            for folder in self._inner(parent):
                 paths = list(self._below(folder))
                 if not paths and split is None:
                     problems.append(
@@ -112,7 +112,7 @@ class FolderLayout:
 
     def _wrapped(self, folder: Path) -> list[str]:
         """A sentence where the only folder holds those of the classes or splits, as unpacked archives do."""
-        inner = [below.name for below in _folders(folder) if any(self._below(below))]
+        inner = [below.name for below in self._inner(folder) if any(self._below(below))]
         if len(inner) < 2 or self._files(folder):
             return []
         return [
@@ -122,7 +122,7 @@ class FolderLayout:
 
     def _without_classes(self) -> list[FiledItem]:
         """All files, if they are straight in the root or in split folders; empty if there is any other folder."""
-        folders = [folder for folder in _folders(self._root) if any(self._below(folder))]
+        folders = [folder for folder in self._inner(self._root) if any(self._below(folder))]
         loose = self._files(self._root)
         if loose or not folders:
             return [] if folders else [FiledItem(None, None, name) for name in loose]
@@ -139,12 +139,12 @@ class FolderLayout:
         ]
 
     def _empty_splits(self, filled: Sequence[Path]) -> list[str]:
-        empty = [folder for folder in _folders(self._root) if _split_of(folder) and folder not in filled]
+        empty = [folder for folder in self._inner(self._root) if _split_of(folder) and folder not in filled]
         return [f"the split folder {folder} holds no {self._what}: fill or delete it." for folder in empty]
 
     def _misplaced(self, parent: Path) -> list[str]:
         """A sentence on files next to the class folders, or (for folders of frames) straight in them."""
-        places = [parent, *(_folders(parent) if self._folders else [])]
+        places = [parent, *(self._inner(parent) if self._folders else [])]
         loose = [f"{place.name}/{name}" if place != parent else name for place in places for name in self._files(place)]
         if not loose:
             return []
@@ -159,7 +159,7 @@ class FolderLayout:
 
     def _below(self, top: Path) -> Iterator[Path]:
         for parent, names in walk(top):
-            wanted = self._wanted(names)
+            wanted = [] if self._is_of_masks(parent, top) else self._wanted(names)
             if not self._folders:
                 yield from (parent / name for name in wanted)
             elif parent != top and wanted:
@@ -168,14 +168,23 @@ class FolderLayout:
     def _count_others(self) -> None:
         """Count the files that are passed over: masks, and files of other endings but those that describe data."""
         self.passed_over = Counter()
-        for _, names in walk(self._root):
-            wanted = set(self._wanted(names))
+        for parent, names in walk(self._root):
+            wanted = set() if self._is_of_masks(parent, self._root) else set(self._wanted(names))
             for name in names:
                 if name in wanted or (not has_ending(name, self._endings) and has_ending(name, _DESCRIPTIONS)):
                     continue
                 ending = Path(name).suffix.lower() or "without an ending"
                 is_other = not has_ending(name, self._endings)
                 self.passed_over[ending if is_other else "masks and segmentations"] += 1
+
+    def _inner(self, parent: Path) -> list[Path]:
+        """The folders straight in one, without those of masks."""
+        return [folder for folder in _folders(parent) if self._masks or not is_mask_folder(folder)]
+
+    def _is_of_masks(self, folder: Path, top: Path) -> bool:
+        """Whether a folder is one of masks, or lies in one, below `top`."""
+        inner = [folder, *folder.parents][: len(folder.relative_to(top).parts)]
+        return not self._masks and any(map(is_mask_folder, inner))
 
     def _wanted(self, names: Sequence[str]) -> list[str]:
         return wanted_names(names, self._endings, masks=self._masks)
