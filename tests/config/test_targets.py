@@ -7,6 +7,12 @@ from vesalius.config.errors import InputError
 from vesalius.config.targets import locate, target_problems
 
 
+@pytest.fixture(autouse=True)
+def _small_classes(monkeypatch):
+    """Classes of the standard library, which a config may not name without the user's word."""
+    monkeypatch.setenv("VESALIUS_ALLOW", "builtins,fractions")
+
+
 def problems(node):
     return list(target_problems(node, "part"))
 

@@ -6,6 +6,7 @@ Runs before data or GPU is touched and reports every problem in one message.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vesalius.config.allowed import check_allowed
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.direction import mode_of
 from vesalius.config.errors import InputError
@@ -22,8 +23,9 @@ def check_config(config: Mapping[str, Any]) -> None:
     """Walk a frozen config and check what only Vesalius can know of it.
 
     Raises:
-        InputError: with one sentence for each problem.
+        InputError: with one sentence for each problem; for code that is not allowed before anything is imported.
     """
+    check_allowed(config)
     problems = list(target_problems(config, "")) or list(_cross_problems(config))
     if problems:
         raise InputError(problems)

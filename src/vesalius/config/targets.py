@@ -28,7 +28,8 @@ EXTRAS = {
     "jpeg_ls": "medical",
     "av": "medical",
 }
-_HYDRA_KEYS = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
+#: Keys of a node that are not arguments of its target.
+HYDRA_KEYS = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
 
 
 def locate(path: str) -> Any:
@@ -82,7 +83,7 @@ def _call_problems(node: Mapping[str, Any], key: str) -> Iterator[str]:
         signature = inspect.signature(target)
     except ValueError:  # some compiled functions have none
         return
-    given = {name: value for name, value in node.items() if name not in _HYDRA_KEYS}
+    given = {name: value for name, value in node.items() if name not in HYDRA_KEYS}
     parameters = _parameters(target, signature)
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     hints = _hints(target, parameters)

@@ -101,12 +101,8 @@ def every_sample(config: Mapping[str, Any], facts: Facts) -> ImageDataModule:
     family = locate(config["_target_"])
     every = type(family.__name__, (_EverySample, family), {"series": facts.sequence_length is not None})
     options = {name: value for name, value in config.items() if name not in _TRAINING_OPTIONS}
-    data: ImageDataModule = build({**options, "_target_": f"{__name__}._construct"}, "data", datamodule=every)
+    data: ImageDataModule = build({**options, "_target_": every}, "data")
     return data
-
-
-def _construct(datamodule: type[ImageDataModule], **options: Any) -> ImageDataModule:
-    return datamodule(**options)
 
 
 def feature_batches(model: pl.LightningModule, data: ImageDataModule, device: torch.device) -> Iterator[FeatureBatch]:

@@ -13,9 +13,11 @@ from typing import IO, Any
 
 import yaml
 
+from vesalius.config.allowed import allow
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.runs.reading import read_provenance
 from vesalius.runs.redaction import private_paths, text_without_paths
+from vesalius.runs.signature import sign, signed_targets
 
 CONFIG, STATE, METRICS, SPLIT, HISTORY = (
     "config.yaml",
@@ -69,7 +71,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 class RunFolder:
-    """One run's folder.
+    """One run's folder; opening one that this user signed allows the code that its config names.
 
     Args:
         path: an existing folder that holds a `config.yaml`.
@@ -86,6 +88,7 @@ class RunFolder:
         self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
         self.predictions = self.path / "predictions"
         self.figures = self.path / "figures"
+        allow(signed_targets(self.path, self.path / CONFIG))
 
     @classmethod
     def create(cls, path: Path, config: Mapping[str, Any], overrides: list[str]) -> "RunFolder":
@@ -101,7 +104,9 @@ class RunFolder:
             raise InputError(f"{path} is not empty, and a run must not mix with other files: choose another folder.")
         path.mkdir(parents=True, exist_ok=True)
         write_atomically(path / OVERRIDES, yaml.safe_dump(overrides))
-        write_atomically(path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        frozen = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        sign(path, frozen.encode())
+        write_atomically(path / CONFIG, frozen)
         return cls(path)
 
     @property

@@ -12,6 +12,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner,
 from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 
+from vesalius.config.allowed import check_allowed
 from vesalius.config.build import build
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
@@ -157,6 +158,7 @@ def _checked(chosen: Choice, key: str, known: Sequence[str], kind: type) -> dict
         return None
     if not isinstance(chosen, Mapping) or "_target_" not in chosen:
         raise InputError(f"{where}={chosen}: name one of {', '.join(known)}, or give the _target_ of one of Optuna's.")
+    check_allowed(chosen, where)
     problems = list(target_problems(chosen, where))
     if problems:
         raise InputError(problems)
