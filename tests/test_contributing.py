@@ -46,6 +46,7 @@ def test_a_net_of_ones_own_trains(vesalius, tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr
 
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("VESALIUS_ALLOW", "mynets")
     wrong = load_config("train", ["model=tiny", "+model.net.depth=3"], str(tmp_path / "myconf"))
     with pytest.raises(InputError, match=r"model\.net\.depth"):
         check_config(wrong)

@@ -59,6 +59,7 @@ def own_configs(tmp_path_factory):
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_command_is_read_by_bash_and_composes(path, tmp_path, own_configs, monkeypatch):
     monkeypatch.syspath_prepend(own_configs.parent)
+    monkeypatch.setenv("VESALIUS_ALLOW", "mynets")
     for words in commands_of(text_of(path), tmp_path):
         check_command(words, own_configs)
 
