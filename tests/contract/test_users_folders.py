@@ -53,6 +53,7 @@ def test_the_four_classes_are_those_and_an_audit_names_the_copies(downloaded, tm
     ]
 
 
+@pytest.mark.parametrize("downloaded", [("Training", "Testing")], indirect=True)
 def test_it_trains_by_its_folder_and_one_option_gives_numbers_without_the_copies(downloaded, run_training, capsys):
     root, *_ = downloaded
     folder = run_training([*SMALL, "data=image_folder", f"data.source.root={root}", "evaluation.drop_duplicates=true"])
