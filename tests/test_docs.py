@@ -37,6 +37,8 @@ hooks = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(hooks)
 
 _PARTS = ("", "/encoder", "/decoder", "/generator", "/critic", "/schedule")
+#: Their commands compose in `make test`, those of all other pages in `make test-all`.
+READ_FIRST = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "docs/get-started.md", "docs/data/index.md")]
 MARKDOWN = [path for path in DOCUMENTS if path.suffix == ".md"]
 
 
@@ -56,7 +58,11 @@ def own_configs(tmp_path_factory):
 
 
 @pytest.mark.xdist_group("printed_commands")  # many are printed twice, and composed once
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "path",
+    [path if path in READ_FIRST else pytest.param(path, marks=pytest.mark.slow) for path in DOCUMENTS],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
 def test_every_command_is_read_by_bash_and_composes(path, tmp_path, own_configs, monkeypatch):
     monkeypatch.syspath_prepend(own_configs.parent)
     monkeypatch.setenv("VESALIUS_ALLOW", "mynets")

@@ -16,6 +16,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="browser tests take
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.xdist_group("browser"),  # it is started once
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
 ]
 

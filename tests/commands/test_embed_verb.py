@@ -17,6 +17,8 @@ from vesalius.evaluation.embedding import extractor_hash
 from vesalius.runs.run_folder import RunFolder
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
+pytestmark = pytest.mark.xdist_group("embed_verb")  # its runs are made once
+
 SMALL = [
     "trainer=cpu",
     "trainer.max_epochs=1",

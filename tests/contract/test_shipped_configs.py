@@ -78,7 +78,14 @@ def test_every_config_says_first_what_it_is_for():
         assert said.startswith("# "), path
 
 
-@pytest.mark.parametrize(("group", "option"), GROUPS, ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    ("group", "option"),
+    [
+        pytest.param(*one, marks=pytest.mark.slow if one[0] == "experiment" and one[1] not in FIRST_EXPERIMENTS else [])
+        for one in GROUPS
+    ],
+    ids=lambda value: str(value),
+)
 def test_each_option_composes_and_passes_the_checks(group, option, data_overrides):
     data = option if group == "data" else EXPERIMENT_DATA.get(option, "lesions")
     verb = "audit" if (group, option) == ("datamodule", "audit") else "train"

@@ -13,6 +13,8 @@ from vesalius.evaluation.synthesis import SynthesisResults
 from vesalius.figures import synthesis as synthesis_figures
 from vesalius.metrics.names import SYNTHESIS_METRICS
 
+pytestmark = pytest.mark.xdist_group("synthesis")  # its run is made once
+
 SMALL = ["data=lesions", "data.source.patients=80", "data.source.slices=2", "data.source.image_size=28"]
 SMALL += ["model=gan", "model.generator.width=4", "model.critic.width=4", "data.fractions=[0.5,0.2,0.3]"]
 
