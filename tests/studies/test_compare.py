@@ -253,3 +253,28 @@ def test_a_baseline_decides_by_the_threshold_in_its_table(tmp_path):
         assert expected < balanced_accuracy_score(table["target"], table["prob/sick"] > 0.5)
         difference = arms[f"logistic_pca of {name or 'none'}"]["balanced_accuracy_difference"]["value"]
         assert difference == pytest.approx(expected - arms[name or "none"]["balanced_accuracy"]["value"])
+
+
+def test_arms_of_a_cross_validation_are_compared_fold_by_fold(tmp_path):
+    values: dict[str, list[float]] = {"none": [], "ae": []}
+    for at, (name, quality) in enumerate({"none": 0.5, "ae": 2.5}.items()):
+        for fold, offset in enumerate((-2.0, 0.0, 2.0)):
+            table = predictions(quality, fold, patients=24, first=24 * fold)
+            values[name].append(roc_auc_score(table["target"], table["prob/sick"]))
+            sick = 1 / (1 + (1 / table["prob/sick"] - 1) * np.exp(-offset * (1 - 2 * at)))
+            table = table.assign(**{"prob/sick": sick, "prob/healthy": 1 - sick})
+            write_run(tmp_path / f"{at}{fold}", table, data__fold=fold, init_from=None if name == "none" else name)
+    content = compared(tmp_path)
+    assert (content["seeds"], content["folds"], content["differ"]) == ([0], [0, 1, 2], [])
+    for name in values:
+        assert content["arms"][name]["auroc"]["value"] == pytest.approx(np.mean(values[name]))
+        assert content["arms"][name]["auroc"]["groups"] == 72
+    difference = content["arms"]["ae"]["auroc_difference"]
+    assert difference["value"] == pytest.approx(np.mean(values["ae"]) - np.mean(values["none"]))
+    assert "3 folds" in difference["method"]
+    with pytest.raises(InputError, match=r"by=data\.fold: runs of one arm differ by their fold"):
+        compared(tmp_path, by="data.fold")
+    for file in (tmp_path / "12").rglob("*.*"):
+        file.unlink()
+    with pytest.raises(InputError, match="ae has no run of seed 0, fold 2"):
+        compared(tmp_path)

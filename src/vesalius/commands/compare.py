@@ -48,9 +48,9 @@ def print_comparison(content: Mapping[str, Any], console: Console) -> None:
     """Print the content of `compare.json`: one row and one sentence per arm."""
     metric, arms = content["metric"], content["arms"]
     largest = max((arm[metric] for arm in arms.values()), key=lambda entry: entry["n"])
-    head = (
-        f"test: {largest['n']} samples of {largest['groups']} patients; seeds {', '.join(map(str, content['seeds']))}"
-    )
+    head = f"test: {largest['n']} samples of {largest['groups']} patients"
+    for word in ("seeds", "folds"):
+        head += f"; {word} {', '.join(map(str, content[word]))}" if content[word] else ""
     console.print(Text(head, style="bold"))
     table = command_table()
     for title in (content["by"], "runs", metric, "no\nskill", "difference", "from"):

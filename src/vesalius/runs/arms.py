@@ -2,7 +2,7 @@
 
 `arms_of` reads the arms off the frozen configs, full paths included: what was typed may be a default, or may leave out
 a config that was edited in between. What was typed serves only to name them. `arms_by` takes the key that tells arms
-apart from the user, and refuses runs that could not be compared seed by seed.
+apart from the user, and refuses runs that could not be compared seed by seed and fold by fold.
 """
 
 import json
@@ -107,7 +107,7 @@ def varying_keys(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 
 def arms_by(runs: Sequence[Run], by: str) -> list[Arm]:
-    """Group runs by the value of a key; arms in the order in which they appear, each sorted by seed.
+    """Group runs by the value of a key; arms in the order in which they appear, each sorted by seed and fold.
 
     Args:
         runs: finished runs.
@@ -118,11 +118,14 @@ def arms_by(runs: Sequence[Run], by: str) -> list[Arm]:
         written.
 
     Raises:
-        InputError: for a key that no run has or that is no single value, one value only, a seed twice in an arm, or
-            arms of different seeds.
+        InputError: for a key that no run has or that is no single value, one value only, a seed and fold twice in an
+            arm, or arms of different seeds or folds.
     """
-    if by == "seed":
-        raise InputError("by=seed: runs of one arm differ by their seed, and arms by something else: name another key.")
+    if by in ("seed", "data.fold"):
+        word = by.rpartition(".")[2]
+        raise InputError(
+            f"by={by}: runs of one arm differ by their {word}, and arms by something else: name another key."
+        )
     values = [_value(run.config, by) for run in runs]
     if all(value is _MISSING for value in values):
         known = {key for run in runs for key, _ in flatten(run.config)}
@@ -136,8 +139,8 @@ def arms_by(runs: Sequence[Run], by: str) -> list[Arm]:
     members: dict[str, list[Run]] = {}
     for run, name in zip(runs, distinct_labels(texts, partial(_spellings, by=by), "none"), strict=True):
         members.setdefault(name, []).append(run)
-    arms = [Arm(name, {by: name}, sorted(of_arm, key=_seed_of)) for name, of_arm in members.items()]
-    problems = [*_repeated_seeds(arms, by), *_unpaired_seeds(arms)]
+    arms = [Arm(name, {by: name}, sorted(of_arm, key=_repeat_of)) for name, of_arm in members.items()]
+    problems = [*_repeated_runs(arms, by), *_unpaired_runs(arms)]
     if len(arms) == 1 and not problems:
         problems = [f"by={by}: all runs have the value {arms[0].name}: there is nothing to compare."]
     if problems:
@@ -191,32 +194,38 @@ def _redacted_override(key: str, value: str) -> list[str]:
     return [override.partition("=")[2]]
 
 
-def _seed_of(run: Run) -> int:
-    return -1 if run.seed is None else run.seed
+def _repeat_of(run: Run) -> tuple[int, int]:
+    """Seed and fold, -1 where there is none."""
+    return -1 if run.seed is None else run.seed, -1 if run.fold is None else run.fold
 
 
-def _repeated_seeds(arms: Sequence[Arm], by: str) -> Iterator[str]:
+def _in_words(repeat: tuple[int, int]) -> str:
+    seed, fold = repeat
+    return f"seed {seed}" if fold < 0 else f"seed {seed}, fold {fold}"
+
+
+def _repeated_runs(arms: Sequence[Arm], by: str) -> Iterator[str]:
     for arm in arms:
-        for seed in sorted({_seed_of(run) for run in arm.runs}):
-            same = [run for run in arm.runs if _seed_of(run) == seed]
+        for repeat in sorted({_repeat_of(run) for run in arm.runs}):
+            same = [run for run in arm.runs if _repeat_of(run) == repeat]
             if len(same) > 1:
                 keys = other_differences(same)
                 cure = f"they differ in {format_list(keys)}" if keys else "they do not differ"
                 names = ", ".join(run.name for run in same)
                 yield (
-                    f"by={by}: arm {arm.name} has {len(same)} runs of seed {seed} ({names}), and {cure}: leave some "
-                    "out, or choose another key."
+                    f"by={by}: arm {arm.name} has {len(same)} runs of {_in_words(repeat)} ({names}), and {cure}: leave "
+                    "some out, or choose another key."
                 )
 
 
-def _unpaired_seeds(arms: Sequence[Arm]) -> Iterator[str]:
-    everyone = {_seed_of(run) for arm in arms for run in arm.runs}
+def _unpaired_runs(arms: Sequence[Arm]) -> Iterator[str]:
+    everyone = {_repeat_of(run) for arm in arms for run in arm.runs}
     for arm in arms:
-        missing = sorted(everyone - {_seed_of(run) for run in arm.runs})
+        missing = sorted(everyone - {_repeat_of(run) for run in arm.runs})
         if missing:
             yield (
-                f"Arms are paired by seed, but {arm.name} has no run of seed {', '.join(map(str, missing))}: train it, "
-                "or leave out the other arms' runs of that seed."
+                f"Arms are paired by seed and fold, but {arm.name} has no run of {'; '.join(map(_in_words, missing))}: "
+                "train it, or leave out the other arms' runs of that one."
             )
 
 

@@ -24,7 +24,7 @@ _SAME = 1e-6
 
 @dataclass(frozen=True)
 class _Compared:
-    """Outcomes of an arm, or of a baseline of its runs, in the order of their seeds.
+    """Outcomes of an arm, or of a baseline of its runs, in the order of their seeds and folds.
 
     Attributes:
         outcomes: one per run.
@@ -47,7 +47,8 @@ def compare(
     """Compare arms of runs on the same test samples.
 
     Args:
-        arms: at least two, with finished runs of the same seeds in the same order (`vesalius.runs.arms.arms_by`).
+        arms: at least two, with finished runs of the same seeds and folds in the same order
+            (`vesalius.runs.arms.arms_by`).
         metric: one of the runs' test metrics.
         by: the key that tells the arms apart.
         baselines: cheap models of the runs, to compare as further arms. One with the same predictions in all arms is a
@@ -57,8 +58,8 @@ def compare(
         seed: of the bootstrap.
 
     Returns:
-        Content of `compare.json`: `schema`, `task`, `metric`, `by`, `reference`, `seeds`, `differ` (other keys in
-        which runs of one seed differ), `notes` (sentences) and `arms`: for each its `runs`, the entry of the metric
+        Content of `compare.json`: `schema`, `task`, `metric`, `by`, `reference`, `seeds`, `folds`, `differ` (other keys
+        in which runs of one seed differ), `notes` (sentences) and `arms`: for each its `runs`, the entry of the metric
         under its name, and, but for the reference, `against`, the entry `<metric>_difference` (the arm minus that one)
         and `verdict`. The intervals of all differences hold together in 95 % of studies.
 
@@ -90,7 +91,8 @@ def compare(
     of_one_seed = zip(*(arm.runs for arm in arms), strict=True)
     differ = sorted({key for same_seed in of_one_seed for key in other_differences(same_seed, by)})
     content = {"schema": SCHEMA, "task": task, "metric": metric, "by": by, "reference": first}
-    content |= {"seeds": [run.seed for run in arms[0].runs], "differ": differ}
+    content |= {"seeds": [*dict.fromkeys(run.seed for run in arms[0].runs)]}
+    content |= {"folds": [*dict.fromkeys(run.fold for run in arms[0].runs if run.fold is not None)], "differ": differ}
     return content | {"notes": list(_notes(differ, runs, metric, differences)), "arms": entries}
 
 
@@ -132,11 +134,11 @@ def _check_classes(outcomes: Sequence[Outcome]) -> None:
 
 
 def _check_samples(outcomes: Sequence[Outcome]) -> None:
-    """Refuse runs that were not tested on the same samples of the same patients, and name two of them."""
-    first, *others = outcomes
-    samples = samples_of(first.table)
-    for other in others:
-        if not samples_of(other.table).equals(samples):
+    """Refuse runs of one fold, or of none, that were not tested on the same samples, and name two of them."""
+    firsts: dict[int | None, Outcome] = {}
+    for other in outcomes:
+        first = firsts.setdefault(other.run.fold, other)
+        if not samples_of(other.table).equals(samples_of(first.table)):
             raise InputError(
                 f"runs: {first.run.name} and {other.run.name} were not tested on the same samples, patients and "
                 "targets. A split follows the seed: train all runs on one with data.split_file=DIR/split.csv."
