@@ -159,7 +159,11 @@ def test_repeats_and_differences_are_those_of_the_values_shown() -> None:
     tables = [drawn(rng, 200, slope=slope) for slope in (1.0, 1.0, 1.0)]
     tables = [table.assign(target=tables[0]["target"]) for table in tables]  # the later two are far off
     values = [ece(table)["value"] for table in tables]
+    single = repeated_metric(tables[:1], metric="ece", **BINARY)
+    assert single["ci95"] == pytest.approx(ece(tables[0])["ci95"], abs=1e-12)
+    assert (single["value"], single["method"]) == (pytest.approx(values[0]), "clustered U-statistic")
     found = repeated_metric(tables, metric="ece", **BINARY)
+    assert found["no_skill"] == pytest.approx(np.mean([ece(table)["no_skill"] for table in tables]))
     assert found["value"] == pytest.approx(np.mean(values))
     assert found["ci95"][0] <= found["value"] <= found["ci95"][1]
     difference = repeated_difference(tables[:1], tables[1:2], metric="ece", **BINARY)

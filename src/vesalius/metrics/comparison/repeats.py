@@ -58,7 +58,8 @@ def repeated_metric(
     if resampled.reason:
         return _missing(resampled, resampled.no_skill, resampled.reason)
     if len(tables) == 1 and resampled.interval is not None:
-        return _entry(resampled, float(resampled.values()[0]), resampled.interval, 1, resampled.no_skill)
+        value = float(resampled.scale.bounded(resampled.values())[0])
+        return _entry(resampled, value, resampled.interval, 1, resampled.no_skill)
     values, replicates = resampled.values(), resampled.replicates(len(tables), seed)
     if resampled.scale.name == "square":
         value, interval = _root_of_squares(resampled, values, replicates)

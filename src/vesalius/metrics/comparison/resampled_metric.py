@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
+from vesalius.metrics.classification.calibration import CalibrationGaps
 from vesalius.metrics.classification.folds import fold_mean, why_no_fold_mean
 from vesalius.metrics.classification.metrics import why_undefined
 from vesalius.metrics.classification.no_skill import no_skill_values
@@ -194,14 +195,17 @@ def classification_metric(read: Sequence[Predictions], metric: str) -> Resampled
     reasons = [why for p in read if (why := why_undefined(p, name, columns))]
     if first.group_count < 2:
         reasons = ["one patient only: no interval over patients"]
+    # That of `ece` depends on a model's confidences.
+    no_skill = [value for p in read if (value := no_skill_values(p)[metric]) is not None]
     return ResampledMetric(
         compute=lambda weights: np.stack([weighted_metrics(p, weights, [name])[metric] for p in read]),
         groups=first.groups,
         score_count=first.truth.size,
         sides=dict(_sides(read, name, columns)),
         scale=scale_of(name, first.task),
+        interval=CalibrationGaps.of(first).interval() if name == "ece" and not reasons else None,
         counts=name in COUNTING,
-        no_skill=no_skill_values(first)[metric],
+        no_skill=float(np.mean(no_skill)) if no_skill else None,
         reason=reasons[0] if reasons else None,
     )
 
