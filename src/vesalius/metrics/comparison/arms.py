@@ -66,8 +66,8 @@ def arm_metric(runs: Sequence[RunResult], metric: str, task: str, *, seed: int =
         seed: of the bootstrap.
 
     Returns:
-        For one run its own entry; for several, the mean, with an interval over patients and runs. None where no run has
-        this metric.
+        For one run its own entry; for several, the mean over repeats, of which the folds of one seed are one, with an
+        interval over patients and repeats. None where no run has this metric.
 
     Raises:
         InputError: for predictions tables that are not what the run wrote.
