@@ -158,7 +158,7 @@ CONTRASTS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_all_text_can_be_read(browser, tmp_path, scheme):
     sweep = write_sweep(tmp_path / "sweep", models={f"m{at}": 0.5 * at for at in range(9)}, seeds=1)
     for name, state in enumerate(("failed", "interrupted", "pruned", "running")):

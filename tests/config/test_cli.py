@@ -46,24 +46,30 @@ def test_both_mistakes_are_named_with_their_cure(fresh_vesalius_in, tmp_path):
     ("arguments", "said"),
     [
         (["data=lesion"], "Did you mean 'lesions'?"),
-        (["experiment=lesion_cnn"], "Did you mean 'lesions_cnn'?"),
+        pytest.param(["experiment=lesion_cnn"], "Did you mean 'lesions_cnn'?", marks=pytest.mark.slow),
         (["seed=zero"], "could not be converted to Integer"),
-        (["foo["], "is not an override"),
+        pytest.param(["foo["], "is not an override", marks=pytest.mark.slow),
         (["model.optimizer.lr.x=3"], "Did you mean 'model.optimizer.lr'?"),
-        (["data=medmnist"], "data.source.name has no value"),
+        pytest.param(["data=medmnist"], "data.source.name has no value", marks=pytest.mark.slow),
         (["experiment=synthetic_gain"], "Did you mean 'vesalius gain study=synthetic_gain'?"),
-        (["model=lesions_cnn"], "Did you mean 'vesalius train experiment=lesions_cnn'?"),
+        pytest.param(
+            ["model=lesions_cnn"], "Did you mean 'vesalius train experiment=lesions_cnn'?", marks=pytest.mark.slow
+        ),
         (["-m", "trainer=cpu,gup"], "Did you mean 'gpu'?"),
-        (["-m", "seed=1,b"], "could not be converted to Integer"),
-        (["seed=-1"], "must lie between 0"),
+        pytest.param(["-m", "seed=1,b"], "could not be converted to Integer", marks=pytest.mark.slow),
+        pytest.param(["seed=-1"], "must lie between 0", marks=pytest.mark.slow),
         (["+foo=1", "--cfg", "job"], "'foo' is not a part of the config"),
         (["--config-dir", "nowhere"], "there is no such folder"),
         (["hparams_search=lesions_cnn_lr"], "add -m"),
         (["name=a${nosuch}"], "name: Interpolation key 'nosuch' not found"),
-        (["-m", "seed=0,1", "name=a${nosuch}"], "name: Interpolation key 'nosuch' not found"),
+        pytest.param(
+            ["-m", "seed=0,1", "name=a${nosuch}"], "name: Interpolation key 'nosuch' not found", marks=pytest.mark.slow
+        ),
         ([f"name={'x' * 300}"], "File name too long"),
         (["hydra.run.dir=/dev/null"], "/dev/null cannot be created"),
-        (["hydra.run.dir=/dev/null/my/run"], "/dev/null is a file, where a folder is needed"),
+        pytest.param(
+            ["hydra.run.dir=/dev/null/my/run"], "/dev/null is a file, where a folder is needed", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_mistake_is_refused_with_its_cure(vesalius, tmp_path, arguments, said):

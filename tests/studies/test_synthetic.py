@@ -322,7 +322,10 @@ def test_of_errors_the_lowest_on_validation_is_picked(tmp_path):
     assert gain.measure_gain(arms, ["one", "two"], metric="brier", seed=0)["best_on_validation"] == "one"
 
 
-@pytest.mark.parametrize(("study", "given"), [("synthetic_gain", []), ("breast_synthetic_gain", ["root=FOLDER"])])
+@pytest.mark.parametrize(
+    ("study", "given"),
+    [("synthetic_gain", []), pytest.param("breast_synthetic_gain", ["root=FOLDER"], marks=pytest.mark.slow)],
+)
 def test_the_shipped_studies_are_fair(tmp_path, study, given):
     plan = plan_study(load_config("gain", [f"study={study}", *given, *FEW]), tmp_path)
     trained = load_config("train", plan.arms["augmented"][0].overrides)["data"]

@@ -74,7 +74,7 @@ def coverage(study: Callable[[], Study], replications: int) -> tuple[float, floa
 
 
 @pytest.mark.parametrize("repeats", [False, True], ids=["once", "repeated"])
-@pytest.mark.parametrize("count", [60, 200])
+@pytest.mark.parametrize("count", [60, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("simulate", "truth"),
     [(auroc_study, 0.8), pytest.param(auroc_study, 0.9, marks=pytest.mark.slow), (proportion_study, 0.95)],
