@@ -8,7 +8,9 @@ Proportions: Wilson's interval at the effective number of images, images / desig
 metrics, and differences of any: cluster bootstrap, whose spread is used and not its percentiles, because these follow
 the metric's bias and cover too little at 60 patients. Calibration error: `classification/calibration.py`.
 
-@COVERAGE@
+Coverage for proportions of .50 to .99 and 60 or 200 patients, with a correlation within patients of 0 to 1 (`pytest -m
+proof -s tests/metrics/intervals/test_coverage.py`): without repeats 94 to 97 %; with 4 images each, 2 to 5 of half the
+patients, or 1 to 29 each, 93 to 99 %, where plain Wilson falls to 74 %.
 """
 
 import numpy as np
