@@ -34,7 +34,7 @@ def _blank(make: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def leave_figures_blank() -> None:
-    """Figures that runs ask for are blank from now on; tests of figures have imported the real functions before."""
+    """Figures that runs ask for are blank from now on; `tests/figures` draws its own."""
     import vesalius.figures
 
     for found in pkgutil.iter_modules(vesalius.figures.__path__):
