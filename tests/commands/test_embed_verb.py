@@ -100,6 +100,7 @@ def test_the_run_s_own_samples_keep_their_split_unused_ones_too(vesalius, images
         "features.csv",
         "features.json",
         "overrides.yaml",
+        "signature",
     ]
     table, about = read(folder)
     assert list(table)[:5] == ["sample_id", "group_id", "split", "target", "f0"]
