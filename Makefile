@@ -20,7 +20,7 @@ demo: install   ## train the default network on the built-in phantom, a few minu
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 EVERY := -m 'not proof and not benchmark'
 
-test: install   ## every promise, in 8 minutes on 2 cores without bf16 units; no network, no GPU
+test: install   ## every promise, in 6 minutes on 2 cores without bf16 units; no network, no GPU
 	$(PYTEST) -n 2 --dist loadgroup
 
 test-all: install   ## these and the slow tests: fresh processes over ranks, kills, Chromium, notebooks, the wheel
