@@ -26,6 +26,7 @@ def place(tmp_path) -> Path:
     for number in range(3):
         Image.fromarray(random.integers(0, 256, (28, 28)).astype(np.uint8)).save(tmp_path / f"my images/{number}.png")
     (tmp_path / "my images/3.png").write_bytes(b"nothing")
+    (tmp_path / "folder.csv").mkdir()
     (tmp_path / "table.csv").write_text("id,file\n7,my images/0.png\n8,my images/gone.png\n")
     return tmp_path
 
@@ -60,6 +61,8 @@ def test_a_table_of_files_becomes_lines_of_json(place, vesalius_in) -> None:
         (["input=nowhere"], "nowhere does not exist: correct the path"),
         (["input=my images", "output=out.txt"], "name a file that ends in .csv or .jsonl"),
         (["input=my images", "output=no/out.csv"], "there is no folder no: create it"),
+        (["input=table.csv", "column=file", "output=table.csv"], "output=table.csv exists already"),
+        (["input=my images", "output=folder.csv"], "output=folder.csv is a folder"),
         (["input=my images", "batch_size=0"], "batch_size=0: must be 1 or more"),
         (["input=my images", "on_bad_file=ignore"], "on_bad_file=ignore: expected skip or error"),
     ],

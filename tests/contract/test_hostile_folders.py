@@ -3,6 +3,7 @@
 Each payload would leave a file behind, so that "nothing ran" is seen rather than believed.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 
 from vesalius.config.build import build
 from vesalius.config.errors import InputError
+from vesalius.runs.signature import sign, signed_targets
 
 STORED = Path(__file__).parents[1] / "stored_runs"
 
@@ -141,6 +143,55 @@ def test_a_checkpoint_is_held_to_the_same_list(verb, place, vesalius_in) -> None
     checkpoint["config"]["model"]["net"] = payload(place, "shutil.copy")
     torch.save(checkpoint, path)
     assert_refused(vesalius_in(place, *verb), place, "model.net._target_=shutil.copy")
+
+
+def test_a_checkpoint_cannot_hand_over_a_function(place, vesalius_in) -> None:
+    path = place / "run" / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["config"]["model"]["net"] = {
+        "_target_": torch._utils._rebuild_parameter,
+        "_args_": [torch.ones(2), True, {}],
+    }
+    torch.save(checkpoint, path)
+    assert_refused(vesalius_in(place, "predict", "run=run", "input=run"), place, "model.net._target_=<function")
+
+
+@pytest.mark.parametrize("name", ["../../RAN.ckpt", "/RAN.ckpt", "..", "source"])
+def test_a_checkpoint_deletes_no_file_of_another_name(name, place, vesalius_in) -> None:
+    """Lightning removes the checkpoint that a better one replaces, by the name that the last one holds."""
+    shutil.rmtree(place / "run")
+    shutil.copytree(STORED / "cnn" / "interrupted", place / "run")
+    path = place / "run" / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    for key, state in checkpoint["callbacks"].items():
+        if "Checkpoint" in key:
+            state |= {"best_model_path": name, "kth_best_model_path": name, "best_k_models": {name: 0.0}}
+    torch.save(checkpoint, path)
+    done = vesalius_in(place, "train", "resume=run")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "is no checkpoint of its run" in done.stderr
+    assert (place / "source").read_text() == "x"
+
+
+def test_a_sweep_of_someone_else_is_not_resumed(place, vesalius_in) -> None:
+    folder = place / "sweep"
+    folder.mkdir()
+    (folder / "code").mkdir()
+    shutil.move(place / "evil.py", folder / "code" / "evil.py")
+    content = {"schema": 1, "verb": "train", "arguments": ["seed=0,1", "model.net._target_=evil.Net"], "jobs": []}
+    content |= {"directory": str(folder / "code"), "axes": {}, "sweeper": "basic", "signature": "0" * 128}
+    (folder / "sweep.json").write_text(json.dumps(content))
+    assert_refused(vesalius_in(place, "train", "-m", "resume=sweep"), place, "was not begun by a command of yours")
+
+
+def test_overrides_within_a_signed_config_are_the_users_too(tmp_path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("cnn: ['+model.net._target_=mine.Net']\nnet: {_target_: mine.Other}\n")
+    assert signed_targets(tmp_path, config) == []
+    sign(tmp_path, config.read_bytes())
+    assert signed_targets(tmp_path, config) == ["mine.Net", "mine.Other"]
+    config.write_text(config.read_text().replace("Other", "Another"))
+    assert signed_targets(tmp_path, config) == []
 
 
 def test_a_signature_of_another_folder_or_content_is_none(place, vesalius_in, monkeypatch) -> None:

@@ -170,7 +170,9 @@ def test_a_series_without_times_is_refused_where_the_model_reads_them(contract) 
     assert from_array(pixels, "clip", series, [5.0, 6.0, 9.0]).seconds.tolist() == [0.0, 1.0, 4.0]
     assert from_array(pixels, "clip", replace(series, frame_seconds=0.5)).seconds.tolist() == [0.0, 0.5, 1.0]
     assert from_array(pixels, "clip", replace(series, timed=False)).seconds.tolist() == [0.0, 1.0, 2.0]
-    for times in (None, [0.0, 1.0], [0.0, 2.0, 1.0]):
+    late = from_array(pixels, "clip", series, [1e9, 1e9 + 1, 1e9 + 3])
+    assert late.seconds.tolist() == [0.0, 1.0, 3.0]
+    for times in (None, [0.0, 1.0], [0.0, 2.0, 1.0], [0.0, 1.0, np.inf], [0.0, np.nan, 1.0], [[0.0, 1.0, 2.0]]):
         with pytest.raises(InputError, match=r"times of its frames|one time for each of its 3 frames"):
             from_array(pixels, "clip", series, times)
 
@@ -179,10 +181,11 @@ def test_other_files_of_a_folder_are_counted_and_bad_ones_are_named(contract, tm
     folder = tmp_path / "own"
     (folder / "notes.txt").write_text("hello")
     (folder / "broken.png").write_bytes(b"no image")
+    (folder / "0_mask.png").write_bytes((folder / "0.png").read_bytes())
     write_image(folder / "scan.dcm", np.zeros((24, 24), np.uint16))
     files, others = find_inputs(folder, contract)
     assert [file.name for file in files] == ["0.png", "1.png", "2.png", "broken.png", "scan.dcm"]
-    assert others == ["1 file(s) that are no image are passed over."]
+    assert others == ["1 mask(s) next to images are passed over.", "1 file(s) that are no image are passed over."]
     with pytest.raises(InputError, match=r"broken\.png cannot be read as an image"):
         files[3].read(contract)
 

@@ -90,6 +90,16 @@ def test_a_model_without_targets_is_refused_with_the_cure(name) -> None:
         vesalius.load(STORED / name / "finished")
 
 
+@pytest.mark.parametrize("wrong", [None, "", b"a.png", torch.zeros(28, 28), [[0.0]]])
+def test_what_is_neither_a_path_nor_an_array_is_refused(wrong, cnn):
+    with pytest.raises(InputError, match="predict takes paths and numpy arrays"):
+        cnn.predict([wrong])
+
+
+def test_no_inputs_give_an_empty_table(cnn) -> None:
+    assert list(cnn.predict([])) == cnn.columns
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="is not a run folder"):
         vesalius.load(tmp_path)

@@ -55,6 +55,10 @@ def _output(config: dict[str, Any], folder: RunFolder) -> Path:
     output = folder.path / PREDICTIONS if config["output"] is None else Path(config["output"]).expanduser()
     if output.suffix.lower() not in ENDINGS:
         problems.append(f"output={output}: name a file that ends in .csv or .jsonl.")
+    if output.is_dir():
+        problems.append(f"output={output} is a folder: name a file in it.")
+    elif output.exists():
+        problems.append(f"output={output} exists already: name another file, or remove it.")
     if not output.parent.is_dir():
         problems.append(f"output={output}: there is no folder {output.parent}: create it.")
     if problems:

@@ -29,12 +29,12 @@ _named_by_user: set[str] = set()
 
 
 def targets_of(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Key and name of every `_target_` at or below a node of a plain config."""
+    """Key and name of every `_target_` at or below a node of a plain config; what is no text has no name to allow."""
     if isinstance(node, Mapping):
         for name, child in node.items():
             where = f"{key}.{name}" if key else str(name)
-            if name == "_target_" and isinstance(child, str):
-                yield where, child
+            if name == "_target_":
+                yield where, child if isinstance(child, str) else repr(child)
             else:
                 yield from targets_of(child, where)
     elif isinstance(node, list | tuple):

@@ -1,6 +1,6 @@
 """The one place where a config becomes objects."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ from vesalius.config.errors import InputError, VesaliusError
 from vesalius.config.targets import HYDRA_KEYS, locate
 
 
-def build(config: Mapping[str, Any], key: str, **provided: Any) -> Any:
+def build(config: Mapping[str, Any], key: str, *, target: Callable[..., Any] | None = None, **provided: Any) -> Any:
     """Call the `_target_` of `config`, its own nested targets first.
 
     It reads what Hydra's `instantiate` reads (`_target_`, `_args_`, `_partial_`, `_recursive_`), but takes every other
@@ -17,8 +17,9 @@ def build(config: Mapping[str, Any], key: str, **provided: Any) -> Any:
     turn arguments into its own containers.
 
     Args:
-        config: a plain, frozen node with a `_target_`, a text or (in Python) a class itself.
+        config: a plain, frozen node with a `_target_`.
         key: where the node stands in the whole config; named in errors.
+        target: to call in place of the node's own `_target_`.
         provided: arguments that Vesalius sets itself (`vesalius.config.targets.PROVIDED`).
 
     Raises:
@@ -27,7 +28,7 @@ def build(config: Mapping[str, Any], key: str, **provided: Any) -> Any:
     """
     check_allowed(config, key)
     try:
-        return _call(config, provided)
+        return _call(config, provided, target)
     except VesaliusError:
         raise
     except Exception as error:
@@ -41,19 +42,21 @@ def build_named(entries: Mapping[str, Mapping[str, Any] | None], key: str) -> di
     return {name: build(entry, f"{key}.{name}") for name, entry in entries.items() if entry is not None}
 
 
-def _call(node: Mapping[str, Any], provided: Mapping[str, Any]) -> Any:
-    target, recursive = node["_target_"], node.get("_recursive_", True)
-    if isinstance(target, str):
-        found = locate(target)
-        if not builds_an_object(target, found):
-            raise InputError(f"{target} is no class that a config can build: name one of its library's own classes.")
-        target = found
-    inner = _built if recursive else _as_it_is
+def _call(node: Mapping[str, Any], provided: Mapping[str, Any], target: Callable[..., Any] | None = None) -> Any:
+    target = _located(node["_target_"]) if target is None else target
+    inner = _built if node.get("_recursive_", True) else _as_it_is
     arguments = {name: inner(value) for name, value in node.items() if name not in HYDRA_KEYS}
     positional = [inner(value) for value in node.get("_args_", ())]
     if node.get("_partial_"):
         return partial(target, *positional, **arguments, **provided)
     return target(*positional, **arguments, **provided)
+
+
+def _located(name: str) -> Callable[..., Any]:
+    found: Callable[..., Any] = locate(name)
+    if not builds_an_object(name, found):
+        raise InputError(f"{name} is no class that a config can build: name one of its library's own classes.")
+    return found
 
 
 def _built(value: Any) -> Any:

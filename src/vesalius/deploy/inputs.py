@@ -12,7 +12,7 @@ from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.data.formats.dicom.index import index_folder
 from vesalius.data.formats.dicom.ordering import BadSeries
-from vesalius.data.formats.endings import kind_of
+from vesalius.data.formats.endings import is_mask, kind_of
 from vesalius.data.formats.folders import walk
 from vesalius.data.sources.natural_order import natural_order
 from vesalius.data.sources.tables.csv_table import read_table, require_columns
@@ -56,7 +56,9 @@ class InputFile:
             InputError: if it cannot be read, or is not what the contract asks for.
         """
         loaded = load_part(self.part, self.name, contract.read)
-        return from_array(loaded, self.name, contract, self.part.times)
+        # A run that set the seconds between frames itself did so for all its files, whatever they state.
+        times = self.part.times if contract.frame_seconds is None else None
+        return from_array(loaded, self.name, contract, times)
 
 
 def from_array(
@@ -86,13 +88,15 @@ def from_array(
 def _seconds(times: Sequence[float] | None, count: int, name: str, contract: InputContract) -> NDArray[np.float32]:
     if not contract.timed:
         return np.arange(count, dtype=np.float32)
-    if contract.frame_seconds is not None:
+    if contract.frame_seconds is not None and times is None:
         return (np.arange(count) * contract.frame_seconds).astype(np.float32)
     if times is None:
         raise InputError(f"{name} has no times of its frames, and the model reads what passes between them.")
-    if len(times) != count or not (np.diff(times) > 0).all():
-        raise InputError(f"{name} needs one time for each of its {count} frames, rising.")
-    return np.asarray(times, dtype=np.float32) - np.float32(times[0])
+    given = np.asarray(times, dtype=np.float64)
+    since = (given - given[0] if given.size else given).astype(np.float32)
+    if given.shape != (count,) or not np.isfinite(given).all() or not (np.diff(since) > 0).all():
+        raise InputError(f"{name} needs one time for each of its {count} frames: finite, and rising.")
+    return since
 
 
 def find_inputs(path: Path, contract: InputContract, column: str | None = None) -> tuple[list[InputFile], list[str]]:
@@ -139,9 +143,12 @@ def _of_folder(folder: Path, contract: InputContract) -> tuple[list[InputFile], 
     """Every file that can be read; for models of series, the image files that are in one folder are its frames."""
     found: list[InputFile] = []
     may_be_dicom: list[str] = []
+    masks = 0
     for parent, names in walk(folder):
         relative = parent.relative_to(folder)
-        kinds = {name: kind_of(parent / name) for name in names}
+        images = [name for name in names if not is_mask(name)] or names  # masks next to images are no inputs
+        masks += len(names) - len(images)
+        kinds = {name: kind_of(parent / name) for name in images}
         if contract.series and "image" in kinds.values():
             found += _named(relative.as_posix() if relative.parts else folder.name, list_parts(parent, contract.read))
         for name, kind in kinds.items():
@@ -149,10 +156,11 @@ def _of_folder(folder: Path, contract: InputContract) -> tuple[list[InputFile], 
                 may_be_dicom.append((relative / name).as_posix())
             elif not (contract.series and kind == "image"):
                 found += _named((relative / name).as_posix(), list_parts(parent / name, contract.read))
-    others: list[str] = []
+    others = [f"{masks} mask(s) next to images are passed over."] * (masks > 0)
     if may_be_dicom:
-        of_dicom, others = _of_dicom(folder, may_be_dicom, contract)
+        of_dicom, rest = _of_dicom(folder, may_be_dicom, contract)
         found += of_dicom
+        others += rest
     if not found:
         raise InputError(f"input={folder} holds no image, DICOM, NIfTI or video file: correct the path.")
     place = {name: number for number, name in enumerate(natural_order({one.name for one in found}))}

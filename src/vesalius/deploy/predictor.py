@@ -88,11 +88,14 @@ class Predictor:
                     wanted.append(from_array(one, names[-1], self.contract, next(times, None)))
                 except InputError as error:
                     wanted.append((names[-1], error))
+            elif not isinstance(one, str | Path) or not str(one):
+                raise InputError(f"predict takes paths and numpy arrays, not {one!r} ({type(one).__name__}).")
             else:
                 found, _ = find_inputs(Path(one).expanduser(), self.contract)
                 wanted += found
                 names += [file.name for file in found]
-        return pd.concat(list(self.rows(wanted, names)), ignore_index=True)
+        tables = list(self.rows(wanted, names))
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=self.columns)
 
     @property
     def columns(self) -> list[str]:

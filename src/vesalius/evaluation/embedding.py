@@ -101,7 +101,7 @@ def every_sample(config: Mapping[str, Any], facts: Facts) -> ImageDataModule:
     family = locate(config["_target_"])
     every = type(family.__name__, (_EverySample, family), {"series": facts.sequence_length is not None})
     options = {name: value for name, value in config.items() if name not in _TRAINING_OPTIONS}
-    data: ImageDataModule = build({**options, "_target_": every}, "data")
+    data: ImageDataModule = build(options, "data", target=every)
     return data
 
 

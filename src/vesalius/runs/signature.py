@@ -1,8 +1,8 @@
-"""Signatures of run folders: whether a frozen config was composed by this user, here.
+"""Signatures of run folders and sweeps: whether a frozen config or a sweep's command is this user's own.
 
-A config that the user's own command composed may name any code, as the command could. The folder that it is frozen in
-is signed with a key that never leaves the user's private folder, next to the file of patients' identities; a copied or
-edited folder of someone else carries no valid signature, so that its config is held to the allowed classes.
+A config that the user's own command composed may name any code, as the command could. Its content is signed with a key
+that never leaves the user's private folder, next to the file of patients' identities. A config of someone else, or one
+that was edited, carries no valid signature and is held to the allowed classes; a sweep of someone else is not resumed.
 """
 
 import hashlib
@@ -17,26 +17,35 @@ logger = logging.getLogger("vesalius")
 
 SIGNATURE = "signature"
 _KEY_BYTES = 32
-_TARGET = re.compile(rb"_target_: *['\"]?([A-Za-z_][\w.]*)")
+_TARGET = re.compile(rb"_target_ *[:=] *['\"]?([A-Za-z_][\w.]*)")
+
+
+def signature_of(content: bytes) -> str | None:
+    """The user's signature of some content; None without a home folder to keep the key in."""
+    key = _key(create=True)
+    return None if key is None else _code(key, content)
+
+
+def is_own(signature: object, content: bytes) -> bool:
+    """Whether this user signed this content."""
+    key = _key(create=False)
+    return key is not None and isinstance(signature, str) and hmac.compare_digest(signature, _code(key, content))
 
 
 def sign(folder: Path, content: bytes) -> None:
-    """Write the signature of a config into its folder; without a home folder there is none."""
-    key = _key(create=True)
-    if key is not None:
-        (folder / SIGNATURE).write_text(_code(key, content) + "\n", encoding="ascii")
+    """Write the signature of a config into its folder, if there is one."""
+    signature = signature_of(content)
+    if signature is not None:
+        (folder / SIGNATURE).write_text(signature + "\n", encoding="ascii")
 
 
 def signed_targets(folder: Path, config: Path) -> list[str]:
-    """What a config names to be built, also within overrides; nothing unless this user signed it in this folder."""
+    """What a config names to be built, also within overrides; nothing unless this user signed its content."""
     try:
-        written, content = (folder / SIGNATURE).read_text(encoding="ascii").strip(), config.read_bytes()
+        signature, content = (folder / SIGNATURE).read_text(encoding="ascii").strip(), config.read_bytes()
     except (OSError, UnicodeDecodeError):
         return []
-    key = _key(create=False)
-    if key is None or not hmac.compare_digest(written, _code(key, content)):
-        return []
-    return [name.decode() for name in _TARGET.findall(content)]
+    return [name.decode() for name in _TARGET.findall(content)] if is_own(signature, content) else []
 
 
 def _code(key: bytes, content: bytes) -> str:

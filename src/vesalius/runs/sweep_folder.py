@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from vesalius.config.errors import InputError
 from vesalius.runs.run_folder import CONFIG, RunFolder, write_json
+from vesalius.runs.signature import is_own, signature_of
 
 SWEEP = "sweep.json"
 SCHEMA = 1
@@ -50,6 +51,11 @@ class SweepJob:
         return RunFolder(self.path) if (self.path / CONFIG).is_file() else None
 
 
+def _signed_part(content: Mapping[str, Any]) -> bytes:
+    """What a resume runs."""
+    return json.dumps([content.get(key) for key in ("verb", "arguments", "flags", "directory")]).encode()
+
+
 class SweepFolder:
     """One sweep's folder. One process writes it (the sweep's own); any may read.
 
@@ -81,8 +87,15 @@ class SweepFolder:
         path.mkdir(parents=True, exist_ok=True)
         outline = {"schema": SCHEMA, "verb": verb, "arguments": list(arguments), "sweeper": sweeper}
         outline["directory"] = str(Path.cwd())  # what relative paths among the arguments mean
+        outline["signature"] = signature_of(_signed_part(outline))
         write_json(path / SWEEP, {**outline, "axes": {key: list(values) for key, values in axes.items()}, "jobs": []})
         return cls(path)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether a command of this user's began it: a resume runs its arguments in its directory."""
+        content = self.content
+        return is_own(content.get("signature"), _signed_part(content))
 
     @property
     def content(self) -> dict[str, Any]:
@@ -124,7 +137,10 @@ class SweepFolder:
 
     def write_flags(self, flags: Sequence[str]) -> None:
         """Store flags of the command line, such as `--config-dir`, for a resume."""
-        write_json(self.path / SWEEP, self.content | {"flags": list(flags)})
+        content = self.content | {"flags": list(flags)}
+        if self.is_own:
+            content["signature"] = signature_of(_signed_part(content))
+        write_json(self.path / SWEEP, content)
 
     def has_job(self, number: int) -> bool:
         """Whether this sweep has such a job, so that the folder of that number is its own."""

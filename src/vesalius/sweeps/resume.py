@@ -53,7 +53,13 @@ def resumed_arguments(verb: str, arguments: Sequence[str]) -> list[str]:
             return [text for text in arguments if not text.startswith("resume=")]
     elif (path / CONFIG).is_file():
         raise InputError(f"resume={path} is the folder of one run and not of a sweep: leave out -m.")
-    sweep = SweepFolder(path).content
+    folder = SweepFolder(path)
+    sweep = folder.content
+    if not folder.is_own:
+        raise InputError(
+            f"{path} was not begun by a command of yours on this machine, and to resume it would run what its author "
+            "typed: begin a sweep of your own."
+        )
     if sweep["verb"] != verb:
         raise InputError(f"{path} is a sweep of vesalius {sweep['verb']}: resume it with that verb.")
     _check_equal(path, [text for text in rest if not text.startswith(_FREE)], _fixed(sweep["arguments"]))

@@ -58,15 +58,25 @@ class Checkpoint(ModelCheckpoint):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Inverse of `state_dict`, in the folder of this run."""
+        """Inverse of `state_dict`, in the folder of this run: Lightning deletes old checkpoints by these paths.
+
+        Raises:
+            InputError: for a name that is no checkpoint's, as in a checkpoint from someone else.
+        """
         folder = Path(str(self.dirpath))
         state = dict(state_dict)
         for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
-            state[key] = str(folder / state[key]) if state[key] else ""
-        state["best_k_models"] = {str(folder / name): score for name, score in state["best_k_models"].items()}
+            state[key] = _inside(folder, state[key]) if state[key] else ""
+        state["best_k_models"] = {_inside(folder, name): score for name, score in state["best_k_models"].items()}
         state["dirpath"] = str(folder)
         super().load_state_dict(state)
         self.current_score = state["current_score"]  # which Lightning stores and does not restore
+
+
+def _inside(folder: Path, name: object) -> str:
+    if not isinstance(name, str) or Path(name).name != name or not name.endswith(".ckpt"):
+        raise InputError(f"the checkpoint names {name!r}, which is no checkpoint of its run: take it from a backup.")
+    return str(folder / name)
 
 
 class CheckpointMetadata(Callback):
