@@ -50,6 +50,7 @@ def test_a_table_of_files_becomes_lines_of_json(place, vesalius_in) -> None:
     rows = [json.loads(line) for line in (place / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["input"] for row in rows] == ["my images/0.png", "my images/gone.png"]
     assert rows[0]["problem"] is None
+    assert [row["prob/healthy"] is None for row in rows] == [False, True]
     assert "no such file" in rows[1]["problem"]
 
 

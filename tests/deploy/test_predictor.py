@@ -96,6 +96,13 @@ def test_what_is_neither_a_path_nor_an_array_is_refused(wrong, cnn):
         cnn.predict([wrong])
 
 
+def test_seconds_may_be_an_array() -> None:
+    pixels, times, _ = test_samples("lstm")
+    model = vesalius.load(STORED / "lstm" / "finished")
+    given = model.predict(pixels[:2], seconds=np.array(times[:2]))
+    pd.testing.assert_frame_equal(given, model.predict(pixels[:2], seconds=times[:2]))
+
+
 def test_no_inputs_give_an_empty_table(cnn) -> None:
     assert list(cnn.predict([])) == cnn.columns
 

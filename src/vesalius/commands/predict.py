@@ -1,5 +1,6 @@
 """`python -m vesalius.commands.predict DIR`: what a finished run predicts for new files."""
 
+import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -68,7 +69,8 @@ def _output(config: dict[str, Any], folder: RunFolder) -> Path:
 
 def _write(table: pd.DataFrame, output: Path) -> None:
     if output.suffix.lower() == ".jsonl":
-        write_atomically(output, table.to_json(orient="records", lines=True, force_ascii=False))
+        rows = table.astype(object).where(table.notna(), None).to_dict("records")
+        write_atomically(output, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
     else:
         write_atomically(output, table.to_csv(index=False))
 

@@ -180,7 +180,9 @@ def _of_dicom(folder: Path, candidates: Sequence[str], contract: InputContract) 
         except BadSeries as error:
             parts = [Part(((str(folder / series.frames[0].path), None),), problem=str(error))]
         found += _named(series.folder, parts) if contract.series else [_slice(folder, part) for part in parts]
-    found += [InputFile(name, Part(((str(folder / name), None),), problem=reason)) for name, reason in index.damaged]
+    for name, reason in index.damaged:
+        why = reason.removeprefix(f"{name} ").rstrip(".")
+        found.append(InputFile(name, Part(((str(folder / name), None),), problem=why)))
     others = [f"{count} {kind} are passed over." for kind, count in index.others.items()]
     known = {frame.path for series in index.series for frame in series.frames} | {name for name, _ in index.damaged}
     rest = len([name for name in candidates if name not in known]) - sum(index.others.values())

@@ -78,7 +78,7 @@ class Predictor:
         """
         if isinstance(inputs, str | Path | np.ndarray):
             inputs = [inputs]
-        times = iter(seconds or ())
+        times = iter(() if seconds is None else seconds)
         wanted: list[InputFile | ModelInput | tuple[str, InputError]] = []
         names: list[str] = []
         for number, one in enumerate(inputs):
