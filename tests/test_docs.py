@@ -21,9 +21,10 @@ from documented_commands import (
     words_in_bash,
 )
 from vesalius.cli import VERBS
-from vesalius.config.compose import conf_dir
+from vesalius.config.compose import conf_dir, register_resolvers
 from vesalius.config.diagnose import find_problems
 from vesalius.config.facts import Task
+from vesalius.config.schema import register_schemas
 from vesalius.data.audit.findings import CHECKS
 from vesalius.metrics.names import (
     CLASSIFICATION_METRICS,
@@ -109,6 +110,8 @@ def test_what_python_imports_is_there(path):
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.name)
 def test_mistakes_shown_are_answered_as_shown(path, tmp_path):
+    register_schemas()
+    register_resolvers()
     for block in re.findall(r"^```console\n(.*?)^```", text_of(path), re.DOTALL | re.MULTILINE):
         command, _, output = block.removeprefix("$ ").partition("\n")
         ((_, verb, *overrides),) = words_in_bash(command, tmp_path)
