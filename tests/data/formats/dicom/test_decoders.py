@@ -1,5 +1,6 @@
 """Decoders that may crash run in processes of their own, and crash nothing else."""
 
+import pickle
 import random
 import threading
 import time
@@ -57,6 +58,33 @@ def test_a_decoder_that_does_not_end_is_ended(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="does not end"):
         decode_file(LOSSLESS)
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"no json\n",
+        b"[]\n",
+        b'{"type": "|O", "shape": [100, 100, 3]}\n' + b"0" * 30_000,
+        b'{"type": "|u1", "shape": [1000000, 1000000, 1000000]}\n',
+        b'{"type": "|u1", "shape": [-100, -100, 3]}\n' + b"0" * 30_000,
+        b'{"type": "|u1", "shape": [100, 100, 3]}\n' + b"0" * 10,
+        pickle.dumps((True, np.zeros(3))),
+    ],
+)
+def test_a_process_that_was_taken_over_can_send_nothing_but_pixels(tmp_path, monkeypatch, reply):
+    """An array of the size that the header promises, or it is refused; no reply is unpickled."""
+    worker = tmp_path / "worker.py"
+    worker.write_text(f"import sys; sys.stdin.buffer.readline(); sys.stdout.buffer.write({reply!r})")
+    decoders.stop_workers()
+    monkeypatch.setattr(decoders, "WORKER_FILE", worker)
+    with pytest.raises(InputError, match="crashes on them or does not end"):
+        decode_file(LOSSLESS)
+    assert (
+        "pickle"
+        not in Path(decoders.__file__).read_text() + (Path(decoders.__file__).parent / "native_worker.py").read_text()
+    )
 
 
 def test_pixels_pass_unchanged_from_many_threads(tmp_path):

@@ -8,14 +8,15 @@ decoder that hangs cannot be stopped, and each of its processes imports the main
 
 import atexit
 import contextlib
+import json
+import math
 import os
-import pickle
 import queue
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -28,11 +29,16 @@ from vesalius.data.formats.dicom.reading import read_whole
 IN_PROCESS = ("pydicom", "pillow")
 ISOLATED = ("pyjpegls", "pylibjpeg", "gdcm")
 TIMEOUT_SECONDS = 120.0
+_REPLY_BYTES = 2**16  # of a line of JSON
 WORKER_FILE = Path(__file__).with_name("native_worker.py")
 
 
 class CannotDecode(Exception):
     """The pixels cannot be decoded: the reason, in a decoder's words."""
+
+
+class BadReply(Exception):
+    """The process of a decoder has crashed, or what it wrote are no pixels of this image."""
 
 
 class NoDecoder(Exception):
@@ -49,8 +55,19 @@ class _Worker:
         )
         self.owner = os.getpid()
 
-    def send(self, request: tuple[Any, ...]) -> tuple[bool, Any]:
-        """The reply to a request; EOFError or OSError if the process crashes or takes too long."""
+    def send(self, request: dict[str, Any], compressed: bytes, count: int) -> np.ndarray:
+        """The pixels that a request asks for.
+
+        Args:
+            request: see `native_worker`.
+            compressed: the bytes that follow it.
+            count: values that the header promises.
+
+        Raises:
+            CannotDecode: if the decoder refuses them.
+            BadReply: for a reply that is none.
+            OSError: if the process crashes or takes too long.
+        """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -58,10 +75,10 @@ class _Worker:
         watch.daemon = True
         watch.start()
         try:
-            pickle.dump(request, stdin, protocol=pickle.HIGHEST_PROTOCOL)
+            stdin.write(json.dumps(request).encode() + b"\n")
+            stdin.write(compressed)
             stdin.flush()
-            succeeded, reply = pickle.load(stdout)
-            return bool(succeeded), reply
+            return _read_reply(stdout, count)
         finally:
             watch.cancel()
 
@@ -73,6 +90,23 @@ class _Worker:
                     stream.close()
         self._process.kill()
         self._process.wait()
+
+
+def _read_reply(stream: IO[bytes], count: int) -> np.ndarray:
+    """Pixels from a process that damaged data may have taken over: at worst they are wrong."""
+    try:
+        reply = json.loads(stream.readline(_REPLY_BYTES))
+        if "reason" in reply:
+            raise CannotDecode(_last_line(str(reply["reason"])))
+        kind, shape = np.dtype(str(reply["type"])), tuple(int(side) for side in reply["shape"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadReply from error
+    if kind.kind not in "iuf" or min(shape, default=0) < 1 or math.prod(shape) != count:
+        raise BadReply
+    content = stream.read(count * kind.itemsize)
+    if len(content) < count * kind.itemsize:
+        raise BadReply
+    return np.frombuffer(content, kind).reshape(shape).copy()
 
 
 _idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
@@ -126,22 +160,33 @@ def _decode_here(source: Path | Dataset, number: int | None, plugin: str) -> np.
 def _decode_isolated(source: Path | Dataset, number: int | None, plugin: str) -> np.ndarray:
     dataset = source if isinstance(source, Dataset) else read_whole(source)
     try:
-        request = (str(dataset.file_meta.TransferSyntaxUID), plugin, *_request(dataset, number))
+        compressed, options = _request(dataset, number)
+        offsets = options.pop("extended_offsets", None)
+        request = {
+            "syntax": str(dataset.file_meta.TransferSyntaxUID),
+            "plugin": plugin,
+            "options": options,
+            "offsets": None if offsets is None else [bytes(part).hex() for part in offsets],
+            "size": len(compressed),
+        }
+        sides = ("rows", "columns", "samples_per_pixel", "number_of_frames")
+        count = math.prod(int(options[side]) for side in sides)
+        json.dumps(request)  # a damaged header may hold what is no number
     except Exception as error:  # damaged pixels can make the parser raise nearly anything
         raise CannotDecode(_last_line(str(error)) or type(error).__name__) from error
     worker = _idle_worker()
     try:
-        succeeded, reply = worker.send(request)
-    except (EOFError, OSError, pickle.UnpicklingError) as error:
+        pixels = worker.send(request, compressed, count)
+    except (BadReply, OSError) as error:
         worker.stop()
         raise CannotDecode(f"{plugin} crashes on them or does not end") from error
+    except CannotDecode:
+        _idle.put(worker)
+        raise
     except BaseException:  # such as Ctrl-C in the middle of a reply
         worker.stop()
         raise
     _idle.put(worker)
-    if not succeeded:
-        raise CannotDecode(_last_line(reply))
-    pixels: np.ndarray = reply
     return pixels
 
 

@@ -1,12 +1,13 @@
 """The process in which decoders run that may crash; run by file name, so that it imports nothing of the package.
 
-It reads requests from its standard input and writes replies to its standard output, both pickled, until the input ends.
+It reads requests from its standard input and writes replies to its standard output until the input ends: of each a line
+of JSON, then raw bytes. Damaged pixels may take this process over; whoever reads its replies builds nothing but arrays.
 """
 
 import contextlib
+import json
 import logging
 import os
-import pickle
 import sys
 import warnings
 
@@ -14,7 +15,11 @@ _MEMORY = 2**33
 
 
 def main() -> None:
-    """Reply to requests `(syntax, plugin, pixels, options)` with `(True, array)` or `(False, reason)`."""
+    """Decode until the input ends.
+
+    A request: `syntax`, `plugin`, `options`, `offsets` (of the frames, in hexadecimal digits, or null), and `size`, of
+    the compressed pixels, which follow. A reply: `type` and `shape` of the pixels, which follow; or `reason`.
+    """
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a decoder prints must not get among the replies
     with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
@@ -25,19 +30,21 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     from pydicom.pixels.decoders.base import get_decoder
 
-    while True:
+    while line := requests.readline():
+        request = json.loads(line)
+        compressed, options = requests.read(request["size"]), request["options"]
+        if request["offsets"] is not None:
+            options["extended_offsets"] = tuple(map(bytes.fromhex, request["offsets"]))
+        pixels, reply = b"", {}
         try:
-            syntax, plugin, pixels, options = pickle.load(requests)
-        except EOFError:
-            return
-        reply: tuple[bool, object]
-        try:
-            reply = (True, get_decoder(syntax).as_array(pixels, decoding_plugin=plugin, **options)[0])
+            decoder = get_decoder(request["syntax"])
+            decoded = decoder.as_array(compressed, decoding_plugin=request["plugin"], **options)[0]
+            pixels, reply = decoded.tobytes(), {"type": decoded.dtype.str, "shape": decoded.shape}
         except MemoryError:
-            reply = (False, "it needs too much memory")
+            reply = {"reason": "it needs too much memory"}
         except Exception as error:
-            reply = (False, str(error))
-        pickle.dump(reply, replies, protocol=pickle.HIGHEST_PROTOCOL)
+            reply = {"reason": str(error)}
+        replies.write(json.dumps(reply).encode() + b"\n" + pixels)
         replies.flush()
 
 
