@@ -45,16 +45,22 @@ def auroc_study(
     return truth, interval, naive.high - naive.low
 
 
+def chances(rng: np.random.Generator, truth: float, count: int, correlation: float) -> np.ndarray:
+    """(count,) how often each patient goes right, so that two images of one correlate so much (beta-binomial)."""
+    if correlation == 0:
+        return np.full(count, truth)
+    if correlation == 1:
+        return (rng.random(count) < truth).astype(float)
+    spread = (1 - correlation) / correlation
+    return rng.beta(truth * spread, (1 - truth) * spread, count)
+
+
 def proportion_study(
     rng: np.random.Generator, truth: float, count: int, repeats: bool, *, correlation: float = 0.5
 ) -> Study:
     """Patients differ in how often they go right (beta-binomial)."""
     groups = patients(rng, count, repeats)
-    if correlation in (0, 1):
-        chance = np.full(count, truth) if correlation == 0 else (rng.random(count) < truth).astype(float)
-    else:
-        spread = (1 - correlation) / correlation
-        chance = rng.beta(truth * spread, (1 - truth) * spread, count)
+    chance = chances(rng, truth, count, correlation)
     right = rng.random(len(groups)) < chance[groups]
     interval = proportion_interval(right[:, None], np.ones((len(groups), 1), dtype=bool), groups)
     low, high = wilson(right.mean(), len(groups))
@@ -136,11 +142,7 @@ def share_held(
     held = 0
     for _ in range(studies):
         sizes = sizes_of(rng, kind, count)
-        if correlation in (0, 1):
-            chance = np.full(count, truth) if correlation == 0 else (rng.random(count) < truth).astype(float)
-        else:
-            spread = (1 - correlation) / correlation
-            chance = rng.beta(truth * spread, (1 - truth) * spread, count)
+        chance = chances(rng, truth, count, correlation)
         groups = np.repeat(np.arange(count), sizes)
         right = rng.random(len(groups)) < chance[groups]
         interval = proportion_interval(right[:, None], np.ones((len(groups), 1), dtype=bool), groups)
