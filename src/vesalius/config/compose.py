@@ -76,9 +76,9 @@ def freeze(config: DictConfig, choices: Mapping[str, Any]) -> Plain:
     plain: Plain = {str(key): value for key, value in frozen.items()}
     if "name" in plain:
         plain["name"] = _run_name(plain["name"], choices)
-    if plain["seed"] is None:
+    if "seed" in plain and plain["seed"] is None:
         plain["seed"] = secrets.randbelow(2**31)
-    if not 0 <= plain["seed"] < 2**32:
+    if not 0 <= plain.get("seed", 0) < 2**32:
         raise InputError(f"seed={plain['seed']}: must lie between 0 and 2**32 - 1, or be null for one at random.")
     return {key: _absolute(value, key) for key, value in plain.items()}
 

@@ -84,7 +84,6 @@ class PredictConfig:
     output: str | None = None
     on_bad_file: str = MISSING
     batch_size: int = MISSING
-    seed: int = 0
 
 
 @dataclass

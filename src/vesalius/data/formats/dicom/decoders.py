@@ -65,7 +65,7 @@ class _Worker:
 
         Raises:
             CannotDecode: if the decoder refuses them.
-            BadReply: for a reply that is none.
+            BadReply: for a reply without pixels of that size.
             OSError: if the process crashes or takes too long.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
