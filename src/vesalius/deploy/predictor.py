@@ -79,7 +79,7 @@ class Predictor:
         if isinstance(inputs, str | Path | np.ndarray):
             inputs = [inputs]
         times = iter(() if seconds is None else seconds)
-        wanted: list[InputFile | ModelInput | tuple[str, InputError]] = []
+        wanted: list[InputFile | ModelInput | InputError] = []
         names: list[str] = []
         for number, one in enumerate(inputs):
             if isinstance(one, np.ndarray):
@@ -87,7 +87,7 @@ class Predictor:
                 try:
                     wanted.append(from_array(one, names[-1], self.contract, next(times, None)))
                 except InputError as error:
-                    wanted.append((names[-1], error))
+                    wanted.append(error)
             elif not isinstance(one, str | Path) or not str(one):
                 raise InputError(f"predict takes paths and numpy arrays, not {one!r} ({type(one).__name__}).")
             else:
@@ -105,7 +105,7 @@ class Predictor:
 
     def rows(
         self,
-        inputs: Sequence[InputFile | ModelInput | tuple[str, InputError]],
+        inputs: Sequence[InputFile | ModelInput | InputError],
         names: Sequence[str],
         batch_size: int = 64,
     ) -> Iterator[pd.DataFrame]:
@@ -133,11 +133,9 @@ class Predictor:
         names = np.array(self.facts.classes)
         return ["|".join(names[row]) for row in decide(probabilities, self.facts.task, thresholds)]
 
-    def _read(self, one: InputFile | ModelInput | tuple[str, InputError]) -> ModelInput | InputError:
-        if isinstance(one, ModelInput):
+    def _read(self, one: InputFile | ModelInput | InputError) -> ModelInput | InputError:
+        if not isinstance(one, InputFile):
             return one
-        if isinstance(one, tuple):
-            return one[1]
         try:
             return one.read(self.contract)
         except InputError as error:
