@@ -12,7 +12,7 @@ import time
 from vesalius.config.errors import InputError
 from vesalius.launch.rendezvous import ranks_of
 from vesalius.launch.worker import enter, rank
-from vesalius.runs.run_folder import RunFolder, write_json
+from vesalius.runs.run_folder import RunFolder, write_atomically, write_json
 
 
 def work(path):
@@ -66,7 +66,7 @@ def epochs(path, config):
     for epoch in range(len(passed), config["trainer"]["max_epochs"]):
         time.sleep(float(os.environ.get("FAKE_PAUSE", "0")))
         passed.append(f"{epoch},{0.5 + epoch / 100 + seed / 1000}")
-        history.write_text("\n".join([f"epoch,{config['monitor']['name']}", *passed]) + "\n")
+        write_atomically(history, "\n".join([f"epoch,{config['monitor']['name']}", *passed]) + "\n")
         if seed == 13:
             raise RuntimeError("bad luck")
         if seed == 15:

@@ -32,6 +32,15 @@ def test_a_run_without_an_end_has_no_time_left(run):
     assert progress_of(run, {"trainer": {"max_epochs": -1}}).seconds_left(8.0) is None
 
 
+@pytest.mark.parametrize(
+    "damaged", [b"", b"epo", b"0,0.6\n1,0.8\n", b"epoch,val/auroc\nx,0.6\n", b"\xff\xfe\x00", b"\x00\n"]
+)
+def test_a_damaged_history_is_no_progress_and_no_end_of_the_sweep(run, damaged):
+    (run.path / "history.csv").write_bytes(damaged)
+    progress = progress_of(run, {"monitor": {"name": "val/auroc", "mode": "max"}, "trainer": {"max_epochs": 10}})
+    assert progress.epochs == 0
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1:00"), (3723, "1:02:03")])
 def test_durations(seconds, text):
     assert duration(seconds) == text

@@ -1,6 +1,5 @@
 """Progress of a sweep: a live table on a terminal, otherwise a line at the start and end of each job."""
 
-import csv
 import math
 import sys
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from vesalius.runs.reading import read_history, read_or
 from vesalius.runs.run_folder import HISTORY, RunFolder
 from vesalius.runs.sweep_folder import SweepJob
 
@@ -55,22 +55,18 @@ class Progress:
 
 
 def progress_of(folder: RunFolder, config: Mapping[str, Any]) -> Progress:
-    """Read the progress of a run from its `history.csv`.
+    """Read the progress of a run from its `history.csv`; a row that cannot be read counts as none.
 
     Args:
         folder: of the run.
         config: frozen, as read from the folder.
     """
-    monitor, file = config.get("monitor") or {}, folder.path / HISTORY
+    monitor = config.get("monitor") or {}
     metric = str(monitor.get("name", ""))
-    epochs, values = 0, []
-    if file.is_file():
-        with file.open(newline="", encoding="utf-8") as opened:
-            for row in csv.DictReader(opened):
-                epochs = int(row["epoch"]) + 1
-                if row.get(metric):
-                    values.append(float(row[metric]))
-    values = [value for value in values if not math.isnan(value)]
+    nothing: list[dict[str, float]] = []
+    rows = read_or(read_history, folder.path / HISTORY, nothing, folder.path.name, [])
+    epochs = max((int(row["epoch"]) + 1 for row in rows if "epoch" in row), default=0)
+    values = [row[metric] for row in rows if metric in row]
     best = min(values, default=math.nan) if monitor.get("mode") == "min" else max(values, default=math.nan)
     limit = (config.get("trainer") or {}).get("max_epochs")
     return Progress(epochs, limit if limit is not None and limit > 0 else None, metric, best)
