@@ -4,4 +4,4 @@ import lazy_loader
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"deploy.predictor": ["load"]})
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"deploy.loading": ["load"]})

@@ -1,5 +1,6 @@
 """A loaded run predicts what the run's own evaluation did, from files and from arrays."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import vesalius
 from vesalius.config.build import build
 from vesalius.config.errors import InputError
 from vesalius.deploy.predictor import Predictor
+from vesalius.metrics.classification.decision_rule import DecisionRule
 from vesalius.runs.run_folder import RunFolder
 
 STORED = Path(__file__).parents[1] / "stored_runs"
@@ -76,11 +78,11 @@ def test_the_module_holds_its_preprocessing(cnn) -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.8])
-def test_the_runs_own_threshold_decides(threshold, cnn, monkeypatch) -> None:
-    monkeypatch.setattr(cnn, "metrics", {"decision": {"threshold": threshold}})
-    monkeypatch.setattr(cnn, "facts", cnn.facts.__class__(**{**cnn.facts.__dict__, "task": "binary"}))
-    names = cnn.facts.classes
-    decided = cnn.decide(np.array([[0.5, 0.5, 0, 0], [0.9, 0.1, 0, 0], [0.1, 0.9, 0, 0]]))
+def test_the_runs_own_threshold_decides(threshold, cnn) -> None:
+    names = cnn.facts.classes[:2]
+    facts = dataclasses.replace(cnn.facts, task="binary", classes=names)
+    rule = DecisionRule.of_metrics({"decision": {"threshold": threshold}}, facts)
+    decided = rule.decide(np.array([[0.5, 0.5], [0.9, 0.1], [0.1, 0.9]]))
     assert decided == [names[threshold < 0.5], names[0], names[1]]
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from vesalius.config.errors import InputError
 from vesalius.deploy.inputs import find_inputs
-from vesalius.deploy.predictor import Predictor
+from vesalius.deploy.loading import load
 from vesalius.launch.worker import enter
 from vesalius.runs.run_folder import RunFolder, write_atomically
 from vesalius.terminal import command_console, show_progress
@@ -30,7 +30,7 @@ def predict(path: Path) -> None:
 def _predict(folder: RunFolder) -> None:
     config = folder.config
     output = _output(config, folder)
-    model = Predictor(config["run"])
+    model = load(config["run"])
     files, passed_over = find_inputs(Path(config["input"]).expanduser(), model.contract, config["column"])
     batches = model.rows(files, [file.name for file in files], config["batch_size"])
     shown = show_progress(batches, len(files), "predict", size=lambda batch: len(batch))

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "contract": ["InputContract"],
-        "predictor": ["Predictor", "load"],
+        "loading": ["load"],
+        "predictor": ["Predictor"],
     },
 )

@@ -1,61 +1,62 @@
-"""A finished run as an object that is applied to new files."""
+"""A finished model as an object that is applied to new files."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytorch_lightning as pl
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
+from vesalius.deploy.backend import Backend
 from vesalius.deploy.contract import InputContract
 from vesalius.deploy.inputs import InputFile, ModelInput, find_inputs, from_array
-from vesalius.evaluation.inference import inference_device
-from vesalius.metrics.predictions import decide
-from vesalius.models.family import output_kind
-from vesalius.runs.run_folder import RunFolder
-from vesalius.training.checkpoints import load_checkpoint, restore_model
+from vesalius.metrics.classification.decision_rule import DecisionRule
 
 _WORKERS = 8
 
 
 class Predictor:
-    """A trained model with the preprocessing and the decision of its run.
+    """A trained model with its preprocessing and its decision.
 
     Args:
-        run: the folder of a finished run of classes or continuous targets, of images or series.
-
-    Attributes:
-        module: the network with its preprocessing, in evaluation mode; takes images in 0..value_max.
-        metrics: the content of the run's `metrics.json`.
-        contract: what inputs must be.
-        facts: of the data that the model was trained on.
-
-    Raises:
-        InputError: for a folder without a finished run, or a model that predicts no targets.
+        backend: what computes the model's outputs.
     """
 
-    def __init__(self, run: str | Path) -> None:
-        folder = RunFolder(run)
-        checkpoint = load_checkpoint(folder.best)
-        config = folder.config
-        self.facts = Facts.from_dict(checkpoint["facts"])
-        self.module: pl.LightningModule = restore_model(checkpoint)
-        if output_kind(self.module) != "targets":
-            raise InputError(
-                f"{folder.path} is a run of {config['model']['_target_'].rpartition('.')[2]}, which predicts neither "
-                "classes nor continuous targets: give a run of model=cnn or model=lstm."
-            )
-        self.contract = InputContract.of_run(config["data"], self.facts)
-        self.metrics: dict[str, Any] = folder.metrics
-        self._device = inference_device(config["trainer"])
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.rule = DecisionRule.of_metrics(backend.metrics, backend.facts)
+
+    @property
+    def facts(self) -> Facts:
+        """Of the data that the model was trained on."""
+        return self.backend.facts
+
+    @property
+    def contract(self) -> InputContract:
+        """What inputs must be."""
+        return self.backend.contract
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The content of the run's `metrics.json`."""
+        return self.backend.metrics
+
+    @property
+    def module(self) -> Any:
+        """The `torch.nn.Module` with its preprocessing, in evaluation mode; takes images in 0..value_max.
+
+        Raises:
+            InputError: where the model is not computed by torch.
+        """
+        module = getattr(self.backend, "module", None)
+        if module is None:
+            raise InputError("This model is not computed by torch and has no module: load the run that it came from.")
+        return module
 
     def predict(
         self,
@@ -122,17 +123,6 @@ class Predictor:
                 read = list(pool.map(self._read, [one for _, one in batch]))
                 yield self._table([name for name, _ in batch], read)
 
-    def decide(self, probabilities: NDArray[np.float64]) -> list[str]:
-        """Names of the classes that the run's threshold decides for; of several labels joined by `|`.
-
-        Args:
-            probabilities: (N, K), in the order of the classes.
-        """
-        threshold = (self.metrics.get("decision") or {}).get("threshold")
-        thresholds = np.full(len(probabilities), threshold if isinstance(threshold, int | float) else np.nan)
-        names = np.array(self.facts.classes)
-        return ["|".join(names[row]) for row in decide(probabilities, self.facts.task, thresholds)]
-
     def _read(self, one: InputFile | ModelInput | InputError) -> ModelInput | InputError:
         if not isinstance(one, InputFile):
             return one
@@ -146,44 +136,12 @@ class Predictor:
         outputs = np.full((len(read), self.facts.num_classes), np.nan)
         rows = [number for number, one in enumerate(read) if isinstance(one, ModelInput)]
         if good:
-            outputs[rows] = self._outputs(good)
+            outputs[rows] = self.backend.compute(good).values
         columns = self.columns
         table = pd.DataFrame(outputs, columns=columns[1 : 1 + self.facts.num_classes])
         table.insert(0, "input", list(names))
         if "prediction" in columns:
             table["prediction"] = None
-            table.loc[rows, "prediction"] = self.decide(outputs[rows])
+            table.loc[rows, "prediction"] = self.rule.decide(outputs[rows])
         table["problem"] = [None if isinstance(one, ModelInput) else " ".join(one.problems) for one in read]
         return table.astype({"problem": object})
-
-    def _outputs(self, inputs: Sequence[ModelInput]) -> NDArray[np.float64]:
-        """Probabilities or values, (N, K)."""
-        batches = [[one] for one in inputs] if self.contract.series else [list(inputs)]
-        outputs = []
-        module = self.module.to(self._device)
-        with torch.inference_mode():
-            for batch in batches:
-                output = module.predict_step({name: it.to(self._device) for name, it in self._batch(batch).items()}, 0)
-                key = "values" if self.facts.task == "regression" else "probabilities"
-                outputs.append(output[key].double().cpu().numpy())
-        return np.concatenate(outputs)
-
-    def _batch(self, inputs: Sequence[ModelInput]) -> dict[str, Tensor]:
-        """Images as one batch, or a single series, which needs no padding."""
-        index = torch.arange(len(inputs))
-        if not self.contract.series:
-            return {"image": torch.from_numpy(np.concatenate([one.images for one in inputs])), "index": index}
-        (one,) = inputs
-        time = torch.from_numpy(cast(NDArray[np.float32], one.seconds))[None]
-        return {
-            "image": torch.from_numpy(one.images)[None],
-            "mask": torch.ones(time.shape, dtype=torch.bool),
-            "time": time,
-            "length": torch.tensor([time.shape[1]]),
-            "index": index,
-        }
-
-
-def load(run: str | Path) -> Predictor:
-    """A finished run as an object with `predict`, `module` and `metrics` (see `Predictor`)."""
-    return Predictor(run)

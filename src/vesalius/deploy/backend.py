@@ -1,0 +1,41 @@
+"""What computes a model's outputs: a run by torch, a bundle by ONNX Runtime, several models as one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from vesalius.config.facts import Facts
+from vesalius.deploy.contract import InputContract
+from vesalius.deploy.inputs import ModelInput
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A model's outputs for N inputs.
+
+    Attributes:
+        values: (N, K) probabilities as the net gives them, before calibration; or continuous targets in their units.
+    """
+
+    values: NDArray[Any]
+
+
+class Backend(Protocol):
+    """A finished model, wherever it comes from and whatever runs it."""
+
+    @property
+    def facts(self) -> Facts:
+        """Of the data that the model was trained on."""
+
+    @property
+    def contract(self) -> InputContract:
+        """What inputs must be."""
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The content of `metrics.json`: among it, how probabilities become decisions."""
+
+    def compute(self, inputs: Sequence[ModelInput]) -> Outputs:
+        """Outputs of a batch, in its order; series of a batch may differ in length."""

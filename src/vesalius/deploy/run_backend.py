@@ -1,0 +1,77 @@
+"""A finished run, computed by torch."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Facts
+from vesalius.deploy.backend import Outputs
+from vesalius.deploy.contract import InputContract
+from vesalius.deploy.inputs import ModelInput
+from vesalius.evaluation.inference import inference_device
+from vesalius.models.family import output_kind
+from vesalius.runs.run_folder import RunFolder
+from vesalius.training.checkpoints import load_checkpoint, restore_model
+
+
+class RunBackend:
+    """The best checkpoint of a run.
+
+    Args:
+        run: the folder of a finished run of classes or continuous targets, of images or series.
+
+    Attributes:
+        module: the network with its preprocessing, in evaluation mode; takes images in 0..value_max.
+
+    Raises:
+        InputError: for a folder without a finished run, or a model that predicts no targets.
+    """
+
+    def __init__(self, run: str | Path) -> None:
+        folder = RunFolder(run)
+        checkpoint = load_checkpoint(folder.best)
+        config = folder.config
+        self.facts = Facts.from_dict(checkpoint["facts"])
+        self.module: pl.LightningModule = restore_model(checkpoint)
+        if output_kind(self.module) != "targets":
+            raise InputError(
+                f"{folder.path} is a run of {config['model']['_target_'].rpartition('.')[2]}, which predicts neither "
+                "classes nor continuous targets: give a run of model=cnn or model=lstm."
+            )
+        self.contract = InputContract.of_run(config["data"], self.facts)
+        self.metrics: Mapping[str, Any] = folder.metrics
+        self._device = inference_device(config["trainer"])
+
+    def compute(self, inputs: Sequence[ModelInput]) -> Outputs:
+        """Probabilities or values; a series at a time, since padding would change the last bits."""
+        batches = [[one] for one in inputs] if self.contract.series else [list(inputs)]
+        values: list[NDArray[np.float64]] = []
+        module = self.module.to(self._device)
+        key = "values" if self.facts.task == "regression" else "probabilities"
+        with torch.inference_mode():
+            for batch in batches:
+                output = module.predict_step({name: it.to(self._device) for name, it in self._batch(batch).items()}, 0)
+                values.append(output[key].double().cpu().numpy())
+        return Outputs(np.concatenate(values))
+
+    def _batch(self, inputs: Sequence[ModelInput]) -> dict[str, Tensor]:
+        """Images as one batch, or a single series, which needs no padding."""
+        index = torch.arange(len(inputs))
+        if not self.contract.series:
+            return {"image": torch.from_numpy(np.concatenate([one.images for one in inputs])), "index": index}
+        (one,) = inputs
+        time = torch.from_numpy(cast(NDArray[np.float32], one.seconds))[None]
+        return {
+            "image": torch.from_numpy(one.images)[None],
+            "mask": torch.ones(time.shape, dtype=torch.bool),
+            "time": time,
+            "length": torch.tensor([time.shape[1]]),
+            "index": index,
+        }
