@@ -24,6 +24,7 @@ CALLBACK = "+callbacks.more._target_=pytorch_lightning.callbacks"
             r"callbacks\.best\.every_n_epochs=5.* 2 or less",
         ),
         (["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=2"], "never validated"),
+        (["trainer.max_epochs=3", "trainer.check_val_every_n_epoch=4"], "never validated"),
         (["trainer.max_epochs=0"], "nothing would be trained"),
         ([STOP, "+callbacks.stop.monitor=val_loss"], r"callbacks\.stop\.monitor=val_loss.*Did you mean 'val/loss'"),
         ([STOP, "+callbacks.stop.monitor=val/accuracy"], r"callbacks\.stop\.mode=min.*better the higher.*mode=max"),

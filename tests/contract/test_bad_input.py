@@ -107,6 +107,20 @@ def test_one_image_in_a_step_is_refused_where_batchnorm_needs_two(run_training, 
     assert not (tmp_path / "refused").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["data.batch_size=47", "data.image_size=32"],  # of 48 images one is left over
+        ["data.batch_size=1", "data.image_size=64"],  # whose last maps have four values
+    ],
+)
+def test_one_image_in_a_step_is_taken_where_batchnorm_can_have_it(run_training, image_root, overrides):
+    overrides = [*overrides, "model=resnet18", "trainer=cpu", "trainer.max_epochs=1", "logger=none"]
+    run = run_training(["data=image_folder", f"data.source.root={image_root}", *overrides], "taken")
+    assert run.metrics["test"]
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [

@@ -99,34 +99,55 @@ def show(title: str, rows: Iterator[str] | Sequence[str]) -> None:
         print(row)
 
 
+def count_winners(
+    metric: str,
+    layout: tuple[int, int, int],
+    effect: float,
+    counts: Sequence[int],
+    studies: int,
+    rng: np.random.Generator,
+) -> tuple[dict[int, int], dict[int, float]]:
+    """For each number of seeds: studies of two equal arms that name one better, and the intervals' median half width.
+
+    With one seed each no arm is called better; there it is the number of intervals which miss the true difference of
+    the two models that were trained.
+    """
+    wrong, widths = dict.fromkeys(counts, 0), {seeds: [] for seeds in counts}
+    for _ in range(studies):
+        study = Study(rng, layout, effect, (0.0, 0.0))
+        whole = study.resampled(metric, (0, 1))
+        for seeds in counts:
+            found = difference(whole, 0, 1, seeds)
+            low, high = found["ci95"]
+            assert high > low
+            widths[seeds].append((high - low) / 2)
+            if seeds > 1:
+                wrong[seeds] += shows_gain_or_loss(found)
+                continue
+            assert not shows_gain_or_loss(found)
+            truth = true_value(metric, study.separation[:, 0], layout)
+            truth = 0.0 if metric == "average_precision" else truth[0] - truth[1]
+            wrong[1] += metric != "average_precision" and not low <= truth <= high
+    return wrong, {seeds: float(np.median(of)) for seeds, of in widths.items()}
+
+
 @pytest.mark.proof
 @pytest.mark.parametrize("metric", METRICS)
 def test_equal_arms_have_a_winner_in_at_most_6_percent_of_studies(metric: str) -> None:
-    """Two arms. With one seed each no arm is called better; there the share is that of intervals which miss the true
-    difference of the two models that were trained."""
-    studies, rng = 300, np.random.default_rng(17)
-    rows, worst, looks = [], 0, len(LAYOUTS) * 3 * len(SEEDS)
+    """Two arms. Among a hundred cells some lie above 6 % by chance: those are simulated again, by ten times as many
+    studies of their own, and that share counts."""
+    studies, more, rng = 300, 3000, np.random.default_rng(17)
+    rows, again, largest = [], [], 0.0
     for layout in LAYOUTS:
         for effect in (0.0, 0.3, 1.0):
-            wrong, widths = dict.fromkeys(SEEDS, 0), {seeds: [] for seeds in SEEDS}
-            for _ in range(studies):
-                study = Study(rng, layout, effect, (0.0, 0.0))
-                whole = study.resampled(metric, (0, 1))
-                for seeds in SEEDS:
-                    found = difference(whole, 0, 1, seeds)
-                    low, high = found["ci95"]
-                    assert high > low
-                    widths[seeds].append((high - low) / 2)
-                    if seeds > 1:
-                        wrong[seeds] += shows_gain_or_loss(found)
-                        continue
-                    assert not shows_gain_or_loss(found)
-                    truth = true_value(metric, study.separation[:, 0], layout)
-                    truth = 0.0 if metric == "average_precision" else truth[0] - truth[1]
-                    wrong[1] += metric != "average_precision" and not low <= truth <= high
-            cells = (f"{wrong[s] / studies:6.1%} ±{np.median(widths[s]):.2f}" for s in SEEDS)
+            wrong, widths = count_winners(metric, layout, effect, SEEDS, studies, rng)
+            cells = (f"{wrong[s] / studies:6.1%} ±{widths[s]:.2f}" for s in SEEDS)
             rows.append(f"{layout[0]:>8} {layout[1]:>5} {layout[2]:>6} {effect:>6} | {'  '.join(cells)}")
-            worst = max(worst, *wrong.values())
+            above = [seeds for seeds in SEEDS if wrong[seeds] / studies > 0.06]
+            largest = max(largest, *(wrong[seeds] / studies for seeds in SEEDS if seeds not in above))
+            if above:
+                recounted, _ = count_winners(metric, layout, effect, above, more, rng)
+                again += [(layout, effect, seeds, wrong[seeds] / studies, recounted[seeds] / more) for seeds in above]
     head = f"{'patients':>8} {'rarer':>5} {'images':>6} {'effect':>6} | " + "  ".join(
         f"{s} seeds (±)   " for s in SEEDS
     )
@@ -134,8 +155,11 @@ def test_equal_arms_have_a_winner_in_at_most_6_percent_of_studies(metric: str) -
         f"{metric}: winners among two equal arms, and median half width of the interval, {studies} studies",
         [head, *rows],
     )
-    print(f"largest: {worst / studies:.1%}")
-    assert at_most(worst, studies, 0.06, looks)
+    for layout, effect, seeds, before, after in again:
+        print(f"{layout}, effect {effect}, {seeds} seeds: {before:.1%}; in {more} other studies {after:.1%}")
+    largest = max([largest, *(after for *_, after in again)])
+    print(f"largest: {largest:.1%}")
+    assert largest <= 0.06
 
 
 @pytest.mark.proof
@@ -175,35 +199,49 @@ def test_a_large_difference_is_named_and_its_interval_covers_it(metric: str) -> 
     show(f"{metric}: the better arm is named, and the interval holds the true difference", [head, *rows])
 
 
+#: Seeds, arms, and the reference of all: the first arm, by single intervals or together; or the best on validation.
+ManyArms = tuple[int, int, str]
+
+
+def count_named(
+    metric: str, layout: tuple[int, int, int], effect: float, cells: Sequence[ManyArms], studies: int, seed: int
+) -> dict[ManyArms, int]:
+    """Studies of equal arms that call any of them better or worse than the reference."""
+    rng, most, named = np.random.default_rng(seed), max(arms for _, arms, _ in cells), dict.fromkeys(cells, 0)
+    for _ in range(studies):
+        study = Study(rng, layout, effect, (0.0,) * most)
+        whole = study.resampled(metric, range(most))
+        noise = 0.04 * rng.normal(size=study.separation.shape)
+        validation = true_value(metric, study.separation, layout) + noise
+        for seeds, arms, kind in cells:
+            reference = int(validation[:arms, :seeds].mean(axis=1).argmax()) if kind == "best" else 0
+            together = 1 if kind == "one" else arms - 1
+            others = (arm for arm in range(arms) if arm != reference)
+            named[seeds, arms, kind] += any(
+                shows_gain_or_loss(difference(whole, arm, reference, seeds, together)) for arm in others
+            )
+    return named
+
+
 @pytest.mark.proof
 @pytest.mark.parametrize("metric", ["auroc", "accuracy"])
 def test_any_of_many_equal_arms_is_named_in_at_most_6_percent_of_studies(metric: str) -> None:
     """Two to nine arms against one reference: the first, as in `compare` and `gain`, or the one that is best by its
-    seeds on a validation set of as many patients, as in `report`."""
-    studies, most, rng, rows, worst = 300, 9, np.random.default_rng(20), [], 0
-    numbers = (2, 3, 6, 9)
-    for layout in ((120, 40, 1),):
-        for effect in (0.0, 0.5):
-            named = {(seeds, arms, kind): 0 for seeds in (3, 5) for arms in numbers for kind in ("one", "all", "best")}
-            for _ in range(studies):
-                study = Study(rng, layout, effect, (0.0,) * most)
-                whole = study.resampled(metric, range(most))
-                noise = 0.04 * rng.normal(size=study.separation.shape)
-                validation = true_value(metric, study.separation, layout) + noise
-                for seeds, arms, kind in named:
-                    reference = int(validation[:arms, :seeds].mean(axis=1).argmax()) if kind == "best" else 0
-                    together = 1 if kind == "one" else arms - 1
-                    others = (arm for arm in range(arms) if arm != reference)
-                    named[seeds, arms, kind] += any(
-                        shows_gain_or_loss(difference(whole, arm, reference, seeds, together)) for arm in others
-                    )
-            for seeds in (3, 5):
-                cells = (
-                    " ".join(f"{named[seeds, a, kind] / studies:6.1%}" for kind in ("one", "all", "best"))
-                    for a in numbers
-                )
-                rows.append(f"{layout[0]:>8} {layout[1]:>5} {effect:>6} {seeds:>5} | {'  '.join(cells)}")
-            worst = max(worst, *(count for (_, _, kind), count in named.items() if kind != "one"))
+    seeds on a validation set of as many patients, as in `report`. Cells above 6 % are simulated again, as above."""
+    studies, more, layout, rows, again, largest = 300, 3000, (120, 40, 1), [], [], 0.0
+    numbers, kinds = (2, 3, 6, 9), ("one", "all", "best")
+    for effect in (0.0, 0.5):
+        cells = [(seeds, arms, kind) for seeds in (3, 5) for arms in numbers for kind in kinds]
+        named = count_named(metric, layout, effect, cells, studies, seed=20)
+        for seeds in (3, 5):
+            shares = (" ".join(f"{named[seeds, a, kind] / studies:6.1%}" for kind in kinds) for a in numbers)
+            rows.append(f"{layout[0]:>8} {layout[1]:>5} {effect:>6} {seeds:>5} | {'  '.join(shares)}")
+        together = [cell for cell in cells if cell[2] != "one"]
+        above = [cell for cell in together if named[cell] / studies > 0.06]
+        largest = max(largest, *(named[cell] / studies for cell in together if cell not in above))
+        if above:
+            recounted = count_named(metric, layout, effect, above, more, seed=21)
+            again += [(effect, cell, named[cell] / studies, recounted[cell] / more) for cell in above]
     head = f"{'patients':>8} {'rarer':>5} {'effect':>6} {'seeds':>5} | " + "  ".join(
         f"{a} arms" + " " * 14 for a in numbers
     )
@@ -211,5 +249,8 @@ def test_any_of_many_equal_arms_is_named_in_at_most_6_percent_of_studies(metric:
         f"{metric}: studies that call any arm better or worse: single intervals, together, together from the best",
         [head, *rows],
     )
-    print(f"largest of those together: {worst / studies:.1%}")
-    assert at_most(worst, studies, 0.06, 32)
+    for effect, (seeds, arms, kind), before, after in again:
+        print(f"effect {effect}, {seeds} seeds, {arms} arms, {kind}: {before:.1%}; in {more} other studies {after:.1%}")
+    largest = max([largest, *(after for *_, after in again)])
+    print(f"largest of those together: {largest:.1%}")
+    assert largest <= 0.06
