@@ -16,6 +16,12 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 UNUSED = "unused"
 
 
+#: Columns that every table has, or may have, for Vesalius itself.
+_RESERVED = ("sample_id", "group_id", "split", "target")
+#: More values than these are no subgroups but numbers.
+MOST_SUBGROUPS = 40
+
+
 def in_use(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a table that are not `unused`, numbered from 0."""
     return table[table["split"] != UNUSED].reset_index(drop=True)
@@ -24,6 +30,26 @@ def in_use(table: pd.DataFrame) -> pd.DataFrame:
 def target_columns(table: pd.DataFrame) -> list[str]:
     """Names of the target columns that a table has: `target`, or one `target/<class>` for each class."""
     return [name for name in table.columns if name == "target" or str(name).startswith("target/")]
+
+
+def subgroup_columns(table: pd.DataFrame) -> list[str]:
+    """Names of the columns to report on: all but ids, split, targets, and those that only the source itself reads."""
+    known = {*_RESERVED, *target_columns(table)}
+    return [name for name in map(str, table.columns) if name not in known and not name.startswith("_")]
+
+
+def subgroup_problems(names: Sequence[str], option: str = "data.source") -> list[str]:
+    """Sentences on `data.source.subgroups` that no table could have: a name twice, or one that Vesalius uses itself."""
+    problems = []
+    if len(set(names)) < len(names):
+        problems.append(f"`{option}.subgroups` names a column twice: name each once.")
+    taken = [name for name in names if name in _RESERVED or name.startswith(("target/", "_"))]
+    if taken:
+        problems.append(
+            f"`{option}.subgroups` may not be called {format_list(taken)}, which Vesalius uses itself: rename the "
+            "column(s)."
+        )
+    return problems
 
 
 def class_matrix(table: pd.DataFrame, task: Task, classes: Sequence[str]) -> np.ndarray:
@@ -59,6 +85,8 @@ def check_samples(
         InputError: with every problem found.
     """
     problems = _identity_problems(table)
+    if learned:
+        problems += _subgroup_value_problems(table)
     target_problems = _target_problems(table, task, classes)
     split_problems, complete = _split_problems(table, before_split=before_split)
     problems += target_problems + split_problems
@@ -100,6 +128,16 @@ def _identity_problems(table: pd.DataFrame) -> list[str]:
             rows = np.flatnonzero(empty).tolist()
             problems.append(f"{len(rows)} sample(s) have no `{column}` (rows {format_list(rows)}): fill it in.")
     return problems
+
+
+def _subgroup_value_problems(table: pd.DataFrame) -> list[str]:
+    counts = {name: table[name].astype(str).nunique() for name in subgroup_columns(table)}
+    return [
+        f"`data.source.subgroups`: `{name}` has {count} values, more than the {MOST_SUBGROUPS} that a table can show: "
+        "put them into ranges in a column of its own, such as age_group, or leave it out."
+        for name, count in counts.items()
+        if count > MOST_SUBGROUPS
+    ]
 
 
 def _target_problems(table: pd.DataFrame, task: Task, classes: Sequence[str]) -> list[str]:

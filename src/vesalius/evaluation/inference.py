@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from vesalius.config.facts import Facts
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.datamodules.datasets import Batch
-from vesalius.data.samples import Split, target_columns
+from vesalius.data.samples import Split, subgroup_columns, target_columns
+from vesalius.metrics.subgroups import subgroup_values
 
 
 def inference_device(trainer: Mapping[str, Any]) -> torch.device:
@@ -60,7 +61,7 @@ def predict(
 def predictions_table(
     data: ImageDataModule, rows: NDArray[np.int64], outputs: NDArray[np.float64], facts: Facts
 ) -> pd.DataFrame:
-    """Samples with their patients, targets and what was predicted for them.
+    """Samples with their patients, targets, subgroups and what was predicted for them.
 
     Args:
         data: set up.
@@ -69,6 +70,7 @@ def predictions_table(
         facts: of the data that the model was trained on.
     """
     kept = data.table.iloc[rows]
-    table = kept[["sample_id", "group_id", *target_columns(kept)]].reset_index(drop=True)
+    table = kept[["sample_id", "group_id", *target_columns(kept)]]
+    table = pd.concat([table, subgroup_values(kept, subgroup_columns(kept))], axis=1).reset_index(drop=True)
     prefix = "pred" if facts.task == "regression" else "prob"
     return pd.concat([table, pd.DataFrame(outputs, columns=[f"{prefix}/{name}" for name in facts.classes])], axis=1)

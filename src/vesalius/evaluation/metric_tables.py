@@ -14,6 +14,7 @@ from vesalius.metrics.formatting import (
     summarize_synthetic_images,
 )
 from vesalius.metrics.names import CLASSIFICATION_METRICS
+from vesalius.metrics.subgroups import describe_suppressed, patient_count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +27,8 @@ Metrics = Mapping[str, Mapping[str, Any]]
 PER_CLASS = ("recall", "precision")
 #: More baselines than these are the rows of a table of their own.
 BASELINE_COLUMNS = 3
+#: Columns of a table by subgroup, as far as the task has the metric.
+SUBGROUP_METRICS = ("auroc", "balanced_accuracy", "ece", "mae", "rmse", "r2")
 #: Columns of that table, as far as an arm has the metric.
 ARM_METRICS = ("auroc", "auroc_difference", "accuracy", "mae", "mae_difference", "rmse", "r2")
 
@@ -52,6 +55,8 @@ def print_metrics(metrics: Mapping[str, Any], console: Console, split: str = "te
         _print_ablations(metrics.get("evidence") or {}, metrics.get("evidence_classes"), console)
         _print_differences(baselines, console)
         _print_probes(metrics.get("probes") or {}, console)
+        for column, values in (metrics.get("subgroups") or {}).items():
+            _print_subgroups(column, values, console)
         if metrics.get("anomaly"):
             console.print(_table("anomaly score", metrics["anomaly"]))
         for line in summarize_synthetic_images(metrics):
@@ -128,6 +133,17 @@ def _print_probes(probes: Mapping[str, Mapping[str, Metrics]], console: Console)
         rows = {arm: row for arm, row in rows.items() if row}
         if rows:
             console.print(_table(title, rows))
+
+
+def _print_subgroups(column: str, values: Mapping[str, Metrics], console: Console) -> None:
+    """One row per value of a column, with its patients; then which numbers are suppressed, and why."""
+    from rich.text import Text
+
+    rows = {f"{value} ({patient_count(entries)} patients)": entries for value, entries in values.items()}
+    names = [name for name in SUBGROUP_METRICS if any(name in entries for entries in rows.values())]
+    console.print(_table(f"by {column}", rows, {name: name for name in names}))
+    for line in describe_suppressed(values):
+        console.print(Text(line, style="dim"))
 
 
 def _arm_table(title: str, arms: Mapping[str, Metrics]) -> Table:

@@ -11,6 +11,7 @@ from vesalius.metrics.classification.metrics import classification_metrics
 from vesalius.metrics.classification.thresholds import choose_threshold
 from vesalius.metrics.predictions import Decision
 from vesalius.metrics.regression import regression_metrics
+from vesalius.metrics.subgroups import subgroup_metrics
 
 
 def score_splits(
@@ -25,12 +26,18 @@ def score_splits(
         threshold: chosen before; None to choose it.
     """
     metrics: Metrics = {"schema": SCHEMA, "task": facts.task}
-    if facts.task == "regression":
-        return metrics | {split: score_table(table, facts) for split, table in predictions.items()}
-    if threshold is None:
-        threshold = choose_decision(predictions["val"], facts, rule)
-    metrics["decision"] = {"rule": rule, "threshold": threshold}
-    return metrics | {split: score_table(table, facts, threshold) for split, table in predictions.items()}
+    if facts.task != "regression":
+        if threshold is None:
+            threshold = choose_decision(predictions["val"], facts, rule)
+        metrics["decision"] = {"rule": rule, "threshold": threshold}
+    metrics |= {split: score_table(table, facts, threshold) for split, table in predictions.items()}
+    subgroups = score_subgroups(predictions["test"], facts, threshold) if "test" in predictions else {}
+    return metrics | ({"subgroups": subgroups} if subgroups else {})
+
+
+def score_subgroups(table: pd.DataFrame, facts: Facts, threshold: Decision | None) -> dict[str, dict[str, Entries]]:
+    """Metrics of the test samples by column and value of `data.source.subgroups`; empty without any."""
+    return subgroup_metrics(table, facts.task, facts.classes, lambda part: score_table(part, facts, threshold))
 
 
 def picks_threshold(facts: Facts, rule: str) -> bool:

@@ -19,6 +19,7 @@ from vesalius.metrics.formatting import (
     format_with_no_skill,
     summarize_synthetic_images,
 )
+from vesalius.metrics.subgroups import describe_suppressed, patient_count
 from vesalius.report.charts import Chart, Series, draw, interval_bar
 from vesalius.report.content import Part
 from vesalius.report.details import Details, details_of
@@ -165,6 +166,7 @@ def _tables(run: Run) -> dict[str, Any]:
             more.append(_entries(title if title == "evidence" else "anomaly score", results[title]))
     for part, arms in (results.get("probes") or {}).items():
         more.append(_entries(f"probes: {part} of labels", arms))
+    more += [_subgroups(column, values) for column, values in (results.get("subgroups") or {}).items()]
     return {
         "overall": overall,
         "per_class": per_class,
@@ -177,7 +179,13 @@ def _tables(run: Run) -> dict[str, Any]:
 
 def _entries(title: str, arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     names = list(dict.fromkeys(name for arm in arms.values() for name in arm if "/" not in name))
-    return {"title": title, "columns": names, "rows": arms}
+    return {"title": title, "columns": names, "rows": arms, "notes": []}
+
+
+def _subgroups(column: str, values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Metrics by the values of a column; each value names its patients."""
+    rows = {f"{value} ({patient_count(entries)} patients)": entries for value, entries in values.items()}
+    return {**_entries(f"by {column}", rows), "notes": describe_suppressed(values)}
 
 
 def _study(collected: FoundRuns, parts: Sequence[Part]) -> dict[str, Any] | None:

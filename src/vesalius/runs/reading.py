@@ -20,7 +20,7 @@ Read = TypeVar("Read")
 #: What is raised for a file that is not what it should be.
 DAMAGE = (OSError, ValueError, yaml.YAMLError, csv.Error)
 # How deep the entries of metrics lie in the parts of `metrics.json`.
-_DEPTHS = {"test": 1, "baselines": 2, "evidence": 2, "anomaly": 2, "probes": 3}
+_DEPTHS = {"test": 1, "baselines": 2, "evidence": 2, "anomaly": 2, "probes": 3, "subgroups": 3}
 _EXTRACTOR = {"name", "layer", "hash", "dim"}
 
 

@@ -10,11 +10,12 @@ import pandas as pd
 from vesalius.config.errors import InputError
 from vesalius.data.formats.endings import IMAGE_ENDINGS, normalise_endings
 from vesalius.data.formats.images import DECODER_VERSION, adapt_channels, decode_image
+from vesalius.data.samples import subgroup_problems
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.folder_layout import FolderLayout, check_classes, find_file, sorted_classes
 from vesalius.data.sources.patients import find_patients, pattern_problems, unify_patients
-from vesalius.data.sources.tables.index_table import groups_from_index
+from vesalius.data.sources.tables.index_table import groups_from_index, subgroups_from_index
 
 
 class ImageFolder(Source):
@@ -30,6 +31,7 @@ class ImageFolder(Source):
         index: a CSV or TSV table with the group of each file; searched in `root` first.
         index_file_column: its column with the file's path, or an end of the path.
         index_group_column: its column with the group.
+        subgroups: columns of that table to report on.
         group_pattern: instead, a regular expression searched in the path below the folders of splits and classes; its
             first group is the `group_id`.
         extensions: endings of file names taken as images, in upper or lower case.
@@ -52,9 +54,11 @@ class ImageFolder(Source):
         channels: Literal[1, 3] | None = None,
         classes: Sequence[str] | None = None,
         ordinal: bool = False,
+        subgroups: Sequence[str] = (),
     ) -> None:
         self.root = Path(root).expanduser()
         self._index, self._columns = index, (index_file_column, index_group_column)
+        self._subgroups = list(subgroups)
         self._channels, self._group_pattern = channels, group_pattern
         self._check_settings()
         layout = FolderLayout(self.root, normalise_endings(extensions), what="image")
@@ -76,6 +80,10 @@ class ImageFolder(Source):
                 "split": pd.Series([item.split for item in self._items], dtype=object),
             }
         )
+        if self._index is not None and self._subgroups:
+            index = find_file(self.root, self._index)
+            columns = subgroups_from_index(index, paths, file_column=self._columns[0], subgroups=self._subgroups)
+            table = table.assign(**columns)
         if self.task == "unlabelled":
             return table
         number_of = {name: number for number, name in enumerate(self.classes)}
@@ -100,6 +108,9 @@ class ImageFolder(Source):
             problems.append(f"the image folder {self.root} does not exist: correct `data.source.root`.")
         if self._group_pattern is not None and self._index is not None:
             problems.append("`data.source.index` and `data.source.group_pattern` exclude each other: set one.")
+        if self._subgroups and self._index is None:
+            problems.append("`data.source.subgroups` names columns of a table: set `data.source.index` too.")
+        problems += subgroup_problems(self._subgroups)
         problems += pattern_problems(self._group_pattern)
         if problems:
             raise InputError(problems)

@@ -1,7 +1,7 @@
 """The built-in phantom of body slices as a source: no files, exact ground truth."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
 from vesalius.data.phantoms.findings import CLASSES
 from vesalius.data.phantoms.lesions import HEIGHTS, PARAMETERS, acquire, draw_patient, draw_slice
+from vesalius.data.phantoms.subgroups import Subgroup, draw_subgroups
 from vesalius.data.sources.base import Source
 
 DECODER_VERSION = 1
@@ -25,6 +26,7 @@ class Lesions(Source):
         slices: slices per patient, 1 to 7, all through the finding.
         image_size: height and width in pixels, 28 to 512.
         seed: of the random numbers; another seed gives other patients.
+        subgroups: columns to report on, of `site` and `sex`: drawn at random, they have no influence on the images.
 
     Raises:
         InputError: for numbers outside these ranges.
@@ -33,7 +35,14 @@ class Lesions(Source):
     task: Task = "multiclass"
     classes = CLASSES
 
-    def __init__(self, patients: int = 600, slices: int = 4, image_size: int = 64, seed: int = 0) -> None:
+    def __init__(
+        self,
+        patients: int = 600,
+        slices: int = 4,
+        image_size: int = 64,
+        seed: int = 0,
+        subgroups: Sequence[Subgroup] = (),
+    ) -> None:
         limits = {"patients": (patients, 16, 100_000), "slices": (slices, 1, len(HEIGHTS))}
         limits |= {"image_size": (image_size, 28, 512), "seed": (seed, 0, 2**31)}
         problems = [
@@ -44,6 +53,7 @@ class Lesions(Source):
         if problems:
             raise InputError(problems)
         self.patients, self.slices, self.image_size, self.seed = patients, slices, image_size, seed
+        self._subgroups = draw_subgroups(subgroups, seed, patients)
 
     def samples(self) -> pd.DataFrame:
         """One row per slice; the split is left to the split by patient."""
@@ -53,7 +63,8 @@ class Lesions(Source):
             for number, label in enumerate(labels)
             for position in range(self.slices)
         ]
-        return pd.DataFrame(rows, columns=["sample_id", "group_id", "split", "target", "_patient", "_slice"])
+        table = pd.DataFrame(rows, columns=["sample_id", "group_id", "split", "target", "_patient", "_slice"])
+        return table.assign(**{name: [of[at] for at in table["_patient"]] for name, of in self._subgroups.items()})
 
     def load(self, row: Mapping[str, Any]) -> NDArray[np.uint8]:
         """Draw a slice: (1, H, W), 8 bits."""

@@ -14,7 +14,7 @@ import pandas as pd
 from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
 from vesalius.data.formats.npz import NpzImages
-from vesalius.data.samples import SPLITS
+from vesalius.data.samples import SPLITS, subgroup_problems
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.patients import unify_patients
 from vesalius.data.sources.tables.labels import whole_targets
@@ -41,6 +41,7 @@ class Npz(Source):
         classes: the classes in the order wanted; for several columns of labels, their names.
         task: the meaning of the labels (see `Labels`).
         replace: what labels are read as; None for no value.
+        subgroups: arrays to report on, (n,) of words or whole numbers.
         unit: of volumes: a `volume`, as a series of its slices, or a `slice`; None for images.
 
     Raises:
@@ -57,12 +58,16 @@ class Npz(Source):
         task: TaskOption = "auto",
         replace: Mapping[str, str | None] | None = None,
         unit: Literal["slice", "volume"] | None = None,
+        subgroups: Sequence[str] = (),
     ) -> None:
         self._file = Path(file).expanduser()
         self.unit, self.series = unit, unit == "volume"
         self._names = self._list_arrays()
         self._array_name, self._images = images, self._open(images)
         self._groups = None if group is None else self._patients(group)
+        if problems := subgroup_problems(subgroups):
+            raise InputError(problems)
+        self._subgroups = {name: self._subgroup(name) for name in subgroups}
         targets = self._read_targets(target, classes, task, replace or {})
         self.task, self.classes, self._values = targets.task, targets.classes, targets.columns
         if group is None:
@@ -76,6 +81,7 @@ class Npz(Source):
         groups = ids if self._groups is None else unify_patients(self._groups, ids, where="samples")
         fixed = pd.Series([split or None for split in splits], dtype=object)
         table = pd.DataFrame({"sample_id": ids, "group_id": groups, "split": fixed}).join(self._values)
+        table = table.assign(**self._subgroups)
         table = whole_targets(table, self.task).assign(_array=splits, _number=numbers)
         if self.unit != "slice":
             return table
@@ -204,6 +210,12 @@ class Npz(Source):
         if empty:
             raise InputError(f"{empty} of {len(table)} `{target}` of {self._file.name} hold no value: leave them out.")
         return found
+
+    def _subgroup(self, name: str) -> list[str]:
+        values = self._column(name, "subgroups")
+        if values.shape[1] != 1:
+            raise InputError(f"`data.source.subgroups`: `{name}` has {values.shape[1]} columns: name one of values.")
+        return _texts(values[:, 0])
 
     def _patients(self, group: str) -> list[str]:
         values = self._column(group, "group")

@@ -1,7 +1,7 @@
 """The phantom of contrast-enhanced series as a source: no files, exact ground truth."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from vesalius.config.facts import Task
 from vesalius.data.phantoms.breast import SECTIONS
 from vesalius.data.phantoms.kinetics import CURVES
 from vesalius.data.phantoms.perfusion import PARAMETERS, Protocol, acquire, draw_patient, draw_series, draw_times
+from vesalius.data.phantoms.subgroups import Subgroup, draw_subgroups
 from vesalius.data.sources.base import Source
 
 DECODER_VERSION = 1
@@ -36,6 +37,7 @@ class Perfusion(Source):
             times, in grey values.
         horizon: frames withheld for `next_points`, 1 to a third of `frames`; ignored otherwise.
         seed: of the random numbers; another seed gives other patients.
+        subgroups: columns to report on, of `site` and `sex`: drawn at random, they have no influence on the images.
 
     Raises:
         InputError: for values outside these ranges.
@@ -54,6 +56,7 @@ class Perfusion(Source):
         target: Target = "curve_type",
         horizon: int = 3,
         seed: int = 0,
+        subgroups: Sequence[Subgroup] = (),
     ) -> None:
         limits = {"patients": (patients, 16, 100_000), "series": (series, 1, len(SECTIONS)), "frames": (frames, 6, 64)}
         limits |= {"image_size": (image_size, 24, 512), "seed": (seed, 0, 2**31)}
@@ -67,6 +70,7 @@ class Perfusion(Source):
         if problems:
             raise InputError(problems)
         self.patients, self.sections, self.seed = patients, series, seed
+        self._subgroups = draw_subgroups(subgroups, seed, patients)
         self.protocol = Protocol(frames, image_size, irregular, variable_length)
         self.target, self.withheld = target, horizon if target == "next_points" else 0
         self.task: Task = "multiclass" if target == "curve_type" else "regression"
@@ -93,6 +97,7 @@ class Perfusion(Source):
                         **self._targets(number, label, times),
                         "_patient": number,
                         "_section": section,
+                        **{name: values[number] for name, values in self._subgroups.items()},
                         "_times": times[: len(times) - self.withheld].tolist(),
                     }
                 )

@@ -23,6 +23,7 @@ from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.dicom.candidates import Candidate, candidates_of
 from vesalius.data.sources.dicom.faults import describe_damaged, describe_series, pseudonyms_of
+from vesalius.data.sources.dicom.header_subgroups import KEYWORDS, header_subgroups
 from vesalius.data.sources.dicom.names import patient_keys, sample_ids
 from vesalius.data.sources.patients import find_patients, pattern_problems, unify_patients
 from vesalius.data.sources.tables.labels import Labels, columns_without_table, whole_targets
@@ -64,8 +65,9 @@ class Dicom(Source):
         on_bad_series: `skip` leaves out series that cannot be ordered, and files that cannot be read.
         group_pattern: instead of the patient of the files, what the first group of a regular expression matches in the
             path (relative to `root`) of a sample's first file.
-        classes, task, group, split, subgroups, separator, replace, unmatched: see `Labels`; without `group`
-            the patient is the group.
+        classes, task, group, split, separator, replace, unmatched: see `Labels`; without `group` the patient is the
+            group.
+        subgroups: columns of the table to report on, and attributes of the files' headers (`KEYWORDS`).
         progress: show a bar if reading the headers takes long.
 
     Raises:
@@ -105,13 +107,14 @@ class Dicom(Source):
         self._modality = [modality] if isinstance(modality, str) else modality
         self._description, self._on_bad_series, self._unmatched = description, on_bad_series, unmatched
         self._progress, self._group_pattern = progress, group_pattern
+        self._header_subgroups = [name for name in subgroups if name in KEYWORDS]
         columns: dict[str, Any] = {
             "target": target,
             "classes": classes,
             "task": task,
             "group": group,
             "split": split,
-            "subgroups": subgroups,
+            "subgroups": [name for name in subgroups if name not in KEYWORDS],
             "separator": separator,
             "replace": replace,
         }
@@ -284,6 +287,8 @@ class Dicom(Source):
         frames = [[(frame.path, frame.number) for frame in candidate.frames] for candidate in candidates]
         table["_frames"] = pd.Series(frames, dtype=object)
         table["_window"] = pd.Series([self._common_window(one.series) for one in candidates], dtype=object)
+        first_files = [candidate.frames[0].path for candidate in candidates]
+        table = table.assign(**header_subgroups(self.root, first_files, self._header_subgroups))
         timed = [candidate.times is not None for candidate in candidates]
         if all(timed):
             table["_times"] = pd.Series([list(candidate.times or ()) for candidate in candidates], dtype=object)

@@ -61,3 +61,37 @@ def groups_from_index(table_path: Path, files: Sequence[str], *, file_column: st
     if problems:
         raise InputError(problems)
     return unify_patients([str(group) for group in groups], files, where="files")
+
+
+def subgroups_from_index(
+    table_path: Path, files: Sequence[str], *, file_column: str, subgroups: Sequence[str]
+) -> dict[str, list[str]]:
+    """The values of each file in the columns to report on.
+
+    Args:
+        table_path: a table that `groups_from_index` accepts.
+        files: paths relative to the image folder, with forward slashes.
+        file_column: the column with the path of the file.
+        subgroups: the columns.
+
+    Raises:
+        InputError: for a missing column, and for files whose rows differ.
+    """
+    table = read_table(table_path, option="data.source.index")
+    wanted = {f"data.source.subgroups[{number}]": name for number, name in enumerate(subgroups)}
+    require_columns(table, wanted, table_path.name)
+    endings = PathEndings(files)
+    columns: dict[str, list[str]] = {name: [""] * len(files) for name in subgroups}
+    conflicting: set[str] = set()
+    for row in table.to_dict("records"):
+        for number in endings.find(row[file_column]) or endings.find_in_folder(row[file_column]):
+            for name in subgroups:
+                if columns[name][number] not in ("", row[name]):
+                    conflicting.add(files[number])
+                columns[name][number] = row[name]
+    if conflicting:
+        raise InputError(
+            f"{len(conflicting)} file(s) have two different {' or '.join(subgroups)} in {table_path.name}: "
+            f"{format_list(sorted(conflicting))}; keep one row for each."
+        )
+    return columns

@@ -12,7 +12,7 @@ import pandas as pd
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
-from vesalius.data.samples import target_columns
+from vesalius.data.samples import subgroup_problems, target_columns
 from vesalius.data.sources.patients import unify_patients
 from vesalius.data.sources.tables.csv_table import read_table, require_columns
 from vesalius.data.sources.tables.path_endings import PathEndings
@@ -20,8 +20,6 @@ from vesalius.data.sources.tables.target_cells import TaskOption, read_targets
 from vesalius.data.sources.vocabulary import SPLIT_WORDS, missing_patients, plain_spelling
 
 logger = logging.getLogger("vesalius")
-
-_RESERVED = ("sample_id", "group_id", "split", "target")
 
 
 class Labels:
@@ -313,14 +311,8 @@ def _check_names(target: Sequence[str] | None, subgroups: Sequence[str], option:
             f"`{option}.target` names no column: name the one with the class or continuous target, or set it to "
             "null for data without labels."
         )
-    for key, names in (("target", target or ()), ("subgroups", subgroups)):
-        if len(set(names)) < len(names):
-            problems.append(f"`{option}.{key}` names a column twice: name each once.")
-    taken = [name for name in subgroups if name in _RESERVED or name.startswith(("target/", "_"))]
-    if taken:
-        problems.append(
-            f"`{option}.subgroups` may not be called {format_list(taken)}, which Vesalius uses itself: rename the "
-            "column(s)."
-        )
+    if len(set(target or ())) < len(target or ()):
+        problems.append(f"`{option}.target` names a column twice: name each once.")
+    problems += subgroup_problems(subgroups, option)
     if problems:
         raise InputError(problems)
