@@ -54,6 +54,14 @@ def test_a_table_of_files_becomes_lines_of_json(place, vesalius_in) -> None:
     assert "no such file" in rows[1]["problem"]
 
 
+def test_a_sweep_over_runs_needs_a_folder(place, vesalius_in) -> None:
+    shutil.copytree(place / "run", place / "other")
+    done = vesalius_in(place, "predict", "-m", "run=run,other", "input=my images")
+    assert done.returncode == 2, done.stdout
+    assert "name the sweep's folder with hydra.sweep.dir=DIR" in done.stderr
+    assert "nterpolation" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

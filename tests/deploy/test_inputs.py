@@ -200,6 +200,42 @@ def test_a_table_names_files_and_each_missing_one_is_a_refused_input(contract, t
         files[1].read(contract)
 
 
+def test_a_cell_that_is_empty_and_a_broken_link_have_their_own_messages(contract, tmp_path) -> None:
+    (tmp_path / "own" / "3.png").symlink_to("nowhere.png")
+    table = tmp_path / "table.csv"
+    table.write_text("id,file\n1,own/3.png\n2,\n3,own/0.png\n")
+    for files in (find_inputs(table, contract, "file")[0], find_inputs(tmp_path / "own", contract)[0]):
+        broken = next(file for file in files if file.name.endswith("3.png"))
+        with pytest.raises(InputError, match=r"3\.png: it is a link to a file that does not exist"):
+            broken.read(contract)
+    with pytest.raises(InputError, match=r"line 3 of table\.csv: its cell in the column file is empty"):
+        find_inputs(table, contract, "file")[0][1].read(contract)
+
+
+def test_a_cell_that_names_a_folder_gives_its_images_by_their_files(contract, tmp_path) -> None:
+    write_image(tmp_path / "scans" / "a.dcm", np.zeros((24, 24), np.uint16), number=1)
+    write_image(tmp_path / "scans" / "b.dcm", np.zeros((24, 24), np.uint16), number=2)
+    table = tmp_path / "table.csv"
+    table.write_text("file\nown\nscans\n")
+    files, _ = find_inputs(table, contract, "file")
+    assert [file.name for file in files] == ["own/0.png", "own/1.png", "own/2.png", "scans/a.dcm", "scans/b.dcm"]
+
+
+def test_each_series_of_a_study_has_a_name_of_its_own(contract, tmp_path) -> None:
+    pixels = RANDOM.integers(0, 1000, (4, 1, 24, 24)).astype(np.uint16)
+    (tmp_path / "study").mkdir()
+    for description in ("early", "late"):
+        write_series(tmp_path / description, pixels, patient="P", description=description)
+        for file in sorted((tmp_path / description).iterdir()):
+            file.rename(tmp_path / "study" / f"{description} {file.name}")
+    series = replace(contract, series=True, read=replace(contract.read, unit="time_series"))
+    files, _ = find_inputs(tmp_path / "study", series)
+    assert [len(file.part.frames) for file in files] == [4, 4]
+    assert len({file.name for file in files}) == 2
+    slices, _ = find_inputs(tmp_path / "study", contract)
+    assert len({file.name for file in slices}) == len(slices) == 8
+
+
 @pytest.mark.parametrize(
     ("path", "column", "why"),
     [

@@ -68,6 +68,16 @@ def test_files_get_what_their_pixels_get_whatever_the_batch(cnn, tmp_path) -> No
     assert np.isnan(whole[columns].iloc[5]).all()
 
 
+def test_names_from_several_folders_differ(cnn, tmp_path) -> None:
+    pixels, _, _ = test_samples("cnn")
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels[0][0]).save(tmp_path / folder / "0.png")
+    names = cnn.predict([tmp_path / "a", tmp_path / "b", tmp_path / "a" / "0.png", pixels[0]])["input"].tolist()
+    paths = [(tmp_path / folder / "0.png").as_posix() for folder in "aba"]
+    assert names == [*paths, "array 3"]
+
+
 def test_the_module_holds_its_preprocessing(cnn) -> None:
     pixels, _, own = test_samples("cnn")
     with torch.inference_mode():
@@ -103,6 +113,12 @@ def test_seconds_may_be_an_array() -> None:
     model = vesalius.load(STORED / "lstm" / "finished")
     given = model.predict(pixels[:2], seconds=np.array(times[:2]))
     pd.testing.assert_frame_equal(given, model.predict(pixels[:2], seconds=times[:2]))
+
+
+@pytest.mark.parametrize("given", [[], [[0.0]] * 3])
+def test_times_of_more_or_fewer_series_than_there_are_are_refused(given, cnn) -> None:
+    with pytest.raises(InputError, match=rf"times of {len(given)} series for 2 array"):
+        cnn.predict([np.zeros((28, 28), np.uint8)] * 2, seconds=given)
 
 
 def test_no_inputs_give_an_empty_table(cnn) -> None:

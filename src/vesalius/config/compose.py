@@ -148,6 +148,9 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task)()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if getattr(error, "full_key", None) == "hydra.sweep.dir":  # in a run's folder, and there are several runs
+            cure = "name the sweep's folder with hydra.sweep.dir=DIR"
+            raise InputError(f"several values of run have no folder in common: {cure}.") from error
         at_work = begun or sweep_dir() is not None
         if at_work and not isinstance(error, HydraException | OmegaConfBaseException):
             raise  # of the work or the sweep, and no mistake in the config

@@ -37,5 +37,9 @@ class Backend(Protocol):
     def metrics(self) -> Mapping[str, Any]:
         """The content of `metrics.json`: among it, how probabilities become decisions."""
 
+    @property
+    def sha256(self) -> str:
+        """Identifies the model: the hash of its checkpoint, or of the manifest that holds those of a bundle's files."""
+
     def compute(self, inputs: Sequence[ModelInput]) -> Outputs:
         """Outputs of a batch, in its order; series of a batch may differ in length."""

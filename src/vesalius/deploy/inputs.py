@@ -1,5 +1,7 @@
 """The images and series in files, folders and tables that a model is to be applied to."""
 
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from vesalius.data.sources.tables.manifest_paths import resolve_paths
 from vesalius.deploy.contract import InputContract
 
 TABLE_ENDINGS = (".csv", ".tsv")
+_BROKEN_LINK = "it is a link to a file that does not exist: correct or delete the link"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class InputFile:
     """A part of a file or folder that is one input.
 
     Attributes:
-        name: relative to the folder it was found in, with the number of the part where a file has several.
+        name: relative to the folder or table it was found in, with the number of the part where a file has several.
         part: where its frames are.
     """
 
@@ -99,7 +102,9 @@ def _seconds(times: Sequence[float] | None, count: int, name: str, contract: Inp
     return since
 
 
-def find_inputs(path: Path, contract: InputContract, column: str | None = None) -> tuple[list[InputFile], list[str]]:
+def find_inputs(
+    path: Path, contract: InputContract, column: str | None = None, *, whole_names: bool = False
+) -> tuple[list[InputFile], list[str]]:
     """The inputs in a file, a folder, or the files of a table.
 
     Args:
@@ -107,6 +112,7 @@ def find_inputs(path: Path, contract: InputContract, column: str | None = None) 
             with folders of frames); or a CSV or TSV table.
         contract: of the model.
         column: of a table: its column with the paths, absolute or relative to the table's folder.
+        whole_names: begin the names with `path`, as where there are several.
 
     Returns:
         The inputs in natural order, at least one; and one sentence for each kind of file that is passed over.
@@ -117,15 +123,15 @@ def find_inputs(path: Path, contract: InputContract, column: str | None = None) 
     if not path.exists():
         raise InputError(f"input={path} does not exist: correct the path.")
     if path.suffix.lower() in TABLE_ENDINGS and path.is_file():
-        return _of_table(path, contract, column), []
+        return _of_table(path, contract, column, path.parent if whole_names else None), []
     if column is not None:
         raise InputError(f"column={column} is for a table, and input={path} is none: leave it out.")
     if path.is_file():
-        return _named(path.name, list_parts(path, contract.read)), []
-    return _of_folder(path, contract)
+        return _named(str(path) if whole_names else path.name, list_parts(path, contract.read)), []
+    return _Folder(path, path if whole_names else None, contract).find()
 
 
-def _of_table(path: Path, contract: InputContract, column: str | None) -> list[InputFile]:
+def _of_table(path: Path, contract: InputContract, column: str | None, within: Path | None) -> list[InputFile]:
     table = read_table(path, option="input")
     if column is None:
         raise InputError(
@@ -133,66 +139,114 @@ def _of_table(path: Path, contract: InputContract, column: str | None) -> list[I
         )
     require_columns(table, {"column": column}, path.name)
     found: list[InputFile] = []
-    for cell, file in zip(table[column], resolve_paths(table[column], path.parent), strict=True):
-        missing = Part(((str(cell), None),), problem="there is no such file: correct the table")
-        found += _named(str(cell), list_parts(Path(file), contract.read) if file else [missing])
+    cells = table[column]
+    for (line, cell), file in zip(cells.items(), resolve_paths(cells, path.parent), strict=True):
+        name = (cell if within is None else str(within / cell)) if cell else f"line {line} of {path.name}"
+        if not cell:
+            empty = f"its cell in the column {column} is empty: name a file, or delete the row"
+            found.append(_refused(name, empty))
+        elif not os.path.exists(file):
+            found.append(_refused(name, _BROKEN_LINK if file else "there is no such file: correct the table"))
+        elif os.path.isdir(file):
+            found += _Folder(Path(file), Path(name), contract).parts(list_parts(Path(file), contract.read))
+        else:
+            found += _named(name, list_parts(Path(file), contract.read))
     return found
 
 
-def _of_folder(folder: Path, contract: InputContract) -> tuple[list[InputFile], list[str]]:
-    """Every file that can be read; for models of series, the image files that are in one folder are its frames."""
-    found: list[InputFile] = []
-    may_be_dicom: list[str] = []
-    masks = 0
-    for parent, names in walk(folder):
-        relative = parent.relative_to(folder)
-        images = [name for name in names if not is_mask(name)] or names  # masks next to images are no inputs
-        masks += len(names) - len(images)
-        kinds = {name: kind_of(parent / name) for name in images}
-        if contract.series and "image" in kinds.values():
-            found += _named(relative.as_posix() if relative.parts else folder.name, list_parts(parent, contract.read))
-        for name, kind in kinds.items():
-            if kind == "dicom":
-                may_be_dicom.append((relative / name).as_posix())
-            elif not (contract.series and kind == "image"):
-                found += _named((relative / name).as_posix(), list_parts(parent / name, contract.read))
-    others = [f"{masks} mask(s) next to images are passed over."] * (masks > 0)
-    if may_be_dicom:
-        of_dicom, rest = _of_dicom(folder, may_be_dicom, contract)
-        found += of_dicom
-        others += rest
-    if not found:
-        raise InputError(f"input={folder} holds no image, DICOM, NIfTI or video file: correct the path.")
-    place = {name: number for number, name in enumerate(natural_order({one.name for one in found}))}
-    return sorted(found, key=lambda one: place[one.name]), others
+@dataclass(frozen=True)
+class _Folder:
+    """A folder whose files become inputs.
 
+    Attributes:
+        path: of the folder.
+        within: what the names of its inputs begin with; None: they are relative to it.
+        contract: of the model.
+    """
 
-def _of_dicom(folder: Path, candidates: Sequence[str], contract: InputContract) -> tuple[list[InputFile], list[str]]:
-    """The inputs in the DICOM series of a folder, and how many of the candidates are none, by kind."""
-    try:
-        index = index_folder(folder)
-    except InputError:  # none of the files is an image of a patient
-        return [], [f"{len(candidates)} file(s) that are no image are passed over: {format_list(candidates)}."]
-    found: list[InputFile] = []
-    for series in index.series:
+    path: Path
+    within: Path | None
+    contract: InputContract
+
+    def find(self) -> tuple[list[InputFile], list[str]]:
+        """Every file that can be read; for models of series, the image files that are in one folder are its frames."""
+        series, options = self.contract.series, self.contract.read
+        found: list[InputFile] = []
+        may_be_dicom: list[str] = []
+        masks = 0
+        for parent, names in walk(self.path):
+            relative = parent.relative_to(self.path)
+            images = [name for name in names if not is_mask(name)] or names  # masks next to images are no inputs
+            masks += len(names) - len(images)
+            broken = [name for name in images if not (parent / name).exists()]
+            found += [_refused(self._name(relative / name), _BROKEN_LINK) for name in broken]
+            kinds = {name: kind_of(parent / name) for name in images if name not in broken}
+            if series and "image" in kinds.values():
+                found += _named(self._name(relative), list_parts(parent, options))
+            for name, kind in kinds.items():
+                if kind == "dicom":
+                    may_be_dicom.append((relative / name).as_posix())
+                elif not (series and kind == "image"):
+                    found += _named(self._name(relative / name), list_parts(parent / name, options))
+        others = [f"{masks} mask(s) next to images are passed over."] * (masks > 0)
+        if may_be_dicom:
+            of_dicom, rest = self._find_dicom(may_be_dicom)
+            found += of_dicom
+            others += rest
+        if not found:
+            raise InputError(f"input={self.path} holds no image, DICOM, NIfTI or video file: correct the path.")
+        place = {name: number for number, name in enumerate(natural_order({one.name for one in found}))}
+        return sorted(found, key=lambda one: place[one.name]), others
+
+    def _find_dicom(self, candidates: Sequence[str]) -> tuple[list[InputFile], list[str]]:
+        """The inputs in the DICOM series of the folder, and how many of the candidates are none, by kind."""
         try:
-            parts = series_parts(folder, series, contract.read.unit, one_window=contract.one_window)
-        except BadSeries as error:
-            parts = [Part(((str(folder / series.frames[0].path), None),), problem=str(error))]
-        found += _named(series.folder, parts) if contract.series else [_slice(folder, part) for part in parts]
-    for name, reason in index.damaged:
-        why = reason.removeprefix(f"{name} ").rstrip(".")
-        found.append(InputFile(name, Part(((str(folder / name), None),), problem=why)))
-    others = [f"{count} {kind} are passed over." for kind, count in index.others.items()]
-    known = {frame.path for series in index.series for frame in series.frames} | {name for name, _ in index.damaged}
-    rest = len([name for name in candidates if name not in known]) - sum(index.others.values())
-    return found, others + [f"{rest} file(s) that are no image are passed over."] * (rest > 0)
+            index = index_folder(self.path)
+        except InputError:  # none of the files is an image of a patient
+            return [], [f"{len(candidates)} file(s) that are no image are passed over: {format_list(candidates)}."]
+        parts: dict[str, list[Part]] = {}
+        series_in = Counter(series.folder for series in index.series)
+        for series in index.series:
+            first = min(frame.path for frame in series.frames)
+            name = series.folder if series_in[series.folder] == 1 else first
+            try:
+                of_series = series_parts(
+                    self.path, series, self.contract.read.unit, one_window=self.contract.one_window
+                )
+            except BadSeries as error:
+                of_series = [Part(((str(self.path / first), None),), problem=str(error))]
+            parts.setdefault(name, []).extend(of_series)
+        found = [
+            file
+            for name, those in parts.items()
+            for file in (_named(self._name(Path(name)), those) if self.contract.series else self.parts(those))
+        ]
+        for name, reason in index.damaged:
+            found.append(_refused(self._name(Path(name)), reason.removeprefix(f"{name} ").rstrip(".")))
+        others = [f"{count} {kind} are passed over." for kind, count in index.others.items()]
+        known = {frame.path for series in index.series for frame in series.frames} | {name for name, _ in index.damaged}
+        rest = len([name for name in candidates if name not in known]) - sum(index.others.values())
+        return found, others + [f"{rest} file(s) that are no image are passed over."] * (rest > 0)
+
+    def parts(self, parts: Sequence[Part]) -> list[InputFile]:
+        """Parts of the folder: images by their files, series by the folder."""
+        if any(len(part.frames) != 1 or part.problem for part in parts):
+            return _named(self._name(Path()), parts)
+        found = []
+        for part in parts:
+            ((file, number),) = part.frames
+            name = self._name(Path(file).relative_to(self.path))
+            found.append(InputFile(name if number is None else f"{name}#{number}", part))
+        return found
+
+    def _name(self, relative: Path) -> str:
+        if self.within is not None:
+            return (self.within / relative).as_posix()
+        return relative.as_posix() if relative.parts else self.path.resolve().name
 
 
-def _slice(folder: Path, part: Part) -> InputFile:
-    ((file, number),) = part.frames
-    name = Path(file).relative_to(folder).as_posix()
-    return InputFile(name if number is None else f"{name}#{number}", part)
+def _refused(name: str, reason: str) -> InputFile:
+    return InputFile(name, Part(((name, None),), problem=reason))
 
 
 def _named(name: str, parts: Sequence[Part]) -> list[InputFile]:

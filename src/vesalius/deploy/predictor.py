@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -75,24 +75,23 @@ class Predictor:
             One row per image or series, with the columns of `columns`; `problem` is why an input was refused.
 
         Raises:
-            InputError: for a path that does not exist.
+            InputError: for a path that does not exist, or times of more or fewer series than there are arrays.
         """
-        if isinstance(inputs, str | Path | np.ndarray):
-            inputs = [inputs]
-        times = iter(() if seconds is None else seconds)
+        given = [inputs] if isinstance(inputs, str | Path | np.ndarray) else list(inputs)
+        times = _times_of(seconds, sum(isinstance(one, np.ndarray) for one in given))
         wanted: list[InputFile | ModelInput | InputError] = []
         names: list[str] = []
-        for number, one in enumerate(inputs):
+        for number, one in enumerate(given):
             if isinstance(one, np.ndarray):
                 names.append(f"array {number}")
                 try:
-                    wanted.append(from_array(one, names[-1], self.contract, next(times, None)))
+                    wanted.append(from_array(one, names[-1], self.contract, next(times)))
                 except InputError as error:
                     wanted.append(error)
             elif not isinstance(one, str | Path) or not str(one):
                 raise InputError(f"predict takes paths and numpy arrays, not {one!r} ({type(one).__name__}).")
             else:
-                found, _ = find_inputs(Path(one).expanduser(), self.contract)
+                found, _ = find_inputs(Path(one).expanduser(), self.contract, whole_names=len(given) > 1)
                 wanted += found
                 names += [file.name for file in found]
         tables = list(self.rows(wanted, names))
@@ -145,3 +144,13 @@ class Predictor:
             table.loc[rows, "prediction"] = self.rule.decide(outputs[rows])
         table["problem"] = [None if isinstance(one, ModelInput) else " ".join(one.problems) for one in read]
         return table.astype({"problem": object})
+
+
+def _times_of(seconds: Iterable[Sequence[float]] | None, arrays: int) -> Iterator[Sequence[float] | None]:
+    """The seconds of each array."""
+    if seconds is None:
+        return repeat(None, arrays)
+    given = list(seconds)
+    if len(given) != arrays:
+        raise InputError(f"seconds has the times of {len(given)} series for {arrays} array(s): give those of each.")
+    return iter(given)

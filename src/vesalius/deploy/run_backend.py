@@ -1,6 +1,8 @@
 """A finished run, computed by torch."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,6 +50,13 @@ class RunBackend:
         self.contract = InputContract.of_run(config["data"], self.facts)
         self.metrics: Mapping[str, Any] = folder.metrics
         self._device = inference_device(config["trainer"])
+        self._checkpoint = folder.best
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the checkpoint."""
+        with self._checkpoint.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def compute(self, inputs: Sequence[ModelInput]) -> Outputs:
         """Probabilities or values; a series at a time, since padding would change the last bits."""
