@@ -13,6 +13,7 @@ from PIL import Image
 import vesalius
 from vesalius.config.build import build
 from vesalius.config.errors import InputError
+from vesalius.deploy.backend import Outputs
 from vesalius.deploy.predictor import Predictor
 from vesalius.metrics.classification.decision_rule import DecisionRule
 from vesalius.runs.run_folder import RunFolder
@@ -94,6 +95,37 @@ def test_the_runs_own_threshold_decides(threshold, cnn) -> None:
     rule = DecisionRule.of_metrics({"decision": {"threshold": threshold}}, facts)
     decided = rule.decide(np.array([[0.5, 0.5], [0.9, 0.1], [0.1, 0.9]]))
     assert decided == [names[threshold < 0.5], names[0], names[1]]
+
+
+class Fixed:
+    """A backend with a run's contract whose probabilities are known."""
+
+    def __init__(self, like: Predictor, probabilities: np.ndarray, metrics: dict[str, Any]) -> None:
+        self.facts, self.contract, self.metrics, self.known = like.facts, like.contract, metrics, probabilities
+
+    def compute(self, inputs) -> Outputs:
+        return Outputs(self.known[: len(inputs)])
+
+
+def test_probabilities_are_calibrated_decisions_are_the_nets_and_sets_follow(cnn) -> None:
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(4), size=5)
+    pixels = test_samples("cnn")[0][:5]
+    calibration = {"method": "temperature", "temperature": 0.5}
+    conformal = {"coverage": 0.9, "by_class": True, "thresholds": [0.1, 0.2, 0.3, 0.9]}
+    plain = Predictor(Fixed(cnn, probabilities, {})).predict(pixels)
+    table = Predictor(Fixed(cnn, probabilities, {"calibration": calibration, "conformal": conformal})).predict(
+        [*pixels, np.zeros((3, 3), np.uint8)]
+    )
+    columns = [f"prob/{name}" for name in cnn.facts.classes]
+    squares = probabilities**2 / (probabilities**2).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(table[columns][:5], squares)
+    np.testing.assert_array_equal(plain[columns], probabilities)
+    assert table["prediction"].tolist()[:5] == plain["prediction"].tolist()
+    names = np.array(cnn.facts.classes)
+    assert table["set"].tolist()[:5] == ["|".join(names[row]) for row in squares >= [0.1, 0.2, 0.3, 0.9]]
+    assert list(table) == ["input", *columns, "prediction", "set", "problem"]
+    assert "set" not in plain
+    assert table.iloc[5][[*columns, "prediction", "set"]].isna().all()
 
 
 @pytest.mark.parametrize("name", ["gan", "autoencoder"])

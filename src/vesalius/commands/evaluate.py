@@ -51,8 +51,7 @@ def _evaluate(folder: RunFolder) -> None:
     if other_data:
         warn_of_known_patients(data, run, "these numbers are")
     write_skipped(data, folder.path)
-    threshold = run.metrics.get("decision", {}).get("threshold")  # of classes only
-    settings = {"seed": trained["seed"], "evaluation": trained["evaluation"], "threshold": threshold}
+    settings = {"seed": trained["seed"], "evaluation": trained["evaluation"], "chosen": run.metrics}
     final = finish(
         results_of(model, data, facts, settings, device, folder.path),
         folder,

@@ -16,13 +16,13 @@ from vesalius.config.facts import Facts
 from vesalius.data.datamodules.summary import print_data
 from vesalius.evaluation.base import results_of
 from vesalius.evaluation.data_overlap import check_data_overlap
+from vesalius.evaluation.decision import DecisionOptions
 from vesalius.evaluation.feature_extractors import load_extractor
 from vesalius.evaluation.final import finish
 from vesalius.evaluation.inference import inference_device
 from vesalius.evaluation.temporal_ablation import check_ablation
 from vesalius.launch.rank_failure import named_rank
 from vesalius.launch.worker import enter, log_to, rank
-from vesalius.metrics.classification.thresholds import check_rule
 from vesalius.runs.redaction import private_paths
 from vesalius.runs.run_folder import RunFolder
 from vesalius.sweeps.slurm import check_slurm
@@ -54,7 +54,7 @@ def _train(folder: RunFolder) -> None:
     config = folder.config
     log_to(folder.path / "logs" / f"rank{rank()}.log", private_paths(config))
     session = Session(folder)
-    check_rule(config["evaluation"]["decision"], session.data.source.task)
+    DecisionOptions.of_config(config["evaluation"]).check(session.data.source.task)
     check_ablation(config["evaluation"], session.data.source)
     if rank() == 0:
         session.data.on_split = print_data(session.data.source)

@@ -26,6 +26,15 @@ class Reevaluation:
 
     baselines: bool = False
     drop_duplicates: bool = False
+    prevalence: float | None = None
+
+
+@dataclass
+class Conformal:
+    """Prediction sets."""
+
+    coverage: float = MISSING
+    by_class: bool = MISSING
 
 
 @dataclass
@@ -37,6 +46,7 @@ class Evaluation(Reevaluation):
     probes: bool = MISSING
     extractor: str | None = None
     evidence_classes: list[str] | None = None
+    conformal: Conformal = field(default_factory=Conformal)
 
 
 @dataclass

@@ -99,8 +99,13 @@ class Predictor:
 
     @property
     def columns(self) -> list[str]:
-        """`input`; `prob/<class>` for each class and `prediction`, or `pred/<target>` for each target; `problem`."""
+        """Those of `predict`'s table.
+
+        `input`; `prob/<class>`, calibrated, for each class, `prediction`, and `set` where the run has prediction sets;
+        or `pred/<target>` for each target; `problem`.
+        """
         prefix, decided = ("pred", []) if self.facts.task == "regression" else ("prob", ["prediction"])
+        decided += ["set"] * (self.rule.sets is not None)
         return ["input", *(f"{prefix}/{name}" for name in self.facts.classes), *decided, "problem"]
 
     def rows(
@@ -137,11 +142,15 @@ class Predictor:
         if good:
             outputs[rows] = self.backend.compute(good).values
         columns = self.columns
-        table = pd.DataFrame(outputs, columns=columns[1 : 1 + self.facts.num_classes])
+        shown = outputs if self.facts.task == "regression" else self.rule.calibrate(outputs)
+        table = pd.DataFrame(shown, columns=columns[1 : 1 + self.facts.num_classes])
         table.insert(0, "input", list(names))
         if "prediction" in columns:
             table["prediction"] = None
             table.loc[rows, "prediction"] = self.rule.decide(outputs[rows])
+        if "set" in columns:
+            table["set"] = None
+            table.loc[rows, "set"] = self.rule.prediction_sets(outputs[rows])
         table["problem"] = [None if isinstance(one, ModelInput) else " ".join(one.problems) for one in read]
         return table.astype({"problem": object})
 

@@ -48,8 +48,8 @@ class Results(ABC):
         model: finished.
         data: set up.
         facts: of the data that the model was trained on.
-        config: frozen; `seed` and `evaluation`, and for `analyses` all of the run's. Also `threshold`, where the run
-            has chosen before how classes are decided.
+        config: frozen; `seed` and `evaluation`, and for `analyses` all of the run's. Also `chosen`, the run's
+            metrics, where it has chosen before how classes are decided.
         device: where to compute.
         folder: of the run, or of the evaluation.
 

@@ -13,6 +13,7 @@ from vesalius.config.facts import Facts
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.samples import Split
 from vesalius.evaluation.base import Entries, Metrics, Results, Start
+from vesalius.evaluation.decision import DecisionOptions, fit_decision, score_decision
 from vesalius.evaluation.inference import predict, predictions_table
 from vesalius.evaluation.scoring import decide, picks_threshold, score_splits, score_table
 from vesalius.evaluation.temporal_ablation import ablate_time
@@ -36,8 +37,15 @@ class SupervisedResults(Results):
         return predict(self.model, self.data, split, self.facts, self.device)
 
     def score(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
-        """Metrics of each split; the decision threshold is chosen on validation, or was by the run."""
-        return score_splits(predictions, self.facts, self._rule, self.config.get("threshold"))
+        """Metrics of each split; how decisions are taken is chosen on validation, or was by the run."""
+        chosen: Metrics = self.config.get("chosen") or {}
+        threshold = chosen.get("decision", {}).get("threshold")
+        metrics = score_splits(predictions, self.facts, self._rule, threshold)
+        if self.facts.task == "regression":
+            return metrics
+        options = DecisionOptions.of_config(self.config["evaluation"])
+        fitted = chosen or fit_decision(predictions["val"], self.facts, options)
+        return metrics | score_decision(predictions["test"], self.facts, {**fitted, "decision": metrics["decision"]})
 
     def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Entries:
         """Metrics of some samples, with the run's decision threshold."""

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.config.facts import Facts, Task
+from vesalius.metrics.decision.conformal import ConformalSets
+from vesalius.metrics.decision.scaling import Calibration
 from vesalius.metrics.predictions import decide
 
 
@@ -19,17 +21,31 @@ class DecisionRule:
         task: as in `Facts`.
         classes: the K class names.
         threshold: probability of class 1 of a binary task (or of each label) above which it is predicted; NaN: argmax.
+        calibration: of the net's probabilities; None of a run that has none.
+        sets: prediction sets; None of a run that has none.
     """
 
     task: Task
     classes: tuple[str, ...]
     threshold: float
+    calibration: Calibration | None = None
+    sets: ConformalSets | None = None
 
     @classmethod
     def of_metrics(cls, metrics: Mapping[str, Any], facts: Facts) -> "DecisionRule":
-        """The rule of a run, from the content of its `metrics.json`."""
+        """The rule of a run, from the content of its `metrics.json`.
+
+        Raises:
+            InputError: where this is not what a run writes.
+        """
         threshold = (metrics.get("decision") or {}).get("threshold")
-        return cls(facts.task, facts.classes, threshold if isinstance(threshold, int | float) else np.nan)
+        return cls(
+            facts.task,
+            facts.classes,
+            threshold if isinstance(threshold, int | float) else np.nan,
+            Calibration.of_metrics(metrics, facts.num_classes),
+            ConformalSets.of_metrics(metrics, facts.num_classes),
+        )
 
     def decide(self, probabilities: NDArray[np.float64]) -> list[str]:
         """Names of the predicted classes; of several labels joined by `|`.
@@ -37,6 +53,27 @@ class DecisionRule:
         Args:
             probabilities: (N, K), as the net gives them.
         """
-        names = np.array(self.classes)
         thresholds = np.full(len(probabilities), self.threshold)
-        return ["|".join(names[row]) for row in decide(probabilities, self.task, thresholds)]
+        return self._names(decide(probabilities, self.task, thresholds))
+
+    def calibrate(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Calibrated probabilities (N, K) of those that the net gives (N, K), in the same order of samples and classes.
+
+        They are for people to read: decisions are taken on the net's own, which the threshold belongs to.
+        """
+        return probabilities if self.calibration is None else self.calibration.apply(probabilities)
+
+    def prediction_sets(self, probabilities: NDArray[np.float64]) -> list[str] | None:
+        """Names of the classes in each prediction set, joined by `|`; empty where no class is probable enough.
+
+        Args:
+            probabilities: (N, K), as the net gives them.
+
+        Returns:
+            None where the run has no sets.
+        """
+        return None if self.sets is None else self._names(self.sets.contains(self.calibrate(probabilities)))
+
+    def _names(self, held: NDArray[np.bool_]) -> list[str]:
+        names = np.array(self.classes)
+        return ["|".join(names[row]) for row in held]

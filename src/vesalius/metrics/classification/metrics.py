@@ -1,6 +1,6 @@
 """Final numbers of a classifier, computed from nothing but its predictions table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from vesalius.metrics.intervals.clustered import bootstrap_interval, bootstrap_w
 from vesalius.metrics.names import CLASSIFICATION_METRICS, COUNTING, OVERALL_ONLY, RANKING
 from vesalius.metrics.predictions import Decision, Predictions, read_predictions
 
+_BOOTSTRAPPED = {"average_precision", "precision", "f1", "brier"}
+
 
 def classification_metrics(
     predictions: pd.DataFrame,
@@ -25,6 +27,7 @@ def classification_metrics(
     classes: Sequence[str],
     decision: Decision = "argmax",
     seed: int = 0,
+    names: Collection[str] = CLASSIFICATION_METRICS,
 ) -> dict[str, MetricEntry]:
     """Every metric with its 95 % interval over patients and its no-skill value.
 
@@ -38,6 +41,7 @@ def classification_metrics(
         classes: class names, in the order of the model's outputs.
         decision: `argmax`, or a threshold chosen on validation data (`choose_threshold`).
         seed: of the bootstrap.
+        names: which metrics, without class names.
 
     Returns:
         Entries by name, in the order to show them. `n` and `groups` count the samples in the metric's denominator and
@@ -48,9 +52,9 @@ def classification_metrics(
         InputError: for a table that `predictions.check_predictions` refuses.
     """
     p = read_predictions(predictions, task=task, classes=classes, decision=decision)
-    values = weighted_metrics(p, np.ones((1, p.group_count)))
+    values = weighted_metrics(p, np.ones((1, p.group_count)), names)
     weights = bootstrap_weights(p.group_count, p.truth.size, seed)
-    replicates = weighted_metrics(p, weights, ("average_precision", "precision", "f1", "brier"))
+    replicates = weighted_metrics(p, weights, _BOOTSTRAPPED & set(names))
     no_skill = no_skill_values(p)
     return {
         name: _entry(p, name, float(values[name][0]), replicates.get(name), no_skill[name])
@@ -79,7 +83,10 @@ def _entry(p: Predictions, name: str, value: float, replicates: Floats | None, n
         return missing_entry(reason, n=n, groups=groups, no_skill=no_skill)
     value = max(value, 0.0)  # an estimate of `ece` falls below 0 by chance
     interval = _interval(p, metric, columns, bool(label), value, replicates)
-    return metric_entry(value, interval, n=n, groups=groups, no_skill=no_skill)
+    entry = metric_entry(value, interval, n=n, groups=groups, no_skill=no_skill)
+    if metric == "auroc" and interval.high < 0.5:
+        entry["note"] = "worse than chance: are labels exchanged?"
+    return entry
 
 
 def why_undefined(p: Predictions, metric: str, columns: Sequence[int]) -> str | None:

@@ -20,7 +20,8 @@ def choose_threshold(val_predictions: pd.DataFrame, rule: str = "argmax") -> flo
         rule: `argmax` (0.5); `youden` (largest sensitivity + specificity - 1: Youden, Cancer 3:32, 1950; of equally
             good thresholds the one nearest to 0.5, so that equal scores are decided as by argmax);
             `sensitivity@0.95` (highest threshold that keeps at least this sensitivity for class 1) or
-            `specificity@0.95` (lowest threshold that keeps at least this specificity).
+            `specificity@0.95` (lowest threshold that keeps at least this specificity); `cost@20` (lowest cost where a
+            missed sample of class 1 costs 20 times a false alarm; of equally good thresholds the one nearest to 0.5).
 
     Raises:
         InputError: for an unknown rule, a table that is not one of a binary task, or a class absent from it.
@@ -43,8 +44,9 @@ def choose_threshold(val_predictions: pd.DataFrame, rule: str = "argmax") -> flo
     # Counts of scores at or below each threshold, from the sorted scores of each class.
     sensitivity = 1 - np.searchsorted(np.sort(scores[truth]), thresholds, side="right") / truth.sum()
     specificity = np.searchsorted(np.sort(scores[~truth]), thresholds, side="right") / (~truth).sum()
-    if kind == "youden":
-        index = np.round(sensitivity + specificity, 12)
+    if kind in ("youden", "cost"):
+        weight = wanted * truth.sum() / (~truth).sum() if kind == "cost" else 1.0
+        index = np.round((weight * sensitivity + specificity) / (weight + 1), 12)
         best = thresholds[index == index.max()]
         return float(best[np.abs(best - 0.5).argmin()])
     if kind == "sensitivity":
@@ -64,7 +66,7 @@ def check_rule(rule: str, task: Task) -> None:
 
 
 def _parse(rule: str) -> tuple[str, float]:
-    """Kind of a rule, and its level in 0..1."""
+    """Kind of a rule, and its level: in 0..1, or the ratio of costs."""
     kind, _, level = rule.partition("@")
     if rule in ("argmax", "youden"):
         return rule, 0.0
@@ -72,8 +74,10 @@ def _parse(rule: str) -> tuple[str, float]:
         wanted = float(level)
     except ValueError:
         wanted = -1.0
-    if kind not in ("sensitivity", "specificity") or not 0 < wanted <= 1:
+    highest = {"sensitivity": 1.0, "specificity": 1.0, "cost": 1e6}.get(kind, 0.0)
+    if not 0 < wanted <= highest:
         raise InputError(
-            f"threshold rule {rule}: use argmax, youden, sensitivity@0.95 or specificity@0.95 (a level in 0..1)."
+            f"threshold rule {rule}: use argmax, youden, sensitivity@0.95 or specificity@0.95 (a level in 0..1), or "
+            "cost@20 (how many false alarms a miss costs)."
         )
     return kind, wanted

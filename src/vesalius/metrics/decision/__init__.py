@@ -1,0 +1,1 @@
+"""From probabilities to decisions: calibration, prediction sets, operating points, net benefit, abstention."""
