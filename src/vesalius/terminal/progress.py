@@ -1,6 +1,7 @@
 """The progress bar of work that takes long."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, TypeVar
@@ -20,7 +21,7 @@ def show_progress(
     unit: Literal["items", "bytes"] = "items",
     wanted: bool = True,
 ) -> Iterator[Item]:
-    """Pass items on; on a terminal a bar on stderr appears once this has taken two seconds.
+    """Pass items on; on a terminal a bar on stderr appears once this has taken two seconds, in the main thread.
 
     Args:
         items: any, passed on as they come.
@@ -30,7 +31,7 @@ def show_progress(
         unit: what sizes count.
         wanted: False shows nothing.
     """
-    if not wanted or not sys.stderr.isatty():
+    if not wanted or not sys.stderr.isatty() or threading.current_thread() is not threading.main_thread():
         yield from items
         return
     from rich.progress import (

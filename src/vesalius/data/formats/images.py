@@ -61,7 +61,7 @@ def decode_image(path: Path, name: str | None = None) -> np.ndarray:
         ) from None
     except Exception as error:  # a damaged file can make Pillow's plugins raise nearly anything
         # Pillow's messages quote the absolute path, which must not reach a report
-        reason = re.sub(r"\s*['\"][^'\"]*['\"]", "", str(error)) or type(error).__name__
+        reason = re.sub(r"\s*(<.*>|['\"][^'\"]*['\"])", "", str(error)) or type(error).__name__
         raise InputError(
             f"{name} cannot be read as an image ({reason}): it is damaged or no image; replace or delete it."
         ) from error

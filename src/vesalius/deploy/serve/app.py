@@ -1,0 +1,169 @@
+"""The ASGI app: its paths, and what each takes and gives."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import cache, partial
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from python_multipart.exceptions import FormParserError
+from starlette.datastructures import UploadFile
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp
+
+from vesalius import __version__
+from vesalius.deploy.predictor import Predictor
+from vesalius.deploy.serve.arrays import read_npy
+from vesalius.deploy.serve.description import describe
+from vesalius.deploy.serve.guard import OPEN, WORKING, Guard
+from vesalius.deploy.serve.inference import Inference, Wanted
+from vesalius.deploy.serve.limits import Limits
+from vesalius.deploy.serve.refusal import Refused, documented, handle_refusals
+from vesalius.deploy.serve.replies import Predictions
+from vesalius.deploy.serve.usage import Usage
+
+_NPY = "application/x-npy"
+_MOST_FIELDS = 16
+_ASSETS = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+_FILES = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "One file or several: PNG, JPEG and other images; DICOM; NIfTI; or a zip archive of such, "
+        "as of a series. Or an array of uint8, uint16 or float32 in the model's value range, as numpy.save writes it.",
+        "content": {
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"files": _FILES}, "required": ["files"]}
+            },
+            _NPY: {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+Seconds = Annotated[list[Annotated[float, Query(ge=0, le=1e6)]], Query(description="Of each frame of an array.")]
+
+
+def create_app(
+    predictor: Predictor,
+    limits: Limits,
+    folder: Path,
+    *,
+    name: str,
+    token: str | None = None,
+    hosts: frozenset[str] = frozenset(),
+    card: str | None = None,
+) -> ASGIApp:
+    """The app of a model.
+
+    Args:
+        predictor: of the model.
+        limits: of a request.
+        folder: private to this process; uploads lie in it while they are read.
+        name: of the model.
+        token: that requests must carry as `Authorization: Bearer TOKEN`; None asks for none.
+        hosts: names by which clients may call the server; empty for any.
+        card: the model card as HTML.
+    """
+    inference = Inference(predictor, limits, folder)
+    usage = Usage({*WORKING, *OPEN, "/model", "/card", "/metrics"})
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        inference.close()
+
+    app = FastAPI(
+        title=f"Vesalius: {name}",
+        version=__version__,
+        description="Predictions of a model for medical images. For research: it is no medical device.",
+        docs_url=None,  # these pages load from another host
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    handle_refusals(app)
+
+    @app.post(
+        "/predict",
+        responses=documented(400, 401, 403, 408, 413, 415, 422, 503),
+        response_model_exclude_none=True,
+        openapi_extra=_BODY,
+    )
+    async def predict(
+        request: Request,
+        explain: bool = False,
+        preview: bool = False,
+        seconds: Seconds = [],  # noqa: B006
+    ) -> Predictions:
+        """Predict for files, or for an array. Each image or series has its row; one that is refused, the reason."""
+        found = await _predict(request, inference, limits, seconds, Wanted(preview, explain))
+        refused = sum(one.problem is not None for one in found.predictions)
+        usage.add_inputs("refused", refused)
+        usage.add_inputs("predicted", len(found.predictions) - refused)
+        return found
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Whether the server takes requests."""
+        return {"status": "ok"}
+
+    description = describe(predictor, name, has_card=card is not None)
+
+    @app.get("/model", responses=documented(401))
+    async def model() -> dict[str, Any]:
+        """What the model is: its classes, what inputs must be, how it decides, and its metrics with their intervals."""
+        return description
+
+    @app.get("/metrics", responses=documented(401), response_class=PlainTextResponse)
+    async def metrics() -> str:
+        """Counts of requests and inputs, for Prometheus."""
+        return usage.render()
+
+    if card is not None:
+        policy = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+        @app.get("/card", responses=documented(401), response_class=HTMLResponse)
+        async def model_card() -> Response:
+            """The model card."""
+            return HTMLResponse(card, headers={"content-security-policy": policy})
+
+    for path, (file, media_type) in _ASSETS.items():
+        app.get(path, include_in_schema=False)(partial(_asset, file, media_type))
+    return Guard(app, limits, token, hosts, usage)
+
+
+async def _asset(file: str, media_type: str) -> Response:
+    return Response(_read_asset(file), media_type=media_type)
+
+
+@cache
+def _read_asset(file: str) -> bytes:
+    return (resources.files(__package__) / "page" / file).read_bytes()
+
+
+async def _predict(
+    request: Request, inference: Inference, limits: Limits, seconds: Sequence[float], wanted: Wanted
+) -> Predictions:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == _NPY:
+        array = read_npy(await request.body(), limits)
+        return await inference.run(partial(inference.predict_array, array, seconds or None, wanted))
+    if kind != "multipart/form-data":
+        raise Refused(
+            415, f"The content type {kind or '(none)'} is none that is accepted", f"Send multipart/form-data or {_NPY}."
+        )
+    try:
+        form = request.form(max_files=limits.files, max_fields=_MOST_FIELDS)
+        async with form as fields:
+            files = [
+                (field.filename or "", field.file) for _, field in fields.multi_items() if isinstance(field, UploadFile)
+            ]
+            if not files:
+                raise Refused(422, "The form holds no file", "Send one or several as files=@FILE.")
+            return await inference.run(partial(inference.predict_files, files, wanted))
+    except FormParserError as error:
+        raise Refused(400, "The body is no form as its content type claims", "Send multipart/form-data.") from error
