@@ -12,9 +12,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vesalius.config.errors import InputError
 from vesalius.data.sources.lesions import Lesions
-from vesalius.metrics.anomaly import ErrorMaps, Mahalanobis, anomaly_metrics, peak_in_mask
+from vesalius.metrics.anomaly import ErrorMaps, anomaly_metrics, peak_in_mask
 from vesalius.metrics.classification.no_skill import random_average_precision
 from vesalius.metrics.intervals.clustered import wilson
+from vesalius.metrics.mahalanobis import Mahalanobis
 
 CLASSES = ["healthy", "nodule", "cyst"]
 

@@ -82,6 +82,9 @@ def _summarize(table: pd.DataFrame, console: Console) -> None:
     counts = Counter(table["prediction"].dropna()) if "prediction" in table else Counter()
     named = ", ".join(f"{count} {name or 'none'}" for name, count in counts.most_common())
     console.print(f"{done} predicted{': ' if named else ''}{named}.", highlight=False, markup=False)
+    unlike = int(table["ood"].eq(True).sum()) if "ood" in table else 0
+    if unlike:
+        console.print(f"{unlike} unlike the images that the run learned from: see the column ood.", highlight=False)
     if len(refused):
         console.print(f"{len(refused)} refused:", highlight=False)
         for problem in refused.head(_SHOWN):

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.config.facts import Facts
 from vesalius.deploy.contract import InputContract
 from vesalius.deploy.inputs import ModelInput
+from vesalius.metrics.out_of_distribution import OutOfDistribution
 
 
 @dataclass(frozen=True)
@@ -17,9 +19,11 @@ class Outputs:
 
     Attributes:
         values: (N, K) probabilities as the net gives them, before calibration; or continuous targets in their units.
+        features: (N, D) float32 that the head of the net got; None where the net has no head of its own.
     """
 
     values: NDArray[Any]
+    features: NDArray[np.float32] | None = None
 
 
 class Backend(Protocol):
@@ -40,6 +44,10 @@ class Backend(Protocol):
     @property
     def sha256(self) -> str:
         """Identifies the model: the hash of its checkpoint, or of the manifest that holds those of a bundle's files."""
+
+    @property
+    def ood(self) -> OutOfDistribution | None:
+        """Which features are unlike those of the training images; None where this is not known."""
 
     def compute(self, inputs: Sequence[ModelInput]) -> Outputs:
         """Outputs of a batch, in its order; series of a batch may differ in length."""

@@ -102,10 +102,12 @@ class Predictor:
         """Those of `predict`'s table.
 
         `input`; `prob/<class>`, calibrated, for each class, `prediction`, and `set` where the run has prediction sets;
-        or `pred/<target>` for each target; `problem`.
+        or `pred/<target>` for each target; where the run has statistics of its features `ood`, whether the input is
+        unlike the training images, and `ood_score`, its distance from them, 1 at the threshold; `problem`.
         """
         prefix, decided = ("pred", []) if self.facts.task == "regression" else ("prob", ["prediction"])
         decided += ["set"] * (self.rule.sets is not None)
+        decided += ["ood", "ood_score"] if self.backend.ood is not None else []
         return ["input", *(f"{prefix}/{name}" for name in self.facts.classes), *decided, "problem"]
 
     def rows(
@@ -139,8 +141,12 @@ class Predictor:
         good = [one for one in read if isinstance(one, ModelInput)]
         outputs = np.full((len(read), self.facts.num_classes), np.nan)
         rows = [number for number, one in enumerate(read) if isinstance(one, ModelInput)]
+        distances = np.full(len(read), np.nan)
         if good:
-            outputs[rows] = self.backend.compute(good).values
+            computed = self.backend.compute(good)
+            outputs[rows] = computed.values
+            if self.backend.ood is not None and computed.features is not None:
+                distances[rows] = self.backend.ood.score(computed.features)
         columns = self.columns
         shown = outputs if self.facts.task == "regression" else self.rule.calibrate(outputs)
         table = pd.DataFrame(shown, columns=columns[1 : 1 + self.facts.num_classes])
@@ -151,8 +157,11 @@ class Predictor:
         if "set" in columns:
             table["set"] = None
             table.loc[rows, "set"] = self.rule.prediction_sets(outputs[rows])
+        if "ood" in columns:
+            table["ood"] = [None if np.isnan(distance) else bool(distance > 1) for distance in distances]
+            table["ood_score"] = distances
         table["problem"] = [None if isinstance(one, ModelInput) else " ".join(one.problems) for one in read]
-        return table.astype({"problem": object})
+        return table.astype({name: object for name in ("ood", "problem") if name in columns})
 
 
 def _times_of(seconds: Iterable[Sequence[float]] | None, arrays: int) -> Iterator[Sequence[float] | None]:

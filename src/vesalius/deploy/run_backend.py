@@ -17,8 +17,10 @@ from vesalius.config.facts import Facts
 from vesalius.deploy.backend import Outputs
 from vesalius.deploy.contract import InputContract
 from vesalius.deploy.inputs import ModelInput
+from vesalius.deploy.out_of_distribution import load_out_of_distribution
 from vesalius.evaluation.inference import inference_device
 from vesalius.models.family import output_kind
+from vesalius.models.features import head_inputs
 from vesalius.runs.run_folder import RunFolder
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
@@ -49,6 +51,7 @@ class RunBackend:
             )
         self.contract = InputContract.of_run(config["data"], self.facts)
         self.metrics: Mapping[str, Any] = folder.metrics
+        self.ood = load_out_of_distribution(folder.path)
         self._device = inference_device(config["trainer"])
         self._checkpoint = folder.best
 
@@ -62,13 +65,17 @@ class RunBackend:
         """Probabilities or values; a series at a time, since padding would change the last bits."""
         batches = [[one] for one in inputs] if self.contract.series else [list(inputs)]
         values: list[NDArray[np.float64]] = []
+        features: list[NDArray[np.float32]] = []
         module = self.module.to(self._device)
         key = "values" if self.facts.task == "regression" else "probabilities"
         with torch.inference_mode():
             for batch in batches:
-                output = module.predict_step({name: it.to(self._device) for name, it in self._batch(batch).items()}, 0)
+                on_device = {name: it.to(self._device) for name, it in self._batch(batch).items()}
+                with head_inputs(module) as collected:
+                    output = module.predict_step(on_device, 0)
                 values.append(output[key].double().cpu().numpy())
-        return Outputs(np.concatenate(values))
+                features += [vectors.cpu().numpy() for vectors in collected[:1]]
+        return Outputs(np.concatenate(values), np.concatenate(features) if features else None)
 
     def _batch(self, inputs: Sequence[ModelInput]) -> dict[str, Tensor]:
         """Images as one batch, or a single series, which needs no padding."""

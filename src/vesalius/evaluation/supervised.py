@@ -15,6 +15,7 @@ from vesalius.data.samples import Split
 from vesalius.evaluation.base import Entries, Metrics, Results, Start
 from vesalius.evaluation.decision import DecisionOptions, fit_decision, score_decision
 from vesalius.evaluation.inference import predict, predictions_table
+from vesalius.evaluation.out_of_distribution import fit_out_of_distribution
 from vesalius.evaluation.scoring import decide, picks_threshold, score_splits, score_table
 from vesalius.evaluation.temporal_ablation import ablate_time
 from vesalius.metrics.baselines.linear_models import MAX_TRAIN, fit_baselines
@@ -57,14 +58,14 @@ class SupervisedResults(Results):
         return {arm: score_table(table, self.facts) for arm, table in self.baseline_tables.items()}
 
     def analyses(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics, start: Start) -> Metrics:
-        """Of image series: metrics of the model with information taken away."""
-        evaluation = self.config["evaluation"]
+        """What is unlike the training images; and of image series, the model with information taken away."""
+        evaluation, found = self.config["evaluation"], fit_out_of_distribution(self)
         if not (evaluation["evidence"] and self.data.source.series):
-            return {}
+            return found
         chosen = evaluation["evidence_classes"]
         arms = ablate_time(self, start)
         narrowed: Metrics = {"evidence_classes": chosen} if chosen else {}
-        return narrowed | {"evidence": metrics["evidence"] | arms}
+        return found | narrowed | {"evidence": metrics["evidence"] | arms}
 
     @property
     def _rule(self) -> str:

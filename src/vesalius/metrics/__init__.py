@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "anomaly": ["ErrorMaps", "Mahalanobis", "anomaly_metrics", "peak_in_mask"],
+        "anomaly": ["ErrorMaps", "anomaly_metrics", "peak_in_mask"],
         "baselines.linear_models": ["fit_baselines"],
         "classification.metrics": ["classification_metrics"],
         "classification.thresholds": ["choose_threshold"],
@@ -14,6 +14,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "comparison.verdict": ["verdict"],
         "entry": ["Interval", "MetricEntry"],
         "formatting": ["format_metric", "format_number"],
+        "mahalanobis": ["Mahalanobis"],
+        "out_of_distribution": ["OutOfDistribution"],
         "predictions": ["read_predictions"],
         "probes": ["probe"],
         "reconstruction": ["image_errors", "paired_reconstruction_difference", "reconstruction_metrics"],

@@ -27,6 +27,7 @@ CONFIG, STATE, METRICS, SPLIT, HISTORY = (
     "history.csv",
 )
 OVERRIDES, PROVENANCE = "overrides.yaml", "provenance.json"
+OOD = "ood.safetensors"  # statistics of the features of the training images
 PRUNE = "prune"  # asks the run to stop, and holds the reason
 #: Seconds that a process has for saving its state once it is asked to end.
 PATIENCE = 120.0

@@ -13,8 +13,9 @@ from torch import Tensor
 from vesalius.data.samples import Split
 from vesalius.evaluation.autoencoder.outputs import AutoencoderOutputs
 from vesalius.evaluation.base import Entries
-from vesalius.metrics.anomaly import ErrorMaps, Mahalanobis, anomaly_metrics, peak_in_mask
+from vesalius.metrics.anomaly import ErrorMaps, anomaly_metrics, peak_in_mask
 from vesalius.metrics.entry import MetricEntry
+from vesalius.metrics.mahalanobis import Mahalanobis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,0 +1,71 @@
+"""The end of a run of targets: from which features on an image is called unlike the training images."""
+
+import logging
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vesalius.config.errors import VesaliusError
+from vesalius.evaluation.base import Metrics, Results
+from vesalius.metrics.entry import metric_entry
+from vesalius.metrics.groups import number_groups
+from vesalius.metrics.intervals.clustered import proportion_interval
+from vesalius.metrics.out_of_distribution import RATE, OutOfDistribution
+from vesalius.models.family import FamilyModule
+from vesalius.runs.arrays import write_arrays
+from vesalius.runs.run_folder import OOD
+
+logger = logging.getLogger("vesalius")
+
+#: Most samples of a split whose features are computed: a thousand are enough for a covariance.
+MOST = 1_000
+
+
+def fit_out_of_distribution(results: Results) -> Metrics:
+    """Write `ood.safetensors` into the run's folder, and count how many of the run's own test samples it flags.
+
+    Real training samples give the Gaussian, validation samples the threshold. A run whose features cannot be used goes
+    without: it is finished by then.
+
+    Returns:
+        The entry `out_of_distribution` of `metrics.json`; empty without statistics.
+    """
+    data = results.data
+    train = data.spread_rows("train", MOST, real=True)
+    val, test = (data.spread_rows(split, MOST) for split in ("val", "test"))
+    if len(train) < 2 or not len(val):
+        logger.info("No out-of-distribution statistics: there are no real training images.")
+        return {}
+    try:
+        fitted = OutOfDistribution.fit(_features(results, train), _features(results, val), _patients(results, val))
+    except VesaliusError as error:  # a net without features, or with some that are not finite
+        logger.info("No out-of-distribution statistics: %s", error)
+        return {}
+    write_arrays(results.folder / OOD, fitted.to_arrays())
+    found: Metrics = {"method": "Mahalanobis distance of features", "rate": RATE}
+    if len(test):
+        flagged = fitted.score(_features(results, test)) > 1
+        groups = number_groups(_patients(results, test))
+        interval = proportion_interval(flagged[:, None], np.ones((len(flagged), 1), dtype=np.bool_), groups)
+        size = {"n": len(flagged), "groups": int(groups.max()) + 1}
+        found["test"] = {"flagged": metric_entry(flagged.mean(), interval, **size, no_skill=RATE)}
+    return {"out_of_distribution": found}
+
+
+def _features(results: Results, rows: Tensor) -> NDArray[np.float32]:
+    """(N, D) of some rows."""
+    model, data = cast(FamilyModule, results.model).to(results.device).eval(), results.data
+    assert data.dataset is not None
+    parts = []
+    with torch.inference_mode():
+        for part in torch.split(rows, data.eval_size()):
+            batch = {name: tensor.to(results.device) for name, tensor in data.dataset[part].items()}
+            parts.append(model.embed(batch).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _patients(results: Results, rows: Tensor) -> NDArray[np.object_]:
+    return np.asarray(results.data.table["group_id"].iloc[rows.tolist()], dtype=object)
