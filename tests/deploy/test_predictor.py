@@ -100,6 +100,8 @@ def test_the_runs_own_threshold_decides(threshold, cnn) -> None:
 class Fixed:
     """A backend with a run's contract whose probabilities are known."""
 
+    ood, sha256 = None, "0" * 64
+
     def __init__(self, like: Predictor, probabilities: np.ndarray, metrics: dict[str, Any]) -> None:
         self.facts, self.contract, self.metrics, self.known = like.facts, like.contract, metrics, probabilities
 
