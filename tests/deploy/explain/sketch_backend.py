@@ -19,7 +19,7 @@ class OnePlace:
         second: time of the frame that it reads; None: an image, whose only frame it reads.
     """
 
-    ood = None
+    ood, sha256 = None, "0" * 64
 
     def __init__(self, place: tuple[slice, slice], second: float | None = None) -> None:
         self.place, self.second = place, second
