@@ -46,10 +46,10 @@ def occlusion(backend: Backend, one: ModelInput, target: int) -> Floats:
 
 def time_point_losses(backend: Backend, one: ModelInput, target: int) -> Floats:
     """(T,) loss of the prediction without each frame, while the others keep their times; 1 for a single frame."""
-    frames = np.arange(len(one.images))
-    if len(frames) == 1:
+    count = len(one.images)
+    if count == 1:
         return np.ones(1)
-    return np.array(_losses(backend, one, (_without(one, frame) for frame in frames), target))
+    return np.asarray(_losses(backend, one, (_without(one, frame) for frame in range(count)), target), np.float64)
 
 
 def _without(one: ModelInput, frame: int) -> ModelInput:
