@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from vesalius.config.errors import InputError, RunFailed
+from vesalius.config.errors import InputError
 from vesalius.runs.run_folder import Interrupted, RunFolder, write_json
 
 
@@ -91,8 +91,8 @@ def test_a_run_that_is_being_worked_on_is_distinguished_from_one_that_was_killed
 def test_one_process_at_a_time_works_on_a_run(folder, monkeypatch):
     with folder.attempt():
         before = folder.state
-        monkeypatch.setattr("vesalius.runs.run_folder.PATIENCE", 0.1)
-        with pytest.raises(RunFailed, match="another process"), folder.attempt():
+        monkeypatch.setattr("vesalius.runs.run_folder._PROBES", 0.1)
+        with pytest.raises(InputError, match="in use by process"), folder.attempt():
             pass
         assert folder.state == before  # the one that works tells how it stands
     with folder.attempt():

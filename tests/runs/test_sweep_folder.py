@@ -117,7 +117,7 @@ def test_a_refused_sweep_leaves_the_folder_of_another_process_and_those_that_it_
 @pytest.mark.parametrize("spoiled", ["", '{"verb": "tr', "\xff", "{}", "[]"])
 def test_a_spoiled_sweep_is_refused(sweep, spoiled):
     (sweep.path / "sweep.json").write_text(spoiled, encoding="latin-1")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is damaged"):
         resumed_arguments("train", ["-m", f"resume={sweep.path}"])
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from vesalius.config.checks import check_config
 from vesalius.config.errors import InputError
@@ -37,7 +38,7 @@ def _embed(folder: RunFolder) -> None:
     model = restore_model(checkpoint)
     data = every_sample(config["data"], facts)
     fingerprint = data.source.fingerprint()
-    _set_up(data, facts, run, other_data=folder.config["data"] is not None, known=checkpoint["provenance"]["data"])
+    _set_up(data, facts, run, other_data=folder.config["data"] is not None, origin=checkpoint["provenance"])
     write_skipped(data, folder.path)
     batches = feature_batches(model, data, inference_device(trained["trainer"]))
     shown = show_progress(batches, len(data.table), "embed", size=lambda batch: len(batch[0]))
@@ -57,7 +58,7 @@ def _embed(folder: RunFolder) -> None:
     console.print(f"Written to: {folder.path / FEATURES}", soft_wrap=True, highlight=False)
 
 
-def _set_up(data: ImageDataModule, facts: Facts, run: RunFolder, *, other_data: bool, known: str) -> None:
+def _set_up(data: ImageDataModule, facts: Facts, run: RunFolder, *, other_data: bool, origin: dict[str, Any]) -> None:
     """Set up the run's own data with the run's split, or other data.
 
     Args:
@@ -65,14 +66,14 @@ def _set_up(data: ImageDataModule, facts: Facts, run: RunFolder, *, other_data: 
         facts: of the run.
         run: with the split.
         other_data: whether the data are not the run's.
-        known: fingerprint of the run's data.
+        origin: provenance of the run.
 
     Raises:
         InputError: for data that the model does not take, or the run's own under another name.
     """
     if not other_data:
-        data.reuse_split(run.path / SPLIT)
-    elif data.source.fingerprint() == known:
+        data.reuse_split(run.path / SPLIT, origin.get("split"))
+    elif data.source.fingerprint() == origin.get("data"):
         raise InputError(
             "data: these are the images that the run was trained on: leave out data=..., so that the table names each "
             "sample's split."

@@ -42,9 +42,9 @@ def _evaluate(folder: RunFolder) -> None:
     check_config(config)
     data: ImageDataModule = build(config["data"], "data")
     if other_data:
-        _check_options(config, same=data.source.fingerprint() == checkpoint["provenance"]["data"])
+        _check_options(config, same=data.source.fingerprint() == checkpoint["provenance"].get("data"))
     else:
-        data.reuse_split(run.path / SPLIT)
+        data.reuse_split(run.path / SPLIT, checkpoint["provenance"].get("split"))
     data.setup("test" if other_data else None)
     model, device = restore_model(checkpoint), inference_device(trained["trainer"])
     check_fit(data, facts, targets=output_kind(model) == "targets")

@@ -37,6 +37,7 @@ def train(path: Path) -> None:
     folder = RunFolder(path)
     first = not folder.state
     try:
+        folder.check_training(folder.config)
         check_config(folder.config)
         check_slurm(folder.config)
         if rank() == 0:
@@ -45,7 +46,7 @@ def train(path: Path) -> None:
         else:
             _train(folder)
     except InputError:
-        if first and rank() == 0 and not folder.checkpoints.exists():
+        if first and rank() == 0 and not folder.checkpoints.exists() and not folder.alive:
             folder.discard()
         raise
 

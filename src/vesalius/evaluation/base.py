@@ -18,7 +18,8 @@ from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.samples import Split
 from vesalius.metrics.entry import MetricEntry
 from vesalius.models.family import FamilyModule, OutputKind, output_kind
-from vesalius.runs.run_folder import HISTORY
+from vesalius.runs.reading import read_history, read_or
+from vesalius.runs.run_folder import HISTORY, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,16 +125,20 @@ def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
     """Write each table as `<name>.csv`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        table.to_csv(folder / f"{name}.csv", index=False)
+        write_atomically(folder / f"{name}.csv", table.to_csv(index=False))
 
 
 def draw_figures(results: Results, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> "dict[str, Figure]":
     """The figures of the results, and of the training where the folder has its history."""
     figures = results.figures(predictions, metrics)
-    if (results.folder / HISTORY).is_file():
+    notes, nothing = list[str](), list[dict[str, float]]()
+    history = pd.DataFrame(read_or(read_history, results.folder / HISTORY, nothing, "The run", notes))
+    for note in notes:
+        logger.warning("%s", note)
+    if not history.empty:
         from vesalius.figures.classification import history_figure
 
-        figures["history"] = history_figure(pd.read_csv(results.folder / HISTORY))
+        figures["history"] = history_figure(history)
     return figures
 
 

@@ -2,11 +2,10 @@
 
 import logging
 
-import pandas as pd
-
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.data.datamodules.base import ImageDataModule
+from vesalius.data.splits.file import load_run_split
 from vesalius.runs.run_folder import SPLIT, RunFolder
 
 logger = logging.getLogger("vesalius")
@@ -52,7 +51,7 @@ def warn_of_known_patients(data: ImageDataModule, run: RunFolder, doubtful: str)
         run: with the training and validation patients.
         doubtful: subject and verb of what would be too good if they are the same.
     """
-    split = pd.read_csv(run.path / SPLIT, dtype=str)
+    split = load_run_split(run.path / SPLIT)
     trained = set(split.loc[split["split"].isin(["train", "val"]), "group_id"])
     known = trained & set(data.table["group_id"].astype(str))
     if known:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from vesalius.config.errors import InputError
+from vesalius.data.splits.file import load_run_split
 from vesalius.runs.run_folder import CONFIG, SPLIT, RunFolder
 
 logger = logging.getLogger("vesalius")
@@ -38,7 +39,7 @@ def check_data_overlap(
         other = run.config["data"]["source"]
         if any(source.get(one) != other.get(one) for one in _POPULATION):
             continue
-        split = pd.read_csv(run.path / SPLIT, dtype=str, keep_default_na=False)
+        split = load_run_split(run.path / SPLIT)
         seen = len(evaluated & set(split.loc[split["split"] == "train", "sample_id"]))
         if seen and _folder_of(source) != _folder_of(other) and run.provenance.get("data") != fingerprint:
             logger.warning(

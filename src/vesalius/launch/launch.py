@@ -16,7 +16,7 @@ from vesalius.launch.child import child_environment, signal_group
 from vesalius.launch.rendezvous import ranks_of
 from vesalius.launch.worker import PARENT
 from vesalius.runs.find import check_holds_runs
-from vesalius.runs.run_folder import CONFIG, METRICS, RunFolder
+from vesalius.runs.run_folder import CONFIG, METRICS, STATE, UNKNOWN, RunFolder
 from vesalius.runs.sweep_folder import SWEEP
 
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -99,6 +99,8 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
             f"resume continues with the frozen config of {folder.path}, and nothing can be changed: leave out "
             f"{' '.join(changed)}, or start a new run from its weights with init_from={folder.path}."
         )
+    if folder.state.get("state") == UNKNOWN:
+        sys.stderr.write(f"{folder.path / STATE} is damaged: the run goes on, and its attempts are counted from 1.\n")
     if folder.state.get("state") == "done" and resume != "auto":
         raise InputError(f"{folder.path} is done: there is nothing to resume.")
     return folder

@@ -24,8 +24,15 @@ PACKAGES = (
 )
 
 
-def provenance(*, overrides: list[str], fingerprint: str, seed: int) -> dict[str, Any]:
-    """Everything that decides whether two runs should be equal: plain containers without host name or user's paths."""
+def provenance(*, overrides: list[str], fingerprint: str, split: str, seed: int) -> dict[str, Any]:
+    """Everything that decides whether two runs should be equal: plain containers without host name or user's paths.
+
+    Args:
+        overrides: as typed.
+        fingerprint: of the data.
+        split: hash of which sample is in which split.
+        seed: of the run.
+    """
     return {
         "code": _code(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
@@ -33,6 +40,7 @@ def provenance(*, overrides: list[str], fingerprint: str, seed: int) -> dict[str
         "hardware": _hardware(),
         "command": ["vesalius", "train", *overrides_without_paths(overrides)],
         "data": fingerprint,
+        "split": split,
         "seed": seed,
     }
 

@@ -17,9 +17,9 @@ def request_pruning(path: Path, reason: str) -> None:
     """
     write_atomically(path / PRUNE, reason)
     state = RunFolder(path).state
-    if state.get("state") == "running" and _is_process_of(state["pid"], path):
+    if state.get("state") == "running" and _is_process_of(pid := state.get("pid", 0), path):
         with contextlib.suppress(ProcessLookupError):  # it may have ended meanwhile
-            os.kill(state["pid"], signal.SIGTERM)
+            os.kill(pid, signal.SIGTERM)
 
 
 def _is_process_of(pid: int, path: Path) -> bool:

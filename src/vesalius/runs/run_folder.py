@@ -6,16 +6,16 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
 from vesalius.config.allowed import allow
-from vesalius.config.errors import InputError, RunFailed
-from vesalius.runs.reading import read_provenance
+from vesalius.config.errors import InputError
+from vesalius.runs.reading import DAMAGE, describe_error, read_provenance, read_state
 from vesalius.runs.redaction import private_paths, text_without_paths
 from vesalius.runs.signature import sign, signed_targets
 
@@ -28,9 +28,14 @@ CONFIG, STATE, METRICS, SPLIT, HISTORY = (
 )
 OVERRIDES, PROVENANCE = "overrides.yaml", "provenance.json"
 OOD = "ood.safetensors"  # statistics of the features of the training images
+#: What a training's config holds mappings for.
+_TRAINING = ("data", "model", "trainer", "callbacks", "monitor", "evaluation", "audit")
 PRUNE = "prune"  # asks the run to stop, and holds the reason
 #: Seconds that a process has for saving its state once it is asked to end.
 PATIENCE = 120.0
+#: State of a run whose `state.json` cannot be read.
+UNKNOWN = "unknown"
+_PROBES = 2.0  # seconds in which another process may only be testing whether somebody works on the run
 
 
 class Interrupted(BaseException):
@@ -60,10 +65,29 @@ def prune_reason(path: Path) -> str | None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write to a temporary file and rename it, so that nobody ever reads half a file."""
+    """Write to a temporary file, wait until it is on the disk, and rename it: nobody ever reads half a file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    synchronize_folder(path.parent)
+
+
+def synchronize_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -112,20 +136,48 @@ class RunFolder:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The frozen config, as plain containers."""
-        loaded: dict[str, Any] = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+        """The frozen config, as plain containers.
+
+        Raises:
+            InputError: if it is damaged.
+        """
+        loaded: dict[str, Any] = self._read(CONFIG, _read_mapping)
+        if self.checkpoints.is_dir():
+            self.check_training(loaded)
         return loaded
+
+    def check_training(self, config: Mapping[str, Any]) -> None:
+        """Refuse a config that lacks parts of a training's, as a file does that was cut off.
+
+        Raises:
+            InputError: with the parts.
+        """
+        lacking = [key for key in _TRAINING if not isinstance(config.get(key), Mapping)]
+        if lacking:
+            raise InputError(
+                f"{self.path / CONFIG} lacks {', '.join(lacking)}, which every training has: take it from a backup, or "
+                "start a new run."
+            )
 
     @property
     def state(self) -> dict[str, Any]:
-        """`state.json`; empty before the first attempt."""
-        path = self.path / STATE
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        """`state.json`; empty before the first attempt, and only a `state` of `unknown` if it is damaged."""
+        try:
+            return read_state(self.path / STATE)
+        except FileNotFoundError:
+            return {}
+        except DAMAGE:
+            return {"state": UNKNOWN}
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """`provenance.json`; empty before training begins."""
-        return read_provenance(self.path / PROVENANCE)
+        """`provenance.json`; empty before training begins.
+
+        Raises:
+            InputError: if it is damaged.
+        """
+        loaded: dict[str, Any] = self._read(PROVENANCE, read_provenance)
+        return loaded
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -137,8 +189,17 @@ class RunFolder:
         path = self.path / METRICS
         if not path.is_file():
             raise InputError(f"{self.path} has no {METRICS}: the run is {self.state.get('state', 'not started')}.")
-        loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        loaded: dict[str, Any] = self._read(METRICS, _read_mapping)
         return loaded
+
+    def _read(self, name: str, reader: Callable[[Path], Any]) -> Any:
+        """Content of a file that nothing can stand in for."""
+        try:
+            return reader(self.path / name)
+        except DAMAGE as error:
+            raise InputError(
+                f"{self.path / name} cannot be read: {describe_error(error)} Take it from a backup, or start a new run."
+            ) from error
 
     def discard(self) -> None:
         """Delete the folder of a run that was refused at its first attempt; `create` found it empty."""
@@ -164,13 +225,15 @@ class RunFolder:
         """Keep other processes from working on the run meanwhile, on all machines whose file system has locks.
 
         Raises:
-            RunFailed: if another process works on it and does not end.
+            InputError: if another process works on it.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + _PROBES
         with (self.path / CONFIG).open("r+") as file:
             while not _locks(file, fcntl.LOCK_EX):
                 if time.monotonic() > deadline:
-                    raise RunFailed(f"{self.path} is being worked on by another process: wait for it, or stop it.")
+                    raise InputError(
+                        f"{self.path} is in use by process {self.state.get('pid')}: wait for it, or stop it."
+                    )
                 time.sleep(0.05)
             yield
 
@@ -183,7 +246,7 @@ class RunFolder:
         """Keep `state.json` up to date while the work inside runs, however it ends; one process at a time.
 
         Raises:
-            RunFailed: if another process works on the run and does not end.
+            InputError: if another process works on the run.
         """
         with self._exclusive(), self._recorded_state():
             yield
@@ -209,7 +272,17 @@ class RunFolder:
             raise
         finally:
             state |= {"ended": _timestamp(time.time()), "seconds": round(time.time() - started, 3)}
-            write_json(self.path / STATE, {"state": ending, **state, "reason": reason})
+            # What ended the work is raised, and not that a full disk cannot record it.
+            with nullcontext() if ending == "done" else suppress(OSError):
+                write_json(self.path / STATE, {"state": ending, **state, "reason": reason})
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    text = path.read_text(encoding="utf-8")
+    loaded = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    if not isinstance(loaded, dict):
+        raise ValueError("the file is not a mapping")
+    return loaded
 
 
 def _locks(file: IO[str], kind: int) -> bool:
@@ -233,7 +306,7 @@ def latest_run(parent: Path) -> RunFolder:
     done = [run for run in runs if run.state.get("state") == "done" and (run.path / METRICS).is_file()]
     if not done:
         raise InputError(f"{parent} holds no finished run: train one with `vesalius train`.")
-    return max(done, key=lambda run: run.state["ended"])
+    return max(done, key=lambda run: str(run.state.get("ended", "")))
 
 
 def _timestamp(seconds: float) -> str:

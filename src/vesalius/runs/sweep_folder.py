@@ -51,6 +51,26 @@ class SweepJob:
         return RunFolder(self.path) if (self.path / CONFIG).is_file() else None
 
 
+def _is_sweep(content: object) -> bool:
+    """Whether every part of a `sweep.json` that a resume reads is of its kind."""
+
+    def texts(node: object) -> bool:
+        return isinstance(node, list) and all(isinstance(text, str) for text in node)
+
+    if not isinstance(content, dict) or not isinstance(content.get("verb"), str):
+        return False
+    jobs = content.get("jobs")
+    return (
+        texts(content.get("arguments"))
+        and texts(content.get("flags", []))
+        and isinstance(content.get("directory", "."), str)
+        and isinstance(jobs, list)
+        and all(
+            isinstance(job, dict) and isinstance(job.get("number"), int) and texts(job.get("overrides")) for job in jobs
+        )
+    )
+
+
 def _signed_part(content: Mapping[str, Any]) -> bytes:
     """What a resume runs."""
     return json.dumps([content.get(key) for key in ("verb", "arguments", "flags", "directory")]).encode()
@@ -107,10 +127,13 @@ class SweepFolder:
         loaded: dict[str, Any]
         try:
             loaded = json.loads((self.path / SWEEP).read_text(encoding="utf-8"))
-        except ValueError:
+        except (OSError, ValueError, RecursionError):
             loaded = {}
-        if not isinstance(loaded, dict) or not {"verb", "arguments", "jobs"} <= loaded.keys():
-            raise InputError(f"{self.path / SWEEP} cannot be read: start the sweep again in another folder.")
+        if not _is_sweep(loaded):
+            raise InputError(
+                f"{self.path / SWEEP} is damaged: take it from a backup; or begin the sweep again in another folder, "
+                f"and read the jobs that are done with `vesalius report run={self.path}`."
+            )
         return loaded
 
     @property

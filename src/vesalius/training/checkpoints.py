@@ -1,5 +1,6 @@
 """Checkpoints that can be moved, are loaded without pickle, and hold all that rebuilds their model."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,18 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from vesalius.config.build import build
+from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.runs.redaction import without_paths
+from vesalius.training.checkpoint_files import PREVIOUS, is_damaged
+
+logger = logging.getLogger("vesalius")
+
+_CURE = "Take it from a backup, or train again."
+#: What every checkpoint holds, and what it holds for training to go on.
+_CONTENT = {"config": dict, "facts": dict, "state_dict": dict, "provenance": dict, "epoch": int}
+_TRAINING = {"loops", "callbacks", "optimizer_states", "lr_schedulers", "global_step"}
 
 
 class Checkpoint(ModelCheckpoint):
@@ -107,18 +117,98 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path} does not exist: the run saved no such checkpoint.")
     try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
-    lacking = {"config", "facts", "state_dict"} - set(checkpoint)
+        damaged = is_damaged(path)
+        checkpoint: Any = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its readers meet; its own message advises to run the file's code
+        raise InputError(f"{path} cannot be read: {_kind_of(path)}. {_CURE}") from error
+    if damaged:
+        raise InputError(f"{path} is damaged: it differs from what was written. {_CURE}")
+    lacking = sorted(
+        key
+        for key, kind in _CONTENT.items()
+        if not isinstance(checkpoint.get(key) if isinstance(checkpoint, dict) else None, kind)
+    )
     if lacking:
-        raise InputError(f"{path} is not a checkpoint of Vesalius: it lacks {', '.join(sorted(lacking))}.")
-    return checkpoint
+        raise InputError(f"{path} is not a checkpoint of Vesalius: it lacks {', '.join(lacking)}. {_CURE}")
+    return checkpoint  # type: ignore[no-any-return]
+
+
+def _kind_of(path: Path) -> str:
+    """What a file seems to be that torch does not load."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        begin = file.read(4)
+    if size == 0:
+        return "the file is empty"
+    if begin[:2] == b"PK":
+        return "it is cut off, damaged, or holds more than tensors and plain containers, which is never loaded"
+    if begin[:1] == b"\x80":
+        return "it is a pickle, which could run code and is never loaded"
+    return "it is no checkpoint"
+
+
+def find_resumable(folder: Path) -> tuple[Path | None, dict[str, Any]]:
+    """The checkpoint from which a run goes on: `last.ckpt`, or where that is damaged the one before.
+
+    Args:
+        folder: of the checkpoints.
+
+    Returns:
+        Its path and content; None and nothing for a run that has saved none yet.
+
+    Raises:
+        InputError: where none of those that are there can be read.
+    """
+    problems: list[str] = []
+    for name in ("last.ckpt", PREVIOUS):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            checkpoint = load_checkpoint(path)
+            lacking = sorted(_TRAINING - set(checkpoint))
+            if lacking:
+                raise InputError(f"{path} holds weights only: it lacks {', '.join(lacking)}. {_CURE}")
+        except InputError as error:
+            problems += error.problems
+            continue
+        for problem in problems:
+            logger.warning("%s The run goes on from %s, of epoch %d.", problem, name, checkpoint["epoch"])
+        return path, checkpoint
+    if problems:
+        raise InputError(problems)
+    return None, {}
 
 
 def restore_model(checkpoint: dict[str, Any]) -> pl.LightningModule:
-    """Rebuild the LightningModule of a checkpoint, with its weights, in evaluation mode."""
+    """Rebuild the LightningModule of a checkpoint, with its weights, in evaluation mode.
+
+    Raises:
+        InputError: for weights that do not fit the model, or are not finite.
+    """
     facts = Facts.from_dict(checkpoint["facts"])
     model: pl.LightningModule = build(checkpoint["config"]["model"], "model", facts=facts)
+    check_weights(checkpoint["state_dict"], model)
     model.load_state_dict(checkpoint["state_dict"])
     return model.eval()
+
+
+def check_weights(weights: dict[str, Any], model: pl.LightningModule) -> None:
+    """Refuse weights that a model cannot have.
+
+    Raises:
+        InputError: for other names or shapes than the model's, and for values that are not finite.
+    """
+    own = model.state_dict()
+    strange = sorted(weights.keys() ^ own.keys())
+    if strange:
+        raise InputError(f"the checkpoint and the model of its config differ in {format_list(strange)}. {_CURE}")
+    unlike = [name for name, value in own.items() if getattr(weights[name], "shape", None) != value.shape]
+    if unlike:
+        raise InputError(f"the checkpoint has weights of other shapes than the model: {format_list(unlike)}. {_CURE}")
+    learned = {name for name, _ in model.named_parameters()}  # a buffer may hold an infinite mask
+    broken = [
+        name for name, value in weights.items() if bool((~value.isfinite() if name in learned else value.isnan()).any())
+    ]
+    if broken:
+        raise InputError(f"the checkpoint has weights that are not finite: {format_list(broken)}. {_CURE}")

@@ -37,6 +37,11 @@ class History(AfterEpoch):
         """Take over the rows of the checkpoint."""
         self.rows = list(state_dict["rows"])
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the rows of the checkpoint again: the file may have been damaged, or hold rows of lost epochs."""
+        if self.rows and trainer.is_global_zero:
+            self._write(Path(trainer.default_root_dir) / HISTORY)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         self._started = time.perf_counter()

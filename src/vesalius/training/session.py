@@ -16,14 +16,14 @@ from vesalius.data.audit.audit_input import AuditInput
 from vesalius.data.audit.findings import check_names
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.datamodules.skipped import write_skipped
-from vesalius.data.splits.file import write_split
+from vesalius.data.splits.file import split_hash, write_split
 from vesalius.launch.worker import rank
 from vesalius.metrics.baselines.principal_components import MAX_TRAIN
 from vesalius.models.family import FamilyModule
 from vesalius.runs.provenance import provenance
 from vesalius.runs.run_folder import OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
 from vesalius.terminal import command_console
-from vesalius.training.checkpoints import CheckpointMetadata, load_checkpoint
+from vesalius.training.checkpoints import CheckpointMetadata, check_weights, find_resumable, load_checkpoint
 from vesalius.training.history import EpochProgress, History
 from vesalius.training.rank_consistency import RankConsistency
 from vesalius.training.rng_state import RngState
@@ -51,6 +51,7 @@ class Session:
         data: the datamodule.
         fingerprint: of the data, once they are prepared.
         model: once it is built.
+        last: the checkpoint from which training goes on; None for a run that begins.
     """
 
     fingerprint: str
@@ -62,6 +63,9 @@ class Session:
         pl.seed_everything(self.config["seed"], workers=True, verbose=False)
         tracked = rank() == 0 and not self.dry_run
         self._loggers = list(build_named(self.config["logger"], "logger").values()) if tracked else []
+        self.last, self._stopped = find_resumable(folder.checkpoints)
+        if self.last is not None and folder.best.exists():
+            load_checkpoint(folder.best)  # a damaged one is found now, and not when training has ended
         self._metadata, self._ranks = CheckpointMetadata(), RankConsistency()
         self._trainer = self._build_trainer()
         init_from = self.config["init_from"]
@@ -98,10 +102,19 @@ class Session:
     def prepare_data(self) -> None:
         """List, split and decode the samples."""
         check_names(self.config["audit"]["fail_on"], "audit.fail_on")
-        if (self.folder.path / SPLIT).exists():  # a resumed run keeps its patients in their splits
-            self.data.reuse_split(self.folder.path / SPLIT)
+        split, written = self.folder.path / SPLIT, self._written_split()
+        if split.exists() or (self.last is not None and written is None):
+            self.data.reuse_split(split, written)  # a resumed run keeps its patients in their splits
         self.data.setup()
+        if self.last is not None and not split.exists():
+            if split_hash(self.data.split) != written:
+                raise InputError(f"{split} is gone, and these data are split otherwise now: take it from a backup.")
+            logger.warning("split.csv was gone, and is written again: the samples are in the same splits as before.")
         self.fingerprint = self.data.source.fingerprint()
+
+    def _written_split(self) -> str | None:
+        """Hash of the split that the run began with; None for a run that begins, or is older than such hashes."""
+        return None if self.last is None else self._stopped["provenance"].get("split")
 
     def check(self) -> None:
         """Run the quick audit and the checks of `audit.fail_on`, before time is spent on training.
@@ -134,6 +147,9 @@ class Session:
         if features is not None:
             self.model.set_feature_extractor(features)
         check_monitor(self.config["monitor"]["name"], self.model)
+        if self.last is not None:
+            check_weights(self._stopped["state_dict"], self.model)
+            self._stopped = {}  # Lightning reads the file again
 
     def load_start(self, model: FamilyModule) -> None:
         """Give a new model the weights that this run starts from: pretrained, from the data, of `init_from`."""
@@ -153,11 +169,11 @@ class Session:
         origin = provenance(
             overrides=yaml.safe_load((self.folder.path / OVERRIDES).read_text()),
             fingerprint=self.fingerprint,
+            split=split_hash(self.data.split),
             seed=self.config["seed"],
         )
         self._metadata.fill(self.config, self.data.facts, origin)
-        last = self.folder.last if self.folder.last.exists() else None
-        if last is None:
+        if self.last is None:
             self.load_start(self.model)
         if rank() == 0:
             write_json(self.folder.path / PROVENANCE, origin)
@@ -168,7 +184,7 @@ class Session:
         samples = [origin["data"], self.data.split[["sample_id", "split"]].to_numpy().tolist()]
         self._ranks.fill(self.config, samples, self.data.batch_size)
         try:
-            self._trainer.fit(self.model, datamodule=self.data, ckpt_path=None if last is None else str(last))
+            self._trainer.fit(self.model, datamodule=self.data, ckpt_path=None if self.last is None else str(self.last))
         except (MisconfigurationException, ValueError) as error:
             problem = setting_error(error, self.config)
             if problem is None:

@@ -15,6 +15,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch.optim import Optimizer
 
 from vesalius.config.errors import InputError
+from vesalius.training.checkpoint_files import DurableCheckpoints
 
 _SHORT = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -58,6 +59,7 @@ class Trainer(pl.Trainer):
         if isinstance(profiler, Profiler) and profiler.dirpath is None and root is not None:
             profiler.dirpath = Path(root) / "profile"
         super().__init__(precision=precision, **options)
+        self.strategy.checkpoint_io = DurableCheckpoints()
 
     def fit(self, model: pl.LightningModule, *arguments: Any, **options: Any) -> None:
         """Train a model, as Lightning's `fit` does."""

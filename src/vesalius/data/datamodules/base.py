@@ -5,7 +5,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -142,7 +142,7 @@ class ImageDataModule(pl.LightningDataModule):
             "cache_dir": Path(cache_dir or os.environ.get("VESALIUS_CACHE", "~/.cache/vesalius")).expanduser(),
             "memory_limit": int(memory_limit_gb * 2**30),
         }
-        self._run_split: Path | None = None
+        self._run_split, self._written_split = cast("Path | None", None), cast("str | None", None)
         self.on_split: Callable[[pd.DataFrame], None] = lambda table: None
         self.dataset: Dataset[Batch] | None = None
         self.eval_transform: Callable[[Batch], Batch] | None = None
@@ -181,12 +181,13 @@ class ImageDataModule(pl.LightningDataModule):
         if stage != "test":
             self.facts = self._compute_facts()
 
-    def reuse_split(self, path: Path) -> None:
+    def reuse_split(self, path: Path, written: str | None = None) -> None:
         """Take the split that a run wrote, as it is, instead of assigning one: its test patients stay test patients.
 
-        Called before `setup`, which then refuses data with other samples or patients than the run began with.
+        Called before `setup`, which then refuses data with other samples or patients than the run began with, and a
+        file whose `split_hash` is not the one that was `written`, if that is known.
         """
-        self._run_split = path
+        self._run_split, self._written_split = path, written
 
     def split_table(self, stage: str | None = None) -> pd.DataFrame:
         """The source's samples, each with its split, before anything is decoded."""
@@ -196,7 +197,7 @@ class ImageDataModule(pl.LightningDataModule):
         if self.shuffle_labels:
             table = shuffle_labels(table, self.seed)
         if self._run_split is not None:
-            return read_run_split(self._run_split, table)
+            return read_run_split(self._run_split, table, self._written_split)
         if self.split_file is not None:
             table = read_split(Path(self.split_file), table)
         if stage == "test":

@@ -14,6 +14,10 @@ from vesalius.runs.run_folder import write_atomically
 #: Begins the ids of images that a generator drew.
 SYNTHETIC = "synthetic/"
 _COLUMNS = ["sample_id", "group_id", "split"]
+_EDITED = (
+    "Take the run's split.csv from a backup; for another split, start a new run with data.split_file=FILE, since this "
+    "one has already learned from its own."
+)
 
 
 def write_split(table: pd.DataFrame, path: Path) -> None:
@@ -29,18 +33,7 @@ def read_split(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     Raises:
         InputError: with every way in which the file and the table differ.
     """
-    try:
-        given = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise InputError(f"the split file {path} does not exist: correct `data.split_file`.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"the split file {path} cannot be read ({error}): save it as a CSV.") from error
-    missing = [column for column in _COLUMNS if column not in given]
-    if missing:
-        raise InputError(
-            f"the split file {path.name} has no column {format_list(missing)}: its header is sample_id,group_id,split."
-        )
-
+    given = _read(path)
     ids = table["sample_id"].astype(str)
     twice = given["sample_id"][given["sample_id"].duplicated()].unique().tolist()
     by_id = given.drop_duplicates("sample_id").set_index("sample_id")
@@ -68,12 +61,35 @@ def read_split(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
-def read_run_split(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        given = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise InputError(f"the split file {path} does not exist: correct `data.split_file`.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"the split file {path} cannot be read ({error}): save it as a CSV.") from error
+    missing = [column for column in _COLUMNS if column not in given]
+    if missing:
+        raise InputError(
+            f"the split file {path.name} has no column {format_list(missing)}: its header is sample_id,group_id,split."
+        )
+    return given
+
+
+def read_run_split(path: Path, table: pd.DataFrame, written: str | None = None) -> pd.DataFrame:
     """The table with the split of a run that is resumed or evaluated.
 
+    Args:
+        path: of the run's `split.csv`.
+        table: of the data.
+        written: `split_hash` of what the run wrote; None for a run that kept none.
+
     Raises:
-        InputError: where the data are no longer those of the run.
+        InputError: where the file is gone or was edited, or the data are no longer those of the run.
     """
+    given = load_run_split(path)
+    if written is not None and split_hash(given) != written:
+        raise InputError(f"{path} is not as the run wrote it: samples are in other splits, or it was cut. {_EDITED}")
     try:
         return read_split(path, table)
     except InputError as error:
@@ -82,6 +98,23 @@ def read_run_split(path: Path, table: pd.DataFrame) -> pd.DataFrame:
             "VESALIUS_IDENTITIES, if patients have other pseudonyms now), or start a new run."
         )
         raise InputError([*error.problems, cure]) from error
+
+
+def load_run_split(path: Path) -> pd.DataFrame:
+    """The rows of a run's `split.csv`, all columns as text.
+
+    Raises:
+        InputError: where it is gone or damaged.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"{path} is gone, and only it names the patients that the run has learned from: take it from a backup, or "
+            "start a new run."
+        )
+    try:
+        return _read(path)
+    except InputError as error:
+        raise InputError([*error.problems, _EDITED]) from error
 
 
 def synthetic_rows(split: pd.DataFrame) -> pd.Series:

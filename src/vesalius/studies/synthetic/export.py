@@ -17,7 +17,7 @@ from torch import Tensor
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.data.splits.file import split_hash
+from vesalius.data.splits.file import load_run_split, split_hash
 from vesalius.data.synthetic import KIND, LIST, MANIFEST, SCHEMA
 from vesalius.runs.run_folder import SPLIT, RunFolder, write_json
 
@@ -150,7 +150,7 @@ def write_manifest(
         Content of `manifest.json`.
     """
     pd.DataFrame(table, columns=["file", "label"]).to_csv(folder / LIST, index=False)
-    split = pd.read_csv(run.path / SPLIT, dtype=str, keep_default_na=False)
+    split = load_run_split(run.path / SPLIT)
     with run.best.open("rb") as file:
         checkpoint = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
     metrics = run.metrics
