@@ -184,8 +184,7 @@ class ImageDataModule(pl.LightningDataModule):
     def reuse_split(self, path: Path, written: str | None = None) -> None:
         """Take the split that a run wrote, as it is, instead of assigning one: its test patients stay test patients.
 
-        Called before `setup`, which then refuses data with other samples or patients than the run began with, and a
-        file whose `split_hash` is not the one that was `written`, if that is known.
+        Called before `setup`, which then refuses other samples or patients, and another `split_hash` than was `written`.
         """
         self._run_split, self._written_split = path, written
 
