@@ -184,7 +184,7 @@ class ImageDataModule(pl.LightningDataModule):
     def reuse_split(self, path: Path, written: str | None = None) -> None:
         """Take the split that a run wrote, as it is, instead of assigning one: its test patients stay test patients.
 
-        Called before `setup`, which then refuses other samples or patients, and another `split_hash` than was `written`.
+        Called before `setup`, which then refuses other samples or patients, and a `split_hash` other than `written`.
         """
         self._run_split, self._written_split = path, written
 
