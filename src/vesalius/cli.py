@@ -15,6 +15,7 @@ from vesalius.config.errors import InputError, VesaliusError, print_problems
 VERBS = {
     "train": "train one network, evaluate it, record everything; with -m a sweep",
     "evaluate": "the test metrics of a finished run again, from its folder or on other data",
+    "ensemble": "several finished runs, of other seeds or folds, as one model",
     "predict": "what a finished run predicts for new files, as a table",
     "embed": "features of every sample from a run's encoder, as a table",
     "synthesize": "a folder of synthetic images from a trained generator, usable as training data",

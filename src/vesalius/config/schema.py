@@ -85,6 +85,16 @@ class EvaluateConfig:
 
 
 @dataclass
+class EnsembleConfig:
+    """`vesalius ensemble`."""
+
+    runs: Any = MISSING  # a folder or a list of them
+    decision: str | None = None
+    seed: int = 0
+    out: str = MISSING
+
+
+@dataclass
 class PredictConfig:
     """`vesalius predict`."""
 
@@ -166,6 +176,7 @@ class ReportConfig:
 SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
+    "ensemble": EnsembleConfig,
     "predict": PredictConfig,
     "embed": EmbedConfig,
     "synthesize": SynthesizeConfig,

@@ -2,15 +2,20 @@
 
 from pathlib import Path
 
+from vesalius.deploy.ensemble import ENSEMBLE
 from vesalius.deploy.predictor import Predictor
 
 
 def load(path: str | Path) -> Predictor:
-    """A finished run as an object with `predict`, `module` and `metrics` (see `Predictor`).
+    """A finished run or ensemble as an object with `predict`, `module` and `metrics` (see `Predictor`).
 
     Raises:
         InputError: for a folder without a finished model.
     """
+    if (Path(path) / ENSEMBLE).is_file():
+        from vesalius.deploy.ensemble.backend import EnsembleBackend
+
+        return Predictor(EnsembleBackend(path))
     from vesalius.deploy.run_backend import RunBackend  # torch: a bundle is loaded without it
 
     return Predictor(RunBackend(path))

@@ -43,19 +43,33 @@ class Outcome:
         Raises:
             InputError: where the table is gone or is not one.
         """
-        assert self.run.folder is not None
         name = "test.csv" if self.baseline is None else f"baselines/{self.baseline}.csv"
-        table_name = f"predictions/{name} of {self.run.name}"
-        as_written = {"sample_id": str, "group_id": str}
-        try:
-            table = pd.read_csv(self.run.folder.predictions / name, dtype=as_written, keep_default_na=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{table_name} cannot be read: {describe_error(error)}") from error
-        if not as_written.keys() <= set(table.columns):
-            raise InputError(f"{table_name} names no samples and patients.")
+        table = read_table(self.run, name)
         if self.baseline is not None or self.run.decision == "argmax":
             return table
         return table.assign(threshold=self.run.decision)
+
+
+def read_table(run: Run, name: str) -> pd.DataFrame:
+    """A predictions table of a finished run, ids as they were written: a patient may be called `007` or `NA`.
+
+    Args:
+        run: finished.
+        name: of the file in `predictions/`, such as `val.csv`.
+
+    Raises:
+        InputError: where the table is gone or is not one.
+    """
+    assert run.folder is not None
+    table_name = f"predictions/{name} of {run.name}"
+    as_written = {"sample_id": str, "group_id": str}
+    try:
+        table = pd.read_csv(run.folder.predictions / name, dtype=as_written, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{table_name} cannot be read: {describe_error(error)}") from error
+    if not as_written.keys() <= set(table.columns):
+        raise InputError(f"{table_name} names no samples and patients.")
+    return table
 
 
 def saved_baselines(run: Run) -> list[str]:

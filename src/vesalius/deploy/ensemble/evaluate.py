@@ -1,0 +1,98 @@
+"""The numbers of an ensemble: its own, from the mean of its members' predictions, and the members' next to them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from vesalius.config.facts import Facts
+from vesalius.deploy.ensemble.members import Member, calibrated, output_columns
+from vesalius.deploy.ensemble.predictions import Pooled, pool
+from vesalius.evaluation.base import SCHEMA, Entries, Metrics
+from vesalius.evaluation.decision import DecisionOptions, fit_decision, score_decision
+from vesalius.evaluation.scoring import score_splits
+from vesalius.metrics.classification.decision_rule import DecisionRule
+from vesalius.metrics.comparison.repeats import repeated_difference, repeated_metric
+
+#: Metrics in which members are compared with the ensemble, by whether the task has classes.
+_OF_CLASSES, _OF_TARGETS = ("auroc", "brier", "ece"), ("mae", "rmse", "r2")
+
+
+def evaluate_ensemble(
+    members: Sequence[Member], options: DecisionOptions, *, seed: int = 0
+) -> tuple[Metrics, dict[str, pd.DataFrame]]:
+    """Evaluate the mean of the members, from their predictions tables.
+
+    Threshold, calibration and prediction sets are the ensemble's own, fitted on validation: on the mean over all
+    members where they share their validation patients, else on each sample's prediction by the members that did not
+    learn from it. Test metrics are the ensemble's only where all members have the same test samples.
+
+    Args:
+        members: that agree with each other (`read_members`).
+        options: how decisions are taken.
+        seed: of the bootstrap.
+
+    Returns:
+        The content of `metrics.json`: as of a run, with `ensemble` (metrics of its calibrated probabilities), `members`
+        (by name: the same of theirs, and `<metric>_difference`, the ensemble's minus theirs), `members_mean` (the same
+        of their mean), and `out_of_fold` where members have different patients in a split. And the tables to write by
+        name.
+    """
+    facts, names = members[0].facts, member_names(members)
+    val, test = pool(members, "val"), pool(members, "test")
+    predictions = {"val": val.own} | ({"test": test.own} if test.whole else {})
+    metrics = score_splits(predictions, facts, options.rule)
+    if facts.task != "regression":
+        fitted = fit_decision(val.own, facts, options) | {"decision": metrics["decision"]}
+        metrics |= score_decision(test.own, facts, fitted) if test.whole else fitted
+    tables = dict(predictions)
+    metrics.setdefault("test", {})
+    held_out = val if test.whole else test
+    if not held_out.whole:
+        tables["out_of_fold"] = held_out.table
+        metrics["out_of_fold"] = _entries(held_out, facts, seed)
+    if not val.whole:  # of single members, and not the ensemble's
+        del metrics["val"], tables["val"]
+    if test.whole:
+        metrics |= _compare(test, names, facts, metrics, seed)
+    else:
+        own = {name: (member.run.results or {}).get("test") or {} for name, member in zip(names, members, strict=True)}
+        metrics["members"] = {name: {key: of[key] for key in compared(facts) if key in of} for name, of in own.items()}
+    return {"schema": SCHEMA, **metrics}, tables
+
+
+def member_names(members: Sequence[Member]) -> list[str]:
+    """A name for each member, no two alike."""
+    names = [member.run.name for member in members]
+    return [f"{name} ({at})" if names.count(name) > 1 else name for at, name in enumerate(names)]
+
+
+def compared(facts: Facts) -> tuple[str, ...]:
+    """The metrics in which members are compared with the ensemble."""
+    return _OF_TARGETS if facts.task == "regression" else _OF_CLASSES
+
+
+def _entries(pooled: Pooled, facts: Facts, seed: int) -> Entries:
+    kind: dict[str, Any] = {"task": facts.task, "classes": facts.classes, "seed": seed}
+    return {metric: repeated_metric([pooled.table], metric=metric, **kind) for metric in compared(facts)}
+
+
+def _compare(test: Pooled, names: Sequence[str], facts: Facts, metrics: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The members next to the ensemble, all with calibrated probabilities, paired by patient."""
+    kind: dict[str, Any] = {"task": facts.task, "classes": facts.classes, "seed": seed}
+    columns, rule = output_columns(facts), DecisionRule.of_metrics(metrics, facts)
+    values = calibrated(test.own[columns].to_numpy(float), rule)
+    own = test.own.assign(**dict(zip(columns, values.T, strict=True)))
+    count = len(names)
+    by_member: dict[str, Entries] = {name: {} for name in names}
+    mean: Entries = {}
+    for metric in compared(facts):
+        for name, table in zip(names, test.members, strict=True):
+            by_member[name][metric] = repeated_metric([table], metric=metric, **kind)
+            by_member[name][f"{metric}_difference"] = repeated_difference(
+                [own], [table], metric=metric, differences=count, **kind
+            )
+        mean[metric] = repeated_metric(test.members, metric=metric, **kind)
+        mean[f"{metric}_difference"] = repeated_difference([own] * count, test.members, metric=metric, **kind)
+    ensemble = {metric: repeated_metric([own], metric=metric, **kind) for metric in compared(facts)}
+    return {"ensemble": ensemble, "members_mean": mean, "members": by_member}
