@@ -97,7 +97,8 @@ def test_each_option_composes_and_passes_the_checks(group, option, data_override
 def _chosen(group: str, option: str) -> list[str]:
     """An option, complete."""
     if group == "model":
-        return [f"model={option}", *(["model.net.architecture=resnet18"] if option == "torchvision" else [])]
+        needed = {"torchvision": ["model.net.architecture=resnet18"], "probe": ["data/augment=none"]}
+        return [f"model={option}", *needed.get(option, [])]
     if group == "model/encoder":
         needed = {"torchvision": "architecture=resnet18", "flat": "image_size=[32,32]"}
         completed = [f"model.net.encoder.{needed[option]}"] if option in needed else []

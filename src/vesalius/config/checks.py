@@ -44,6 +44,11 @@ def _cross_problems(config: Mapping[str, Any]) -> Iterator[str]:
             "data.train_fraction, or few batches with trainer.limit_train_batches."
         )
     data = config.get("data") or {}
+    if (config.get("model") or {}).get("cache_features") and (data.get("augment") or {}).get("operations"):
+        yield (
+            "model.cache_features=true: images that are augmented have other features each time: set data/augment=none "
+            "(or model.cache_features=false)."
+        )
     if data.get("folds") is not None and data.get("fold") is None:
         sweep = f"-m 'data.fold=range({data['folds']})'"
         yield f"data.folds={data['folds']}: choose the fold to hold out, or sweep over all with {sweep}."

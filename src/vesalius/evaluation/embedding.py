@@ -14,6 +14,7 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from vesalius.config.build import build
 from vesalius.config.diagnose import format_list
@@ -34,7 +35,7 @@ FeatureBatch = tuple[NDArray[np.int64], NDArray[np.float32]]
 _TRAINING_OPTIONS = ("sampling", "shuffle_labels", "train_classes", "synthetic", "synthetic_ratio")
 
 
-def extractor_hash(model: pl.LightningModule, config: Mapping[str, Any]) -> str:
+def extractor_hash(model: nn.Module, config: Mapping[str, Any]) -> str:
     """A hash that is equal for feature tables of one encoder: 32 hex characters (BLAKE2b).
 
     Which weights `embed` uses is not known, so all of the model's count: every weight and buffer by name, shape, type

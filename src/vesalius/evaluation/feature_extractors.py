@@ -1,4 +1,4 @@
-"""Features to compare images in: of a run's encoder, of Inception from a file, or of a random net."""
+"""Features to compare images in: of a run's encoder, with ImageNet weights, of Inception from a file, or random."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +16,15 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.evaluation.embedding import extractor_hash
 from vesalius.models.family import output_kind
+from vesalius.models.nets.efficientnet_lite import EfficientNetLite0
 from vesalius.models.nets.random_features import RandomFeatures
 from vesalius.runs.run_folder import RunFolder
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
+#: As `evaluation.extractor`: the network with the ImageNet weights that the extra `weights` installs.
+IMAGENET = "imagenet"
+#: Its input, in pixels: on smaller images its features tell little apart, and the cost grows with the area.
+_IMAGENET_SIDE = 128
 _INCEPTION_SIDE = 299
 _BATCH = 256
 
@@ -29,7 +34,7 @@ class Extractor:
     """A function from images to feature vectors, with what identifies it next to every metric computed in them.
 
     Attributes:
-        name: `random`, `inception`, or the last two parts of a run's path.
+        name: `random`, `imagenet`, `inception`, or the last two parts of a run's path.
         layer: whose outputs are the features.
         digest: equal for equal weights.
         dim: length of a feature vector.
@@ -59,8 +64,8 @@ def load_extractor(named: str | None, facts: Facts, device: torch.device) -> Ext
     """An extractor for images of some data.
 
     Args:
-        named: a run's folder, of the `cnn` or `autoencoder` family; a file with torchvision's weights of Inception v3;
-            None for an untrained net.
+        named: a run's folder, of the `cnn` or `autoencoder` family; `imagenet` for the weights of the extra `weights`;
+            a file with torchvision's weights of Inception v3; None for an untrained net.
         facts: of the images.
         device: where to compute.
 
@@ -69,6 +74,12 @@ def load_extractor(named: str | None, facts: Facts, device: torch.device) -> Ext
     """
     if named is None:
         return _random(facts, device)
+    if named == IMAGENET:
+        if facts.channels not in (1, 3):
+            raise InputError(
+                f"evaluation.extractor={named}: it takes grey and RGB images, not {facts.channels} channels."
+            )
+        return imagenet_extractor(device)
     if Path(named).is_file():
         return _inception(Path(named), device)
     folder = RunFolder(named)
@@ -96,6 +107,31 @@ def _random(facts: Facts, device: torch.device) -> Extractor:
         return features
 
     return Extractor("random", layer, "seed 0", net.feature_dim, embed, device)
+
+
+def imagenet_extractor(device: torch.device) -> Extractor:
+    """EfficientNet-Lite0 with its packaged ImageNet weights, for grey and RGB images of any size.
+
+    Raises:
+        InputError: if the weights are not installed.
+    """
+    net = EfficientNetLite0(3, 1, weights=IMAGENET)
+    net.load_pretrained()
+    net = net.eval().to(memory_format=torch.channels_last)
+    assert net.weight_set is not None
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (net.weight_set.mean, net.weight_set.std))
+
+    def embed(images: Tensor) -> Tensor:
+        images = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+        side = (_IMAGENET_SIDE, _IMAGENET_SIDE)
+        if tuple(images.shape[-2:]) != side:
+            images = F.interpolate(images, size=side, mode="bilinear", antialias=True, align_corners=False)
+        images = (images - mean.to(images.device)) / std.to(images.device)
+        features: Tensor = net.to(images.device).features(images.contiguous(memory_format=torch.channels_last))
+        return features
+
+    digest = extractor_hash(net.trunk, {"side": _IMAGENET_SIDE})
+    return Extractor(IMAGENET, f"{net.feature_dim} features", digest, net.feature_dim, embed, device)
 
 
 def _of_run(model: pl.LightningModule, own: Facts) -> Callable[[Tensor], Tensor]:

@@ -14,6 +14,7 @@ from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.samples import Split
 from vesalius.evaluation.base import Entries, Metrics, Results, Start
 from vesalius.evaluation.decision import DecisionOptions, fit_decision, score_decision
+from vesalius.evaluation.imagenet_features import imagenet_features
 from vesalius.evaluation.inference import predict, predictions_table
 from vesalius.evaluation.out_of_distribution import fit_out_of_distribution
 from vesalius.evaluation.scoring import decide, picks_threshold, score_splits, score_table
@@ -54,7 +55,7 @@ class SupervisedResults(Results):
 
     def baselines(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> dict[str, Entries]:
         """Cheap models, fitted on the training split and evaluated on the test split like the network."""
-        self.baseline_tables = predict_baselines(self.data, self.facts, self._rule, self.config["seed"])
+        self.baseline_tables = predict_baselines(self.data, self.facts, self._rule, self.config["seed"], self.device)
         return {arm: score_table(table, self.facts) for arm, table in self.baseline_tables.items()}
 
     def analyses(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics, start: Start) -> Metrics:
@@ -104,7 +105,9 @@ def _threshold(metrics: Metrics) -> Decision:
     return decision
 
 
-def predict_baselines(data: ImageDataModule, facts: Facts, rule: str, seed: int) -> dict[str, pd.DataFrame]:
+def predict_baselines(
+    data: ImageDataModule, facts: Facts, rule: str, seed: int, device: torch.device
+) -> dict[str, pd.DataFrame]:
     """Test predictions of cheap models that were fitted on the training split, by name.
 
     Args:
@@ -112,6 +115,7 @@ def predict_baselines(data: ImageDataModule, facts: Facts, rule: str, seed: int)
         facts: of the data.
         rule: `evaluation.decision`, by which each picks its own threshold on validation.
         seed: of the fits.
+        device: where ImageNet features are computed, if their weights are installed.
     """
     # At most MAX_TRAIN images: a streamed set must not fill the memory.
     train, val, test = data.spread_rows("train", MAX_TRAIN, real=True), data.rows("val"), data.rows("test")
@@ -121,6 +125,10 @@ def predict_baselines(data: ImageDataModule, facts: Facts, rule: str, seed: int)
     decides = val if picks_threshold(facts, rule) else val[:0]
     predicted_rows = torch.cat([decides, test])
     inputs = [data.baseline_inputs(rows) for rows in (train, val, predicted_rows)]
+    features = imagenet_features(data, torch.cat([train, val, predicted_rows]), device)
+    if features is not None:
+        parts = np.split(features, [len(train), len(train) + len(val)])
+        inputs = [{**known, "imagenet": part} for known, part in zip(inputs, parts, strict=True)]
     arms = fit_baselines(
         inputs[0]["pixels"],
         data.targets[train].numpy(),

@@ -1,7 +1,7 @@
 """The `cnn` model family: classification of single images."""
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.models.epoch_metrics.classification import ClassificationMetrics
 from vesalius.models.family import Batch
+from vesalius.models.feature_cache import FeatureCache
 from vesalius.models.finetune import Finetune
 from vesalius.models.losses.classification import ClassificationLoss
 from vesalius.models.nets.base import Net
@@ -37,6 +38,8 @@ class CNNClassifier(SingleLossModule):
         test_time_flips: `horizontal`, `vertical` or both. In validation and prediction, probabilities are averaged
             over the image and its mirror images (over all four for both).
         channels_last: store kernels and images with channels innermost, which convolutions are faster with.
+        cache_features: compute the features of each image once, for a net of which only the head is trained
+            (`finetune.freeze=all`), on images that are not augmented.
 
     Raises:
         InputError: if the parts do not fit the data or each other.
@@ -62,6 +65,7 @@ class CNNClassifier(SingleLossModule):
         finetune: Finetune | None = None,
         test_time_flips: Sequence[Flip] = (),
         channels_last: bool = True,
+        cache_features: bool = False,
     ) -> None:
         views = flip_views(test_time_flips)
         prepare = preprocess(facts=facts)
@@ -69,6 +73,7 @@ class CNNClassifier(SingleLossModule):
         module = net if isinstance(net, nn.Module) else net(in_channels=channels, num_outputs=facts.num_classes)
         if isinstance(module, Net):
             module.check_image(channels, *prepare.out_size)
+            module.check_preprocess(prepare.mean, prepare.std)
         super().__init__(
             net=module,
             preprocess=prepare,
@@ -78,8 +83,14 @@ class CNNClassifier(SingleLossModule):
             finetune=finetune,
             channels_last=channels_last,
         )
+        if cache_features and not (isinstance(module, Net) and self.finetune.freezes_all):
+            raise InputError(
+                "model.cache_features=true: features change while a net is trained: set model.finetune.freeze=all, or "
+                "model.cache_features=false."
+            )
         self.views = views
         self.loss = loss(facts=facts)
+        self._cache = FeatureCache() if cache_features else None
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (B, C, H, W) in 0..value_max to logits (B, K)."""
@@ -88,12 +99,17 @@ class CNNClassifier(SingleLossModule):
 
     def batch_loss(self, batch: Batch) -> Tensor:
         """The mean loss over the samples of a training batch."""
-        loss: Tensor = self.loss(self(batch["image"]), batch["target"])
+        logits = self(batch["image"]) if self._cache is None else self._logits_of_known(batch, self._cache)
+        loss: Tensor = self.loss(logits, batch["target"])
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the epoch's loss, of the images as they are, and metrics, averaged over flips."""
-        logits, probabilities = self._predict(batch["image"])
+        if self._cache is None or len(self.views) > 1:
+            logits, probabilities = self._predict(batch["image"])
+        else:
+            logits = self._logits_of_known(batch, self._cache)
+            probabilities = self.loss.probabilities(logits)
         self.val_loss.update(self.loss(logits, batch["target"]), weight=self.loss_weight(batch))
         self.val_metrics.update(probabilities, batch["target"])
 
@@ -129,6 +145,14 @@ class CNNClassifier(SingleLossModule):
         if encoder:
             state_dict = {f"net.{name}": value for name, value in encoder.items()}
         return super().load_initial(state_dict)
+
+    def _logits_of_known(self, batch: Batch, cache: FeatureCache) -> Tensor:
+        """Logits (B, K) from features that are computed once for each image."""
+        net = cast(Net, self.net)
+        with torch.no_grad():
+            features = cache.get(batch["index"], lambda: net.features(self.prepare(batch["image"])))
+        logits: Tensor = net.head(features)
+        return logits
 
     def _predict(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the images as they are, and probabilities averaged over flips."""

@@ -54,6 +54,11 @@ class Finetune:
         """Whether what is frozen changes during training."""
         return self.freeze != 0 and self.unfreeze_every is not None
 
+    @property
+    def freezes_all(self) -> bool:
+        """Whether only the head is ever trained."""
+        return self.freeze == "all" and self.unfreeze_every is None
+
     def check(self, net: nn.Module) -> None:
         """Refuse a network without the stages that the options need.
 

@@ -80,6 +80,7 @@ class SequenceClassifier(SingleLossModule):
             sequence_length=facts.sequence_length,
         )
         module.check_image(prepare.out_channels, *prepare.out_size)
+        module.check_preprocess(prepare.mean, prepare.std)
         regression = facts.task == "regression"
         super().__init__(
             net=module,

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "autoencoder.decoder": ["RefiningDecoder", "ResidualDecoder"],
         "autoencoder.net": ["AutoencoderNet"],
         "base": ["Net", "Staged"],
+        "efficientnet_lite": ["EfficientNetLite0"],
         "flat": ["FlatNet"],
         "gan.article": ["ArticleCritic", "ArticleGenerator"],
         "gan.base": ["Critic", "Generator"],

@@ -24,6 +24,17 @@ class Staged(nn.Module):
             InputError: with the cure.
         """
 
+    def check_preprocess(self, mean: Tensor, std: Tensor) -> None:
+        """Refuse a normalisation other than the one that pretrained weights were trained with.
+
+        Args:
+            mean: (C,) subtracted from images on the scale where white is 1.
+            std: (C,) divisor on that scale.
+
+        Raises:
+            InputError: with the numbers that it must have.
+        """
+
     def load_pretrained(self) -> None:
         """Load the pretrained weights that the config names, if any; for a run that starts from scratch.
 
@@ -82,6 +93,11 @@ class EncoderBased(Staged):
         """Refuse images that the encoder cannot take."""
         if isinstance(self.encoder, Staged):
             self.encoder.check_image(channels, height, width)
+
+    def check_preprocess(self, mean: Tensor, std: Tensor) -> None:
+        """Refuse a normalisation that the encoder's pretrained weights do not expect."""
+        if isinstance(self.encoder, Staged):
+            self.encoder.check_preprocess(mean, std)
 
     def load_pretrained(self) -> None:
         """Load the pretrained weights of the encoder, if its config names any."""

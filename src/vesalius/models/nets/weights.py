@@ -1,4 +1,4 @@
-"""Pretrained weights for torchvision's networks: by name, cached or downloaded, or from a local file."""
+"""Pretrained weights: by torchvision's names, cached or downloaded, or from a local file."""
 
 import pickle
 import re
@@ -34,14 +34,17 @@ def fetch(architecture: str, weights: str) -> dict[str, Tensor]:
     Raises:
         InputError: if the name is unknown, or the file is missing, damaged, or cannot be downloaded.
     """
-    if weights.endswith(_ENDINGS) or "/" in weights:
-        return _read(Path(weights).expanduser())
-    return _download(architecture, weights)
+    return read_weights(weights) if is_path(weights) else _download(architecture, weights)
+
+
+def is_path(weights: str) -> bool:
+    """Whether weights are named by the path of a file."""
+    return weights.endswith(_ENDINGS) or "/" in weights
 
 
 def check_name(architecture: str, weights: str) -> str | None:
     """What is wrong with the name of the weights, or None; reads and downloads nothing."""
-    if weights.endswith(_ENDINGS) or "/" in weights:
+    if is_path(weights):
         return None
     from torchvision.models import get_model_weights
 
@@ -109,7 +112,13 @@ def adapt_channels(kernels: Tensor, channels: int) -> Tensor:
     return kernels[:, colours] * (kernels.shape[1] / channels)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_weights(file: str) -> dict[str, Tensor]:
+    """Names and tensors in a `.pt`, `.pth` or `.safetensors` file; nothing in it is run.
+
+    Raises:
+        InputError: if it is missing or damaged, or holds anything else.
+    """
+    path = Path(file).expanduser()
     if not path.is_file():
         raise InputError(f"model.net.weights={path}: there is no such file.")
     try:

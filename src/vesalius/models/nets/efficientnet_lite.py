@@ -1,0 +1,155 @@
+"""EfficientNet-Lite0, a small network for images of any size, whose ImageNet weights come as a Python package."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vesalius.models.nets.base import Net
+from vesalius.models.nets.heads import build_head
+from vesalius.models.nets.weight_sets import WeightSet, find_set
+from vesalius.models.nets.weights import adapt_channels, is_path, load_into, read_weights
+
+# Of each stage: blocks, kernel, stride of the first block, expansion, channels.
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+_STEM = 32
+_FEATURES = 1280
+
+
+class EfficientNetLite0(Net):
+    """The network without squeeze-and-excitation and with ReLU6 that TensorFlow published for edge devices.
+
+    Tan and Le 2019 (EfficientNet), in the Lite form of 2020. Names of the layers are those of the packaged weights.
+
+    Args:
+        in_channels: channels of the image; a stem for other than 3 keeps the response of the RGB stem.
+        num_outputs: number of logits.
+        weights: `imagenet` for the packaged set (`vesalius.models.nets.weight_sets`), the path of a state dict, or
+            None for random ones.
+        dropout: probability before the last layer.
+
+    Attributes:
+        feature_dim: 1280.
+        weight_set: where the weights come from, and which input they expect; None for random ones and for files.
+
+    Raises:
+        InputError: for a set of weights that is not known.
+    """
+
+    def __init__(self, in_channels: int, num_outputs: int, *, weights: str | None = None, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.weights = weights
+        known = weights is not None and not is_path(weights)
+        self.weight_set: WeightSet | None = find_set("efficientnet_lite0", str(weights)) if known else None
+        self.trunk = _Trunk(in_channels)
+        self.feature_dim = _FEATURES
+        self.head = build_head("linear", _FEATURES, num_outputs, dropout)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to feature vectors (B, 1280)."""
+        features: Tensor = self.trunk(x)
+        return features
+
+    def stages(self) -> list[nn.Module]:
+        """Seven: a stage begins where the resolution drops or the number of channels grows; the first has the stem."""
+        return self.trunk.stages()
+
+    def check_preprocess(self, mean: Tensor, std: Tensor) -> None:
+        """Refuse a normalisation other than the one in the record of the weights."""
+        if self.weight_set is not None:
+            self.weight_set.check_preprocess(mean, std)
+
+    def load_pretrained(self) -> None:
+        """Load the weights that the config names, if any.
+
+        Raises:
+            InputError: if the package or file is missing or damaged, or does not fit.
+        """
+        if self.weights is None:
+            return
+        state = read_weights(self.weights) if self.weight_set is None else self.weight_set.read()
+        kernel = state.get("_conv_stem.weight")
+        if kernel is not None and kernel.ndim == 4 and kernel.shape[1] == 3:
+            state = {**state, "_conv_stem.weight": adapt_channels(kernel, self.trunk._conv_stem.in_channels)}
+        load_into(self.trunk, state, ("_fc.",), self.weights)
+
+
+class _Trunk(nn.Module):
+    """From images to feature vectors."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self._conv_stem = _SameConv(in_channels, _STEM, 3, stride=2)
+        self._bn0 = _batch_norm(_STEM)
+        blocks: list[_Block] = []
+        width, self._ends = _STEM, []
+        for count, kernel, stride, expansion, channels in _STAGES:
+            for position in range(count):
+                blocks.append(_Block(width, channels, kernel, stride if position == 0 else 1, expansion))
+                width = channels
+            self._ends.append(len(blocks))
+        self._blocks = nn.ModuleList(blocks)
+        self._conv_head = nn.Conv2d(width, _FEATURES, 1, bias=False)
+        self._bn1 = _batch_norm(_FEATURES)
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d):
+                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu6(self._bn0(self._conv_stem(x)))
+        for block in self._blocks:
+            x = block(x)
+        return functional.relu6(self._bn1(self._conv_head(x))).mean(dim=(2, 3))
+
+    def stages(self) -> list[nn.Module]:
+        starts = [0, *self._ends[:-1]]
+        stages = [list(self._blocks[a:b]) for a, b in zip(starts, self._ends, strict=True)]
+        stages[0] = [self._conv_stem, self._bn0, *stages[0]]
+        stages[-1] += [self._conv_head, self._bn1]
+        return [nn.ModuleList(parts) for parts in stages]
+
+
+class _Block(nn.Module):
+    """Expand, filter each channel, project; with a shortcut where the shape stays (Sandler et al. 2018)."""
+
+    def __init__(self, in_channels: int, channels: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        width = in_channels * expansion
+        if expansion > 1:
+            self._expand_conv: nn.Module = nn.Conv2d(in_channels, width, 1, bias=False)
+            self._bn0: nn.Module = _batch_norm(width)
+        self._expands = expansion > 1
+        self._depthwise_conv = _SameConv(width, width, kernel, stride=stride, groups=width)
+        self._bn1 = _batch_norm(width)
+        self._project_conv = nn.Conv2d(width, channels, 1, bias=False)
+        self._bn2 = _batch_norm(channels)
+        self._has_shortcut = stride == 1 and in_channels == channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = functional.relu6(self._bn0(self._expand_conv(x))) if self._expands else x
+        inner = functional.relu6(self._bn1(self._depthwise_conv(inner)))
+        projected: Tensor = self._bn2(self._project_conv(inner))
+        return projected + x if self._has_shortcut else projected
+
+
+class _SameConv(nn.Conv2d):
+    """A convolution padded as TensorFlow pads: to ceil(side / stride), the larger half right and below."""
+
+    def __init__(self, in_channels: int, channels: int, kernel: int, *, stride: int, groups: int = 1) -> None:
+        super().__init__(in_channels, channels, kernel, stride=stride, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        height, width = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[-2:])
+        padding = (width // 2, width - width // 2, height // 2, height - height // 2)
+        return super().forward(functional.pad(x, padding) if any(padding) else x)
+
+
+def _batch_norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
