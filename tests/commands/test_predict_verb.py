@@ -56,7 +56,7 @@ def test_a_table_of_files_becomes_lines_of_json(place, vesalius_in) -> None:
 
 def test_a_sweep_over_runs_needs_a_folder(place, vesalius_in) -> None:
     shutil.copytree(place / "run", place / "other")
-    done = vesalius_in(place, "predict", "-m", "run=run,other", "input=my images")
+    done = vesalius_in(place, "embed", "-m", "run=run,other")
     assert done.returncode == 2, done.stdout
     assert "name the sweep's folder with hydra.sweep.dir=DIR" in done.stderr
     assert "nterpolation" not in done.stderr

@@ -1,4 +1,4 @@
-"""`python -m vesalius.commands.predict DIR`: what a finished run predicts for new files."""
+"""`python -m vesalius.commands.predict DIR`: what a finished run, or a bundle, predicts for new files."""
 
 import json
 import sys
@@ -10,8 +10,10 @@ import pandas as pd
 from rich.console import Console
 
 from vesalius.config.errors import InputError
+from vesalius.deploy.bundle.backend import BundleBackend
 from vesalius.deploy.inputs import find_inputs
 from vesalius.deploy.loading import load
+from vesalius.deploy.predictor import Predictor
 from vesalius.launch.worker import enter
 from vesalius.runs.run_folder import RunFolder, write_atomically
 from vesalius.terminal import command_console, show_progress
@@ -30,7 +32,7 @@ def predict(path: Path) -> None:
 def _predict(folder: RunFolder) -> None:
     config = folder.config
     output = _output(config, folder)
-    model = load(config["run"])
+    model = load(config["run"]) if config["bundle"] is None else Predictor(BundleBackend(config["bundle"]))
     files, passed_over = find_inputs(Path(config["input"]).expanduser(), model.contract, config["column"])
     batches = model.rows(files, [file.name for file in files], config["batch_size"])
     shown = show_progress(batches, len(files), "predict", size=lambda batch: len(batch))

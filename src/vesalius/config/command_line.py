@@ -9,10 +9,10 @@ from hydra.errors import HydraException
 #: Keys whose values name a file or a folder of the user's.
 PATH_KEYS = frozenset(
     {"root", "file", "index", "labels", "manifest", "mask", "split_file", "cache_dir", "weights", "init_from", "run"}
-    | {"extractor", "synthetic", "input"}
+    | {"extractor", "synthetic", "input", "bundle", "golden"}
 )
 # Keys whose values Hydra's grammar must not read: folders are called `2020`, patterns hold parentheses.
-_TEXT_KEYS = PATH_KEYS | {"resume", "out", "output", "column", "dir", "group_pattern", "pattern"}
+_TEXT_KEYS = PATH_KEYS | {"resume", "out", "output", "column", "dir", "group_pattern", "pattern", "intended_use"}
 _TAKE_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"} | {
     "--cfg",
     "-c",

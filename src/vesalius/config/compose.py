@@ -40,6 +40,7 @@ def register_resolvers() -> None:
         # Seconds are not enough: jobs of one cluster start in the same one.
         return f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(2)}"
 
+    OmegaConf.register_new_resolver("vesalius.inside", lambda folder: f"{folder}/" if folder else "", replace=True)
     OmegaConf.register_new_resolver("vesalius.run_name", _run_name, replace=True)
     OmegaConf.register_new_resolver("vesalius.run_id", run_id, use_cache=True, replace=True)
 

@@ -96,14 +96,26 @@ class EnsembleConfig:
 
 @dataclass
 class PredictConfig:
-    """`vesalius predict`."""
+    """`vesalius predict`; exactly one of `run` and `bundle` is given."""
 
-    run: str = MISSING
+    run: str | None = None
+    bundle: str | None = None
     input: str = MISSING
     column: str | None = None
     output: str | None = None
     on_bad_file: str = MISSING
     batch_size: int = MISSING
+
+
+@dataclass
+class ExportConfig:
+    """`vesalius export`."""
+
+    run: str = MISSING
+    output: str | None = None
+    part: str = MISSING
+    golden: str | None = None
+    intended_use: str | None = None
 
 
 @dataclass
@@ -178,6 +190,7 @@ SCHEMAS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "ensemble": EnsembleConfig,
     "predict": PredictConfig,
+    "export": ExportConfig,
     "embed": EmbedConfig,
     "synthesize": SynthesizeConfig,
     "gain": GainConfig,

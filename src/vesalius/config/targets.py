@@ -62,6 +62,24 @@ def locate(path: str) -> Any:
     raise InputError(f"{path} cannot be imported: is its package installed or on PYTHONPATH?")
 
 
+def import_extra(name: str, needed_by: str) -> Any:
+    """Import a package that comes with an extra.
+
+    Args:
+        name: of the package.
+        needed_by: first words of the message, such as "A bundle".
+
+    Raises:
+        InputError: where it is not installed, with the line to type.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        extra = EXTRAS.get(name.split(".")[0])
+        line = f"pip install 'vesalius[{extra}]'" if extra else f"pip install {name}"
+        raise InputError(f"{needed_by} needs the package {name!r}: {line}") from error
+
+
 def target_problems(node: Any, key: str) -> Iterator[str]:
     """Problems of every `_target_` at or below `node`, depth first; `key` is where it stands."""
     if isinstance(node, Mapping):

@@ -1,7 +1,7 @@
 """What an input must be before a model is applied to it: decoded as the run's own images were, and like them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,10 @@ class InputContract:
             frame_seconds=source.get("repetition_time") or (None if rate is None else 1 / rate),
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain containers, as a bundle's manifest holds them."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
     def image(self, image: NDArray[Any], name: str) -> NDArray[Any]:
         """An image as the model takes it, or a frame of a series.
 
@@ -116,8 +120,8 @@ class InputContract:
             image = convert_bits(image, self.bits)
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
-        if image.dtype != self._dtype:
-            raise InputError(f"{name} has {image.dtype} values, and the run's images had {self._dtype}: convert it.")
+        if image.dtype != self.dtype:
+            raise InputError(f"{name} has {image.dtype} values, and the run's images had {self.dtype}: convert it.")
         if image.dtype.kind == "f" and not np.isfinite(image).all():
             raise InputError(f"{name} has pixels that are NaN or infinite: replace them.")
         if len(image) != self.channels and not self.converts_channels:
@@ -133,5 +137,6 @@ class InputContract:
         return resize(image, self.image_size, self.fit)
 
     @property
-    def _dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels: uint8, uint16 or float32."""
         return np.dtype({255.0: "uint8", 65535.0: "uint16"}.get(self.value_max, "float32"))

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from vesalius.deploy.bundle.reading import MANIFEST
 from vesalius.deploy.ensemble import ENSEMBLE
 from vesalius.deploy.predictor import Predictor
 
 
 def load(path: str | Path) -> Predictor:
-    """A finished run or ensemble as an object with `predict`, `module` and `metrics` (see `Predictor`).
+    """A finished run, ensemble or bundle as an object with `predict` and `metrics` (see `Predictor`).
 
     Raises:
         InputError: for a folder without a finished model.
@@ -16,6 +17,10 @@ def load(path: str | Path) -> Predictor:
         from vesalius.deploy.ensemble.backend import EnsembleBackend
 
         return Predictor(EnsembleBackend(path))
+    if (Path(path) / MANIFEST).is_file():
+        from vesalius.deploy.bundle.backend import BundleBackend
+
+        return Predictor(BundleBackend(path))
     from vesalius.deploy.run_backend import RunBackend  # torch: a bundle is loaded without it
 
     return Predictor(RunBackend(path))

@@ -77,7 +77,8 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
     Raises:
         InputError: for a folder that is in use, and for a run that cannot be resumed.
     """
-    if "run" in config:  # before anything is created in a folder that was only misspelt
+    _check_model(verb, config)
+    if config.get("run") is not None:  # before anything is created in a folder that was only misspelt
         (check_holds_runs if verb == "report" else RunFolder)(Path(config["run"]))
     resume = config.get("resume")
     if resume is None or (resume == "auto" and not (path / CONFIG).exists()):
@@ -104,6 +105,16 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
     if folder.state.get("state") == "done" and resume != "auto":
         raise InputError(f"{folder.path} is done: there is nothing to resume.")
     return folder
+
+
+def _check_model(verb: str, config: Mapping[str, Any]) -> None:
+    """Of a verb that takes a run or a bundle exactly one is given."""
+    if "bundle" not in config or "run" not in config:
+        return
+    given = [key for key in ("run", "bundle") if config[key] is not None]
+    if len(given) != 1:
+        found = "both are given" if given else "neither is given"
+        raise InputError(f"vesalius {verb} needs a model, either run=DIR or bundle=DIR: {found}.")
 
 
 def work_command(verb: str, folder: Path) -> list[str]:

@@ -1,0 +1,178 @@
+"""From a finished run to a bundle."""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+
+from vesalius import __version__
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Facts
+from vesalius.config.targets import import_extra
+from vesalius.deploy.bundle.card import write_card
+from vesalius.deploy.bundle.golden import (
+    check_golden,
+    golden_inputs,
+    write_golden_arrays,
+    write_golden_files,
+    write_golden_outputs,
+)
+from vesalius.deploy.bundle.graphs import Graph, Part, graph_of
+from vesalius.deploy.bundle.manifest import Manifest
+from vesalius.deploy.bundle.onnx_export import onnx_model
+from vesalius.deploy.bundle.parity import compare_with_model, reference_of
+from vesalius.deploy.bundle.reading import (
+    MANIFEST,
+    METRICS,
+    MODEL,
+    OOD,
+    REQUIREMENTS,
+    WEIGHTS,
+    Bundle,
+    hash_of,
+)
+from vesalius.deploy.bundle.requirements import requirements
+from vesalius.deploy.bundle.session import Session
+from vesalius.deploy.contract import InputContract
+from vesalius.runs.redaction import without_paths
+from vesalius.runs.run_folder import RunFolder, write_atomically, write_json
+from vesalius.training.checkpoints import load_checkpoint, restore_model
+
+_WITH_FILES = ("classifier", "regressor", "autoencoder", "encoder")  # their inputs are images in files
+
+
+def export_run(
+    run: str | Path,
+    output: str | Path,
+    *,
+    part: Part = "model",
+    golden: str | Path | None = None,
+    intended_use: str | None = None,
+) -> Manifest:
+    """Write the bundle of a finished run; the folder is there only if the graph agrees with the trained model.
+
+    Args:
+        run: folder of the run.
+        output: folder to create.
+        part: what of the model to export.
+        golden: files whose outputs travel along, and the files with them; None: phantom images or noise.
+        intended_use: what the model is for, as the model card is to state it.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        InputError: for a folder without a finished run, a part that the model does not have, an output that exists.
+        RunFailed: where the graph's outputs differ from the model's; nothing is left behind.
+    """
+    for package in ("onnx", "onnxscript", "onnxruntime"):  # before the work
+        import_extra(package, "vesalius export")
+    folder = RunFolder(run)
+    checkpoint = load_checkpoint(folder.best)
+    config, metrics, facts = folder.config, folder.metrics, Facts.from_dict(checkpoint["facts"])
+    model: pl.LightningModule = restore_model(checkpoint)
+    graph = graph_of(model, facts, metrics, part)
+    contract = InputContract.of_run(config["data"], facts) if graph.kind in _WITH_FILES else None
+    with _complete_or_removed(Path(output)) as place:
+        (place / MODEL).write_bytes(onnx_model(graph, facts))
+        _write_weights(graph, place / WEIGHTS)
+        write_json(place / METRICS, metrics)
+        if (folder.path / OOD).is_file():
+            shutil.copyfile(folder.path / OOD, place / OOD)
+        write_atomically(place / REQUIREMENTS, requirements())
+        if golden is not None and contract is not None:
+            write_golden_files(place, Path(golden).expanduser())
+        else:
+            write_golden_arrays(place, graph.inputs, facts, contract, config["data"]["source"])
+        manifest = Manifest(
+            kind=graph.kind,
+            name=str(config["name"]),
+            facts=facts,
+            contract=contract,
+            inputs=graph.inputs,
+            outputs=graph.outputs,
+            decision=metrics.get("decision") or {},
+            parity={},
+            provenance=_provenance(folder, config),
+            hashes={},
+        )
+        manifest = _checked(_with_hashes(manifest, place), graph, place)
+        write_card(place, manifest, metrics, without_paths(config), intended_use)
+        manifest = _with_hashes(manifest, place)
+    return manifest
+
+
+def _checked(manifest: Manifest, graph: Graph, place: Path) -> Manifest:
+    """The manifest with how the graph was compared to the trained model, on golden and random inputs."""
+    bundle = Bundle(place)
+    write_golden_outputs(place, [reference_of(graph, feeds) for feeds in golden_inputs(bundle)])
+    manifest = _with_hashes(manifest, place)
+    bundle = Bundle(place)
+    session = Session(bundle)
+    parity = compare_with_model(graph, session, manifest.facts)
+    at_golden = check_golden(bundle, session)
+    return dataclasses.replace(manifest, parity={**parity, "golden": at_golden})
+
+
+def _write_weights(graph: Graph, path: Path) -> None:
+    """The weights by the names that they have in the model, for those who go on with torch."""
+    from safetensors.torch import save
+
+    inner = graph.module.get_submodule("model")
+    path.write_bytes(save({name: tensor.contiguous().clone() for name, tensor in inner.state_dict().items()}))
+
+
+def _with_hashes(manifest: Manifest, place: Path) -> Manifest:
+    """The manifest with the hash of every file, which is also written."""
+    files = sorted(path for path in place.rglob("*") if path.is_file() and path != place / MANIFEST)
+    hashes = {path.relative_to(place).as_posix(): hash_of(path) for path in files}
+    manifest = dataclasses.replace(manifest, hashes=hashes)
+    write_json(place / MANIFEST, manifest.to_dict())
+    return manifest
+
+
+def _provenance(folder: RunFolder, config: Mapping[str, Any]) -> dict[str, Any]:
+    import onnxruntime
+    import torch
+
+    exported = {"vesalius": __version__, "torch": torch.__version__, "onnxruntime": onnxruntime.__version__}
+    trained = {key: value for key, value in folder.provenance.items() if key != "hardware"}
+    model = str(config["model"].get("_target_"))
+    net = (config["model"].get("net") or config["model"].get("generator") or {}).get("_target_")
+    checkpoint = {"sha256": hash_of(folder.best)}
+    return {
+        "model": model,
+        "net": net,
+        "data": config["data"]["source"].get("_target_"),
+        "trained": trained,
+        "exported": {**exported, "numpy": np.__version__},
+        "checkpoint": checkpoint,
+        "ended": folder.state.get("ended"),
+    }
+
+
+@contextlib.contextmanager
+def _complete_or_removed(output: Path) -> Iterator[Path]:
+    """A folder to fill, which has its name only once it is complete.
+
+    Raises:
+        InputError: for an output that exists, or that cannot be created.
+    """
+    if output.exists():
+        raise InputError(f"output={output} exists already: name another folder, or remove it.")
+    partial = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"output={output} cannot be created ({error.strerror}): name another folder.") from error
+    try:
+        yield partial
+        partial.rename(output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

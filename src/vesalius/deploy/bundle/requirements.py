@@ -1,0 +1,36 @@
+"""The packages that predicting from a bundle and serving it import: `requirements.txt` of a bundle."""
+
+from vesalius import __version__
+
+#: Packages with their lower bounds, which are pyproject.toml's.
+RUNTIME = (
+    "hydra-core>=1.3.2,<1.4",
+    "lazy-loader>=0.4",
+    "nibabel>=5.3",
+    "numpy>=2.0",
+    "omegaconf>=2.3",
+    "onnxruntime>=1.20",
+    "pandas>=2.2",
+    "pillow>=11",
+    "pydicom>=3.0",
+    "pyyaml>=6.0",
+    "rich>=13.9",
+    "safetensors>=0.5",
+)
+#: Of compressed DICOM pixels.
+DECODERS = ("pyjpegls>=1.4", "pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.3", "python-gdcm>=3.0")
+SERVER = ("fastapi>=0.115", "python-multipart>=0.0.20", "uvicorn>=0.34")
+
+
+def requirements() -> str:
+    """The text of the file."""
+    parts = [
+        "# All that this bundle needs to predict and to be served; no torch. Vesalius itself without its dependencies:",
+        f"#   pip install --no-deps vesalius=={__version__}",
+        *RUNTIME,
+        "# For compressed DICOM files:",
+        *DECODERS,
+        "# For the server:",
+        *SERVER,
+    ]
+    return "\n".join(parts) + "\n"
