@@ -17,6 +17,8 @@ CLASSES = ("dark", "bright")
 class BrightnessBackend:
     """The probability of `bright` is the mean of the pixels, on the scale where the top of the range is 1."""
 
+    ood = None
+
     def __init__(self, size: tuple[int, int] = (32, 32), *, series: bool = False, **changes: Any) -> None:
         options: dict[str, Any] = {
             "read": ReadOptions("volume" if series else "slice", "auto", "axial"),

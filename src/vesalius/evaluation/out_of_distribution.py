@@ -13,7 +13,7 @@ from vesalius.evaluation.base import Metrics, Results
 from vesalius.metrics.entry import metric_entry
 from vesalius.metrics.groups import number_groups
 from vesalius.metrics.intervals.clustered import proportion_interval
-from vesalius.metrics.out_of_distribution import RATE, OutOfDistribution
+from vesalius.metrics.out_of_distribution_fit import RATE, fit_features
 from vesalius.models.family import FamilyModule
 from vesalius.runs.arrays import write_arrays
 from vesalius.runs.run_folder import OOD
@@ -40,7 +40,7 @@ def fit_out_of_distribution(results: Results) -> Metrics:
         logger.info("No out-of-distribution statistics: there are no real training images.")
         return {}
     try:
-        fitted = OutOfDistribution.fit(_features(results, train), _features(results, val), _patients(results, val))
+        fitted = fit_features(_features(results, train), _features(results, val), _patients(results, val))
     except VesaliusError as error:  # a net without features, or with some that are not finite
         logger.info("No out-of-distribution statistics: %s", error)
         return {}

@@ -16,6 +16,7 @@ from vesalius.deploy.bundle.reading import MANIFEST, METRICS, MODEL, Bundle, has
 from vesalius.deploy.bundle.session import Session
 from vesalius.deploy.contract import InputContract
 from vesalius.deploy.inputs import ModelInput
+from vesalius.metrics.out_of_distribution import OutOfDistribution
 
 #: The output that predictions are taken from, by the kind of the model.
 VALUES = {"classifier": "probabilities_uncalibrated", "regressor": "values"}
@@ -49,6 +50,7 @@ class BundleBackend:
         self.facts: Facts = self.manifest.facts
         self.contract: InputContract = contract
         self.metrics: Mapping[str, Any] = files.read_json(METRICS)
+        self.ood: OutOfDistribution | None = None
         self.session = Session(files, threads)
         self._values, self._path = VALUES[kind], files.path
 
