@@ -14,6 +14,7 @@ from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.datamodules.skipped import write_skipped
 from vesalius.evaluation.base import results_of
 from vesalius.evaluation.data_compatibility import check_fit, warn_of_known_patients
+from vesalius.evaluation.decision import DecisionOptions
 from vesalius.evaluation.final import finish
 from vesalius.evaluation.inference import inference_device
 from vesalius.launch.worker import enter
@@ -40,6 +41,10 @@ def _evaluate(folder: RunFolder) -> None:
     if other_data:
         config["data"].pop("train_classes", None)  # nothing is learned from these
     check_config(config)
+    evaluation = trained["evaluation"]
+    if config["evaluation"]["prevalence"] is not None:
+        evaluation = {**evaluation, "prevalence": config["evaluation"]["prevalence"]}
+        DecisionOptions.of_config(evaluation).check(facts.task)
     data: ImageDataModule = build(config["data"], "data")
     if other_data:
         _check_options(config, same=data.source.fingerprint() == checkpoint["provenance"].get("data"))
@@ -51,7 +56,7 @@ def _evaluate(folder: RunFolder) -> None:
     if other_data:
         warn_of_known_patients(data, run, "these numbers are")
     write_skipped(data, folder.path)
-    settings = {"seed": trained["seed"], "evaluation": trained["evaluation"], "chosen": run.metrics}
+    settings = {"seed": trained["seed"], "evaluation": evaluation, "chosen": run.metrics, "other_data": other_data}
     final = finish(
         results_of(model, data, facts, settings, device, folder.path),
         folder,

@@ -1,20 +1,27 @@
 """The parts of `metrics.json` on decisions: fitted on validation, and what they come to on test patients."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts, Task
-from vesalius.evaluation.base import Metrics
+from vesalius.evaluation.base import Entries, Metrics
 from vesalius.metrics.classification.metrics import classification_metrics
 from vesalius.metrics.classification.thresholds import check_rule
+from vesalius.metrics.decision.abstention import abstention_curve
 from vesalius.metrics.decision.conformal import ConformalSets, fit_sets, score_sets
+from vesalius.metrics.decision.net_benefit import decision_curve
+from vesalius.metrics.decision.operating_point import predictive_values, rates_of
+from vesalius.metrics.decision.prior_shift import estimate_priors, prior_entries, shift_priors
 from vesalius.metrics.decision.scaling import Calibration, fit_calibration
 from vesalius.metrics.names import CALIBRATION
 from vesalius.metrics.predictions import Decision, Predictions, read_predictions
+
+_RATES = ("recall", "specificity")
 
 
 @dataclass(frozen=True)
@@ -63,50 +70,113 @@ class DecisionOptions:
             raise InputError(problems)
 
 
-def fit_decision(val: pd.DataFrame, facts: Facts, options: DecisionOptions) -> Metrics:
+def fit_decision(val: pd.DataFrame, facts: Facts, options: DecisionOptions, threshold: Decision) -> Metrics:
     """What validation chooses besides the threshold.
 
     Args:
         val: predictions of the validation split, as the net gives them.
         facts: of the data.
         options: of the config.
+        threshold: chosen on the same predictions.
 
     Returns:
-        `calibration` and `conformal`, as in `metrics.json`, without their parts `test`.
+        `calibration`, `conformal` and, of two classes, `operating_point`, as in `metrics.json`, without what they come
+        to on the test split.
     """
     p = read_predictions(val, task=facts.task, classes=facts.classes, name="validation predictions")
     calibration = fit_calibration(p)
     calibrated = calibration.apply(p.probabilities)
     sets = fit_sets(p.truth, calibrated, p.groups, options.coverage, by_class=options.by_class)
-    priors = {"priors": p.truth.mean(axis=0).tolist()}
-    return {"calibration": calibration.to_dict() | priors, "conformal": sets.to_dict()}
+    priors = p.truth.mean(axis=0).tolist()
+    fitted: Metrics = {"calibration": calibration.to_dict() | {"priors": priors}, "conformal": sets.to_dict()}
+    if facts.task == "binary":
+        rule, positive = options.rule, facts.classes[1]
+        fitted["operating_point"] = {
+            "rule": rule,
+            "class": positive,
+            "threshold": 0.5 if threshold == "argmax" else threshold,
+            "prevalence": priors[1],
+            "val": rates_of(_score(val, facts, threshold, _RATES), positive, rule),
+        }
+    return fitted
 
 
-def score_decision(test: pd.DataFrame, facts: Facts, fitted: Mapping[str, Any]) -> Metrics:
+def score_decision(
+    test: pd.DataFrame, facts: Facts, fitted: Mapping[str, Any], *, prevalence: float | None = None
+) -> Metrics:
     """The parts that validation has fitted, with what they come to on the test split.
 
     Args:
         test: predictions of the test split, as the net gives them.
         facts: of the data that the model was trained on.
-        fitted: `decision` and the parts of `fit_decision`; parts that a run does not have are left out.
+        fitted: `decision` and the parts of `fit_decision`; empty for a run that has none.
+        prevalence: of class 1 where the model will be used; None: that of validation.
+
+    Returns:
+        The parts of `fit_decision` with their `test`, `decision_curve` and `abstention`; empty without fitted ones.
     """
     calibration = Calibration.of_metrics(fitted, facts.num_classes)
     sets = ConformalSets.of_metrics(fitted, facts.num_classes)
     if calibration is None or sets is None:
         return {}
-    decision: Decision = (fitted.get("decision") or {}).get("threshold", "argmax")
-    kind: dict[str, Any] = {"task": facts.task, "classes": facts.classes}
-    p = calibrated_predictions(read_predictions(test, **kind, decision=decision), calibration)
-    after = test.assign(**{f"prob/{name}": p.probabilities[:, k] for k, name in enumerate(facts.classes)})
-    return {
-        "calibration": {
-            **fitted["calibration"],
-            "test": classification_metrics(after, **kind, names=CALIBRATION),
-        },
+    threshold: Decision = (fitted.get("decision") or {}).get("threshold", "argmax")
+    raw = read_predictions(test, task=facts.task, classes=facts.classes, decision=threshold)
+    p = replace(raw, probabilities=calibration.apply(raw.probabilities))
+    scores = _score(with_probabilities(test, p), facts, threshold, CALIBRATION)
+    metrics: Metrics = {
+        "calibration": {**fitted["calibration"], "test": scores},
         "conformal": {**fitted["conformal"], "test": score_sets(sets, p)},
+        "decision_curve": {
+            name: decision_curve(p.truth[:, k], p.probabilities[:, k], p.groups)
+            for k, name in enumerate(p.classes)
+            if facts.task != "binary" or k == 1
+        },
+        "abstention": abstention_curve(raw, calibration, threshold),
     }
+    if point := fitted.get("operating_point"):
+        at = prevalence or point["prevalence"]
+        rates = rates_of(_score(test, facts, threshold, _RATES), facts.classes[1], point["rule"])
+        values = predictive_values(rates, at, n=len(test), groups=p.group_count)
+        metrics["operating_point"] = {**point, "prevalence": at, "test": rates | values}
+    return metrics
 
 
-def calibrated_predictions(p: Predictions, calibration: Calibration) -> Predictions:
-    """The same samples and decisions, with calibrated probabilities."""
-    return replace(p, probabilities=calibration.apply(p.probabilities))
+def score_prior_shift(test: pd.DataFrame, facts: Facts, fitted: Mapping[str, Any]) -> Metrics:
+    """How frequent the classes seem to be in other data than the run's, and what correcting for it comes to.
+
+    Args:
+        test: predictions of the other data, as the net gives them.
+        facts: of the data that the model was trained on.
+        fitted: with the run's `calibration`.
+
+    Returns:
+        `prior_shift`: `priors`, the share of each class as it is estimated without labels, and `test`, the calibration
+        of the corrected probabilities. Empty for a run without a calibration.
+    """
+    calibration = Calibration.of_metrics(fitted, facts.num_classes)
+    old = (fitted.get("calibration") or {}).get("priors")
+    if calibration is None or old is None:
+        return {}
+    p = read_predictions(test, task=facts.task, classes=facts.classes)
+    calibrated, kind = calibration.apply(p.probabilities), {"multilabel": not p.single_label}
+    new = estimate_priors(calibrated, p.groups, old, **kind).tolist()
+    moved = replace(p, probabilities=shift_priors(calibrated, old, new, **kind))
+    entries = prior_entries(calibrated, p.groups, old, p.classes, **kind)
+    scores = _score(with_probabilities(test, moved), facts, "argmax", CALIBRATION)
+    return {"prior_shift": {"priors": entries, "test": scores}}
+
+
+def calibrate_table(table: pd.DataFrame, facts: Facts, calibration: Calibration) -> pd.DataFrame:
+    """A predictions table with calibrated probabilities."""
+    columns = [f"prob/{name}" for name in facts.classes]
+    calibrated = calibration.apply(table[columns].to_numpy(dtype=np.float64))
+    return table.assign(**dict(zip(columns, calibrated.T, strict=True)))
+
+
+def with_probabilities(table: pd.DataFrame, p: Predictions) -> pd.DataFrame:
+    """A predictions table with other probabilities."""
+    return table.assign(**{f"prob/{name}": p.probabilities[:, k] for k, name in enumerate(p.classes)})
+
+
+def _score(table: pd.DataFrame, facts: Facts, threshold: Decision, names: Collection[str]) -> Entries:
+    return classification_metrics(table, task=facts.task, classes=facts.classes, decision=threshold, names=names)

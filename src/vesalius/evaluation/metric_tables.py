@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vesalius.config.direction import mode_of
+from vesalius.metrics.decision.summary import summarize_decision
 from vesalius.metrics.formatting import (
     ALL_CLASSES,
     describe_extractor,
@@ -59,7 +60,7 @@ def print_metrics(metrics: Mapping[str, Any], console: Console, split: str = "te
             _print_subgroups(column, values, console)
         if metrics.get("anomaly"):
             console.print(_table("anomaly score", metrics["anomaly"]))
-        for line in summarize_synthetic_images(metrics):
+        for line in [*summarize_decision(metrics), *summarize_synthetic_images(metrics)]:
             console.print(Text(line))
     for line in _footnotes(metrics, model):
         console.print(Text(line, style="dim"))

@@ -13,13 +13,20 @@ from vesalius.config.facts import Facts
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.samples import Split
 from vesalius.evaluation.base import Entries, Metrics, Results, Start
-from vesalius.evaluation.decision import DecisionOptions, fit_decision, score_decision
+from vesalius.evaluation.decision import (
+    DecisionOptions,
+    calibrate_table,
+    fit_decision,
+    score_decision,
+    score_prior_shift,
+)
 from vesalius.evaluation.imagenet_features import imagenet_features
 from vesalius.evaluation.inference import predict, predictions_table
 from vesalius.evaluation.out_of_distribution import fit_out_of_distribution
 from vesalius.evaluation.scoring import decide, picks_threshold, score_splits, score_table
 from vesalius.evaluation.temporal_ablation import ablate_time
 from vesalius.metrics.baselines.linear_models import MAX_TRAIN, fit_baselines
+from vesalius.metrics.decision.scaling import Calibration
 from vesalius.metrics.predictions import Decision, read_predictions
 
 if TYPE_CHECKING:
@@ -46,8 +53,10 @@ class SupervisedResults(Results):
         if self.facts.task == "regression":
             return metrics
         options = DecisionOptions.of_config(self.config["evaluation"])
-        fitted = chosen or fit_decision(predictions["val"], self.facts, options)
-        return metrics | score_decision(predictions["test"], self.facts, {**fitted, "decision": metrics["decision"]})
+        decision, test = metrics["decision"], predictions["test"]
+        fitted = chosen or fit_decision(predictions["val"], self.facts, options, decision["threshold"])
+        metrics |= score_decision(test, self.facts, fitted | {"decision": decision}, prevalence=options.prevalence)
+        return metrics | (score_prior_shift(test, self.facts, fitted) if self.config.get("other_data") else {})
 
     def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Entries:
         """Metrics of some samples, with the run's decision threshold."""
@@ -76,6 +85,7 @@ class SupervisedResults(Results):
     def figures(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics) -> "dict[str, Figure]":
         """Figures of the predictions, of test images with them, and of ablations."""
         from vesalius.figures import classification as drawing
+        from vesalius.figures.decision import abstention_figure, decision_curve_figure
         from vesalius.figures.regression import scatter_figure
         from vesalius.figures.series import ablation_figure
 
@@ -88,7 +98,10 @@ class SupervisedResults(Results):
         else:
             figures["confusion_matrix"] = drawing.confusion_matrix_figure(test, **kind, decision=decision)
             figures["roc"] = drawing.roc_figure(test, **kind, metrics=metrics["test"])
-            figures["calibration"] = drawing.reliability_figure(test, **kind, metrics=metrics["test"])
+            figures["calibration"] = drawing.reliability_figure(test, **kind, **self._calibrated(test, metrics))
+            if "decision_curve" in metrics:
+                figures["decision_curve"] = decision_curve_figure(metrics["decision_curve"])
+                figures["abstention"] = abstention_figure(metrics["abstention"])
         if self.data.source.series:
             figures["test_series"] = strips_of_series(test, self.data, self.facts, decision)
         else:
@@ -98,6 +111,15 @@ class SupervisedResults(Results):
                 metrics["evidence"], "mae" if self.facts.task == "regression" else "auroc"
             )
         return figures
+
+    def _calibrated(self, test: pd.DataFrame, metrics: Metrics) -> dict[str, Any]:
+        """What the figure of the calibration shows besides the net's probabilities."""
+        calibration = Calibration.of_metrics(metrics, self.facts.num_classes)
+        if calibration is None:
+            return {"metrics": metrics["test"]}
+        calibrated = calibrate_table(test, self.facts, calibration)
+        scores = metrics["calibration"]["test"]
+        return {"metrics": metrics["test"], "calibrated": calibrated, "calibrated_metrics": scores}
 
 
 def _threshold(metrics: Metrics) -> Decision:

@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "roc_figure",
         ],
         "comparison": ["comparison_figure"],
+        "decision": ["abstention_figure", "decision_curve_figure"],
         "reconstruction": ["error_maps_figure", "latent_map_figure", "reconstructions_figure", "walk_figure"],
         "regression": ["scatter_figure"],
         "series": ["ablation_figure", "filmstrip_figure", "trajectory_figure"],

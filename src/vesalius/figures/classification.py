@@ -189,31 +189,43 @@ def reliability_figure(
     task: Task,
     classes: Sequence[str],
     metrics: Mapping[str, MetricEntry] | None = None,
+    calibrated: pd.DataFrame | None = None,
+    calibrated_metrics: Mapping[str, MetricEntry] | None = None,
 ) -> Figure:
     """Accuracy over confidence in the 15 bins of `ece`, and below it the number of predictions per bin.
 
     The confidence is the probability of the most probable class; for multilabel, of a label or of its absence.
+
+    Args:
+        predictions: the predictions table.
+        task: the classification task.
+        classes: class names.
+        metrics: entries of `classification_metrics` on this table, for the legend; None for none.
+        calibrated: the same table with calibrated probabilities, to be drawn as well.
+        calibrated_metrics: entries on that one.
     """
-    p = read_predictions(predictions, task=task, classes=classes)
-    table = reliability_table(p)
-    confidence, correct = table["confidence"], table["correct"]
+    tables = [(predictions, metrics, WRONG if calibrated is not None else ACCENT, "as the net gives them")]
+    if calibrated is not None:
+        tables.append((calibrated, calibrated_metrics, ACCENT, "calibrated"))
     figure, (axes, histogram) = canvas(4.6, 5.2, rows=2, heights=(4, 1))
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
-    axes.vlines(confidence, confidence, correct, color=WRONG, alpha=0.35, linewidth=4)
-    axes.plot(confidence, correct, color=ACCENT, marker="o", markersize=4, linewidth=1.6)
-    left = float(np.floor(min(confidence.min(), 0.5) * 10) / 10)
+    lowest = 0.5
+    for at, (table, entries, colour, name) in enumerate(tables):
+        points = reliability_table(read_predictions(table, task=task, classes=classes))
+        confidence, correct = points["confidence"], points["correct"]
+        lowest = min(lowest, confidence.min())
+        entry = (entries or {}).get("ece")
+        label = f"{name}{f'  ECE {format_metric(entry)}' if entry else ''}"
+        if len(tables) == 1:
+            axes.vlines(confidence, confidence, correct, color=WRONG, alpha=0.35, linewidth=4)
+        axes.plot(confidence, correct, color=colour, marker="o", markersize=4, linewidth=1.6, label=label)
+        place = (points.index + at / len(tables)) / ECE_BINS
+        bars: Any = {"width": 1 / ECE_BINS / len(tables), "align": "edge", "alpha": 0.7, "edgecolor": "white"}
+        histogram.bar(place, points["predictions"], color=colour, **bars)
+    left = float(np.floor(lowest * 10) / 10)
     axes.set(xlim=(left, 1.01), ylim=(-0.02, 1.02), ylabel="accuracy")
-    entry = (metrics or {}).get("ece")
-    axes.set_title(f"Reliability{f'   ECE (root mean square) {format_metric(entry)}' if entry else ''}", loc="left")
+    axes.set_title("Reliability (ECE: root mean square)" if metrics else "Reliability", loc="left")
+    axes.legend(frameon=False, fontsize=8.5, loc="lower right")
     axes.tick_params(labelbottom=False)
-    histogram.bar(
-        table.index / ECE_BINS,
-        table["predictions"],
-        width=1 / ECE_BINS,
-        align="edge",
-        color=ACCENT,
-        alpha=0.7,
-        edgecolor="white",
-    )
     histogram.set(xlim=(left, 1.01), xlabel="confidence", ylabel="predictions")
     return figure

@@ -1,7 +1,7 @@
 """What the page shows of one run: confusion matrix, ROC, calibration or scatter, and the worst errors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -11,11 +11,13 @@ from vesalius.config.facts import Task
 from vesalius.metrics.classification.confusion import ConfusionCounts, confusion_counts
 from vesalius.metrics.classification.curves import reliability_table, roc_table
 from vesalius.metrics.comparison.arms import output_names
+from vesalius.metrics.decision.scaling import Calibration
 from vesalius.metrics.entry import MetricEntry
 from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.metrics.predictions import Predictions, read_predictions
 from vesalius.metrics.worst_errors import find_worst_errors
 from vesalius.report.charts import Chart, Series
+from vesalius.report.decision_charts import decision_charts
 from vesalius.runs.outcome import Outcome
 from vesalius.runs.run import Run
 
@@ -73,7 +75,8 @@ def details_of(run: Run, number: int) -> Details:
     if task == "regression":
         return Details(_scatters(table, classes, number), classes=classes, **worst)
     p = read_predictions(table, **kind)
-    charts = [chart for chart in (_roc(p, results["test"], number), _calibration(p, results["test"], number)) if chart]
+    charts = [chart for chart in (_roc(p, results["test"], number), _calibration(p, results, number)) if chart]
+    charts += decision_charts(results, number)
     return Details(charts, confusion_counts(p), classes=classes, **worst)
 
 
@@ -92,19 +95,27 @@ def _roc(p: Predictions, metrics: Mapping[str, MetricEntry], number: int) -> Cha
     return Chart(f"roc-{number}", title, "1 − specificity", "sensitivity", series, note=note, **unit)
 
 
-def _calibration(p: Predictions, metrics: Mapping[str, MetricEntry], number: int) -> Chart:
-    """Share of correct predictions by confidence, over the bins of `ece`."""
-    table = reliability_table(p)
-    confidence, correct, counts = (table[name] for name in ("confidence", "correct", "predictions"))
-    notes = [f"{n} predictions" for n in counts]
-    size = (counts / counts.max()).tolist()
-    points = Series("predictions", confidence.tolist(), correct.tolist(), points=True, notes=notes, size=size)
-    low = float(np.floor(min(confidence.min(), 0.5) * 10) / 10)
-    entry = metrics.get("ece")
-    title = f"Calibration, ECE (root mean square) {format_metric(entry)}" if entry else "Calibration"
+def _calibration(p: Predictions, results: Mapping[str, Any], number: int) -> Chart:
+    """Share of correct predictions by confidence, over the bins of `ece`; before and after calibration."""
+    shown = [("predictions", p, results["test"])]
+    calibration = Calibration.of_metrics(results, len(p.classes))
+    if calibration is not None:
+        calibrated = replace(p, probabilities=calibration.apply(p.probabilities))
+        shown = [("before calibration", p, results["test"])]
+        shown += [("after", calibrated, results["calibration"].get("test", {}))]
+    series, lowest = [], 0.5
+    for name, predictions, metrics in shown:
+        table = reliability_table(predictions)
+        confidence, correct, counts = (table[column] for column in ("confidence", "correct", "predictions"))
+        notes = [f"{n} predictions" for n in counts]
+        size = (counts / counts.max()).tolist()
+        title = f"{name}  {format_metric(metrics['ece'])}" if "ece" in metrics else name
+        series.append(Series(title, confidence.tolist(), correct.tolist(), points=True, notes=notes, size=size))
+        lowest = min(lowest, float(confidence.min()))
+    low = float(np.floor(lowest * 10) / 10)
     unit: Any = {"x_range": (low, 1.0), "y_range": (0.0, 1.0), "square": True, "diagonal": True}
-    note = "area of a point: number of predictions; dashed: perfect calibration"
-    return Chart(f"calibration-{number}", title, "confidence", "share correct", [points], note=note, **unit)
+    note = "ECE (root mean square); area of a point: number of predictions; dashed: perfect calibration"
+    return Chart(f"calibration-{number}", "Calibration", "confidence", "share correct", series, note=note, **unit)
 
 
 def _scatters(table: pd.DataFrame, names: Sequence[str], number: int) -> list[Chart]:

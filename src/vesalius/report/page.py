@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
+from vesalius.metrics.decision.summary import summarize_decision
 from vesalius.metrics.formatting import (
     describe_extractor,
     format_metric,
@@ -173,8 +174,12 @@ def _tables(run: Run) -> dict[str, Any]:
         "test": test,
         "baselines": results.get("baselines") or {},
         "more": more,
-        "sentences": [*filter(None, [describe_extractor(results)]), *summarize_synthetic_images(results)],
+        "sentences": [*filter(None, [describe_extractor(results)]), *_sentences(results)],
     }
+
+
+def _sentences(results: Mapping[str, Any]) -> list[str]:
+    return [*summarize_decision(results), *summarize_synthetic_images(results)]
 
 
 def _entries(title: str, arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 import yaml
 
+from vesalius.runs.decision_parts import decision_parts
 from vesalius.runs.redaction import text_without_paths
+from vesalius.runs.shapes import check_number, entries_of, entry_of, list_of, mapping_of
 
 Read = TypeVar("Read")
 
@@ -51,12 +53,12 @@ def describe_error(error: BaseException) -> str:
 
 def read_config(path: Path) -> dict[str, Any] | None:
     """`config.yaml` of a training run; None of another verb's."""
-    config = _mapping(yaml.safe_load(path.read_text(encoding="utf-8")), "the file")
+    config = mapping_of(yaml.safe_load(path.read_text(encoding="utf-8")), "the file")
     if "model" not in config or "monitor" not in config:
         return None
     for key in ("model", "monitor"):
-        _mapping(config[key], key)
-    data, _ = (_mapping(config.get(key) or {}, key) for key in ("data", "trainer"))
+        mapping_of(config[key], key)
+    data, _ = (mapping_of(config.get(key) or {}, key) for key in ("data", "trainer"))
     if any(isinstance(value, Mapping | list) for value in (config.get("seed"), data.get("seed"), data.get("fold"))):
         raise ValueError("a seed or a fold is not a number")
     return config
@@ -64,30 +66,30 @@ def read_config(path: Path) -> dict[str, Any] | None:
 
 def read_state(path: Path) -> dict[str, Any]:
     """`state.json`."""
-    state = _mapping(_finite(_json(path)), "the file")
+    state = mapping_of(_finite(_json(path)), "the file")
     if not isinstance(state.get("state"), str):
         raise ValueError("it holds no state")
     for key in ("seconds", "pid"):
-        _number(state.get(key), key)
+        check_number(state.get(key), key)
     return state
 
 
 def read_results(path: Path) -> dict[str, Any]:
     """`metrics.json`; a number that is not finite is None."""
-    results = _mapping(_finite(_json(path)), "the file")
+    results = mapping_of(_finite(_json(path)), "the file")
     if not isinstance(results.get("task"), str) or not results.get("test"):
         raise ValueError("it holds no task or no test metrics")
-    results |= {part: _entries(results.get(part) or {}, depth, part) for part, depth in _DEPTHS.items()}
-    results |= {part: _mapping(results.get(part) or {}, part) for part in ("monitor", "decision")}
+    results |= {part: entries_of(results.get(part) or {}, depth, part) for part, depth in _DEPTHS.items()}
+    results |= {part: mapping_of(results.get(part) or {}, part) for part in ("monitor", "decision")}
     for key in ("best", "epoch"):
-        _number(results["monitor"].get(key), f"monitor.{key}")
+        check_number(results["monitor"].get(key), f"monitor.{key}")
     if isinstance(extractor := results.get("extractor"), Mapping) and not extractor.keys() >= _EXTRACTOR:
         raise ValueError(f"extractor names no {', '.join(sorted(_EXTRACTOR - extractor.keys()))}")
     if results.get("two_sample"):
-        results["two_sample"] = _entry(results["two_sample"], "two_sample", ("n", "synthetic", "groups"))
+        results["two_sample"] = entry_of(results["two_sample"], "two_sample", ("n", "synthetic", "groups"))
     if results.get("memorisation"):
         results["memorisation"] = _memorisation(results["memorisation"])
-    return results
+    return results | decision_parts(results)
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
@@ -114,8 +116,8 @@ def read_provenance(path: Path) -> dict[str, Any]:
     """`provenance.json`; empty where there is none, as before training begins."""
     if not path.is_file():
         return {}
-    origin = _mapping(_json(path), "the file")
-    origin |= {part: _mapping(origin.get(part) or {}, part) for part in ("code", "packages", "hardware")}
+    origin = mapping_of(_json(path), "the file")
+    origin |= {part: mapping_of(origin.get(part) or {}, part) for part in ("code", "packages", "hardware")}
     for part, value in (("command", origin.get("command")), ("gpus", origin["hardware"].get("gpus"))):
         if not isinstance(value or [], list):
             raise ValueError(f"{part} is not a list")
@@ -124,44 +126,24 @@ def read_provenance(path: Path) -> dict[str, Any]:
 
 def read_sweep(path: Path) -> dict[str, Any]:
     """`sweep.json`; importances that are not finite are left out."""
-    sweep = _mapping(_finite(_json(path)), "the file")
-    sweep["jobs"] = _list(sweep.get("jobs"), "jobs")
+    sweep = mapping_of(_finite(_json(path)), "the file")
+    sweep["jobs"] = list_of(sweep.get("jobs"), "jobs")
     for job in sweep["jobs"]:
-        _mapping(job, "a job")
+        mapping_of(job, "a job")
         if not isinstance(job.get("number"), int):
             raise ValueError("a job has no number")
-        _list(job.get("overrides"), "overrides of a job")
-    study = _mapping(sweep.get("study") or {}, "study")
-    importance = _mapping(study.get("importance") or {}, "importance")
+        list_of(job.get("overrides"), "overrides of a job")
+    study = mapping_of(sweep.get("study") or {}, "study")
+    importance = mapping_of(study.get("importance") or {}, "importance")
     for key, share in importance.items():
-        _number(share, key)
+        check_number(share, key)
     study["importance"] = {key: share for key, share in importance.items() if share is not None}
-    objectives = [_mapping(one, "objective") for one in _list(study.get("objectives"), "objectives")]
+    objectives = [mapping_of(one, "objective") for one in list_of(study.get("objectives"), "objectives")]
     if not all("name" in one for one in objectives):
         raise ValueError("an objective has no name")
     study["objectives"] = [str(one["name"]) for one in objectives]
-    study["front"] = _list(study.get("front"), "front")
+    study["front"] = list_of(study.get("front"), "front")
     return {**sweep, "study": study if sweep.get("study") else None}
-
-
-def _entries(node: Any, depth: int, name: str) -> dict[str, Any]:
-    """Metrics by name, below `depth` levels of mappings."""
-    entries = _mapping(node, name)
-    if depth > 1:
-        return {str(key): _entries(value, depth - 1, f"{name}.{key}") for key, value in entries.items()}
-    return {str(key): _entry(value, f"{name}.{key}") for key, value in entries.items()}
-
-
-def _entry(node: Any, name: str, counts: Sequence[str] = ("n", "groups")) -> dict[str, Any]:
-    """One metric, whose `counts` are whole numbers; half an interval counts as no interval."""
-    entry = _mapping(node, name)
-    ends = _list(entry.get("ci95"), f"ci95 of {name}")
-    for value in (entry.get("value"), entry.get("no_skill"), *ends):
-        _number(value, name)
-    if len(ends) not in (0, 2) or not all(isinstance(entry.get(key), int) for key in counts):
-        raise ValueError(f"{name} is not a metric with its interval and counts")
-    whole = bool(ends) and None not in ends
-    return {"no_skill": None, "method": "", **entry, "value": entry.get("value"), "ci95": ends if whole else None}
 
 
 def _memorisation(node: Any) -> dict[str, Any]:
@@ -174,8 +156,8 @@ def _memorisation(node: Any) -> dict[str, Any]:
 
 
 def _entry_with_p(node: Any, name: str, counts: Sequence[str]) -> dict[str, Any]:
-    entry = _entry(node, name, counts)
-    _number(entry.get("p_value"), f"p_value of {name}")
+    entry = entry_of(node, name, counts)
+    check_number(entry.get("p_value"), f"p_value of {name}")
     return {"p_value": None, **entry}
 
 
@@ -190,23 +172,6 @@ def _finite(node: Any) -> Any:
 
 def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _mapping(node: Any, name: str) -> dict[str, Any]:
-    if not isinstance(node, Mapping):
-        raise ValueError(f"{name} is not a mapping")
-    return dict(node)
-
-
-def _list(node: Any, name: str) -> list[Any]:
-    if not isinstance(node or [], list):
-        raise ValueError(f"{name} is not a list")
-    return list(node or [])
-
-
-def _number(value: Any, name: str) -> None:
-    if value is not None and not isinstance(value, int | float):
-        raise ValueError(f"{name} is not a number")
 
 
 def _numbers(row: Mapping[str, str | None]) -> dict[str, float]:

@@ -60,6 +60,24 @@ def test_a_level_is_kept_and_no_more_than_needed(level: float, kind: str, kept: 
         assert value(table, float(neighbour), kept) < level
 
 
+@pytest.mark.parametrize("ratio", [0.1, 1.0, 5.0, 20.0, 500.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_ratio_of_costs_has_the_lowest_cost_of_all_thresholds(ratio: float, seed: int) -> None:
+    table = validation(seed, ties=seed == 2)
+    sick, scores = table["target"].to_numpy() == 1, table["prob/malignant"].to_numpy()
+
+    def cost(threshold: float) -> float:
+        return float(ratio * (sick & (scores <= threshold)).sum() + (~sick & (scores > threshold)).sum())
+
+    lowest = min(cost(threshold) for threshold in [-1.0, *scores])
+    assert cost(choose_threshold(table, f"cost@{ratio}")) == pytest.approx(lowest)
+
+
+def test_a_dear_miss_moves_the_threshold_down() -> None:
+    chosen = [choose_threshold(validation(4), f"cost@{ratio}") for ratio in (0.05, 1, 20)]
+    assert chosen[0] > chosen[1] > chosen[2]
+
+
 def test_argmax_is_one_half() -> None:
     assert choose_threshold(validation(0)) == 0.5
 
@@ -89,14 +107,27 @@ def test_a_sensitivity_is_kept_where_many_scores_are_exactly_zero(level: float) 
 def test_threshold_lies_on_no_score() -> None:
     for seed in range(5):
         table = validation(seed, ties=True)
-        for rule in ("youden", "sensitivity@0.95", "specificity@0.95"):
+        for rule in ("youden", "sensitivity@0.95", "specificity@0.95", "cost@3"):
             threshold = choose_threshold(table, rule)
             assert 0 <= threshold <= 1
             assert not np.isclose(table["prob/malignant"], threshold, atol=1e-12).any()
 
 
 @pytest.mark.parametrize(
-    "rule", ["best", "sensitivity", "sensitivity@2", "sensitivity@high", "specificity@0", "sensitivity=0.95", ""]
+    "rule",
+    [
+        "best",
+        "sensitivity",
+        "sensitivity@2",
+        "sensitivity@high",
+        "specificity@0",
+        "sensitivity=0.95",
+        "",
+        "cost@0",
+        "cost@-1",
+        "cost@nan",
+        "cost@inf",
+    ],
 )
 def test_unknown_rules_are_refused(rule: str) -> None:
     with pytest.raises(InputError, match="youden"):

@@ -43,8 +43,9 @@ def evaluate_ensemble(
     predictions = {"val": val.own} | ({"test": test.own} if test.whole else {})
     metrics = score_splits(predictions, facts, options.rule)
     if facts.task != "regression":
-        fitted = fit_decision(val.own, facts, options) | {"decision": metrics["decision"]}
-        metrics |= score_decision(test.own, facts, fitted) if test.whole else fitted
+        fitted = fit_decision(val.own, facts, options, metrics["decision"]["threshold"])
+        fitted |= {"decision": metrics["decision"]}
+        metrics |= score_decision(test.own, facts, fitted, prevalence=options.prevalence) if test.whole else fitted
     tables = dict(predictions)
     metrics.setdefault("test", {})
     held_out = val if test.whole else test

@@ -53,8 +53,9 @@ def classification_metrics(
     """
     p = read_predictions(predictions, task=task, classes=classes, decision=decision)
     values = weighted_metrics(p, np.ones((1, p.group_count)), names)
-    weights = bootstrap_weights(p.group_count, p.truth.size, seed)
-    replicates = weighted_metrics(p, weights, _BOOTSTRAPPED & set(names))
+    resampled = _BOOTSTRAPPED & set(names)
+    weights = bootstrap_weights(p.group_count, p.truth.size, seed) if resampled else np.ones((1, p.group_count))
+    replicates = weighted_metrics(p, weights, resampled)
     no_skill = no_skill_values(p)
     return {
         name: _entry(p, name, float(values[name][0]), replicates.get(name), no_skill[name])

@@ -46,7 +46,7 @@ class Calibration:
     def apply(self, probabilities: Floats) -> Floats:
         """Calibrated probabilities (N, K) of those of the net (N, K); rows that are NaN stay so."""
         if self.method == "platt":
-            return _expit(_log_odds(probabilities) * np.array(self.slopes) + np.array(self.intercepts))
+            return _expit(log_odds(probabilities) * np.array(self.slopes) + np.array(self.intercepts))
         return _softmax(_logarithms(probabilities) * self.slopes[0])
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def fit_calibration(p: Predictions) -> Calibration:
     """The calibration of a net on the predictions of the *validation* split."""
     if p.single_label:
         return Calibration("temperature", (_fit_slope(_logarithms(p.probabilities), p.truth),))
-    odds = _log_odds(p.probabilities)
+    odds = log_odds(p.probabilities)
     lines = [_fit_line(odds[:, k], p.truth[:, k]) for k in range(len(p.classes))]
     return Calibration("platt", tuple(slope for slope, _ in lines), tuple(intercept for _, intercept in lines))
 
@@ -140,7 +140,7 @@ def _newton(odds: Floats, truth: NDArray[np.bool_], line: Floats, *, free: NDArr
         step = np.zeros(2)
         step[free] = np.linalg.solve(hessian[np.ix_(free, free)], gradient[free])
         now, size = loss(line), 1.0
-        while size > 1e-10 and loss(line - size * step) > now:
+        while size > 1e-10 and loss(line - size * step) > now + 1e-12 * (1 + now):  # less is rounding
             size /= 2
         line = line - size * step
         if np.abs(size * step).max() < 1e-10:
@@ -152,7 +152,8 @@ def _logarithms(probabilities: Floats) -> Floats:
     return np.log(np.maximum(probabilities, _TINY))
 
 
-def _log_odds(probabilities: Floats) -> Floats:
+def log_odds(probabilities: Floats) -> Floats:
+    """Logits of probabilities in 0..1, finite also at both ends: what 32 bits hold next to them."""
     return np.log(np.maximum(probabilities, _TINY)) - np.log(np.maximum(1 - probabilities, _NEXT_TO_ONE))
 
 

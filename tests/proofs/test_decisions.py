@@ -1,0 +1,177 @@
+"""What a run's calibration, prediction sets and operating point are worth on fresh phantom patients (`make proof`)."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import vesalius
+from small_runs import train_in
+from vesalius.config.facts import Facts
+from vesalius.data.sources.lesions import Lesions
+from vesalius.evaluation.decision import DecisionOptions, fit_decision, score_decision, score_prior_shift
+from vesalius.metrics.classification.metrics import classification_metrics
+from vesalius.metrics.classification.thresholds import choose_threshold
+from vesalius.metrics.decision.conformal import fit_sets
+from vesalius.metrics.decision.prior_shift import shift_priors
+from vesalius.metrics.predictions import read_predictions
+from vesalius.runs.run_folder import RunFolder
+
+pytestmark = pytest.mark.proof
+
+TRAINED = ["trainer=cpu", "logger=none", "evaluation.baselines=false"]
+OLD, NEW = 0.75, 0.25
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory):
+    """A small net on lesions, as `vesalius train data.source.patients=240 trainer.max_epochs=10` trains it."""
+    overrides = [*TRAINED, "data.source.patients=240", "trainer.max_epochs=10"]
+    return vesalius.load(train_in(tmp_path_factory.mktemp("run") / "lesions", overrides).path).backend
+
+
+@pytest.fixture(scope="module")
+def fresh(net) -> pd.DataFrame:
+    """What the net predicts for 1,200 patients that it has never met, 4 slices each."""
+    from vesalius.deploy.inputs import ModelInput
+
+    source = Lesions(patients=1200, slices=4, seed=77)
+    samples = source.samples()
+    images = [ModelInput(source.load(row)[None], None) for row in samples.to_dict("records")]
+    values = np.concatenate([net.compute(images[at : at + 256]).values for at in range(0, len(images), 256)])
+    columns = [f"prob/{name}" for name in net.facts.classes]
+    return pd.concat([samples[["sample_id", "group_id", "target"]], pd.DataFrame(values, columns=columns)], axis=1)
+
+
+def of_patients(table: pd.DataFrame, patients: np.ndarray, slices: int = 4) -> pd.DataFrame:
+    """The first slices of some patients."""
+    kept = table[table["group_id"].isin(patients)]
+    return kept.groupby("group_id").head(slices).reset_index(drop=True)
+
+
+@pytest.mark.parametrize("by_class", [False, True])
+@pytest.mark.parametrize("slices", [1, 4])
+def test_prediction_sets_cover_nine_in_ten_fresh_patients(slices, by_class, net, fresh):
+    """Over 300 draws of 90 validation patients, as many as in the demo; all others are new ones."""
+    rng, patients = np.random.default_rng(0), fresh["group_id"].unique()
+    options = DecisionOptions("argmax", by_class=by_class)
+    covered, plain = [], []
+    for _ in range(300):
+        val = rng.choice(patients, size=90, replace=False)
+        table, test = of_patients(fresh, val, slices), of_patients(fresh, np.setdiff1d(patients, val), slices)
+        fitted = fit_decision(table, net.facts, options, "argmax")
+        p, q = (read_predictions(each, task="multiclass", classes=net.facts.classes) for each in (table, test))
+        from vesalius.metrics.decision.conformal import ConformalSets
+        from vesalius.metrics.decision.scaling import Calibration
+
+        calibration, sets = Calibration.of_metrics(fitted, 4), ConformalSets.of_metrics(fitted, 4)
+        calibrated = calibration.apply(q.probabilities)
+        covered.append(sets.contains(calibrated)[q.truth].mean())
+        as_if = fit_sets(p.truth, calibration.apply(p.probabilities), np.arange(len(p.groups)), 0.9)
+        plain.append(as_if.contains(calibrated)[q.truth].mean())
+    mean, error = np.mean(covered), np.std(covered) / np.sqrt(len(covered))
+    print(
+        f"\n{slices} slices, by class {by_class}: 90 % sets cover {mean:.4f} (standard error {error:.4f}) of fresh"
+        f" patients, {np.std(covered):.3f} from one validation set to another; slices taken for patients"
+        f" {np.mean(plain):.4f}"
+    )
+    assert 0.88 <= mean <= (0.92 if not by_class else 0.95)
+
+
+def binary(table: pd.DataFrame) -> pd.DataFrame:
+    """Healthy, or any finding."""
+    sick = 1 - table["prob/healthy"]
+    kept = table[["sample_id", "group_id"]].assign(target=(table["target"] > 0).astype(int))
+    return kept.assign(**{"prob/healthy": 1 - sick, "prob/finding": sick})
+
+
+def binary_facts(facts: Facts) -> Facts:
+    return Facts.from_dict({**facts.to_dict(), "task": "binary", "classes": ["healthy", "finding"]})
+
+
+def test_a_prevalence_shift_is_corrected(net, fresh):
+    """Three in four validation patients have a finding, one in four of those where the model is used."""
+    facts, rng = binary_facts(net.facts), np.random.default_rng(0)
+    table = binary(fresh)
+    sick = table.groupby("group_id")["target"].first()
+    results = []
+    for _ in range(20):
+        order = rng.permutation(sick.index)
+        val = of_patients(table, order[:300])
+        rest = order[300:]
+        finding, healthy = rest[sick[rest] == 1], rest[sick[rest] == 0]
+        test = of_patients(table, np.r_[finding[:60], healthy[:180]])
+        fitted = fit_decision(val, facts, DecisionOptions("argmax"), "argmax")
+        metrics = score_decision(test, facts, fitted) | score_prior_shift(test, facts, fitted)
+        p = read_predictions(test, task="binary", classes=facts.classes)
+        from vesalius.metrics.decision.scaling import Calibration
+
+        calibrated = Calibration.of_metrics(fitted, 2).apply(p.probabilities)
+        known = shift_priors(calibrated, fitted["calibration"]["priors"], [1 - NEW, NEW], multilabel=False)
+        moved = test.assign(**dict(zip(["prob/healthy", "prob/finding"], known.T, strict=True)))
+        given = classification_metrics(moved, task="binary", classes=facts.classes, names=["ece"])["ece"]["value"]
+        entries = metrics["prior_shift"]
+        results.append(
+            (
+                metrics["calibration"]["test"]["ece"]["value"],
+                entries["test"]["ece"]["value"],
+                given,
+                entries["priors"]["finding"]["value"],
+                float(np.diff(np.less_equal(entries["priors"]["finding"]["ci95"], NEW))[0]),
+            )
+        )
+    before, after, given, share, held = np.mean(results, axis=0)
+    halved = np.mean([each[1] < each[0] / 2 for each in results])
+    print(
+        f"\nece {before:.3f} under the shift, {after:.3f} corrected by an estimated share of {share:.3f} (truth {NEW};"
+        f" its interval holds it in {held:.0%}), {given:.3f} by the known one; below half in {halved:.0%} of 20 draws"
+    )
+    assert after < before / 2
+    assert given < before / 2
+
+
+def test_a_sensitivity_that_validation_promised_is_within_the_interval_on_test(tmp_path):
+    """Five seeds of phantoms and nets with two classes; half of the patients are for validation and test."""
+    held, again = [], []
+    for seed in range(5):
+        source = Lesions(patients=300, slices=4, seed=100 + seed, image_size=48)
+        samples = source.samples()
+        images = np.concatenate([source.load(row) for row in samples.to_dict("records")])
+        patients, labels = samples["_patient"].to_numpy(), np.where(samples["target"] > 0, "finding", "healthy")
+        np.savez(tmp_path / f"{seed}.npz", images=images, labels=labels, patients=patients)
+        overrides = [*TRAINED, "data=npz", f"data.source.file={tmp_path / f'{seed}.npz'}", "data.source.group=patients"]
+        overrides += ["data.source.classes=[healthy,finding]", "data.fractions=[0.4,0.35,0.25]", f"seed={seed}"]
+        overrides += ["evaluation.decision=sensitivity@0.95", "trainer.max_epochs=8"]
+        run: RunFolder = train_in(tmp_path / f"run{seed}", overrides)
+        point = json.loads((run.path / "metrics.json").read_text())["operating_point"]
+        entry = point["test"]["sensitivity"]
+        low, high = entry["ci95"]
+        held.append(low <= 0.95 <= high)
+        share = split_again(run, seed)
+        again.append(share)
+        print(
+            f"\nseed {seed}: sensitivity {entry['value']:.3f} [{low:.3f}, {high:.3f}] on {entry['groups']} patients"
+            f" with a finding (validation {point['val']['sensitivity']['value']:.3f}), specificity"
+            f" {point['test']['specificity']['value']:.3f}; over other halves {share:.0%} of intervals hold .95"
+        )
+    print(f"held in {sum(held)} of 5; over other halves of the same patients in {np.mean(again):.0%}")
+    assert np.mean(again) >= 0.85
+    assert sum(held) >= 4
+
+
+def split_again(run: RunFolder, seed: int, draws: int = 200) -> float:
+    """In how many other divisions of a run's held-out patients the interval on one part holds what the other chose."""
+    names, rng = ["healthy", "finding"], np.random.default_rng(seed)
+    whole = pd.concat([pd.read_csv(run.predictions / f"{split}.csv") for split in ("val", "test")])
+    patients, held = whole["group_id"].unique(), 0
+    for _ in range(draws):
+        val = rng.choice(patients, size=round(len(patients) * 0.35 / 0.6), replace=False)
+        inside = whole["group_id"].isin(val)
+        threshold = choose_threshold(whole[inside], "sensitivity@0.95")
+        entries = classification_metrics(
+            whole[~inside], task="binary", classes=names, decision=threshold, names=["recall"]
+        )
+        low, high = entries["recall/finding"]["ci95"]
+        held += low <= 0.95 <= high
+    return held / draws
