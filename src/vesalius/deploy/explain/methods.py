@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,17 +33,39 @@ class Explanation:
     target: int
 
 
+#: Each takes a model, an input and the number of a target, and returns relevance: (T, H, W) of pixels and (T,) of time
+#: points; what is below 0 speaks against the target.
+Method = Callable[[Backend, ModelInput, int], tuple[Floats, Floats]]
+
+
 def _occlude(backend: Backend, one: ModelInput, target: int) -> tuple[Floats, Floats]:
     place = np.maximum(occlusion(backend, one, target), 0)
     weights = as_weights(time_point_losses(backend, one, target))
     return place[None] * weights[:, None, None], weights
 
 
-#: Each takes a model, an input and the number of a target, and returns relevance: (T, H, W) of pixels and (T,) of time
-#: points, both 0 or more.
-Method = Callable[[Backend, ModelInput, int], tuple[Floats, Floats]]
+def _by_gradients(name: str) -> Method:
+    """A function of `gradients`, which needs torch; a time point has the relevance of all pixels of its frame.
 
-METHODS: dict[str, Method] = {"occlusion": _occlude}
+    Of an ensemble the mean over its members, each with the same total.
+    """
+
+    def relevance(backend: Backend, one: ModelInput, target: int) -> tuple[Floats, Floats]:
+        from vesalius.deploy.explain import gradients
+
+        members: Sequence[Any] = getattr(backend, "members", [backend])
+        found: list[Floats] = [getattr(gradients, name)(member.module, one, target) for member in members]
+        if len(found) > 1:
+            found = [maps / max(np.abs(maps).sum(), np.finfo(np.float64).tiny) for maps in found]
+        mean = np.mean(found, axis=0)
+        return mean, mean.sum(axis=(1, 2))
+
+    return relevance
+
+
+#: Those of the first names need a model that torch computes.
+BY_GRADIENTS = ("gradcam", "hirescam", "integrated_gradients")
+METHODS: dict[str, Method] = {**{name: _by_gradients(name) for name in BY_GRADIENTS}, "occlusion": _occlude}
 
 
 def explain(
@@ -72,26 +95,36 @@ def explanations(
     backend: Backend, inputs: Sequence[ModelInput], *, method: str = "auto", target: str | int | None = None
 ) -> list[Explanation]:
     """The explanation of each input, with the weights of its time points; parameters as for `explain`."""
+    numbers = _targets(backend, inputs, target)
     chosen = choose_method(backend, method)
-    result = []
-    for one, number in zip(inputs, _targets(backend, inputs, target), strict=True):
-        relevance, weights = METHODS[chosen](backend, one, number)
-        most = relevance.max()
-        maps = relevance / most if most > 0 else np.zeros_like(relevance)
-        result.append(Explanation(maps.astype(np.float32), weights.astype(np.float32), number))
-    return result
+    if method == "auto" and inputs:
+        try:
+            METHODS[chosen](backend, inputs[0], numbers[0])
+        except InputError:  # a net without feature maps, or no captum
+            chosen = "occlusion"
+    return [_explain_one(backend, one, number, METHODS[chosen]) for one, number in zip(inputs, numbers, strict=True)]
+
+
+def _explain_one(backend: Backend, one: ModelInput, target: int, method: Method) -> Explanation:
+    relevance, of_times = method(backend, one, target)
+    most = max(float(relevance.max()), float(np.finfo(np.float32).tiny))
+    maps = (np.maximum(relevance, 0) / most).astype(np.float32)
+    return Explanation(maps, as_weights(of_times).astype(np.float32), target)
 
 
 def choose_method(backend: Backend, method: str) -> str:
     """The name of a method.
 
     Raises:
-        InputError: for a method that does not exist.
+        InputError: for a method that does not exist, or that this model does not allow.
     """
+    by_torch = hasattr(backend, "module")
     if method == "auto":
-        return "occlusion"
+        return "hirescam" if by_torch else "occlusion"
     if method not in METHODS:
         raise InputError(f"explain={method}: there is no such method.{did_you_mean(method, ['auto', *METHODS])}")
+    if method in BY_GRADIENTS and not by_torch:
+        raise InputError(f"explain={method} needs gradients, and this model has none: choose explain=occlusion.")
     return method
 
 

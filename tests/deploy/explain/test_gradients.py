@@ -1,0 +1,134 @@
+"""Explanations by gradients hold their axioms, follow the weights, and find what a net can only have found there."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import vesalius
+from vesalius.config.errors import InputError
+from vesalius.deploy.explain import BY_GRADIENTS, explain, explanations
+from vesalius.deploy.explain.gradients import gradcam, hirescam, integrated_gradients
+from vesalius.deploy.inputs import ModelInput
+from vesalius.deploy.predictor import Predictor
+
+from .sketch_backend import OnePlace
+
+pytest.importorskip("captum")
+STORED = Path(__file__).parents[2] / "stored_runs"
+
+
+@pytest.fixture
+def cnn() -> Predictor:
+    return vesalius.load(STORED / "cnn" / "finished")
+
+
+@pytest.fixture(scope="module")
+def lstm() -> Predictor:
+    return vesalius.load(STORED / "lstm" / "finished")
+
+
+def image_for(model: Predictor, seed: int = 0) -> ModelInput:
+    """Noise of the run's kind."""
+    random = np.random.default_rng(seed)
+    frames = 5 if model.contract.series else 1
+    images = random.integers(0, 256, (frames, model.contract.channels, *model.contract.image_size)).astype(np.uint8)
+    return ModelInput(images, np.arange(frames, dtype=np.float32) * 30 if model.contract.series else None)
+
+
+@pytest.mark.parametrize("name", ["cnn", "lstm"])
+def test_integrated_gradients_sum_to_the_difference_of_the_outputs(name, cnn, lstm) -> None:
+    """The axiom of completeness; so the time points of a series share the difference among them."""
+    model = {"cnn": cnn, "lstm": lstm}[name]
+    one = image_for(model)
+    found = integrated_gradients(model.module, one, 1)
+    grey = np.broadcast_to(one.images.mean(axis=(0, 2, 3), keepdims=True), one.images.shape).astype(np.float32)
+    images = [torch.from_numpy(one.images.astype(np.float32)), torch.from_numpy(grey)]
+    with torch.inference_mode():
+        if one.seconds is None:
+            outputs = [model.module(image)[0, 1].item() for image in images]
+        else:
+            time = torch.from_numpy(one.seconds)[None]
+            outputs = [model.module(image[None], time >= 0, time)[0, 1].item() for image in images]
+    assert found.shape == (len(one.images), *model.contract.image_size)
+    assert found.sum() == pytest.approx(outputs[0] - outputs[1], rel=0.05, abs=0.02)
+
+
+def test_grad_cam_of_the_last_layer_is_the_class_activation_map(cnn) -> None:
+    """Before a global average pool and a linear head the gradient is the head's weight."""
+    from captum.attr import LayerGradCam
+
+    module, one = cnn.module, image_for(cnn)
+    image = torch.from_numpy(one.images).float()
+    maps = {}
+    handle = module.net.layers[-1].register_forward_hook(lambda _, __, output: maps.update(last=output.detach()))
+    with torch.no_grad():
+        module(image)
+    handle.remove()
+    weight = module.net.head.weight[2].detach()
+    expected = torch.einsum("bchw,c->bhw", maps["last"], weight).clamp_min(0) / maps["last"][0, 0].numel()
+    found = LayerGradCam(module, module.net.layers[-1]).attribute(image, 2, relu_attributions=True)
+    torch.testing.assert_close(found[:, 0].detach(), expected)
+
+
+@pytest.mark.parametrize("method", BY_GRADIENTS)
+@pytest.mark.parametrize("name", ["cnn", "lstm"])
+def test_maps_have_the_inputs_shape_and_range(method, name, cnn, lstm) -> None:
+    model = {"cnn": cnn, "lstm": lstm}[name]
+    one = image_for(model)
+    found = explanations(model.backend, [one], method=method)[0]
+    assert found.maps.shape == (len(one.images), *model.contract.image_size)
+    assert found.maps.min() >= 0
+    assert found.maps.max() == 1
+    assert found.weights.sum() == pytest.approx(1)
+    assert found.weights.min() >= 0
+    again = explanations(model.backend, [one], method=method)[0]
+    np.testing.assert_array_equal(found.maps, again.maps)
+
+
+def test_a_prediction_is_the_same_after_an_explanation(cnn) -> None:
+    one = image_for(cnn)
+    before = cnn.backend.compute([one]).values
+    for method in BY_GRADIENTS:
+        explain(cnn.backend, [one], method=method)
+    np.testing.assert_array_equal(cnn.backend.compute([one]).values, before)
+
+
+@pytest.mark.parametrize("function", [gradcam, hirescam, integrated_gradients])
+def test_maps_change_with_each_further_layer_whose_weights_are_random(function, cnn) -> None:
+    """Cascading randomisation from the head down (Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018)."""
+    module, one = cnn.module, image_for(cnn)
+    trained = function(module, one, 1)
+    generator = torch.Generator().manual_seed(0)
+    similar = []
+    for part in (module.net.head, *reversed(module.net.layers), module.net.stem):
+        for parameter in part.parameters():
+            with torch.no_grad():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+        random = function(module, one, 1)
+        similar.append(np.corrcoef(trained.ravel(), random.ravel())[0, 1])
+    assert max(similar) < 0.95
+    assert abs(similar[-1]) < 0.5
+
+
+def test_a_net_without_feature_maps_is_refused_by_grad_cam_and_explained_by_auto(cnn) -> None:
+    class Flat(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.map = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(28 * 28, 4))
+
+        def forward(self, image):
+            return self.map(image.float() / 255)
+
+    cnn.backend.module.net = Flat()
+    cnn.backend.module.forward = cnn.backend.module.net
+    with pytest.raises(InputError, match="computes no feature maps: choose explain=integrated_gradients or occlusion"):
+        explain(cnn.backend, [image_for(cnn)], method="gradcam")
+    assert explain(cnn.backend, [image_for(cnn)]).shape == (1, 1, 28, 28)
+
+
+def test_gradients_of_a_model_without_torch_are_refused() -> None:
+    one = ModelInput(np.zeros((1, 1, 32, 32), np.uint8), None)
+    with pytest.raises(InputError, match="explain=gradcam needs gradients, and this model has none"):
+        explain(OnePlace((slice(1), slice(1))), [one], method="gradcam")
