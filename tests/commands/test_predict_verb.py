@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from dicom_maker import write_image
+
 STORED = Path(__file__).parents[1] / "stored_runs"
 
 
@@ -54,6 +56,20 @@ def test_a_table_of_files_becomes_lines_of_json(place, vesalius_in) -> None:
     assert "no such file" in rows[1]["problem"]
 
 
+def test_a_study_gets_a_report(place, vesalius_in) -> None:
+    hd = pytest.importorskip("highdicom")
+    random = np.random.default_rng(0)
+    for number in range(3):
+        pixels = random.integers(0, 256, (28, 28)).astype(np.uint8)
+        write_image(place / f"study/{number}.dcm", pixels, number=number, window=(127.5, 255.0))
+    done = vesalius_in(place, "predict", "run=run", "input=study", "reports=reports", "output=out.csv")
+    assert done.returncode == 0, done.stderr
+    (written,) = (place / "reports").iterdir()
+    groups = hd.sr.srread(written).content.get_image_measurement_groups()
+    assert [group.finding_type.value for group in groups] == pd.read_csv(place / "out.csv")["prediction"].tolist()
+    assert "Reports of 1 study(ies) are in: reports" in done.stdout
+
+
 def test_a_sweep_over_runs_needs_a_folder(place, vesalius_in) -> None:
     shutil.copytree(place / "run", place / "other")
     done = vesalius_in(place, "embed", "-m", "run=run,other")
@@ -72,6 +88,9 @@ def test_a_sweep_over_runs_needs_a_folder(place, vesalius_in) -> None:
         (["input=my images", "output=no/out.csv"], "there is no folder no: create it"),
         (["input=table.csv", "column=file", "output=table.csv"], "output=table.csv exists already"),
         (["input=my images", "output=folder.csv"], "output=folder.csv is a folder"),
+        (["input=my images", "reports=folder.csv/no/reports"], "there is no folder folder.csv/no: create it"),
+        (["input=my images", "reports=my images"], "reports=my images exists already: name a new folder"),
+        (["input=my images", "reports=reports"], "there is nothing to report"),
         (["input=my images", "batch_size=0"], "batch_size=0: must be 1 or more"),
         (["input=my images", "on_bad_file=ignore"], "on_bad_file=ignore: expected skip or error"),
     ],
@@ -81,4 +100,4 @@ def test_bad_input_gets_one_message_and_writes_nothing(arguments, message, place
     assert done.returncode == 2, done.stdout
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-    assert [*place.glob("run/predicted/*"), *place.glob("out*")] == []
+    assert [*place.glob("run/predicted/*"), *place.glob("out*"), *place.glob("reports")] == []

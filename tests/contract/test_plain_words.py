@@ -56,6 +56,7 @@ EXCEPTIONS: list[tuple[str, str, str]] = [
     ("*", r"(torch|np|math)\.floor|\.floor\(", "the function"),
     ("*", r"[\"'`]evidence[\"'`/]|evidence/", "the key of metrics.json, a file format"),
     ("*", r"[Nn]o evidence of a gain", "the verdict on a difference, as statistics puts it"),
+    ("src/vesalius/deploy/dicom/report.py", r"evidence=", "the parameter of the library, DICOM's word"),
     ("*", r"evaluation\.evidence\b|^ *evidence: |evidence_classes", "keys of the config and of metrics.json"),
 ]
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from vesalius.config.errors import InputError
 from vesalius.deploy.bundle.backend import BundleBackend
+from vesalius.deploy.dicom.report_folder import ReportFolder
 from vesalius.deploy.inputs import find_inputs
 from vesalius.deploy.loading import load
 from vesalius.deploy.predictor import Predictor
@@ -32,6 +33,7 @@ def predict(path: Path) -> None:
 def _predict(folder: RunFolder) -> None:
     config = folder.config
     output = _output(config, folder)
+    reports = None if config["reports"] is None else ReportFolder(Path(config["reports"]).expanduser())
     model = load(config["run"]) if config["bundle"] is None else Predictor(BundleBackend(config["bundle"]))
     files, passed_over = find_inputs(Path(config["input"]).expanduser(), model.contract, config["column"])
     batches = model.rows(files, [file.name for file in files], config["batch_size"])
@@ -40,11 +42,12 @@ def _predict(folder: RunFolder) -> None:
     refused = table["problem"].dropna()
     if len(refused) and (config["on_bad_file"] == "error" or len(refused) == len(table)):
         raise InputError([*refused.head(_SHOWN), *[f"And {len(refused) - _SHOWN} more."] * (len(refused) > _SHOWN)])
+    reported = [] if reports is None else reports.write(model, files, table)
     _write(table, output)
     console = command_console()
     _summarize(table, console)
-    for sentence in passed_over:
-        console.print(sentence, highlight=False, markup=False)
+    for sentence in [*passed_over, *reported]:
+        console.print(sentence, soft_wrap=True, highlight=False, markup=False)
     console.print(f"Written to: {output}", soft_wrap=True, highlight=False, markup=False)
 
 

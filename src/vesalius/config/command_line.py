@@ -12,7 +12,9 @@ PATH_KEYS = frozenset(
     | {"extractor", "synthetic", "input", "bundle", "golden"}
 )
 # Keys whose values Hydra's grammar must not read: folders are called `2020`, patterns hold parentheses.
-_TEXT_KEYS = PATH_KEYS | {"resume", "out", "output", "column", "dir", "group_pattern", "pattern", "intended_use"}
+_TEXT_KEYS = (
+    PATH_KEYS | {"resume", "out", "output", "reports", "column", "dir", "group_pattern", "pattern"} | {"intended_use"}
+)
 _TAKE_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"} | {
     "--cfg",
     "-c",

@@ -103,6 +103,7 @@ class PredictConfig:
     input: str = MISSING
     column: str | None = None
     output: str | None = None
+    reports: str | None = None
     on_bad_file: str = MISSING
     batch_size: int = MISSING
 

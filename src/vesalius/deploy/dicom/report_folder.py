@@ -1,0 +1,57 @@
+"""A folder of reports, one for each study of the input."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+
+from vesalius.config.errors import InputError
+from vesalius.deploy.inputs import InputFile
+from vesalius.deploy.predictor import Predictor
+
+
+class ReportFolder:
+    """Where the DICOM objects of an input are written to.
+
+    Args:
+        path: of a folder that is new or empty.
+
+    Raises:
+        InputError: for one that holds files, or where the package that writes reports is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if find_spec("highdicom") is None:
+            raise InputError("reports= needs highdicom, which writes them: pip install 'vesalius[deploy]'")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(f"reports={path} exists already: name a new folder, or empty it.")
+        if not path.parent.is_dir():
+            raise InputError(f"reports={path}: there is no folder {path.parent}: create it.")
+
+    def write(self, model: Predictor, files: Sequence[InputFile], table: pd.DataFrame) -> list[str]:
+        """Write a report for each study.
+
+        Args:
+            model: that predicted.
+            files: the inputs.
+            table: what was predicted for them, row by row.
+
+        Returns:
+            One sentence for what was written, and one where inputs are in no report.
+
+        Raises:
+            InputError: if no input can be reported.
+        """
+        from vesalius.deploy.dicom.model_description import ModelDescription
+        from vesalius.deploy.dicom.reports import build_reports
+
+        reports, problems = build_reports(ModelDescription.of(model), files, table)
+        if not reports:
+            raise InputError([f"reports={self.path}: there is nothing to report.", *problems[:1]])
+        self.path.mkdir(exist_ok=True)
+        for number, report in enumerate(reports, 1):
+            report.save_as(self.path / f"report_{number}.dcm", enforce_file_format=True)
+        missing = f"{len(problems)} input(s) are in no report: {problems[0]}" if problems else ""
+        return [f"Reports of {len(reports)} study(ies) are in: {self.path}", *[missing] * bool(missing)]
