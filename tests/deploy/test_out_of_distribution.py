@@ -15,7 +15,7 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.data.sources.lesions import Lesions
 from vesalius.data.sources.perfusion import Perfusion
-from vesalius.evaluation.out_of_distribution import fit_out_of_distribution
+from vesalius.evaluation.monitoring.out_of_distribution import fit_out_of_distribution
 from vesalius.evaluation.supervised import SupervisedResults
 from vesalius.models.features import head_inputs
 from vesalius.runs.run_folder import SPLIT, RunFolder

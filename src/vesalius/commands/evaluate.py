@@ -17,9 +17,11 @@ from vesalius.evaluation.data_compatibility import check_fit, warn_of_known_pati
 from vesalius.evaluation.decision import DecisionOptions
 from vesalius.evaluation.final import finish
 from vesalius.evaluation.inference import inference_device
+from vesalius.evaluation.monitoring.shift import detect_shift
 from vesalius.launch.worker import enter
+from vesalius.metrics.shift.sentinel import describe
 from vesalius.models.family import output_kind
-from vesalius.runs.run_folder import SPLIT, RunFolder
+from vesalius.runs.run_folder import METRICS, SPLIT, RunFolder, write_json
 from vesalius.terminal import command_console
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
@@ -57,14 +59,21 @@ def _evaluate(folder: RunFolder) -> None:
         warn_of_known_patients(data, run, "these numbers are")
     write_skipped(data, folder.path)
     settings = {"seed": trained["seed"], "evaluation": evaluation, "chosen": run.metrics, "other_data": other_data}
+    results = results_of(model, data, facts, settings, device, folder.path)
     final = finish(
-        results_of(model, data, facts, settings, device, folder.path),
+        results,
         folder,
         ("test",),
         baselines=config["evaluation"]["baselines"],
         without_duplicates=config["evaluation"]["drop_duplicates"],
     )
     console = command_console()
+    if other_data and output_kind(model) == "targets":
+        shift = detect_shift(results, final.predictions["test"], run)
+        if shift is not None:
+            write_json(folder.path / METRICS, {**final.metrics, "shift": shift.to_dict()})
+            for line in describe(shift):
+                console.print(line, highlight=False, markup=False)
     if not other_data:
         console.print(_comparison(final.metrics["test"], run.metrics["test"]), highlight=False)
     console.print(f"Written to: {folder.path}", soft_wrap=True, highlight=False)

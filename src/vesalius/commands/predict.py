@@ -15,11 +15,14 @@ from vesalius.deploy.dicom.report_folder import ReportFolder
 from vesalius.deploy.inputs import find_inputs
 from vesalius.deploy.loading import load
 from vesalius.deploy.predictor import Predictor
+from vesalius.deploy.shift import ShiftMonitor
 from vesalius.launch.worker import enter
-from vesalius.runs.run_folder import RunFolder, write_atomically
+from vesalius.metrics.shift.sentinel import describe
+from vesalius.runs.run_folder import RunFolder, write_atomically, write_json
 from vesalius.terminal import command_console, show_progress
 
 PREDICTIONS = "predictions.csv"
+SHIFT = "shift.json"
 ENDINGS = (".csv", ".jsonl")
 _SHOWN = 5
 
@@ -36,7 +39,8 @@ def _predict(folder: RunFolder) -> None:
     reports = None if config["reports"] is None else ReportFolder(Path(config["reports"]).expanduser())
     model = load(config["run"]) if config["bundle"] is None else Predictor(BundleBackend(config["bundle"]))
     files, passed_over = find_inputs(Path(config["input"]).expanduser(), model.contract, config["column"])
-    batches = model.rows(files, [file.name for file in files], config["batch_size"])
+    monitor = ShiftMonitor(model.backend)
+    batches = model.rows(files, [file.name for file in files], config["batch_size"], observe=monitor.update)
     shown = show_progress(batches, len(files), "predict", size=lambda batch: len(batch))
     table = pd.concat(list(shown), ignore_index=True)
     refused = table["problem"].dropna()
@@ -46,7 +50,10 @@ def _predict(folder: RunFolder) -> None:
     _write(table, output)
     console = command_console()
     _summarize(table, console)
-    for sentence in [*passed_over, *reported]:
+    shift = monitor.result()
+    if shift is not None and shift.findings:
+        write_json(folder.path / SHIFT, shift.to_dict())
+    for sentence in [*passed_over, *reported, *([] if shift is None else describe(shift))]:
         console.print(sentence, soft_wrap=True, highlight=False, markup=False)
     console.print(f"Written to: {output}", soft_wrap=True, highlight=False, markup=False)
 

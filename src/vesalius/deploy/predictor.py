@@ -1,6 +1,6 @@
 """A finished model as an object that is applied to new files."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, repeat
 from pathlib import Path
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.deploy.backend import Backend
+from vesalius.deploy.backend import Backend, Outputs
 from vesalius.deploy.contract import InputContract
 from vesalius.deploy.inputs import InputFile, ModelInput, find_inputs, from_array
 from vesalius.metrics.classification.decision_rule import DecisionRule
@@ -115,6 +115,7 @@ class Predictor:
         inputs: Sequence[InputFile | ModelInput | InputError],
         names: Sequence[str],
         batch_size: int = 64,
+        observe: Callable[[Sequence[ModelInput], Outputs], None] | None = None,
     ) -> Iterator[pd.DataFrame]:
         """The tables of `predict`, a batch at a time and in the order of the inputs.
 
@@ -122,12 +123,13 @@ class Predictor:
             inputs: files, pixels, or what is wrong with an input.
             names: what each is called.
             batch_size: inputs that are in memory at once.
+            observe: called with the inputs of each batch that were predicted, and the model's outputs.
         """
         with ThreadPoolExecutor(_WORKERS, thread_name_prefix="decode") as pool:
             rest = iter(zip(names, inputs, strict=True))
             while batch := list(islice(rest, batch_size)):
                 read = list(pool.map(self._read, [one for _, one in batch]))
-                yield self._table([name for name, _ in batch], read)
+                yield self._table([name for name, _ in batch], read, observe)
 
     def _read(self, one: InputFile | ModelInput | InputError) -> ModelInput | InputError:
         if not isinstance(one, InputFile):
@@ -137,7 +139,12 @@ class Predictor:
         except InputError as error:
             return error
 
-    def _table(self, names: Sequence[str], read: Sequence[ModelInput | InputError]) -> pd.DataFrame:
+    def _table(
+        self,
+        names: Sequence[str],
+        read: Sequence[ModelInput | InputError],
+        observe: Callable[[Sequence[ModelInput], Outputs], None] | None,
+    ) -> pd.DataFrame:
         good = [one for one in read if isinstance(one, ModelInput)]
         outputs = np.full((len(read), self.facts.num_classes), np.nan)
         rows = [number for number, one in enumerate(read) if isinstance(one, ModelInput)]
@@ -145,6 +152,8 @@ class Predictor:
         if good:
             computed = self.backend.compute(good)
             outputs[rows] = computed.values
+            if observe is not None:
+                observe(good, computed)
             if self.backend.ood is not None and computed.features is not None:
                 distances[rows] = self.backend.ood.score(computed.features)
         columns = self.columns

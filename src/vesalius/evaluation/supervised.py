@@ -22,7 +22,8 @@ from vesalius.evaluation.decision import (
 )
 from vesalius.evaluation.imagenet_features import imagenet_features
 from vesalius.evaluation.inference import predict, predictions_table
-from vesalius.evaluation.out_of_distribution import fit_out_of_distribution
+from vesalius.evaluation.monitoring.out_of_distribution import fit_out_of_distribution
+from vesalius.evaluation.monitoring.shift import fit_reference
 from vesalius.evaluation.scoring import decide, picks_threshold, score_splits, score_table
 from vesalius.evaluation.temporal_ablation import ablate_time
 from vesalius.metrics.baselines.linear_models import MAX_TRAIN, fit_baselines
@@ -68,8 +69,9 @@ class SupervisedResults(Results):
         return {arm: score_table(table, self.facts) for arm, table in self.baseline_tables.items()}
 
     def analyses(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics, start: Start) -> Metrics:
-        """What is unlike the training images; and of image series, the model with information taken away."""
+        """What is unlike training, what validation was like; of series, the model with information taken away."""
         evaluation, found = self.config["evaluation"], fit_out_of_distribution(self)
+        found |= fit_reference(self, predictions["val"], metrics)
         if not (evaluation["evidence"] and self.data.source.series):
             return found
         chosen = evaluation["evidence_classes"]

@@ -10,10 +10,14 @@ from vesalius.deploy.ensemble.members import Member, calibrated, output_columns
 from vesalius.deploy.ensemble.predictions import Pooled, pool
 from vesalius.evaluation.base import SCHEMA, Entries, Metrics
 from vesalius.evaluation.decision import DecisionOptions, fit_decision, score_decision
+from vesalius.evaluation.monitoring.shift import observe_predictions
 from vesalius.evaluation.scoring import score_splits
 from vesalius.metrics.classification.decision_rule import DecisionRule
 from vesalius.metrics.comparison.repeats import repeated_difference, repeated_metric
+from vesalius.metrics.shift.sentinel import reference_of
 
+#: Kinds of statistics that do not depend on what the ensemble predicts.
+_OF_IMAGES = ("intensity", "distance")
 #: Metrics in which members are compared with the ensemble, by whether the task has classes.
 _OF_CLASSES, _OF_TARGETS = ("auroc", "brier", "ece"), ("mae", "rmse", "r2")
 
@@ -52,6 +56,7 @@ def evaluate_ensemble(
     if not held_out.whole:
         tables["out_of_fold"] = held_out.table
         metrics["out_of_fold"] = _entries(held_out, facts, seed)
+    metrics |= _reference(members, val, facts, metrics)
     if not val.whole:  # of single members, and not the ensemble's
         del metrics["val"], tables["val"]
     if test.whole:
@@ -76,6 +81,23 @@ def compared(facts: Facts) -> tuple[str, ...]:
 def _entries(pooled: Pooled, facts: Facts, seed: int) -> Entries:
     kind: dict[str, Any] = {"task": facts.task, "classes": facts.classes, "seed": seed}
     return {metric: repeated_metric([pooled.table], metric=metric, **kind) for metric in compared(facts)}
+
+
+def _reference(
+    members: Sequence[Member], val: Pooled, facts: Facts, metrics: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Statistics of validation: of the images those that the first member kept, of predictions the ensemble's own.
+
+    Where members have different validation patients the ensemble predicts none of them, and only images are kept.
+    """
+    kept = (members[0].run.results or {}).get("reference")
+    if kept is None:
+        return {}
+    of_images = {name: values for name, values in kept["quantiles"].items() if name.split("/")[0] in _OF_IMAGES}
+    if not val.whole:
+        return {"reference": {"n": kept["n"], "patients": kept["patients"], "quantiles": of_images}}
+    own = reference_of(observe_predictions(val.own, facts, metrics), facts.classes)
+    return {"reference": {**own, "quantiles": {**own["quantiles"], **of_images}}}
 
 
 def _compare(test: Pooled, names: Sequence[str], facts: Facts, metrics: Mapping[str, Any], seed: int) -> dict[str, Any]:

@@ -40,14 +40,14 @@ def fit_out_of_distribution(results: Results) -> Metrics:
         logger.info("No out-of-distribution statistics: there are no real training images.")
         return {}
     try:
-        fitted = fit_features(_features(results, train), _features(results, val), _patients(results, val))
+        fitted = fit_features(features_of(results, train), features_of(results, val), _patients(results, val))
     except VesaliusError as error:  # a net without features, or with some that are not finite
         logger.info("No out-of-distribution statistics: %s", error)
         return {}
     write_arrays(results.folder / OOD, fitted.to_arrays())
     found: Metrics = {"method": "Mahalanobis distance of features", "rate": RATE}
     if len(test):
-        flagged = fitted.score(_features(results, test)) > 1
+        flagged = fitted.score(features_of(results, test)) > 1
         groups = number_groups(_patients(results, test))
         interval = proportion_interval(flagged[:, None], np.ones((len(flagged), 1), dtype=np.bool_), groups)
         size = {"n": len(flagged), "groups": int(groups.max()) + 1}
@@ -55,7 +55,7 @@ def fit_out_of_distribution(results: Results) -> Metrics:
     return {"out_of_distribution": found}
 
 
-def _features(results: Results, rows: Tensor) -> NDArray[np.float32]:
+def features_of(results: Results, rows: Tensor) -> NDArray[np.float32]:
     """(N, D) of some rows."""
     model, data = cast(FamilyModule, results.model).to(results.device).eval(), results.data
     assert data.dataset is not None
