@@ -26,7 +26,7 @@ class Limits:
 
     file_bytes: int = 2**28
     study_files: int = 5_000
-    held_bytes: int = 2**32
+    held_bytes: int = 2**31
     studies: int = 16
     associations: int = 8
     idle_seconds: float = 60.0

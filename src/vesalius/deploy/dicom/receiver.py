@@ -13,10 +13,12 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom._globals import ALL_TRANSFER_SYNTAXES
 
 from vesalius.config.errors import InputError
+from vesalius.deploy.dicom.heat_maps import build_heat_maps
 from vesalius.deploy.dicom.inbox import Full, Inbox, Limits
 from vesalius.deploy.dicom.model_description import MANUFACTURER, ModelDescription
 from vesalius.deploy.dicom.peer import Peer, SendFailed
 from vesalius.deploy.dicom.reports import build_reports
+from vesalius.deploy.explain.methods import choose_method
 from vesalius.deploy.inputs import find_inputs
 from vesalius.deploy.predictor import Predictor
 
@@ -43,6 +45,7 @@ class Receiver:
         ae_title: of this node, which callers must call it by.
         callers: the AE titles that may call; None for all.
         limits: of what is received and held.
+        explain: the method of the heat maps that are sent with each report; None for none.
     """
 
     def __init__(
@@ -55,9 +58,12 @@ class Receiver:
         ae_title: str = "VESALIUS",
         callers: Sequence[str] | None = None,
         limits: Limits | None = None,
+        explain: str | None = None,
     ) -> None:
         self._model, self._peer, self._limits = model, peer, limits or Limits()
-        self._host, self._port = host, port
+        self._host, self._port, self._explain = host, port, explain
+        if explain is not None:
+            choose_method(model.backend, explain)
         self._entity = _entity(ae_title, callers, self._limits)
         self._description = ModelDescription.of(model)
         self._inbox = Inbox(self._limits)
@@ -160,6 +166,8 @@ class Receiver:
                     files, _ = find_inputs(folder, self._model.contract)
                     table = pd.concat(list(self._model.rows(files, [file.name for file in files])), ignore_index=True)
                     reports, _ = build_reports(self._description, files, table)
+                    if self._explain is not None:
+                        reports += build_heat_maps(self._model, files, table, self._explain)
                 except InputError:
                     reports = []
                 except Exception as error:  # the next study may be another; the words may quote the header

@@ -16,13 +16,14 @@ class ReportFolder:
 
     Args:
         path: of a folder that is new or empty.
+        explain: the method of heat maps that are written too; None for none.
 
     Raises:
         InputError: for one that holds files, or where the package that writes reports is not installed.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, explain: str | None = None) -> None:
+        self.path, self._explain = path, explain
         if find_spec("highdicom") is None:
             raise InputError("reports= needs highdicom, which writes them: pip install 'vesalius[deploy]'")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -44,14 +45,18 @@ class ReportFolder:
         Raises:
             InputError: if no input can be reported.
         """
+        from vesalius.deploy.dicom.heat_maps import build_heat_maps
         from vesalius.deploy.dicom.model_description import ModelDescription
         from vesalius.deploy.dicom.reports import build_reports
 
         reports, problems = build_reports(ModelDescription.of(model), files, table)
         if not reports:
             raise InputError([f"reports={self.path}: there is nothing to report.", *problems[:1]])
+        maps = [] if self._explain is None else build_heat_maps(model, files, table, self._explain)
         self.path.mkdir(exist_ok=True)
-        for number, report in enumerate(reports, 1):
-            report.save_as(self.path / f"report_{number}.dcm", enforce_file_format=True)
+        for kind, objects in (("report", reports), ("heat_map", maps)):
+            for number, one in enumerate(objects, 1):
+                one.save_as(self.path / f"{kind}_{number}.dcm", enforce_file_format=True)
         missing = f"{len(problems)} input(s) are in no report: {problems[0]}" if problems else ""
-        return [f"Reports of {len(reports)} study(ies) are in: {self.path}", *[missing] * bool(missing)]
+        drawn = f", and {len(maps)} heat map(s)," if maps else ""
+        return [f"Reports of {len(reports)} study(ies){drawn} are in: {self.path}", *[missing] * bool(missing)]

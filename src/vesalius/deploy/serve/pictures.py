@@ -8,22 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vesalius.deploy.explain.overlay import overlay, visible
+
 MOST_FRAMES = 32
 _SIDE = 512  # of a frame, in pixels
-#: Colours of relevance 0 to 1, evenly spaced: dark to bright, also for the colour-blind (matplotlib's inferno).
-_COLOURS = np.array(
-    [
-        (0, 0, 4),
-        (40, 11, 84),
-        (101, 21, 110),
-        (159, 42, 99),
-        (212, 72, 66),
-        (245, 125, 21),
-        (250, 193, 39),
-        (252, 255, 164),
-    ]
-)
-_OPACITY = 0.65
 
 
 def film(images: NDArray[Any], maps: NDArray[np.float32] | None = None) -> tuple[bytes, int]:
@@ -38,13 +26,9 @@ def film(images: NDArray[Any], maps: NDArray[np.float32] | None = None) -> tuple
     """
     count = min(len(images), MOST_FRAMES)
     chosen = np.linspace(0, len(images) - 1, count).round().astype(int)
-    frames = _visible(images[chosen])
-    step = -(-max(frames.shape[1:3]) // _SIDE)
-    frames = frames[:, ::step, ::step]
-    if maps is not None:
-        relevance = np.clip(maps[chosen][:, ::step, ::step, None], 0.0, 1.0)
-        opacity = _OPACITY * np.sqrt(relevance)
-        frames = frames * (1 - opacity) + _coloured(relevance[..., 0]) * opacity
+    step = -(-max(images.shape[2:]) // _SIDE)
+    seen = images[chosen][:, :, ::step, ::step]
+    frames = visible(seen) if maps is None else overlay(seen, maps[chosen][:, ::step, ::step])
     strip = np.concatenate(list(frames.round().astype(np.uint8)), axis=1)
     file = io.BytesIO()
     Image.fromarray(strip).save(file, "PNG", compress_level=3)
@@ -54,19 +38,3 @@ def film(images: NDArray[Any], maps: NDArray[np.float32] | None = None) -> tuple
 def data_url(png: bytes) -> str:
     """A PNG within a text."""
     return f"data:image/png;base64,{b64encode(png).decode()}"
-
-
-def _visible(images: NDArray[Any]) -> NDArray[np.float64]:
-    """(T, H, W, 3) in 0..255; grey values of more than 8 bits are spread over it, but for the 0.5 % at either end."""
-    channels = images[:, :3] if images.shape[1] >= 3 else np.repeat(images[:, :1], 3, axis=1)
-    values = channels.transpose(0, 2, 3, 1).astype(np.float64)
-    if images.dtype == np.uint8:
-        return values
-    low, high = np.percentile(values, (0.5, 99.5))
-    scaled: NDArray[np.float64] = np.clip((values - low) / max(high - low, 1e-12), 0, 1) * 255
-    return scaled
-
-
-def _coloured(relevance: NDArray[np.float32]) -> NDArray[np.float64]:
-    places = np.linspace(0, 1, len(_COLOURS))
-    return np.stack([np.interp(relevance, places, _COLOURS[:, channel]) for channel in range(3)], axis=-1)
