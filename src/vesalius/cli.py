@@ -18,6 +18,7 @@ VERBS = {
     "ensemble": "several finished runs, of other seeds or folds, as one model",
     "predict": "what a finished run predicts for new files, as a table",
     "export": "a finished run as a folder that predicts without torch, with a model card",
+    "serve": "a model as a web page and an HTTP interface",
     "embed": "features of every sample from a run's encoder, as a table",
     "synthesize": "a folder of synthetic images from a trained generator, usable as training data",
     "gain": "what synthetic images are worth to a classifier: trained with and without them",

@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 #: Keys whose values name a file or a folder of the user's.
 PATH_KEYS = frozenset(
     {"root", "file", "index", "labels", "manifest", "mask", "split_file", "cache_dir", "weights", "init_from", "run"}
-    | {"extractor", "synthetic", "input", "bundle", "golden"}
+    | {"extractor", "synthetic", "input", "bundle", "golden", "token"}
 )
 # Keys whose values Hydra's grammar must not read: folders are called `2020`, patterns hold parentheses.
 _TEXT_KEYS = (

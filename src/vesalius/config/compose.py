@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ from vesalius.config.schema import register_schemas, root_keys
 
 Plain = dict[str, Any]
 Work = Callable[[Plain, list[str], Path], Any]
+_ROOM = 2**31  # bytes
 
 
 def conf_dir() -> Path:
@@ -41,8 +43,19 @@ def register_resolvers() -> None:
         return f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(2)}"
 
     OmegaConf.register_new_resolver("vesalius.inside", lambda folder: f"{folder}/" if folder else "", replace=True)
+    OmegaConf.register_new_resolver("vesalius.private_folder", _private_folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("vesalius.run_name", _run_name, replace=True)
     OmegaConf.register_new_resolver("vesalius.run_id", run_id, use_cache=True, replace=True)
+
+
+def _private_folder() -> str:
+    """A new folder that only this user may read, in memory where there is room for it."""
+    memory = Path("/dev/shm")
+    with contextlib.suppress(OSError):
+        room = os.statvfs(memory)
+        if os.access(memory, os.W_OK) and room.f_bavail * room.f_frsize > _ROOM:
+            return tempfile.mkdtemp(prefix="vesalius-", dir=memory)
+    return tempfile.mkdtemp(prefix="vesalius-")
 
 
 def _run_name(name: str | None, choices: Mapping[str, Any], verb: str | None = None) -> str:
@@ -229,7 +242,7 @@ def remove_if_empty(folder: Path) -> None:
     """Remove the empty folder, and empty parents, that Hydra created for a job that is then refused."""
     for one in (folder, *folder.parents):
         if os.path.isdir(one):  # `Path` raises for a name that is too long
-            if any(one.iterdir()) or one.resolve() == Path.cwd():
+            if any(one.iterdir()) or one.resolve() == Path.cwd() or one.is_mount():
                 return
             one.rmdir()
 

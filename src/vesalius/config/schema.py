@@ -120,6 +120,30 @@ class ExportConfig:
 
 
 @dataclass
+class ServeLimits:
+    """The most that a request to `vesalius serve` may cost."""
+
+    megabytes: float = MISSING
+    files: int = MISSING
+    pixels: int = MISSING
+    frames: int = MISSING
+    seconds: float = MISSING
+    requests: int = MISSING
+
+
+@dataclass
+class ServeConfig:
+    """`vesalius serve`; exactly one of `bundle` and `run` is given."""
+
+    bundle: str | None = None
+    run: str | None = None
+    host: str = MISSING
+    port: int = MISSING
+    token: str | None = None
+    limits: ServeLimits = field(default_factory=ServeLimits)
+
+
+@dataclass
 class EmbedConfig:
     """`vesalius embed`."""
 
@@ -192,6 +216,7 @@ SCHEMAS: dict[str, type] = {
     "ensemble": EnsembleConfig,
     "predict": PredictConfig,
     "export": ExportConfig,
+    "serve": ServeConfig,
     "embed": EmbedConfig,
     "synthesize": SynthesizeConfig,
     "gain": GainConfig,

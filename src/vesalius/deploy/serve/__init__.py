@@ -3,5 +3,10 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"app": ["create_app"], "limits": ["Limits"], "server": ["listen", "run_server"]}
+    __name__,
+    submod_attrs={
+        "app": ["create_app"],
+        "limits": ["Limits"],
+        "server": ["hosts_of", "is_loopback", "listen", "run_server"],
+    },
 )
