@@ -73,7 +73,7 @@ def _claims(path: Path, name: str) -> Iterator[tuple[int, int]]:
         header = read_header(path, name, ("Rows", "Columns", "NumberOfFrames"))
         try:
             yield frame_count(header), int(header.get("Rows") or 0) * int(header.get("Columns") or 0)
-        except (TypeError, ValueError):
+        except Exception:  # a damaged value can make pydicom raise nearly anything
             return
     else:
         raise Refused(415, f"{name} is deflated", "Save it in another transfer syntax.")

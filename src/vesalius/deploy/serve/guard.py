@@ -64,7 +64,10 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _add_headers(message, closes=status in (408, 413))
-            await send(message)
+            try:
+                await send(message)
+            except Exception as error:  # the connection has ended, or broke its protocol
+                raise _Gone from error
 
         try:
             self._check(scope)
@@ -80,7 +83,7 @@ class Guard:
         except Refused as refused:
             if not status:
                 await refused.response()(scope, receive, reply)
-        except ClientDisconnect:
+        except (ClientDisconnect, _Gone):
             status = status or 499
         except Exception as error:
             _log(error)
@@ -122,6 +125,10 @@ class Guard:
         if self._bytes + count > _BODIES * self._limits.bytes:
             raise busy("The requests being received hold too many bytes")
         self._bytes += count
+
+
+class _Gone(Exception):
+    """The client takes no response."""
 
 
 class _Body:

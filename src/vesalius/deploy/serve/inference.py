@@ -82,11 +82,16 @@ class Inference:
         with tempfile.TemporaryDirectory(dir=self._folder) as name:
             folder = Path(name) / _UPLOAD
             folder.mkdir()
-            store(files, folder, self._limits)
+            try:
+                store(files, folder, self._limits)
+            except OSError as error:
+                raise busy(f"The files cannot be held ({error.strerror})") from error
             try:
                 found, notes = find_inputs(folder, self.predictor.contract)
             except InputError:
                 raise Refused(422, "The request holds no image, DICOM or NIfTI file", "Send one.") from None
+            except Exception as error:  # a damaged header can make a parser raise nearly anything
+                raise Refused(422, f"The files cannot be read ({type(error).__name__})", "Replace them.") from error
             if len(found) > self._limits.frames:
                 raise Refused(413, f"The request holds {len(found)} inputs, and {self._limits.frames} is the most")
             return Predictions(predictions=self._predict(found, [one.name for one in found], wanted), notes=notes)
@@ -131,6 +136,8 @@ class Inference:
             return one.read(self.predictor.contract)
         except InputError as error:
             return error
+        except Exception as error:  # a decoder that nobody has attacked before
+            return InputError(f"{one.name} cannot be read ({type(error).__name__}): replace it.")
 
     def _with_pictures(self, prediction: Prediction, one: ModelInput, wanted: Wanted) -> Prediction:
         if not wanted.preview:
