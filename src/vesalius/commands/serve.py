@@ -2,18 +2,19 @@
 
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from vesalius.config.errors import InputError
+from vesalius.config.targets import import_extra
+from vesalius.deploy.bundle.reading import CARD_HTML, Bundle
 from vesalius.deploy.loading import load
 from vesalius.launch.worker import enter
 from vesalius.runs.run_folder import RunFolder
 from vesalius.terminal import command_console
 
 _SHORTEST_TOKEN = 16
-_PACKAGES = ("fastapi", "python_multipart", "uvicorn")
+_PACKAGES = ("fastapi", "uvicorn", "multipart")
 
 
 def serve(path: Path) -> None:
@@ -26,8 +27,8 @@ def serve(path: Path) -> None:
 
 
 def _serve(config: dict[str, Any], path: Path) -> None:
-    if not all(map(find_spec, _PACKAGES)):
-        raise InputError("vesalius serve needs FastAPI, python-multipart and uvicorn: pip install 'vesalius[deploy]'")
+    for package in _PACKAGES:
+        import_extra(package, "vesalius serve")
     from vesalius.deploy.serve import Limits, create_app, hosts_of, is_loopback, listen, run_server
 
     limits, host = Limits(**config["limits"]), config["host"]
@@ -38,16 +39,8 @@ def _serve(config: dict[str, Any], path: Path) -> None:
     uploads.mkdir()
     tempfile.tempdir = str(uploads)  # also of large uploads while they are received
     with listen(host, config["port"]) as opened:
-        model = Path(config["run"] if config["bundle"] is None else config["bundle"])
-        app = create_app(
-            load(model),
-            limits,
-            uploads,
-            name=model.resolve().name,
-            token=token,
-            hosts=hosts_of(host),
-            card=_card(model),
-        )
+        model, name, card = _model(config)
+        app = create_app(load(model), limits, uploads, name=name, token=token, hosts=hosts_of(host), card=card)
         address = f"[{host}]" if ":" in host else host
         message = f"Serving {model} at http://{address}:{opened.getsockname()[1]}/ (Ctrl-C ends it)."
         command_console().print(message, soft_wrap=True, highlight=False, markup=False)
@@ -69,9 +62,13 @@ def read_token(path: Path) -> str:
     return token
 
 
-def _card(model: Path) -> str | None:
-    card = model / "model_card.html"
-    return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None
+def _model(config: dict[str, Any]) -> tuple[Path, str, str | None]:
+    """The folder of the model, its name, and its card if it has one."""
+    if config["bundle"] is None:
+        return Path(config["run"]), RunFolder(config["run"]).config.get("name") or "model", None
+    bundle = Bundle(config["bundle"])
+    card = bundle.read(CARD_HTML).decode("utf-8", "replace") if bundle.has(CARD_HTML) else None
+    return bundle.path, bundle.manifest.name, card
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """The ASGI app: its paths, and what each takes and gives."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any, TypeVar, cast
 
 from fastapi import FastAPI, Query, Request
+from numpy.typing import NDArray
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -45,7 +46,13 @@ _BODY = {
         },
     }
 }
-Seconds = Annotated[list[Annotated[float, Query(ge=0, le=1e6)]], Query(description="Of each frame of an array.")]
+_STATUSES = (400, 401, 403, 408, 413, 415, 422, 503)
+_PNG = {"description": "The picture.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+Seconds = Annotated[
+    list[Annotated[float, Query(ge=0, le=1e6)]] | None, Query(description="Of each frame of a series in an array.")
+]
+Target = Annotated[str | None, Query(description="The class or target that is explained; else the predicted one.")]
+Result = TypeVar("Result")
 
 
 def create_app(
@@ -87,24 +94,36 @@ def create_app(
     )
     handle_refusals(app)
 
-    @app.post(
-        "/predict",
-        responses=documented(400, 401, 403, 408, 413, 415, 422, 503),
-        response_model_exclude_none=True,
-        openapi_extra=_BODY,
-    )
+    @app.post("/predict", responses=documented(*_STATUSES), response_model_exclude_none=True, openapi_extra=_BODY)
     async def predict(
-        request: Request,
-        explain: bool = False,
-        preview: bool = False,
-        seconds: Seconds = [],  # noqa: B006
+        request: Request, explain: bool = False, preview: bool = False, seconds: Seconds = None
     ) -> Predictions:
-        """Predict for files, or for an array. Each image or series has its row; one that is refused, the reason."""
-        found = await _predict(request, inference, limits, seconds, Wanted(preview, explain))
+        """Predict for files, or for an array: one entry per image or series, where it is refused with the reason."""
+        wanted, times = Wanted(preview, explain), seconds or None
+        found = await _work(
+            request,
+            inference,
+            limits,
+            lambda files: inference.predict_files(files, wanted),
+            lambda array: inference.predict_array(array, times, wanted),
+        )
         refused = sum(one.problem is not None for one in found.predictions)
         usage.add_inputs("refused", refused)
         usage.add_inputs("predicted", len(found.predictions) - refused)
         return found
+
+    @app.post("/explain", responses={**documented(*_STATUSES), 200: _PNG}, response_class=Response, openapi_extra=_BODY)
+    async def explain(request: Request, target: Target = None, seconds: Seconds = None) -> Response:
+        """Draw where in an image or a series the model finds what it predicts, as PNG."""
+        times = seconds or None
+        png = await _work(
+            request,
+            inference,
+            limits,
+            lambda files: inference.explain_files(files, target),
+            lambda array: inference.explain_array(array, times, target),
+        )
+        return Response(png, media_type="image/png")
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -145,25 +164,27 @@ def _read_asset(file: str) -> bytes:
     return (resources.files(__package__) / "page" / file).read_bytes()
 
 
-async def _predict(
-    request: Request, inference: Inference, limits: Limits, seconds: Sequence[float], wanted: Wanted
-) -> Predictions:
+async def _work(
+    request: Request,
+    inference: Inference,
+    limits: Limits,
+    of_files: Callable[[list[tuple[str, IO[bytes]]]], Result],
+    of_array: Callable[[NDArray[Any]], Result],
+) -> Result:
+    """Read the body of a request, and do what is wanted with its files or its array in another thread."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == _NPY:
         array = read_npy(await request.body(), limits)
-        return await inference.run(partial(inference.predict_array, array, seconds or None, wanted))
+        return await inference.run(lambda: of_array(array))
     if kind != "multipart/form-data":
-        raise Refused(
-            415, f"The content type {kind or '(none)'} is none that is accepted", f"Send multipart/form-data or {_NPY}."
-        )
+        problem = f"The content type {kind[:80] or '(none)'} is not accepted"
+        raise Refused(415, problem, f"Send multipart/form-data or {_NPY}.")
     try:
-        form = request.form(max_files=limits.files, max_fields=_MOST_FIELDS)
-        async with form as fields:
-            files = [
-                (field.filename or "", field.file) for _, field in fields.multi_items() if isinstance(field, UploadFile)
-            ]
+        async with request.form(max_files=limits.files, max_fields=_MOST_FIELDS) as form:
+            fields = [field for _, field in form.multi_items() if isinstance(field, UploadFile)]
+            files = [(field.filename or "", cast(IO[bytes], field.file)) for field in fields]
             if not files:
                 raise Refused(422, "The form holds no file", "Send one or several as files=@FILE.")
-            return await inference.run(partial(inference.predict_files, files, wanted))
+            return await inference.run(lambda: of_files(files))
     except FormParserError as error:
         raise Refused(400, "The body is no form as its content type claims", "Send multipart/form-data.") from error

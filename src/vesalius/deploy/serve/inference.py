@@ -3,8 +3,9 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -13,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
+from vesalius.deploy.explain import explanations
 from vesalius.deploy.inputs import InputFile, ModelInput, find_inputs, from_array
 from vesalius.deploy.predictor import Predictor
 from vesalius.deploy.serve.limits import Limits
@@ -23,7 +25,7 @@ from vesalius.deploy.serve.uploads import store
 
 Result = TypeVar("Result")
 _BATCH = 16
-_MOST_PICTURES = 16
+_MOST_PICTURES, _MOST_EXPLAINED = 16, 4
 _UPLOAD = "upload"  # what a series is called whose files came without a folder
 
 
@@ -79,6 +81,51 @@ class Inference:
         Raises:
             Refused: if none of them can be predicted.
         """
+        with self._inputs(files) as (found, notes):
+            return Predictions(predictions=self._predict(found, [one.name for one in found], wanted), notes=notes)
+
+    def predict_array(self, array: NDArray[Any], seconds: Sequence[float] | None, wanted: Wanted) -> Predictions:
+        """The prediction for an image or a series in memory.
+
+        Args:
+            array: as `Predictor.predict` takes it.
+            seconds: of each frame of a series.
+            wanted: what else.
+
+        Raises:
+            Refused: if it cannot be predicted.
+        """
+        one = self._of_array(array, seconds)
+        return Predictions(predictions=self._predict([one], ["array"], wanted), notes=[])
+
+    def explain_files(self, files: Sequence[tuple[str, IO[bytes]]], target: str | None) -> bytes:
+        """A picture of an uploaded image or series with a heat map.
+
+        Args:
+            files: name and content of each; together one input.
+            target: the class or continuous target that is explained; None: the predicted one.
+
+        Returns:
+            A PNG, the frames of a series next to each other.
+
+        Raises:
+            Refused: if it cannot be read, or they are several.
+        """
+        with self._inputs(files) as (found, _):
+            if len(found) > 1:
+                raise Refused(422, f"The request holds {len(found)} inputs", "Send one image, or one series.")
+            one = self._read(found[0])
+        if isinstance(one, InputError):
+            raise Refused.of_input(one)
+        return self._heat_map(one, target)[0]
+
+    def explain_array(self, array: NDArray[Any], seconds: Sequence[float] | None, target: str | None) -> bytes:
+        """The same for an array; see `predict_array`."""
+        return self._heat_map(self._of_array(array, seconds), target)[0]
+
+    @contextmanager
+    def _inputs(self, files: Sequence[tuple[str, IO[bytes]]]) -> Iterator[tuple[list[InputFile], list[str]]]:
+        """The inputs in uploaded files, and what was passed over; they can be read within."""
         with tempfile.TemporaryDirectory(dir=self._folder) as name:
             folder = Path(name) / _UPLOAD
             folder.mkdir()
@@ -93,25 +140,15 @@ class Inference:
             except Exception as error:  # a damaged header can make a parser raise nearly anything
                 raise Refused(422, f"The files cannot be read ({type(error).__name__})", "Replace them.") from error
             if len(found) > self._limits.frames:
-                raise Refused(413, f"The request holds {len(found)} inputs, and {self._limits.frames} is the most")
-            return Predictions(predictions=self._predict(found, [one.name for one in found], wanted), notes=notes)
+                most = self._limits.frames
+                raise Refused(413, f"The request holds {len(found)} inputs, and {most} is the most", "Send fewer.")
+            yield found, notes
 
-    def predict_array(self, array: NDArray[Any], seconds: Sequence[float] | None, wanted: Wanted) -> Predictions:
-        """The prediction for an image or a series in memory.
-
-        Args:
-            array: as `Predictor.predict` takes it.
-            seconds: of each frame of a series.
-            wanted: what else.
-
-        Raises:
-            Refused: if it cannot be predicted.
-        """
+    def _of_array(self, array: NDArray[Any], seconds: Sequence[float] | None) -> ModelInput:
         try:
-            one = from_array(array, "array", self.predictor.contract, seconds)
+            return from_array(array, "array", self.predictor.contract, seconds)
         except InputError as error:
             raise Refused.of_input(error) from None
-        return Predictions(predictions=self._predict([one], ["array"], wanted), notes=[])
 
     def _predict(
         self, inputs: Sequence[InputFile | ModelInput], names: Sequence[str], wanted: Wanted
@@ -121,8 +158,9 @@ class Inference:
             read = [self._read(one) for one in inputs[start : start + _BATCH]]
             batch = predictions_of(pd.concat(self.predictor.rows(read, names[start : start + _BATCH], _BATCH)))
             for prediction, one in zip(batch, read, strict=True):
-                if prediction.problem is None and isinstance(one, ModelInput) and len(predictions) < _MOST_PICTURES:
-                    prediction = self._with_pictures(prediction, one, wanted)
+                shown = sum(one.problem is None for one in predictions)
+                if prediction.problem is None and isinstance(one, ModelInput) and shown < _MOST_PICTURES:
+                    prediction = self._with_pictures(prediction, one, wanted, shown)
                 predictions.append(prediction)
         if all(one.problem is not None for one in predictions):
             problems = "; ".join(dict.fromkeys(str(one.problem) for one in predictions[:5]))
@@ -139,8 +177,19 @@ class Inference:
         except Exception as error:  # a decoder that nobody has attacked before
             return InputError(f"{one.name} cannot be read ({type(error).__name__}): replace it.")
 
-    def _with_pictures(self, prediction: Prediction, one: ModelInput, wanted: Wanted) -> Prediction:
-        if not wanted.preview:
-            return prediction
-        png, count = film(one.images)
-        return prediction.model_copy(update={"preview": data_url(png), "frames": count})
+    def _with_pictures(self, prediction: Prediction, one: ModelInput, wanted: Wanted, number: int) -> Prediction:
+        pictures: dict[str, object] = {}
+        if wanted.preview:
+            png, pictures["frames"] = film(one.images)
+            pictures["preview"] = data_url(png)
+        if wanted.explain and number < _MOST_EXPLAINED:
+            png, pictures["frames"] = self._heat_map(one, None)
+            pictures["explanation"] = data_url(png)
+        return prediction.model_copy(update=pictures)
+
+    def _heat_map(self, one: ModelInput, target: str | None) -> tuple[bytes, int]:
+        try:
+            (found,) = explanations(self.predictor.backend, [one], target=target)
+        except InputError as error:
+            raise Refused.of_input(error) from None
+        return film(one.images, found.maps)
