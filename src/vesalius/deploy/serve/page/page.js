@@ -122,7 +122,6 @@ function pictures(prediction) {
     image.addEventListener("load", () => {
       box.style.setProperty("--ratio", image.naturalWidth / frames / image.naturalHeight);
       image.style.width = `${100 * frames}%`;
-      image.style.imageRendering = image.naturalHeight < 96 ? "pixelated" : "auto";
     });
     films.push(image);
     return make("figure", {}, box, make("figcaption", {}, caption));
