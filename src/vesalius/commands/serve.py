@@ -14,7 +14,7 @@ from vesalius.runs.run_folder import RunFolder
 from vesalius.terminal import command_console
 
 _SHORTEST_TOKEN = 16
-_PACKAGES = ("fastapi", "uvicorn", "multipart")
+_PACKAGES = ("fastapi", "python_multipart", "uvicorn")
 
 
 def serve(path: Path) -> None:

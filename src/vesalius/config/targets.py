@@ -24,7 +24,7 @@ EXTRAS = {
     "captum": "deploy",
     "fastapi": "deploy",
     "highdicom": "deploy",
-    "multipart": "deploy",
+    "python_multipart": "deploy",
     "pynetdicom": "deploy",
     "uvicorn": "deploy",
     "gdcm": "medical",
