@@ -54,6 +54,7 @@ WORDS = {
 #: (file, pattern of the line, why the word is right there)
 EXCEPTIONS: list[tuple[str, str, str]] = [
     ("*", r"(torch|np|math)\.floor|\.floor\(", "the function"),
+    ("*", r"def connection_made\(|\.connection_made\(", "the method of asyncio"),
     ("*", r"[\"'`]evidence[\"'`/]|evidence/", "the key of metrics.json, a file format"),
     ("*", r"[Nn]o evidence of a gain", "the verdict on a difference, as statistics puts it"),
     ("src/vesalius/deploy/dicom/report.py", r"evidence=", "the parameter of the library, DICOM's word"),
