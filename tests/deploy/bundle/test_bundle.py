@@ -75,13 +75,13 @@ def test_the_graph_itself_decides_as_the_predictor_does(cnn_bundle) -> None:
 
 def test_golden_inputs_can_be_checked_by_who_receives_them(cnn_bundle, copied) -> None:
     bundle = Bundle(cnn_bundle)
-    assert check_golden(bundle, Session(bundle)) <= 1e-4
+    assert check_golden(bundle, Session.of(bundle)) <= 1e-4
     assert len(golden_inputs(bundle)) == 4
     (file, *_) = sorted((copied / "golden" / "files").iterdir())
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(file)
     edit(copied, lambda plain: plain["hashes"].update({"golden/files/0.png": hash_of(file)}))
     with pytest.raises(RunFailed, match="golden input 0"):
-        check_golden(Bundle(copied), Session(Bundle(copied)))
+        check_golden(Bundle(copied), Session.of(Bundle(copied)))
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "metrics.json", "golden/files/1.png", "weights.safetensors"])

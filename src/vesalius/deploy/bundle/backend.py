@@ -51,7 +51,7 @@ class BundleBackend:
         self.contract: InputContract = contract
         self.metrics: Mapping[str, Any] = files.read_json(METRICS)
         self.ood: OutOfDistribution | None = None
-        self.session = Session(files, threads)
+        self.session = Session.of(files, threads)
         self._values, self._path = VALUES[kind], files.path
 
     @cached_property

@@ -114,7 +114,7 @@ def _checked(manifest: Manifest, graph: Graph, place: Path) -> Manifest:
     write_golden_outputs(place, [reference_of(graph, feeds) for feeds in golden_inputs(bundle)])
     manifest = _with_hashes(manifest, place)
     bundle = Bundle(place)
-    session = Session(bundle)
+    session = Session.of(bundle)
     parity = compare_with_model(graph, session, manifest.facts)
     at_golden = check_golden(bundle, session)
     return dataclasses.replace(manifest, parity={**parity, "golden": at_golden})

@@ -15,33 +15,52 @@ from vesalius.deploy.bundle.wire import graph_problems
 
 
 class Session:
-    """Runs the graph of a bundle on the CPU; several threads may use one.
+    """Runs a graph on the CPU; several threads may use one.
 
     Args:
-        bundle: whose graph is read, and checked.
+        content: of an ONNX file, which is checked.
+        inputs: of the graph.
+        outputs: of the graph.
+        name: what messages call it.
         threads: that one call uses; None: `OMP_NUM_THREADS`, or one per core.
 
     Raises:
-        InputError: for a graph that was changed, that refers to other files, or that does not fit its manifest.
+        InputError: for a graph that refers to other files, or has other inputs and outputs.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        name: str = MODEL,
+        threads: int | None = None,
+    ) -> None:
         runtime = import_extra("onnxruntime", "A bundle")
-        path, content = bundle.path / MODEL, bundle.read(MODEL)
         if problems := graph_problems(content):
-            raise InputError(f"{path} is not run: {', '.join(problems)}. Take the bundle from a source that you trust.")
+            raise InputError(f"{name} is not run: {', '.join(problems)}. Take the bundle from a source that you trust.")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
         options.log_severity_level = 3
         try:
             self._session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has a class of its own for each of its reasons
-            raise InputError(f"{path} cannot be run by ONNX Runtime: {_first_line(error)}") from None
-        self.inputs = {spec.name: spec for spec in bundle.manifest.inputs}
-        self.outputs = {spec.name: spec for spec in bundle.manifest.outputs}
+            raise InputError(f"{name} cannot be run by ONNX Runtime: {_first_line(error)}") from None
+        self.inputs = {spec.name: spec for spec in inputs}
+        self.outputs = {spec.name: spec for spec in outputs}
         for specs, found in ((self.inputs, self._session.get_inputs()), (self.outputs, self._session.get_outputs())):
             if list(specs) != [one.name for one in found]:
-                raise InputError(f"{path} has not the inputs and outputs of its manifest: take the bundle again.")
+                raise InputError(f"{name} has not the inputs and outputs of its manifest: take the bundle again.")
+
+    @classmethod
+    def of(cls, bundle: Bundle, threads: int | None = None) -> "Session":
+        """The graph of a bundle.
+
+        Raises:
+            InputError: also for one that was changed.
+        """
+        manifest = bundle.manifest
+        return cls(bundle.read(MODEL), manifest.inputs, manifest.outputs, str(bundle.path / MODEL), threads)
 
     def run(self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Outputs by name.
