@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,10 +11,13 @@ from vesalius.config.build import build
 from vesalius.config.compose import load_config
 from vesalius.config.facts import Facts
 from vesalius.deploy.bundle.agreement import TOLERANCE
+from vesalius.deploy.bundle.examples import random_inputs
 from vesalius.deploy.bundle.graphs import graph_of
+from vesalius.deploy.bundle.manifest import BATCH
 from vesalius.deploy.bundle.onnx_export import onnx_model
 from vesalius.deploy.bundle.parity import compare_with_model
 from vesalius.deploy.bundle.session import Session
+from vesalius.metrics.classification.decision_rule import DecisionRule
 
 CONF = Path(__file__).parents[3] / "conf" / "model"
 
@@ -51,10 +55,12 @@ def randomize(model: torch.nn.Module) -> None:
             parameter.data.copy_(0.05 * torch.randn(parameter.shape, generator=generator))
 
 
+SCALED = {"decision": {"threshold": 0.37}, "calibration": {"method": "temperature", "temperature": 1.7}}
+PLATT = {"calibration": {"method": "platt", "slope": [0.5, 1.0, 3.0], "intercept": [0.1, -0.4, 0.0]}}
 SERIES = {"sequence_length": 6, "time_step": 1.5}
 #: Preset, further overrides, facts, part, metrics.
 CASES: dict[str, tuple[str, list[str], dict[str, Any], str, dict[str, Any]]] = {
-    "cnn u8": ("cnn", [], {"task": "binary"}, "model", {"decision": {"threshold": 0.37}}),
+    "cnn u8": ("cnn", [], {"task": "binary"}, "model", SCALED),
     "cnn u16 resized, flips": (
         "cnn",
         ["model.preprocess.image_size=40", "model.test_time_flips=[horizontal]"],
@@ -63,7 +69,7 @@ CASES: dict[str, tuple[str, list[str], dict[str, Any], str, dict[str, Any]]] = {
         {},
     ),
     "cnn float": ("cnn", [], {"kind": "float"}, "model", {}),
-    "cnn multilabel": ("cnn", ["model.loss.kind=bce"], {"task": "multilabel"}, "model", {}),
+    "cnn multilabel": ("cnn", ["model.loss.kind=bce"], {"task": "multilabel"}, "model", PLATT),
     "cnn rgb to grey": ("cnn", ["model.preprocess.channels=1"], {"channels": 3, "size": 20}, "model", {}),
     "cnn encoder": ("cnn", [], {}, "encoder", {}),
     "alexnet": ("alexnet", [], {"size": 64}, "model", {}),
@@ -79,6 +85,8 @@ CASES: dict[str, tuple[str, list[str], dict[str, Any], str, dict[str, Any]]] = {
         {},
     ),
     "torchvision": ("torchvision", ["model.net.architecture=densenet121"], {}, "model", {}),
+    "efficientnet_lite0": ("efficientnet_lite0", ["model.net.weights=null"], {}, "model", {}),
+    "probe": ("probe", ["model.net.weights=null"], {"channels": 3}, "model", {}),
     "lstm": ("lstm", [], SERIES, "model", {}),
     "lstm both ways": (
         "lstm",
@@ -129,5 +137,13 @@ def test_the_graph_equals_the_model(case) -> None:
     graph = graph_of(model, facts, metrics, part)  # type: ignore[arg-type]
     session = Session(onnx_model(graph, facts), graph.inputs, graph.outputs)
     found = compare_with_model(graph, session, facts)
+    if "calibration" in metrics:
+        outputs = session.run(random_inputs(graph.inputs, facts, {BATCH: 9}, np.random.default_rng(1)))
+        rule = DecisionRule.of_metrics(metrics, facts)
+        uncalibrated = outputs["probabilities_uncalibrated"].astype(np.float64)
+        np.testing.assert_allclose(outputs["probabilities"], rule.calibrate(uncalibrated), atol=1e-6)
+        assert not np.allclose(outputs["probabilities"], uncalibrated, atol=1e-3)
+        named = ["|".join(np.array(facts.classes)[row]) for row in outputs["decision"]]
+        assert named == rule.decide(uncalibrated)
     print(f"{case}: {found['largest']:.1e} on {found['inputs']} inputs")
     assert found["largest"] <= TOLERANCE

@@ -12,11 +12,12 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.deploy.backend import Outputs
 from vesalius.deploy.bundle.manifest import Manifest
-from vesalius.deploy.bundle.reading import MANIFEST, METRICS, MODEL, Bundle, hash_of
+from vesalius.deploy.bundle.reading import MANIFEST, MODEL, Bundle, hash_of
 from vesalius.deploy.bundle.session import Session
 from vesalius.deploy.contract import InputContract
 from vesalius.deploy.inputs import ModelInput
 from vesalius.metrics.out_of_distribution import OutOfDistribution
+from vesalius.runs.run_folder import METRICS, OOD
 
 #: The output that predictions are taken from, by the kind of the model.
 VALUES = {"classifier": "probabilities_uncalibrated", "regressor": "values"}
@@ -50,9 +51,10 @@ class BundleBackend:
         self.facts: Facts = self.manifest.facts
         self.contract: InputContract = contract
         self.metrics: Mapping[str, Any] = files.read_json(METRICS)
-        self.ood: OutOfDistribution | None = None
+        self.ood = OutOfDistribution.from_arrays(files.read_arrays(OOD)) if files.has(OOD) else None
         self.session = Session.of(files, threads)
-        self._values, self._path = VALUES[kind], files.path
+        self._outputs = [VALUES[kind], *(["features"] if "features" in self.session.outputs else [])]
+        self._path = files.path
 
     @cached_property
     def sha256(self) -> str:
@@ -62,8 +64,9 @@ class BundleBackend:
     def compute(self, inputs: Sequence[ModelInput]) -> Outputs:
         """Probabilities or values; a series at a time, as the trained model's own backend does."""
         batches = [[one] for one in inputs] if self.contract.series else [list(inputs)]
-        values = [self.session.run(feeds_of(batch), [self._values])[self._values] for batch in batches]
-        return Outputs(np.concatenate(values).astype(np.float64))
+        outputs = [self.session.run(feeds_of(batch), self._outputs) for batch in batches]
+        values, *features = (np.concatenate([one[name] for one in outputs]) for name in self._outputs)
+        return Outputs(values.astype(np.float64), features[0] if features else None)
 
 
 def feeds_of(inputs: Sequence[ModelInput]) -> dict[str, NDArray[Any]]:

@@ -218,7 +218,7 @@ def _origin(manifest: Manifest) -> Section:
         ["data fingerprint", str(trained.get("data"))],
         ["seed", str(trained.get("seed"))],
         ["trained until", str(origin.get("ended"))],
-        ["checkpoint, SHA-256", origin["checkpoint"]["sha256"]],
+        *([f"checkpoint {name}, SHA-256", digest] for name, digest in origin["checkpoint"].items()),
         ["exported with", ", ".join(f"{name} {version}" for name, version in origin["exported"].items())],
     ]
     return Section("Origin", tables={"": Table(["", ""], rows)})

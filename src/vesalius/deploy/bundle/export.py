@@ -4,17 +4,15 @@ import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 
 from vesalius import __version__
 from vesalius.config.errors import InputError
-from vesalius.config.facts import Facts
 from vesalius.config.targets import import_extra
+from vesalius.deploy.bundle.backend import VALUES
 from vesalius.deploy.bundle.card import write_card
 from vesalius.deploy.bundle.golden import (
     check_golden,
@@ -29,9 +27,7 @@ from vesalius.deploy.bundle.onnx_export import onnx_model
 from vesalius.deploy.bundle.parity import compare_with_model, reference_of
 from vesalius.deploy.bundle.reading import (
     MANIFEST,
-    METRICS,
     MODEL,
-    OOD,
     REQUIREMENTS,
     WEIGHTS,
     Bundle,
@@ -39,10 +35,10 @@ from vesalius.deploy.bundle.reading import (
 )
 from vesalius.deploy.bundle.requirements import requirements
 from vesalius.deploy.bundle.session import Session
+from vesalius.deploy.bundle.trained import trained_model
 from vesalius.deploy.contract import InputContract
 from vesalius.runs.redaction import without_paths
-from vesalius.runs.run_folder import RunFolder, write_atomically, write_json
-from vesalius.training.checkpoints import load_checkpoint, restore_model
+from vesalius.runs.run_folder import METRICS, OOD, write_atomically, write_json
 
 _WITH_FILES = ("classifier", "regressor", "autoencoder", "encoder")  # their inputs are images in files
 
@@ -55,10 +51,10 @@ def export_run(
     golden: str | Path | None = None,
     intended_use: str | None = None,
 ) -> Manifest:
-    """Write the bundle of a finished run; the folder is there only if the graph agrees with the trained model.
+    """Write the bundle of a finished run or ensemble; there is none where the graph differs from the trained model.
 
     Args:
-        run: folder of the run.
+        run: folder of the run, or of the ensemble.
         output: folder to create.
         part: what of the model to export.
         golden: files whose outputs travel along, and the files with them; None: phantom images or noise.
@@ -73,18 +69,16 @@ def export_run(
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):  # before the work
         import_extra(package, "vesalius export")
-    folder = RunFolder(run)
-    checkpoint = load_checkpoint(folder.best)
-    config, metrics, facts = folder.config, folder.metrics, Facts.from_dict(checkpoint["facts"])
-    model: pl.LightningModule = restore_model(checkpoint)
-    graph = graph_of(model, facts, metrics, part)
+    trained = trained_model(run)
+    facts, metrics, config = trained.facts, trained.metrics, trained.config
+    graph = graph_of(trained.model, facts, metrics, part)
     contract = InputContract.of_run(config["data"], facts) if graph.kind in _WITH_FILES else None
     with _complete_or_removed(Path(output)) as place:
         (place / MODEL).write_bytes(onnx_model(graph, facts))
         _write_weights(graph, place / WEIGHTS)
         write_json(place / METRICS, metrics)
-        if (folder.path / OOD).is_file():
-            shutil.copyfile(folder.path / OOD, place / OOD)
+        if trained.ood is not None and graph.kind in VALUES:
+            shutil.copyfile(trained.ood, place / OOD)
         write_atomically(place / REQUIREMENTS, requirements())
         if golden is not None and contract is not None:
             write_golden_files(place, Path(golden).expanduser())
@@ -92,14 +86,14 @@ def export_run(
             write_golden_arrays(place, graph.inputs, facts, contract, config["data"]["source"])
         manifest = Manifest(
             kind=graph.kind,
-            name=str(config["name"]),
+            name=trained.name,
             facts=facts,
             contract=contract,
             inputs=graph.inputs,
             outputs=graph.outputs,
             decision=metrics.get("decision") or {},
             parity={},
-            provenance=_provenance(folder, config),
+            provenance={**trained.provenance, "exported": _versions()},
             hashes={},
         )
         manifest = _checked(_with_hashes(manifest, place), graph, place)
@@ -137,24 +131,12 @@ def _with_hashes(manifest: Manifest, place: Path) -> Manifest:
     return manifest
 
 
-def _provenance(folder: RunFolder, config: Mapping[str, Any]) -> dict[str, Any]:
+def _versions() -> dict[str, str]:
     import onnxruntime
     import torch
 
-    exported = {"vesalius": __version__, "torch": torch.__version__, "onnxruntime": onnxruntime.__version__}
-    trained = {key: value for key, value in folder.provenance.items() if key != "hardware"}
-    model = str(config["model"].get("_target_"))
-    net = (config["model"].get("net") or config["model"].get("generator") or {}).get("_target_")
-    checkpoint = {"sha256": hash_of(folder.best)}
-    return {
-        "model": model,
-        "net": net,
-        "data": config["data"]["source"].get("_target_"),
-        "trained": trained,
-        "exported": {**exported, "numpy": np.__version__},
-        "checkpoint": checkpoint,
-        "ended": folder.state.get("ended"),
-    }
+    own = {"vesalius": __version__, "torch": torch.__version__, "onnxruntime": onnxruntime.__version__}
+    return {**own, "numpy": np.__version__}
 
 
 @contextlib.contextmanager

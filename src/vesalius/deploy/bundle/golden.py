@@ -111,11 +111,9 @@ def golden_inputs(bundle: Bundle) -> list[Feeds]:
     Raises:
         InputError: for a file that was changed, or that the model's contract refuses.
     """
-    from safetensors.numpy import load
-
     contract = bundle.manifest.contract
     if bundle.has(INPUTS):
-        arrays = load(bundle.read(INPUTS))
+        arrays = bundle.read_arrays(INPUTS)
         count = len({key.partition("/")[0] for key in arrays})
         return [
             {spec.name: arrays[f"{number}/{spec.name}"] for spec in bundle.manifest.inputs} for number in range(count)
@@ -135,10 +133,8 @@ def check_golden(bundle: Bundle, session: Session) -> float:
         InputError: for a file that was changed.
         RunFailed: where outputs differ.
     """
-    from safetensors.numpy import load
-
     bundle.verify()
-    reference = load(bundle.read(OUTPUTS))
+    reference = bundle.read_arrays(OUTPUTS)
     largest = 0.0
     for number, feeds in enumerate(golden_inputs(bundle)):
         wanted = {name: values[number : number + 1] for name, values in reference.items()}

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.deploy.bundle.manifest import BATCH, FRAMES, Kind, TensorSpec
+from vesalius.deploy.ensemble.module import EnsembleModule, calibrate
 from vesalius.metrics.classification.decision_rule import DecisionRule
 from vesalius.models.family import output_kind
+from vesalius.models.features import head_inputs
 
 #: What of a model is exported: what it predicts (or generates), its encoder, or the decoder of an autoencoder.
 Part = Literal["model", "encoder", "decoder"]
@@ -56,9 +58,11 @@ def graph_of(model: pl.LightningModule, facts: Facts, metrics: Mapping[str, Any]
         ("samples", "model"): _generator,
     }
     kind = output_kind(model)
-    build = kinds.get((kind, part))
+    known = [name for family, name in kinds if family == kind]
+    if isinstance(model, EnsembleModule):  # whose members have encoders of their own
+        known = ["model"]
+    build = kinds[kind, part] if part in known else None
     if build is None:
-        known = [name for family, name in kinds if family == kind]
         raise InputError(f"part={part}: {type(model).__name__} has no such part: choose {' or '.join(known)}.")
     model.float().cpu().eval().requires_grad_(False)
     return build(model, facts, metrics)
@@ -79,35 +83,39 @@ class _Wrapper(nn.Module):
 def _predictor(model: Any, facts: Facts, metrics: Mapping[str, Any]) -> Graph:
     rule = DecisionRule.of_metrics(metrics, facts)
     inputs = _image_inputs(facts)
+    first = model.members[0] if isinstance(model, EnsembleModule) else model
 
-    def predict(*tensors: Tensor) -> Any:
-        output = model.predict_step(_batch(tensors), 0)
+    def predict(*tensors: Tensor) -> tuple[Tensor, ...]:
+        with head_inputs(first) as collected:
+            output = model.predict_step(_batch(tensors), 0)
         if facts.task == "regression":
-            return output["values"]
+            return output["values"], *collected[:1]
         probabilities = output["probabilities"]
-        return probabilities, calibrated(probabilities, rule), decided(probabilities, rule)
+        shown = calibrate(probabilities, rule).clone()
+        return probabilities, shown, decided(probabilities, rule), *collected[:1]
 
+    wrapper = _Wrapper(model, predict)
+    features = [
+        TensorSpec("features", "float32", (BATCH, given.shape[1]), "what the head of the net gets")
+        for given in _run_on_ones(wrapper, inputs)[1 if facts.task == "regression" else 3 :]
+    ]
     names = ", ".join(facts.classes[:8]) + ", ..." * (len(facts.classes) > 8)
     row = (BATCH, facts.num_classes)
     if facts.task == "regression":
         outputs = (TensorSpec("values", "float32", row, f"in the units of the targets: {names}"),)
-        return Graph("regressor", _Wrapper(model, predict), inputs, outputs)
+        return Graph("regressor", wrapper, inputs, (*outputs, *features))
     meaning = f"one column per class, 0..1: {names}"
     return Graph(
         "classifier",
-        _Wrapper(model, predict),
+        wrapper,
         inputs,
         (
             TensorSpec("probabilities_uncalibrated", "float32", row, f"{meaning}; as the net gives them"),
             TensorSpec("probabilities", "float32", row, f"{meaning}; calibrated where the run was"),
             TensorSpec("decision", "bool", row, "whether a class is predicted, by the threshold of the run"),
+            *features,
         ),
     )
-
-
-def calibrated(probabilities: Tensor, rule: DecisionRule) -> Tensor:
-    """Calibrated probabilities (B, K), as `DecisionRule.calibrate` computes them."""
-    return probabilities.clone()
 
 
 def decided(probabilities: Tensor, rule: DecisionRule) -> Tensor:
@@ -127,7 +135,7 @@ def _encoder(model: Any, facts: Facts, metrics: Mapping[str, Any]) -> Graph:
     def embed(*tensors: Tensor) -> Tensor:
         return cast(Tensor, model.embed(_batch(tensors)))
 
-    dim = _run_on_zeros(embed, inputs).shape[1]
+    dim = _run_on_ones(embed, inputs).shape[1]
     outputs = (TensorSpec("features", "float32", (BATCH, dim), "one vector per image or series"),)
     return Graph("encoder", _Wrapper(model, embed), inputs, outputs)
 
@@ -187,10 +195,10 @@ def _batch(tensors: tuple[Tensor, ...]) -> dict[str, Tensor]:
     return {**dict(zip(("image", "mask", "time"), tensors, strict=False)), "index": index}
 
 
-def _run_on_zeros(function: Callable[..., Tensor], inputs: tuple[TensorSpec, ...]) -> Tensor:
-    zeros = [
+def _run_on_ones(function: Callable[..., Any], inputs: tuple[TensorSpec, ...]) -> Any:
+    ones = [
         torch.ones([1 if isinstance(size, str) else size for size in spec.shape], dtype=getattr(torch, spec.dtype))
         for spec in inputs
     ]
     with torch.no_grad():
-        return function(*zeros)
+        return function(*ones)

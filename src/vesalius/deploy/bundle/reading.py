@@ -5,16 +5,13 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from numpy.typing import NDArray
+
 from vesalius.config.errors import InputError
 from vesalius.deploy.bundle.manifest import Manifest
+from vesalius.runs.arrays import MOST_BYTES
 
-MANIFEST, MODEL, WEIGHTS, METRICS, OOD = (
-    "manifest.json",
-    "model.onnx",
-    "weights.safetensors",
-    "metrics.json",
-    "ood.safetensors",
-)
+MANIFEST, MODEL, WEIGHTS = "manifest.json", "model.onnx", "weights.safetensors"
 CARD_MARKDOWN, CARD_HTML, REQUIREMENTS, GOLDEN = "model_card.md", "model_card.html", "requirements.txt", "golden"
 _MAX_MANIFEST = 16 << 20
 #: Most bytes of any file; a protocol buffer, as an ONNX graph is one, cannot have more.
@@ -76,6 +73,20 @@ class Bundle:
         if not isinstance(plain, dict):
             raise InputError(f"{self.path / name} holds no mapping: take the bundle from its source again.")
         return plain
+
+    def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Content of a safetensors file; arguments and errors as of `read`."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        content = self.read(name)
+        try:
+            if len(content) > MOST_BYTES:
+                raise InputError(f"{self.path / name} has more than {MOST_BYTES >> 20} MiB: it is not opened.")
+            arrays: dict[str, NDArray[Any]] = load(content)
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise InputError(f"{self.path / name} is not a safetensors file ({str(error)[:100]}).") from None
+        return arrays
 
     def has(self, name: str) -> bool:
         """Whether the manifest lists a file."""
