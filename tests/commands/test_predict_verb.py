@@ -78,9 +78,26 @@ def test_a_sweep_over_runs_needs_a_folder(place, vesalius_in) -> None:
     assert "nterpolation" not in done.stderr
 
 
+def test_each_input_that_can_be_read_gets_a_picture_of_its_reasons(place, vesalius_in) -> None:
+    options = ["explain=gradcam", "explain_target=cyst", "explain_arrays=true", "output=out.csv"]
+    done = vesalius_in(place, "predict", "run=run", "input=my images", *options)
+    assert done.returncode == 0, done.stderr
+    written = sorted(path.name for path in (place / "out_explained").iterdir())
+    assert written == [f"{number + 1:05d}_{number}_png.{kind}" for number in range(3) for kind in ("npy", "png")]
+    maps = np.load(place / "out_explained" / "00001_0_png.npy", allow_pickle=False)
+    assert (maps.shape, maps.dtype) == ((1, 28, 28), np.float32)
+    with Image.open(place / "out_explained" / "00001_0_png.png") as picture:
+        assert picture.size == (2 * 224 + 4, 224)
+    again = vesalius_in(place, "predict", "run=run", "input=my images", "explain=auto", "output=out.jsonl")
+    assert again.returncode == 2
+    assert "out_explained exists already" in again.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["input=my images", "explain=gradcma"], "explain=gradcma: there is no such method. Did you mean 'gradcam'?"),
+        (["input=my images", "explain=auto", "explain_target=cist"], "target=cist: there is no such class"),
         (["input=my images", "on_bad_file=error"], "3.png cannot be read as an image"),
         (["input=my images/3.png"], "3.png cannot be read as an image"),
         (["input=nowhere"], "nowhere does not exist: correct the path"),

@@ -12,6 +12,8 @@ from rich.console import Console
 from vesalius.config.errors import InputError
 from vesalius.deploy.bundle.backend import BundleBackend
 from vesalius.deploy.dicom.report_folder import ReportFolder
+from vesalius.deploy.explain.files import write_explanations
+from vesalius.deploy.explain.methods import check_explanation
 from vesalius.deploy.inputs import find_inputs
 from vesalius.deploy.loading import load
 from vesalius.deploy.predictor import Predictor
@@ -38,6 +40,8 @@ def _predict(folder: RunFolder) -> None:
     output = _output(config, folder)
     reports = None if config["reports"] is None else ReportFolder(Path(config["reports"]).expanduser())
     model = load(config["run"]) if config["bundle"] is None else Predictor(BundleBackend(config["bundle"]))
+    if config["explain"] is not None:
+        check_explanation(model.backend, config["explain"], config["explain_target"])
     files, passed_over = find_inputs(Path(config["input"]).expanduser(), model.contract, config["column"])
     monitor = ShiftMonitor(model.backend)
     batches = model.rows(files, [file.name for file in files], config["batch_size"], observe=monitor.update)
@@ -49,13 +53,27 @@ def _predict(folder: RunFolder) -> None:
     reported = [] if reports is None else reports.write(model, files, table)
     _write(table, output)
     console = command_console()
+    if config["explain"] is not None:
+        options = {"method": config["explain"], "target": config["explain_target"], "arrays": config["explain_arrays"]}
+        pictures = _pictures(output)
+        pictures.mkdir()
+        written = write_explanations(model, files, pictures, **options)
+        for _ in show_progress(written, len(files), "explain"):
+            pass
     _summarize(table, console)
     shift = monitor.result()
     if shift is not None and shift.findings:
         write_json(folder.path / SHIFT, shift.to_dict())
     for sentence in [*passed_over, *reported, *([] if shift is None else describe(shift))]:
         console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+    if config["explain"] is not None:
+        console.print(f"Explanations: {_pictures(output)}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"Written to: {output}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _pictures(output: Path) -> Path:
+    """The folder of the explanations of a table."""
+    return output.with_name(f"{output.stem}_explained")
 
 
 def _output(config: dict[str, Any], folder: RunFolder) -> Path:
@@ -72,6 +90,8 @@ def _output(config: dict[str, Any], folder: RunFolder) -> Path:
         problems.append(f"output={output} is a folder: name a file in it.")
     elif output.exists():
         problems.append(f"output={output} exists already: name another file, or remove it.")
+    if config["explain"] is not None and _pictures(output).exists():
+        problems.append(f"{_pictures(output)} exists already: name another output, or remove it.")
     if not output.parent.is_dir():
         problems.append(f"output={output}: there is no folder {output.parent}: create it.")
     if problems:

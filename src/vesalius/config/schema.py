@@ -104,6 +104,9 @@ class PredictConfig:
     column: str | None = None
     output: str | None = None
     reports: str | None = None
+    explain: str | None = None
+    explain_target: str | None = None
+    explain_arrays: bool = False
     on_bad_file: str = MISSING
     batch_size: int = MISSING
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,12 @@ from vesalius.deploy.backend import Backend, Outputs
 from vesalius.deploy.contract import InputContract
 from vesalius.deploy.inputs import InputFile, ModelInput, find_inputs, from_array
 from vesalius.metrics.classification.decision_rule import DecisionRule
+
+if TYPE_CHECKING:
+    from vesalius.deploy.explain.methods import Explanation
+
+#: What `predict` and `explain` take: one, or several.
+Inputs = str | Path | NDArray[Any] | Iterable[str | Path | NDArray[Any]]
 
 _WORKERS = 8
 
@@ -60,7 +66,7 @@ class Predictor:
 
     def predict(
         self,
-        inputs: str | Path | NDArray[Any] | Iterable[str | Path | NDArray[Any]],
+        inputs: Inputs,
         *,
         seconds: Iterable[Sequence[float]] | None = None,
     ) -> pd.DataFrame:
@@ -77,6 +83,46 @@ class Predictor:
         Raises:
             InputError: for a path that does not exist, or times of more or fewer series than there are arrays.
         """
+        wanted, names = self._wanted(inputs, seconds)
+        tables = list(self.rows(wanted, names))
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=self.columns)
+
+    def explain(
+        self,
+        inputs: Inputs,
+        *,
+        method: str = "auto",
+        target: str | int | None = None,
+        seconds: Iterable[Sequence[float]] | None = None,
+    ) -> "list[Explanation]":
+        """Where, and of series when, the model finds what it predicts (see `vesalius.deploy.explain`).
+
+        Args:
+            inputs: as for `predict`.
+            method: `gradcam`, `hirescam`, `integrated_gradients` or `occlusion`; or `auto`.
+            target: name or number of the class or continuous target to explain; None: the predicted class, or the first
+                target.
+            seconds: as for `predict`.
+
+        Returns:
+            One explanation per image or series, with `maps` (T, H, W) in 0..1, and `weights` (T,) of the time points.
+
+        Raises:
+            InputError: for an input that is refused, an unknown target, or a method that the model does not allow.
+        """
+        from vesalius.deploy.explain.methods import explanations
+
+        read = [self._read(one) for one in self._wanted(inputs, seconds)[0]]
+        refused = [problem for one in read if isinstance(one, InputError) for problem in one.problems]
+        if refused:
+            raise InputError(refused)
+        good = [one for one in read if isinstance(one, ModelInput)]
+        return explanations(self.backend, good, method=method, target=target)
+
+    def _wanted(
+        self, inputs: Inputs, seconds: Iterable[Sequence[float]] | None
+    ) -> tuple[list[InputFile | ModelInput | InputError], list[str]]:
+        """Files, pixels or what is wrong with them; and what each is called."""
         given = [inputs] if isinstance(inputs, str | Path | np.ndarray) else list(inputs)
         times = _times_of(seconds, sum(isinstance(one, np.ndarray) for one in given))
         wanted: list[InputFile | ModelInput | InputError] = []
@@ -94,8 +140,7 @@ class Predictor:
                 found, _ = find_inputs(Path(one).expanduser(), self.contract, whole_names=len(given) > 1)
                 wanted += found
                 names += [file.name for file in found]
-        tables = list(self.rows(wanted, names))
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=self.columns)
+        return wanted, names
 
     @property
     def columns(self) -> list[str]:

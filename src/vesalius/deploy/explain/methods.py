@@ -135,17 +135,33 @@ def as_weights(relevance: Floats) -> Floats:
     return positive / total if total > 0 else np.full(len(positive), 1 / len(positive))
 
 
-def _targets(backend: Backend, inputs: Sequence[ModelInput], target: str | int | None) -> list[int]:
-    """The number of each input's target."""
+def check_explanation(backend: Backend, method: str, target: str | int | None) -> None:
+    """Refuse what `explain` would refuse, before anything is computed.
+
+    Raises:
+        InputError: for an unknown method or target, and a method that this model does not allow.
+    """
+    choose_method(backend, method)
+    _number_of(backend, target)
+
+
+def _number_of(backend: Backend, target: str | int | None) -> int | None:
+    """The number of a target that was named; None for none."""
     classes = list(backend.facts.classes)
     if isinstance(target, str):
         if target not in classes:
             raise InputError(f"target={target}: there is no such class or target.{did_you_mean(target, classes)}")
-        target = classes.index(target)
-    if target is not None:
-        if not 0 <= target < len(classes):
-            raise InputError(f"target={target}: the model has the targets 0 to {len(classes) - 1}.")
-        return [target] * len(inputs)
+        return classes.index(target)
+    if target is not None and not 0 <= target < len(classes):
+        raise InputError(f"target={target}: the model has the targets 0 to {len(classes) - 1}.")
+    return target
+
+
+def _targets(backend: Backend, inputs: Sequence[ModelInput], target: str | int | None) -> list[int]:
+    """The number of each input's target."""
+    classes, number = list(backend.facts.classes), _number_of(backend, target)
+    if number is not None:
+        return [number] * len(inputs)
     if backend.facts.task == "regression":
         return [0] * len(inputs)
     probabilities = backend.compute(inputs).values
