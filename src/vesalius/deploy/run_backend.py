@@ -77,6 +77,22 @@ class RunBackend:
                 features += [vectors.cpu().numpy() for vectors in collected[:1]]
         return Outputs(np.concatenate(values), np.concatenate(features) if features else None)
 
+    def relevance(self, method: str, one: ModelInput, target: int) -> NDArray[np.float64]:
+        """(T, H, W) relevance of pixels by gradients; for `vesalius.deploy.explain`.
+
+        Args:
+            method: a function of `vesalius.deploy.explain.gradients`.
+            one: image or series.
+            target: number of the class or continuous target.
+
+        Raises:
+            InputError: for a net that does not allow it, and without captum.
+        """
+        from vesalius.deploy.explain import gradients
+
+        found: NDArray[np.float64] = getattr(gradients, method)(self.module.to(self._device), one, target)
+        return found
+
     def _batch(self, inputs: Sequence[ModelInput]) -> dict[str, Tensor]:
         """Images as one batch, or a single series, which needs no padding."""
         index = torch.arange(len(inputs))

@@ -45,22 +45,24 @@ def _occlude(backend: Backend, one: ModelInput, target: int) -> tuple[Floats, Fl
 
 
 def _by_gradients(name: str) -> Method:
-    """A function of `gradients`, which needs torch; a time point has the relevance of all pixels of its frame.
+    """A method of a backend that has `relevance`; a time point has the relevance of all pixels of its frame.
 
     Of an ensemble the mean over its members, each with the same total.
     """
 
     def relevance(backend: Backend, one: ModelInput, target: int) -> tuple[Floats, Floats]:
-        from vesalius.deploy.explain import gradients
-
-        members: Sequence[Any] = getattr(backend, "members", [backend])
-        found: list[Floats] = [getattr(gradients, name)(member.module, one, target) for member in members]
+        found: list[Floats] = [member.relevance(name, one, target) for member in _differentiable(backend)]
         if len(found) > 1:
             found = [maps / max(np.abs(maps).sum(), np.finfo(np.float64).tiny) for maps in found]
         mean = np.mean(found, axis=0)
         return mean, mean.sum(axis=(1, 2))
 
     return relevance
+
+
+def _differentiable(backend: Backend) -> list[Any]:
+    """The backends that have gradients: this one, or its members; empty where what computes it has none."""
+    return [one for one in getattr(backend, "members", [backend]) if hasattr(one, "relevance")]
 
 
 #: Those of the first names need a model that torch computes.
@@ -118,7 +120,7 @@ def choose_method(backend: Backend, method: str) -> str:
     Raises:
         InputError: for a method that does not exist, or that this model does not allow.
     """
-    by_torch = hasattr(backend, "module")
+    by_torch = bool(_differentiable(backend))
     if method == "auto":
         return "hirescam" if by_torch else "occlusion"
     if method not in METHODS:
