@@ -13,9 +13,11 @@ from sklearn.metrics import roc_auc_score
 import vesalius
 from run_maker import predictions as drawn
 from vesalius.commands.ensemble import ensemble
+from vesalius.commands.evaluate import evaluate
 from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
+from vesalius.data.sources.lesions import Lesions
 from vesalius.deploy.contract import InputContract
 from vesalius.deploy.ensemble.evaluate import evaluate_ensemble
 from vesalius.deploy.ensemble.folder import EnsembleFolder
@@ -168,6 +170,24 @@ def test_a_loaded_ensemble_predicts_the_mean_of_its_loaded_members(folder) -> No
     with torch.inference_mode():
         output = model.module.predict_step({"image": images, "index": torch.arange(len(images))})
     np.testing.assert_allclose(output["probabilities"], mean, atol=1e-6)
+
+
+def test_an_ensemble_is_evaluated_on_other_patients(folder, tmp_path) -> None:
+    path, runs = folder
+    overrides = [f"run={path}", "data=lesions", "data.source.patients=16", "data.source.seed=7"]
+    overrides += ["data.source.image_size=28", "data.source.slices=1"]
+    place = RunFolder.create(tmp_path / "evaluation", load_config("evaluate", overrides), overrides).path
+    evaluate(place)
+    found = pd.read_csv(place / "predictions" / "test.csv")
+    columns = [name for name in found if name.startswith("prob/")]
+    source = Lesions(patients=16, seed=7, image_size=28, slices=1)
+    pixels = [source.load(row) for row in source.samples().to_dict("records")]
+    members = [vesalius.load(run).predict(pixels)[columns].to_numpy() for run in runs]
+    np.testing.assert_allclose(found[columns], np.mean(members, axis=0), atol=1e-6)
+    alone = [f"run={path}"]
+    place = RunFolder.create(tmp_path / "own", load_config("evaluate", alone), alone).path
+    with pytest.raises(InputError, match="is an ensemble"):
+        evaluate(place)
 
 
 def test_a_changed_member_and_a_newer_schema_are_refused(folder, tmp_path) -> None:

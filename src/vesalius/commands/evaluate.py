@@ -12,6 +12,9 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.datamodules.skipped import write_skipped
+from vesalius.deploy.ensemble import ENSEMBLE
+from vesalius.deploy.ensemble.backend import EnsembleBackend
+from vesalius.deploy.ensemble.folder import EnsembleFolder
 from vesalius.evaluation.base import results_of
 from vesalius.evaluation.data_compatibility import check_fit, warn_of_known_patients
 from vesalius.evaluation.decision import DecisionOptions
@@ -34,10 +37,11 @@ def evaluate(path: Path) -> None:
 
 def _evaluate(folder: RunFolder) -> None:
     config, run = folder.config, RunFolder(folder.config["run"])
-    checkpoint = load_checkpoint(run.best)
-    # Not from the checkpoint, which does not hold where the data are: it may go to others.
-    trained, facts = run.config, Facts.from_dict(checkpoint["facts"])
     other_data = config["data"] is not None
+    members = _members(run, other_data=other_data)
+    checkpoint = load_checkpoint(members[0].best)
+    # Not from the checkpoint, which does not hold where the data are: it may go to others.
+    trained, facts = members[0].config, Facts.from_dict(checkpoint["facts"])
     # What the model's family needs besides a source, its datamodule above all, is that of the run.
     config = {**config, "data": {**trained["data"], **(config["data"] or {})}}
     if other_data:
@@ -53,10 +57,12 @@ def _evaluate(folder: RunFolder) -> None:
     else:
         data.reuse_split(run.path / SPLIT, checkpoint["provenance"].get("split"))
     data.setup("test" if other_data else None)
-    model, device = restore_model(checkpoint), inference_device(trained["trainer"])
+    model = restore_model(checkpoint) if len(members) == 1 else EnsembleBackend(run.path).module
+    device = inference_device(trained["trainer"])
     check_fit(data, facts, targets=output_kind(model) == "targets")
     if other_data:
-        warn_of_known_patients(data, run, "these numbers are")
+        for member in members:
+            warn_of_known_patients(data, member, "these numbers are")
     write_skipped(data, folder.path)
     settings = {"seed": trained["seed"], "evaluation": evaluation, "chosen": run.metrics, "other_data": other_data}
     results = results_of(model, data, facts, settings, device, folder.path)
@@ -77,6 +83,21 @@ def _evaluate(folder: RunFolder) -> None:
     if not other_data:
         console.print(_comparison(final.metrics["test"], run.metrics["test"]), highlight=False)
     console.print(f"Written to: {folder.path}", soft_wrap=True, highlight=False)
+
+
+def _members(run: RunFolder, *, other_data: bool) -> list[RunFolder]:
+    """The run, or the members of an ensemble.
+
+    Raises:
+        InputError: for an ensemble without other data: it has no data of its own.
+    """
+    if not (run.path / ENSEMBLE).is_file():
+        return [run]
+    if not other_data:
+        raise InputError(
+            f"run={run.path} is an ensemble, whose metrics.json holds its test metrics: name other data with data=..."
+        )
+    return [RunFolder(member) for member in EnsembleFolder(run.path).members]
 
 
 def _check_options(config: dict[str, Any], *, same: bool) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 from vesalius.config.errors import InputError
 from vesalius.deploy.ensemble import ENSEMBLE
 from vesalius.deploy.ensemble.members import Member
-from vesalius.runs.run_folder import CONFIG, METRICS, OOD, RunFolder, write_json
+from vesalius.runs.run_folder import CONFIG, METRICS, OOD, SPLIT, RunFolder, write_json
 from vesalius.runs.signature import SIGNATURE
 
 SCHEMA = 1
 _CHECKPOINT = "checkpoints/best.ckpt"
 #: What is copied of each member, and its hash kept; and what it may have besides.
-_FILES, _MORE_FILES = (CONFIG, METRICS, _CHECKPOINT), (OOD,)
+_FILES, _MORE_FILES = (CONFIG, METRICS, _CHECKPOINT), (OOD, SPLIT)
 _MOST_MEMBERS, _MOST_BYTES = 200, 2**20
 
 
