@@ -43,7 +43,9 @@ class DecisionOptions:
     @classmethod
     def of_config(cls, evaluation: Mapping[str, Any]) -> "DecisionOptions":
         """Those of the part `evaluation` of a frozen config."""
-        return cls(evaluation["decision"], evaluation.get("prevalence"), **(evaluation.get("conformal") or {}))
+        sets = evaluation.get("conformal") or {}
+        given = {name: sets[name] for name in ("coverage", "by_class") if name in sets}
+        return cls(evaluation["decision"], evaluation.get("prevalence"), **given)
 
     def check(self, task: Task) -> None:
         """Refuse options before anything is trained for them.
