@@ -94,6 +94,36 @@ def test_a_stated_prevalence_moves_the_predictive_values_only():
     assert rare["test"]["npv"]["value"] > own["test"]["npv"]["value"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"calibration": {"method": "temperature", "temperature": 1.0, "priors": [0.5]}},
+        {"calibration": {"method": "temperature", "temperature": 1.0, "priors": [2, 3]}},
+        {"calibration": {"method": "temperature", "temperature": 1.0, "priors": "many"}},
+        {"calibration": 3},
+        {"conformal": {"coverage": 0.9, "thresholds": [0.1, 0.1]}},
+        {"operating_point": {"prevalence": "high"}},
+        {"operating_point": {"prevalence": 0.5, "val": {}}},
+    ],
+)
+def test_a_strangers_numbers_are_checked(changes):
+    facts, test = facts_of("binary"), table_of("binary", 7)
+    fitted = fit_decision(table_of("binary", 5), facts, DecisionOptions("argmax"), "argmax") | changes
+    scores = score_prior_shift if isinstance(changes.get("calibration"), dict) else score_decision
+    with pytest.raises(InputError, match=r"metrics\.json: "):
+        scores(test, facts, fitted)
+
+
+def test_the_threshold_of_calibrated_probabilities_decides_the_same():
+    facts, test = facts_of("binary"), table_of("binary", 11)
+    point = fit_decision(table_of("binary", 12), facts, DecisionOptions("argmax"), 0.3)["operating_point"]
+    fitted = fit_decision(table_of("binary", 12), facts, DecisionOptions("argmax"), 0.3)
+    rule = DecisionRule.of_metrics({**fitted, "decision": {"threshold": 0.3}}, facts)
+    probabilities = test[["prob/c0", "prob/c1"]].to_numpy()
+    above = rule.calibrate(probabilities)[:, 1] > point["calibrated_threshold"]
+    assert [("c0", "c1")[int(one)] for one in above] == rule.decide(probabilities)
+
+
 def test_a_run_of_an_older_version_has_none_of_it():
     facts, test = facts_of("binary"), table_of("binary", 7)
     old = {"decision": {"rule": "argmax", "threshold": "argmax"}}

@@ -15,11 +15,12 @@ from vesalius.metrics.classification.thresholds import check_rule
 from vesalius.metrics.decision.abstention import abstention_curve
 from vesalius.metrics.decision.conformal import ConformalSets, fit_sets, score_sets
 from vesalius.metrics.decision.net_benefit import decision_curve
-from vesalius.metrics.decision.operating_point import predictive_values, rates_of
+from vesalius.metrics.decision.operating_point import predictive_values, rate_differences, rates_of
 from vesalius.metrics.decision.prior_shift import estimate_priors, prior_entries, shift_priors
 from vesalius.metrics.decision.scaling import Calibration, fit_calibration
 from vesalius.metrics.names import CALIBRATION
 from vesalius.metrics.predictions import Decision, Predictions, read_predictions
+from vesalius.runs.decision_parts import decision_parts
 
 _RATES = ("recall", "specificity")
 
@@ -93,12 +94,14 @@ def fit_decision(val: pd.DataFrame, facts: Facts, options: DecisionOptions, thre
     fitted: Metrics = {"calibration": calibration.to_dict() | {"priors": priors}, "conformal": sets.to_dict()}
     if facts.task == "binary":
         rule, positive = options.rule, facts.classes[1]
+        at = 0.5 if threshold == "argmax" else float(threshold)
         fitted["operating_point"] = {
             "rule": rule,
             "class": positive,
-            "threshold": 0.5 if threshold == "argmax" else threshold,
+            "threshold": at,
+            "calibrated_threshold": float(calibration.apply(np.clip([[1 - at, at]], 0, 1))[0, 1]),
             "prevalence": priors[1],
-            "val": rates_of(_score(val, facts, threshold, _RATES), positive, rule),
+            "val": rates_of(_score(val, facts, threshold, _RATES), positive),
         }
     return fitted
 
@@ -117,6 +120,7 @@ def score_decision(
     Returns:
         The parts of `fit_decision` with their `test`, `decision_curve` and `abstention`; empty without fitted ones.
     """
+    fitted = _checked(fitted)
     calibration = Calibration.of_metrics(fitted, facts.num_classes)
     sets = ConformalSets.of_metrics(fitted, facts.num_classes)
     if calibration is None or sets is None:
@@ -137,9 +141,10 @@ def score_decision(
     }
     if point := fitted.get("operating_point"):
         at = prevalence or point["prevalence"]
-        rates = rates_of(_score(test, facts, threshold, _RATES), facts.classes[1], point["rule"])
+        rates = rates_of(_score(test, facts, threshold, _RATES), facts.classes[1])
         values = predictive_values(rates, at, n=len(test), groups=p.group_count)
-        metrics["operating_point"] = {**point, "prevalence": at, "test": rates | values}
+        scored = {"test": rates | values, "difference": rate_differences(rates, point["val"])}
+        metrics["operating_point"] = {**point, "prevalence": at, **scored}
     return metrics
 
 
@@ -155,10 +160,13 @@ def score_prior_shift(test: pd.DataFrame, facts: Facts, fitted: Mapping[str, Any
         `prior_shift`: `priors`, the share of each class as it is estimated without labels, and `test`, the calibration
         of the corrected probabilities. Empty for a run without a calibration.
     """
+    fitted = _checked(fitted)
     calibration = Calibration.of_metrics(fitted, facts.num_classes)
-    old = (fitted.get("calibration") or {}).get("priors")
-    if calibration is None or old is None:
+    if calibration is None:
         return {}
+    old = fitted["calibration"].get("priors") or []
+    if len(old) != facts.num_classes:
+        raise InputError("metrics.json: calibration.priors is not what a run writes: restore the file.")
     p = read_predictions(test, task=facts.task, classes=facts.classes)
     calibrated, kind = calibration.apply(p.probabilities), {"multilabel": not p.single_label}
     new = estimate_priors(calibrated, p.groups, old, **kind).tolist()
@@ -166,6 +174,18 @@ def score_prior_shift(test: pd.DataFrame, facts: Facts, fitted: Mapping[str, Any
     entries = prior_entries(calibrated, p.groups, old, p.classes, **kind)
     scores = _score(with_probabilities(test, moved), facts, "argmax", CALIBRATION)
     return {"prior_shift": {"priors": entries, "test": scores}}
+
+
+def _checked(fitted: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a run's metrics, which may be of someone else, in the shape that a run writes.
+
+    Raises:
+        InputError: for another shape.
+    """
+    try:
+        return {**fitted, **decision_parts(fitted)}
+    except ValueError as error:
+        raise InputError(f"metrics.json: {error}: restore the file.") from None
 
 
 def calibrate_table(table: pd.DataFrame, facts: Facts, calibration: Calibration) -> pd.DataFrame:

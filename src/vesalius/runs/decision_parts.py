@@ -28,6 +28,8 @@ def decision_parts(results: Mapping[str, Any]) -> dict[str, Any]:
             parts[name] = _scored(results[name], name, wanted)
     if point := parts.get("operating_point"):
         point["val"] = _entries(point.get("val"), "operating_point.val", _RATES)
+        if "difference" in point:
+            point["difference"] = _entries(point["difference"], "operating_point.difference", _RATES)
     if shift := parts.get("prior_shift"):
         shift["priors"] = entries_of(shift.get("priors"), 1, "prior_shift.priors")
     if results.get("decision_curve"):
@@ -45,10 +47,19 @@ def _scored(node: Any, name: str, wanted: set[str]) -> dict[str, Any]:
     if name == "conformal" and not (isinstance(part.get("coverage"), float) and isinstance(part.get("by_class"), bool)):
         raise ValueError("conformal has no coverage")
     if name == "operating_point":
+        _check_share(part.get("prevalence"), "operating_point.prevalence")
         part |= {key: str(part.get(key)) for key in ("class", "rule")}
+    if "priors" in part and name == "calibration":
+        for share in list_of(part["priors"], "calibration.priors"):
+            _check_share(share, "calibration.priors")
     if "test" not in part:  # an ensemble that no patient tests as a whole
         return part
     return {**part, "test": _entries(part["test"], f"{name}.test", wanted)}
+
+
+def _check_share(value: Any, name: str) -> None:
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{name} is not a share")
 
 
 def _entries(node: Any, name: str, wanted: set[str]) -> dict[str, Any]:

@@ -48,9 +48,9 @@ def test_nothing_has_no_lines_and_notes_are_shown():
     assert summarize_decision({}) == []
     noted = copy.deepcopy(METRICS)
     noted["test"]["auroc"]["note"] = "worse than chance"
-    noted["operating_point"]["test"]["sensitivity"] = {**ENTRY, "note": "below"}
+    noted["operating_point"]["difference"] = {"sensitivity": {**ENTRY, "note": "below"}}
     lines = summarize_decision(noted)
     assert "auroc .500 [.250,.750]: worse than chance" in lines
-    assert "below." in lines
+    assert "sensitivity .500 [.250,.750] below" in lines
     noted["decision_curve"]["sick"]["useful"] = []
     assert any(line.endswith("none shown") for line in summarize_decision(noted))

@@ -54,11 +54,6 @@ def choose_threshold(val_predictions: pd.DataFrame, rule: str = "argmax") -> flo
     return float(thresholds[np.flatnonzero(specificity >= wanted - 1e-12)[0]])
 
 
-def target_of(rule: str) -> tuple[str, float]:
-    """`sensitivity` or `specificity` and the level that a rule keeps on validation; another kind for other rules."""
-    return _parse(rule)
-
-
 def check_rule(rule: str, task: Task) -> None:
     """Refuse a rule before anything is trained for it.
 

@@ -47,9 +47,9 @@ def _operating_point(metrics: Mapping[str, Any]) -> Iterable[str]:
     yield f"{entry['class']} from {format_number(entry['threshold'])} ({entry['rule']}): test {', '.join(rates)}"
     values = ", ".join(f"{name.upper()} {format_with_no_skill(test[name])}" for name in ("ppv", "npv"))
     yield f"at a prevalence of {format_number(entry['prevalence'])}: {values}"
-    for rate in test.values():
+    for name, rate in (entry.get("difference") or {}).items():
         if "note" in rate:
-            yield f"{rate['note']}."
+            yield f"{name} {format_metric(rate)} {rate['note']}"
 
 
 def _sets(metrics: Mapping[str, Any]) -> Iterable[str]:
