@@ -1,5 +1,6 @@
 """`python -m vesalius.commands.serve DIR`: a model as a web page and an HTTP interface, until it is stopped."""
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from vesalius.launch.worker import enter
 from vesalius.runs.run_folder import RunFolder
 from vesalius.terminal import command_console
 
-_SHORTEST_TOKEN = 16
+_SHORTEST_TOKEN, _MOST_THREADS = 16, 8
 _PACKAGES = ("fastapi", "python_multipart", "uvicorn")
 
 
@@ -40,7 +41,9 @@ def _serve(config: dict[str, Any], path: Path) -> None:
     tempfile.tempdir = str(uploads)  # also of large uploads while they are received
     with listen(host, config["port"]) as opened:
         model, name, card = _model(config)
-        app = create_app(load(model), limits, uploads, name=name, token=token, hosts=hosts_of(host), card=card)
+        threads = 1 if config["bundle"] is None else min(_MOST_THREADS, os.cpu_count() or 1)
+        options = {"name": name, "threads": threads, "token": token, "hosts": hosts_of(host), "card": card}
+        app = create_app(load(model), limits, uploads, **options)
         address = f"[{host}]" if ":" in host else host
         message = f"Serving {model} at http://{address}:{opened.getsockname()[1]}/ (Ctrl-C ends it)."
         command_console().print(message, soft_wrap=True, highlight=False, markup=False)

@@ -61,6 +61,7 @@ def create_app(
     folder: Path,
     *,
     name: str,
+    threads: int = 1,
     token: str | None = None,
     hosts: frozenset[str] = frozenset(),
     card: str | None = None,
@@ -72,11 +73,13 @@ def create_app(
         limits: of a request.
         folder: private to this process; uploads lie in it while they are read.
         name: of the model.
+        threads: that predict at the same time; more than 1 only for a model that several threads may use at once, as
+            bundles are. Explanations of a model that torch computes change it meanwhile.
         token: that requests must carry as `Authorization: Bearer TOKEN`; None asks for none.
         hosts: names by which clients may call the server; empty for any.
         card: the model card as HTML.
     """
-    inference = Inference(predictor, limits, folder)
+    inference = Inference(predictor, limits, folder, threads)
     usage = Usage({*WORKING, *OPEN, "/model", "/card", "/metrics"})
 
     @asynccontextmanager

@@ -1,7 +1,6 @@
 """Predictions for uploaded files, by a few threads that requests share."""
 
 import asyncio
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,11 +48,12 @@ class Inference:
         predictor: of the model.
         limits: of a request.
         folder: where uploads lie while they are read.
+        threads: that predict at the same time.
     """
 
-    def __init__(self, predictor: Predictor, limits: Limits, folder: Path) -> None:
+    def __init__(self, predictor: Predictor, limits: Limits, folder: Path, threads: int) -> None:
         self.predictor, self._limits, self._folder = predictor, limits, folder
-        self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="predict")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="predict")
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """Do work in a thread that is free, soon enough.

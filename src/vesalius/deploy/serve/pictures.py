@@ -27,8 +27,8 @@ def film(images: NDArray[Any], maps: NDArray[np.float32] | None = None) -> tuple
     count = min(len(images), MOST_FRAMES)
     chosen = np.linspace(0, len(images) - 1, count).round().astype(int)
     step = -(-max(images.shape[2:]) // _SIDE)
-    seen = images[chosen][:, :, ::step, ::step]
-    frames = visible(seen) if maps is None else overlay(seen, maps[chosen][:, ::step, ::step])
+    shown = images[chosen, :, ::step, ::step]
+    frames = visible(shown) if maps is None else overlay(shown, maps[chosen, ::step, ::step])
     strip = np.concatenate(list(frames.round().astype(np.uint8)), axis=1)
     file = io.BytesIO()
     Image.fromarray(strip).save(file, "PNG", compress_level=3)
