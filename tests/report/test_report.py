@@ -82,11 +82,11 @@ def test_seeds_are_taken_together_and_arms_paired(sweep, page):
         whole = repeated_metric(tables[arm["arm"]], **KIND)
         assert arm["test"]["ci95"] == pytest.approx(whole["ci95"])
     other = part["arms"][2]["difference"]
-    expected = repeated_difference(tables["cnn"], tables["resnet18"], **KIND, differences=2)
+    expected = repeated_difference(tables["cnn"], tables["resnet18"], **KIND, differences=3)
     assert (other["value"], other["ci95"]) == (pytest.approx(expected["value"]), pytest.approx(expected["ci95"]))
     assert other["ci95"][0] < repeated_difference(tables["cnn"], tables["resnet18"], **KIND)["ci95"][0]
     assert "No evidence of a gain: auroc of cnn minus that of resnet18" in part["arms"][2]["verdict"]
-    assert any("2 differences are widened" in note for note in part["notes"])
+    assert any("differences of all 3 pairs of arms are widened" in note for note in part["notes"])
 
 
 def test_the_headline_is_of_the_best_on_validation_not_on_test(tmp_path):

@@ -195,7 +195,8 @@ class Trainings:
         folder = RunFolder(path)
         write_json(path / "state.json", {"state": "failed" if ending else "done", "seconds": 60.0})
         folder.checkpoints.mkdir(exist_ok=True)
-        torch.save({"config": {}, "facts": {"train_size": 33}, "state_dict": {}}, folder.best)
+        found = {"config": {}, "facts": {"train_size": 33}, "state_dict": {}, "provenance": {}, "epoch": 0}
+        torch.save(found, folder.best)
         return ending, 0.0
 
 

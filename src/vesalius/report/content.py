@@ -109,7 +109,8 @@ def _summarise(part: Part) -> None:
     means = {id(arm): mean for arm in part.arms if (mean := _validation_mean(arm, repeats)) is not None}
     part.arms.sort(key=lambda arm: sign * means.get(id(arm), sign * math.inf))
     best: list[Outcome] = []
-    differences = max(0, min(len(means), _MOST_ARMS) - 1)
+    shown = min(len(means), _MOST_ARMS)
+    differences, pairs = max(0, shown - 1), shown * (shown - 1) // 2
     for at, arm in enumerate(part.arms[: len(means)]):
         entry: dict[str, Any] = {"arm": arm.name, "values": dict(arm.values), "validation": means[id(arm)]}
         entry |= {"runs": [run.name for run in arm.finished], "of": len(arm.runs)}
@@ -120,7 +121,7 @@ def _summarise(part: Part) -> None:
             if at == 0:
                 entry["baseline"] = _baseline_of_arm(arm.finished, part)
             if 0 < at <= differences:
-                difference = arm_difference(outcomes, best, part.metric, part.task, differences=differences)
+                difference = arm_difference(outcomes, best, part.metric, part.task, differences=pairs)
                 sentence = verdict(difference, arm.name, part.arms[0].name, part.metric)
                 entry |= {"difference": difference, "verdict": sentence}
         except InputError as error:
@@ -133,7 +134,7 @@ def _summarise(part: Part) -> None:
         part.notes.append(
             f"Over folds, {part.metric} is the mean of each fold's own: scores of different models do not compare."
         )
-    part.notes += together_note(differences)
+    part.notes += together_note(differences, pairs)
     if len(means) > _MOST_ARMS:
         part.notes.append(f"Differences are shown for the {_MOST_ARMS} arms that are best on validation.")
 

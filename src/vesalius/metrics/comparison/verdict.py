@@ -43,13 +43,21 @@ def shows_gain_or_loss(difference: MetricEntry) -> bool:
     return known is not None and not known[1] <= 0 <= known[2] and difference.get("repeats", 2) > 1
 
 
-def together_note(differences: int) -> list[str]:
-    """For a table of several differences: what their intervals, and so the verdicts, promise."""
+def together_note(differences: int, pairs: int | None = None) -> list[str]:
+    """For a table of several differences: what their intervals, and so the verdicts, promise.
+
+    Args:
+        differences: that the table has.
+        pairs: of arms, where the reference is the arm that was best: any of them could have been, so the intervals
+            are those of all pairs. None where the reference was named beforehand.
+    """
     if differences < 2:
         return []
+    of = f"the {differences} differences" if pairs is None else f"the differences of all {pairs} pairs of arms"
+    why = "" if pairs is None else ", since the reference was chosen by its validation results"
     return [
-        f"Intervals of the {differences} differences are widened (Sidak) so that all of them hold in 95 % of studies: "
-        "among arms of equal skill, one study in 20 calls any better or worse."
+        f"Intervals of {of} are widened (Sidak) so that all of them hold in 95 % of studies{why}: among arms of equal "
+        "skill, one study in 20 calls any better or worse."
     ]
 
 
