@@ -23,6 +23,7 @@ from vesalius.evaluation.inference import inference_device
 from vesalius.evaluation.temporal_ablation import check_ablation
 from vesalius.launch.rank_failure import named_rank
 from vesalius.launch.worker import enter, log_to, rank
+from vesalius.runs.hashes import write_hashes
 from vesalius.runs.redaction import private_paths
 from vesalius.runs.run_folder import RunFolder
 from vesalius.sweeps.slurm import check_slurm
@@ -67,6 +68,7 @@ def _train(folder: RunFolder) -> None:
     session.fit()
     if rank() == 0 and not session.dry_run:
         _evaluate(session)
+        write_hashes(folder.path)
     if rank() == 0 and (folder.path / "profile").is_dir():
         command_console().print(f"Profile: {folder.path / 'profile'}", soft_wrap=True, highlight=False)
 

@@ -147,6 +147,20 @@ class ServeConfig:
 
 
 @dataclass
+class VerifyConfig:
+    """`vesalius verify`."""
+
+    run: str = MISSING
+
+
+@dataclass
+class RerunConfig:
+    """`vesalius rerun`."""
+
+    run: str = MISSING
+
+
+@dataclass
 class EmbedConfig:
     """`vesalius embed`."""
 
@@ -226,6 +240,8 @@ SCHEMAS: dict[str, type] = {
     "audit": AuditConfig,
     "compare": CompareConfig,
     "report": ReportConfig,
+    "verify": VerifyConfig,
+    "rerun": RerunConfig,
 }
 
 

@@ -81,6 +81,18 @@ class Results(ABC):
         """The part of `metrics.json` that follows from predictions: `schema`, `task`, and one entry per split."""
 
     @abstractmethod
+    def rescore(
+        self, predictions: Mapping[str, pd.DataFrame], baselines: Mapping[str, pd.DataFrame], metrics: Metrics
+    ) -> Metrics:
+        """The part of `metrics.json` that follows from its tables, without model or data, computed again.
+
+        Args:
+            predictions: tables of `val` and `test`, as they were written.
+            baselines: tables of the baselines, by name.
+            metrics: of the run; only what no table holds is taken from it, such as no-skill values of images.
+        """
+
+    @abstractmethod
     def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Entries:
         """Metrics of some of the test samples; `metrics` are those of the whole run."""
 
@@ -106,9 +118,14 @@ def results_of(
     folder: Path,
 ) -> Results:
     """The `Results` for what a model gives; takes the same arguments."""
-    module, _, name = _RESULTS[output_kind(model)].rpartition(".")
-    results: Results = getattr(import_module(module), name)(model, data, facts, config, device, folder)
-    return results
+    return results_class(output_kind(model))(model, data, facts, config, device, folder)
+
+
+def results_class(kind: OutputKind) -> type[Results]:
+    """The `Results` of an output kind."""
+    module, _, name = _RESULTS[kind].rpartition(".")
+    found: type[Results] = getattr(import_module(module), name)
+    return found
 
 
 def score_without_duplicates(results: Results, test: pd.DataFrame, metrics: Metrics) -> dict[str, Entries]:

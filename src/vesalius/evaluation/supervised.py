@@ -59,6 +59,13 @@ class SupervisedResults(Results):
         metrics |= score_decision(test, self.facts, fitted | {"decision": decision}, prevalence=options.prevalence)
         return metrics | (score_prior_shift(test, self.facts, fitted) if self.config.get("other_data") else {})
 
+    def rescore(
+        self, predictions: Mapping[str, pd.DataFrame], baselines: Mapping[str, pd.DataFrame], metrics: Metrics
+    ) -> Metrics:
+        """All but ablations."""
+        arms = {arm: score_table(table, self.facts) for arm, table in baselines.items()}
+        return self.score(predictions) | ({"baselines": arms} if arms else {})
+
     def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Entries:
         """Metrics of some samples, with the run's decision threshold."""
         return score_table(table, self.facts, _threshold(metrics))

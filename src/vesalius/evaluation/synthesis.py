@@ -78,6 +78,20 @@ class SynthesisResults(Results):
                 metrics[split] = self._compare(split, self.synthetic(split))
         return metrics
 
+    def rescore(
+        self, predictions: Mapping[str, pd.DataFrame], baselines: Mapping[str, pd.DataFrame], metrics: Metrics
+    ) -> Metrics:
+        """The share of real images that are reached; what else there is needs the images."""
+        columns = {"manifold_recall": "recalled", "coverage": "covered"}
+        return {
+            split: {
+                name: {"value": float(table[column].mean())}
+                for name, column in columns.items()
+                if (metrics[split].get(name) or {}).get("value") is not None
+            }
+            for split, table in predictions.items()
+        }
+
     def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Entries:
         """Distances of synthetic images from some of the test images, whose classes they share."""
         rows = self.data.rows("test")

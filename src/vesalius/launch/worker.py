@@ -29,6 +29,7 @@ _NOISE = (
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*LeafSpec.*",
     ".*You are using the dataloader_iter step flavor.*",
+    ".*your dataloader is not resumable.*",
 )
 
 
@@ -60,9 +61,13 @@ def enter(work: Callable[[Path], None], arguments: list[str]) -> int:
     except Interrupted as interruption:
         sys.stderr.write(f"Interrupted by {interruption}.\n")
         return interruption.exit_code
-    except Exception:
+    except Exception as error:
+        _ignore_signals()  # such as the one that comes when the process that started this one has died
         logger.debug("failed", exc_info=True)
-        traceback.print_exc()
+        if rank() > 0 and logging.getLogger().handlers:  # its log has the traceback; rank 0 tells the user
+            sys.stderr.write(f"Rank {rank()} ended with {type(error).__name__}: see logs/rank{rank()}.log.\n")
+        else:
+            traceback.print_exc()
         return 1
     return 0
 
@@ -108,12 +113,16 @@ def log_to(path: Path, private: Sequence[str] = ()) -> None:
 
 def _catch_signals() -> None:
     def stop(number: int, frame: FrameType | None) -> None:
-        for again in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(again, signal.SIG_IGN)  # a second one must not break the saving of the state
+        _ignore_signals()  # a second one must not break the saving of the state
         raise Interrupted(130 if number == signal.SIGINT else 143)
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _quiet() -> None:

@@ -34,7 +34,7 @@ def provenance(*, overrides: list[str], fingerprint: str, split: str, seed: int)
         seed: of the run.
     """
     return {
-        "code": _code(),
+        "code": code_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "hardware": _hardware(),
@@ -45,7 +45,7 @@ def provenance(*, overrides: list[str], fingerprint: str, split: str, seed: int)
     }
 
 
-def _code() -> dict[str, Any]:
+def code_version() -> dict[str, Any]:
     """The commit of the source tree and a hash of what is not committed; None outside a git checkout."""
     here = Path(__file__).parent
 

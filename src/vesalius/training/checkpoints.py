@@ -1,6 +1,7 @@
 """Checkpoints that can be moved, are loaded without pickle, and hold all that rebuilds their model."""
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.runs.redaction import without_paths
 from vesalius.training.checkpoint_files import PREVIOUS, is_damaged
+from vesalius.training.position import can_resume_here
 
 logger = logging.getLogger("vesalius")
 
@@ -32,6 +34,11 @@ class Checkpoint(ModelCheckpoint):
         mode: `min` or `max`.
         save_top_k: how many to keep.
         every_n_epochs: how often to save.
+        every_minutes: also save within an epoch, this long after the last time; None for not. Without `monitor` only.
+        every_n_steps: the same after so many steps of the optimiser.
+
+    Raises:
+        InputError: for times or steps that are not above 0, or with `monitor`, which is measured after the epoch.
     """
 
     def __init__(
@@ -41,7 +48,16 @@ class Checkpoint(ModelCheckpoint):
         mode: str = "min",
         save_top_k: int = 1,
         every_n_epochs: int = 1,
+        every_minutes: float | None = None,
+        every_n_steps: int | None = None,
     ) -> None:
+        for name, value in (("every_minutes", every_minutes), ("every_n_steps", every_n_steps)):
+            if value is not None and not value > 0:
+                raise InputError(f"callbacks.{filename}.{name}={value}: must be above 0; null saves after epochs only.")
+            if value is not None and monitor is not None:
+                raise InputError(
+                    f"callbacks.{filename}.{name}={value}: {monitor} is measured after an epoch: leave it null."
+                )
         super().__init__(
             filename=filename,
             monitor=monitor,
@@ -52,11 +68,43 @@ class Checkpoint(ModelCheckpoint):
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
+        self.every_minutes, self.every_n_steps = every_minutes, every_n_steps
+        self._saved_at, self._saved_step = time.monotonic(), 0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take the run folder of now, which may have been moved."""
         self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
         super().setup(trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count minutes and steps from here."""
+        super().on_train_start(trainer, pl_module)
+        self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save within the epoch when it is time, and a run could go on from here to the same end."""
+        if (self.every_minutes is None and self.every_n_steps is None) or getattr(trainer, "fast_dev_run", False):
+            return
+        if can_resume_here(trainer, pl_module) and self._is_due(trainer):
+            # Not by Lightning's own way, which would then leave out the one at the end of the epoch.
+            trainer.save_checkpoint(Path(str(self.dirpath)) / f"{self.filename}.ckpt")
+            self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save as Lightning does, and count minutes and steps from here."""
+        super().on_train_epoch_end(trainer, pl_module)
+        self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+
+    def _is_due(self, trainer: pl.Trainer) -> bool:
+        """Whether enough steps were taken or enough time has passed on rank 0, whose clock counts for all."""
+        if self.every_n_steps is not None and trainer.global_step - self._saved_step >= self.every_n_steps:
+            return True
+        if self.every_minutes is None:
+            return False
+        due = time.monotonic() - self._saved_at >= 60 * self.every_minutes
+        return bool(trainer.strategy.broadcast(due)) if trainer.world_size > 1 else due
 
     def state_dict(self) -> dict[str, Any]:
         """Lightning's state with file names where it has absolute paths."""

@@ -28,14 +28,23 @@ class History(AfterEpoch):
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self._started = time.perf_counter()
+        self._earlier = 0.0  # seconds of this epoch before the run was stopped
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows, so that a resumed run continues the file."""
-        return {"rows": self.rows}
+        """The rows, so that a resumed run continues the file, and the seconds of the epoch so far."""
+        return {"rows": self.rows, "seconds": self._seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the rows of the checkpoint."""
-        self.rows = list(state_dict["rows"])
+        self.rows, self._earlier = list(state_dict["rows"]), float(state_dict.get("seconds", 0.0))
+
+    @property
+    def _seconds(self) -> float:
+        return self._earlier + time.perf_counter() - self._started
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock: a run that goes on within an epoch does not start that one."""
+        self._started = time.perf_counter()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the rows of the checkpoint again: the file may have been damaged, or hold rows of lost epochs."""
@@ -44,12 +53,12 @@ class History(AfterEpoch):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        self._started = time.perf_counter()
+        self._started, self._earlier = time.perf_counter(), 0.0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the row, after validation."""
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **epoch_metrics(trainer)}
-        self.rows.append({**row, "seconds": round(time.perf_counter() - self._started, 3)})
+        self.rows.append({**row, "seconds": round(self._seconds, 3)})
         if trainer.is_global_zero:
             self._write(Path(trainer.default_root_dir) / HISTORY)
 

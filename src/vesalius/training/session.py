@@ -25,6 +25,7 @@ from vesalius.runs.run_folder import OVERRIDES, PROVENANCE, SPLIT, RunFolder, wr
 from vesalius.terminal import command_console
 from vesalius.training.checkpoints import CheckpointMetadata, check_weights, find_resumable, load_checkpoint
 from vesalius.training.history import EpochProgress, History
+from vesalius.training.position import EpochPosition
 from vesalius.training.rank_consistency import RankConsistency
 from vesalius.training.rng_state import RngState
 from vesalius.training.sample_grids import SampleGrids
@@ -81,6 +82,7 @@ class Session:
         callbacks = [
             self._ranks,
             RngState(),
+            EpochPosition(),
             ValidateAtMaxSteps(),
             History(),
             EpochProgress(),

@@ -131,6 +131,7 @@ class EpochSampler(Sampler[Tensor]):
 
     Attributes:
         epoch: the epoch that iterating yields, from 0; Lightning moves it with `set_epoch`.
+        skip: batches that the next iteration leaves out, because they were trained on before a run was stopped.
 
     Raises:
         InputError: for a batch too small to be shared by all devices.
@@ -156,7 +157,7 @@ class EpochSampler(Sampler[Tensor]):
         self.rows, self.batch_size, self.seed = rows, batch_size, seed
         self.weights, self.steps_per_epoch, self.training = weights, steps_per_epoch, training
         self.rank, self.world_size = rank, world_size
-        self.epoch = 0
+        self.epoch = self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Move to another epoch; called by Lightning on every rank."""
@@ -177,7 +178,8 @@ class EpochSampler(Sampler[Tensor]):
             rows = rows[epoch_order(len(rows), self.seed, self.epoch, weights=self.weights, length=length)]
             rows, bounds[-1] = self._fill_last_batch(rows, bounds)
             rows = draws_of(rows)
-        for start, stop in list(pairwise(bounds))[: len(self)]:
+        skip, self.skip = self.skip, 0
+        for start, stop in list(pairwise(bounds))[skip : len(self)]:
             yield rows[start:stop][self.rank :: self.world_size]
 
     def _bounds(self) -> list[int]:

@@ -69,6 +69,23 @@ class ReconstructionResults(Results):
         of_splits = {name: reconstruction_metrics(table, no_skill=self.no_skill) for name, table in predictions.items()}
         return {"schema": SCHEMA, "task": "reconstruction", **of_splits}
 
+    def rescore(
+        self, predictions: Mapping[str, pd.DataFrame], baselines: Mapping[str, pd.DataFrame], metrics: Metrics
+    ) -> Metrics:
+        """Mean errors of the splits and of principal components."""
+        again: Metrics = {
+            split: self.score_table(table, {"test": metrics[split]}) for split, table in predictions.items()
+        }
+        arms = {arm: self._against(predictions["test"], table, metrics) for arm, table in baselines.items()}
+        return again | ({"baselines": arms} if arms else {})
+
+    def _against(self, own: pd.DataFrame, table: pd.DataFrame, metrics: Metrics) -> Entries:
+        """Mean errors of a baseline, and the model's minus them."""
+        entries = self.score_table(table, metrics)
+        for name in list(entries):
+            entries[f"{name}_difference"] = paired_reconstruction_difference(own, table, name)
+        return entries
+
     def score_table(self, table: pd.DataFrame, metrics: Metrics) -> Entries:
         """Mean errors of some images."""
         return reconstruction_metrics(table, no_skill={name: m["no_skill"] for name, m in metrics["test"].items()})
@@ -77,10 +94,7 @@ class ReconstructionResults(Results):
         """Principal components of the training images, as many as the code is long; and the model minus them."""
         table = self._errors(self.data.rows("test"), lambda batch: self.outputs.project(batch["original"]))
         self.baseline_tables = {"pca": table}
-        pca = reconstruction_metrics(table, no_skill=self.no_skill)
-        for name in list(pca):
-            pca[f"{name}_difference"] = paired_reconstruction_difference(predictions["test"], table, name)
-        return {"pca": pca}
+        return {"pca": self._against(predictions["test"], table, metrics)}
 
     def analyses(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics, start: Start) -> Metrics:
         """What features are worth, and how well anomalies are found; adds their scores to the test predictions."""

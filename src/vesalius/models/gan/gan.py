@@ -172,10 +172,29 @@ class GAN(AlternatingModule):
             optimizers.append(self.classifier.make_optimizer(self.classifier.parameters()))
         return optimizers
 
-    def on_fit_start(self) -> None:
-        """Reset what an earlier fit left."""
+    @property
+    def between_steps(self) -> bool:
+        """Whether no batch waits for its step, so that a run can go on from here."""
+        return not self._window
+
+    def setup(self, stage: str) -> None:
+        """Reset what an earlier fit left; a checkpoint is loaded after it."""
         self._window = []
         self._reset_losses()
+
+    def on_fit_start(self) -> None:
+        """Sum losses where they are computed."""
+        self._loss_sums = self._loss_sums.to(self.device)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the running losses for a resume within the epoch."""
+        checkpoint["train_losses"] = {"sums": self._loss_sums.cpu(), "steps": list(self._step_counts)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the running losses."""
+        if "train_losses" in checkpoint:
+            self._loss_sums = checkpoint["train_losses"]["sums"].clone()
+            self._step_counts = list(checkpoint["train_losses"]["steps"])
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect `accumulate` batches; then step critic and classifier, and each `n_critic`-th time the generator."""

@@ -120,6 +120,10 @@ class Tracker(Logger):
 class TrackEpochs(AfterEpoch):
     """Gives the trackers one row per epoch, that of `history.csv`, before the checkpoint, so that none is lost."""
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tell the trackers the epoch of a run that goes on within one."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tell the trackers the epoch that figures belong to."""
         for tracker in trackers_of(trainer.loggers):
