@@ -15,8 +15,8 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.data.sources.lesions import Lesions
 from vesalius.data.sources.perfusion import Perfusion
+from vesalius.evaluation.base import Results, results_of
 from vesalius.evaluation.monitoring.out_of_distribution import fit_out_of_distribution
-from vesalius.evaluation.supervised import SupervisedResults
 from vesalius.models.features import head_inputs
 from vesalius.runs.run_folder import SPLIT, RunFolder
 from vesalius.training.checkpoints import load_checkpoint, restore_model
@@ -24,7 +24,7 @@ from vesalius.training.checkpoints import load_checkpoint, restore_model
 STORED = Path(__file__).parents[1] / "stored_runs"
 
 
-def results_of_stored(name: str, folder: Path) -> SupervisedResults:
+def results_of_stored(name: str, folder: Path) -> Results:
     """The results of a stored run, whose files go to a folder."""
     run = RunFolder(STORED / name / "finished")
     checkpoint = load_checkpoint(run.best)
@@ -33,7 +33,7 @@ def results_of_stored(name: str, folder: Path) -> SupervisedResults:
     data.setup()
     model = restore_model(checkpoint)
     facts = Facts.from_dict(checkpoint["facts"])
-    return SupervisedResults(model, data, facts, run.config, torch.device("cpu"), folder)
+    return results_of(model, data, facts, run.config, torch.device("cpu"), folder)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,20 @@ def test_a_run_of_series_has_statistics_too(tmp_path) -> None:
     found = fit_out_of_distribution(results_of_stored("lstm", tmp_path))
     assert found["out_of_distribution"]["test"]["flagged"]["value"] <= 0.5
     assert (tmp_path / "ood.safetensors").is_file()
+
+
+def test_codes_of_an_autoencoder_serve_as_features(tmp_path) -> None:
+    shutil.copytree(STORED / "autoencoder" / "finished", tmp_path / "run")
+    results = results_of_stored("autoencoder", tmp_path / "run")
+    fit_out_of_distribution(results)
+    model = vesalius.load(tmp_path / "run")
+    images = results.data.store[results.data.rows("test")].numpy()
+    table = model.predict([*images, 255 - images[0]])
+    assert list(table) == ["input", "ood", "ood_score", "score", "problem"]
+    assert table["ood_score"].iloc[-1] > table["ood_score"].iloc[:-1].max()
+    with torch.inference_mode():
+        codes = results.model.eval().embed({"image": torch.from_numpy(images)}).numpy()
+    np.testing.assert_allclose(table["ood_score"][: len(images)], model.backend.ood.score(codes), rtol=1e-4)
 
 
 def test_training_images_that_are_all_synthetic_give_none(tmp_path) -> None:

@@ -18,12 +18,17 @@ class Outputs:
     """A model's outputs for N inputs.
 
     Attributes:
-        values: (N, K) probabilities as the net gives them, before calibration; or continuous targets in their units.
-        features: (N, D) float32 that the head of the net got; None where the net has no head of its own.
+        values: (N, K) probabilities as the net gives them, before calibration; or continuous targets in their units;
+            K is 0 for an autoencoder.
+        features: (N, D) float32 that the head of the net got, or the codes of an autoencoder; None where the net has no
+            head of its own.
+        errors: (N, H, W) float32 of an autoencoder: the mean square over channels of what the reconstruction is off, on
+            the scale where white is 1.
     """
 
     values: NDArray[Any]
     features: NDArray[np.float32] | None = None
+    errors: NDArray[np.float32] | None = None
 
 
 class Backend(Protocol):
@@ -31,7 +36,7 @@ class Backend(Protocol):
 
     @property
     def facts(self) -> Facts:
-        """Of the data that the model was trained on."""
+        """Of the data that the model was trained on; `unlabelled` for an autoencoder, whatever labels they have."""
 
     @property
     def contract(self) -> InputContract:

@@ -99,7 +99,7 @@ class Predictor:
 
         Args:
             inputs: as for `predict`.
-            method: `gradcam`, `hirescam`, `integrated_gradients` or `occlusion`; or `auto`.
+            method: `gradcam`, `hirescam`, `integrated_gradients` or `occlusion`; `error` of an autoencoder; or `auto`.
             target: name or number of the class or continuous target to explain; None: the predicted class, or the first
                 target.
             seconds: as for `predict`.
@@ -148,11 +148,15 @@ class Predictor:
 
         `input`; `prob/<class>`, calibrated, for each class, `prediction`, and `set` where the run has prediction sets;
         or `pred/<target>` for each target; where the run has statistics of its features `ood`, whether the input is
-        unlike the training images, and `ood_score`, its distance from them, 1 at the threshold; `problem`.
+        unlike the training images, and `ood_score`, its distance from them, 1 at the threshold; of an autoencoder
+        `score`, the mean squared error of the reconstruction, on the scale where white is 1; `problem`.
         """
-        prefix, decided = ("pred", []) if self.facts.task == "regression" else ("prob", ["prediction"])
+        task = self.facts.task
+        prefix = "pred" if task == "regression" else "prob"
+        decided = [] if task in ("regression", "unlabelled") else ["prediction"]
         decided += ["set"] * (self.rule.sets is not None)
         decided += ["ood", "ood_score"] if self.backend.ood is not None else []
+        decided += ["score"] * (task == "unlabelled")
         return ["input", *(f"{prefix}/{name}" for name in self.facts.classes), *decided, "problem"]
 
     def rows(
@@ -193,7 +197,7 @@ class Predictor:
         good = [one for one in read if isinstance(one, ModelInput)]
         outputs = np.full((len(read), self.facts.num_classes), np.nan)
         rows = [number for number, one in enumerate(read) if isinstance(one, ModelInput)]
-        distances = np.full(len(read), np.nan)
+        distances, scores = np.full(len(read), np.nan), np.full(len(read), np.nan)
         if good:
             computed = self.backend.compute(good)
             outputs[rows] = computed.values
@@ -201,8 +205,10 @@ class Predictor:
                 observe(good, computed)
             if self.backend.ood is not None and computed.features is not None:
                 distances[rows] = self.backend.ood.score(computed.features)
+            if computed.errors is not None:
+                scores[rows] = computed.errors.mean(axis=(1, 2), dtype=np.float64)
         columns = self.columns
-        shown = outputs if self.facts.task == "regression" else self.rule.calibrate(outputs)
+        shown = self.rule.calibrate(outputs) if "prediction" in columns else outputs
         table = pd.DataFrame(shown, columns=columns[1 : 1 + self.facts.num_classes])
         table.insert(0, "input", list(names))
         if "prediction" in columns:
@@ -214,6 +220,8 @@ class Predictor:
         if "ood" in columns:
             table["ood"] = [None if np.isnan(distance) else bool(distance > 1) for distance in distances]
             table["ood_score"] = distances
+        if "score" in columns:
+            table["score"] = scores
         table["problem"] = [None if isinstance(one, ModelInput) else " ".join(one.problems) for one in read]
         return table.astype({name: object for name in ("ood", "problem") if name in columns})
 

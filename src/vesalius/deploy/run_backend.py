@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -29,13 +30,13 @@ class RunBackend:
     """The best checkpoint of a run.
 
     Args:
-        run: the folder of a finished run of classes or continuous targets, of images or series.
+        run: the folder of a finished run of classes or continuous targets, of images or series; or of an autoencoder.
 
     Attributes:
         module: the network with its preprocessing, in evaluation mode; takes images in 0..value_max.
 
     Raises:
-        InputError: for a folder without a finished run, or a model that predicts no targets.
+        InputError: for a folder without a finished run, or a model that only generates images.
     """
 
     def __init__(self, run: str | Path) -> None:
@@ -44,11 +45,15 @@ class RunBackend:
         config = folder.config
         self.facts = Facts.from_dict(checkpoint["facts"])
         self.module: pl.LightningModule = restore_model(checkpoint)
-        if output_kind(self.module) != "targets":
+        kind = output_kind(self.module)
+        if kind == "samples":
+            family = config["model"]["_target_"].rpartition(".")[2]
             raise InputError(
-                f"{folder.path} is a run of {config['model']['_target_'].rpartition('.')[2]}, which predicts neither "
-                "classes nor continuous targets: give a run of model=cnn or model=lstm."
+                f"{folder.path} is a run of {family}, which generates images and predicts nothing of them: give a run "
+                "of model=cnn, model=lstm or model=autoencoder."
             )
+        if kind == "reconstructions":
+            self.facts = replace(self.facts, task="unlabelled", classes=())
         self.contract = InputContract.of_run(config["data"], self.facts)
         self.metrics: Mapping[str, Any] = folder.metrics
         self.ood = load_out_of_distribution(folder.path)
@@ -62,20 +67,17 @@ class RunBackend:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def compute(self, inputs: Sequence[ModelInput]) -> Outputs:
-        """Probabilities or values; a series at a time, since padding would change the last bits."""
+        """What the model outputs; a series at a time, since padding would change the last bits."""
         batches = [[one] for one in inputs] if self.contract.series else [list(inputs)]
-        values: list[NDArray[np.float64]] = []
-        features: list[NDArray[np.float32]] = []
         module = self.module.to(self._device)
-        key = "values" if self.facts.task == "regression" else "probabilities"
+        parts: list[Outputs] = []
         with torch.inference_mode():
             for batch in batches:
                 on_device = {name: it.to(self._device) for name, it in self._batch(batch).items()}
                 with head_inputs(module) as collected:
                     output = module.predict_step(on_device, 0)
-                values.append(output[key].double().cpu().numpy())
-                features += [vectors.cpu().numpy() for vectors in collected[:1]]
-        return Outputs(np.concatenate(values), np.concatenate(features) if features else None)
+                parts.append(_outputs(output, collected))
+        return _joined(parts)
 
     def relevance(self, method: str, one: ModelInput, target: int) -> NDArray[np.float64]:
         """(T, H, W) relevance of pixels by gradients; for `vesalius.deploy.explain`.
@@ -107,3 +109,23 @@ class RunBackend:
             "length": torch.tensor([time.shape[1]]),
             "index": index,
         }
+
+
+def _outputs(output: Mapping[str, Tensor], collected: Sequence[Tensor]) -> Outputs:
+    """Those of one call of `predict_step`, and of the net's head during it."""
+    if "reconstruction" in output:
+        errors = (output["original"] - output["reconstruction"]).square().mean(dim=1).cpu().numpy()
+        return Outputs(np.zeros((len(errors), 0)), output["latent"].float().cpu().numpy(), errors)
+    values = output["values"] if "values" in output else output["probabilities"]
+    return Outputs(values.double().cpu().numpy(), collected[0].cpu().numpy() if collected else None)
+
+
+def _joined(parts: Sequence[Outputs]) -> Outputs:
+    """The outputs of batches as those of one; what one of them lacks all lack."""
+    features = [part.features for part in parts if part.features is not None]
+    errors = [part.errors for part in parts if part.errors is not None]
+    return Outputs(
+        np.concatenate([part.values for part in parts]),
+        np.concatenate(features) if features else None,
+        np.concatenate(errors) if errors else None,
+    )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
+from vesalius.data.formats.images import resize
 from vesalius.deploy.backend import Backend
 from vesalius.deploy.explain.occlusion import occlusion, time_point_losses
 from vesalius.deploy.inputs import ModelInput
@@ -65,9 +66,22 @@ def _differentiable(backend: Backend) -> list[Any]:
     return [one for one in getattr(backend, "members", [backend]) if hasattr(one, "relevance")]
 
 
+def _error(backend: Backend, one: ModelInput, target: int) -> tuple[Floats, Floats]:
+    """Where an autoencoder's reconstruction is off."""
+    errors = np.asarray(backend.compute([one]).errors, np.float64)
+    size = (one.images.shape[-2], one.images.shape[-1])
+    if errors.shape[1:] != size:  # of the size that the net works in
+        errors = np.stack([resize(error[None].astype(np.float32), size, "stretch")[0] for error in errors])
+    return errors, errors.sum(axis=(1, 2))
+
+
 #: Those of the first names need a model that torch computes.
 BY_GRADIENTS = ("gradcam", "hirescam", "integrated_gradients")
-METHODS: dict[str, Method] = {**{name: _by_gradients(name) for name in BY_GRADIENTS}, "occlusion": _occlude}
+METHODS: dict[str, Method] = {
+    **{name: _by_gradients(name) for name in BY_GRADIENTS},
+    "occlusion": _occlude,
+    "error": _error,
+}
 
 
 def explain(
@@ -120,11 +134,14 @@ def choose_method(backend: Backend, method: str) -> str:
     Raises:
         InputError: for a method that does not exist, or that this model does not allow.
     """
-    by_torch = bool(_differentiable(backend))
+    by_torch, reconstructs = bool(_differentiable(backend)), backend.facts.task == "unlabelled"
     if method == "auto":
-        return "hirescam" if by_torch else "occlusion"
+        return "error" if reconstructs else "hirescam" if by_torch else "occlusion"
     if method not in METHODS:
         raise InputError(f"explain={method}: there is no such method.{did_you_mean(method, ['auto', *METHODS])}")
+    if reconstructs != (method == "error"):
+        needs = "an autoencoder, whose error it shows" if method == "error" else "predicted classes or targets"
+        raise InputError(f"explain={method} needs {needs}: choose explain=auto.")
     if method in BY_GRADIENTS and not by_torch:
         raise InputError(f"explain={method} needs gradients, and this model has none: choose explain=occlusion.")
     return method
@@ -164,7 +181,7 @@ def _targets(backend: Backend, inputs: Sequence[ModelInput], target: str | int |
     classes, number = list(backend.facts.classes), _number_of(backend, target)
     if number is not None:
         return [number] * len(inputs)
-    if backend.facts.task == "regression":
+    if backend.facts.task in ("regression", "unlabelled"):
         return [0] * len(inputs)
     probabilities = backend.compute(inputs).values
     if not backend.facts.single_label:

@@ -26,6 +26,7 @@ from vesalius.evaluation.autoencoder.outputs import AutoencoderOutputs
 from vesalius.evaluation.autoencoder.probes import score_probes
 from vesalius.evaluation.base import SCHEMA, Entries, Metrics, Results, Start
 from vesalius.evaluation.embedding import extractor_hash
+from vesalius.evaluation.monitoring.out_of_distribution import fit_out_of_distribution
 from vesalius.metrics.names import RECONSTRUCTION_METRICS
 from vesalius.metrics.reconstruction import (
     image_errors,
@@ -99,6 +100,7 @@ class ReconstructionResults(Results):
     def analyses(self, predictions: Mapping[str, pd.DataFrame], metrics: Metrics, start: Start) -> Metrics:
         """What features are worth, and how well anomalies are found; adds their scores to the test predictions."""
         found: Metrics = {"extractor": extractor_hash(self.model, self.config["model"])}
+        found |= fit_out_of_distribution(self)
         if self.config["evaluation"]["probes"]:
             found["probes"] = score_probes(self.outputs)
         if getattr(self.data, "normal", None) is not None:

@@ -1,4 +1,4 @@
-"""The end of a run of targets: from which features on an image is called unlike the training images."""
+"""The end of a run that has features: from which on an image is called unlike the training images."""
 
 import logging
 from typing import cast
@@ -27,15 +27,18 @@ MOST = 1_000
 def fit_out_of_distribution(results: Results) -> Metrics:
     """Write `ood.safetensors` into the run's folder, and count how many of the run's own test samples it flags.
 
-    Real training samples give the Gaussian, validation samples the threshold. A run whose features cannot be used goes
-    without: it is finished by then.
+    Real training samples give the Gaussian, validation samples the threshold; of an autoencoder that learned from some
+    classes only, samples of these. A run whose features cannot be used goes without: it is finished by then.
 
     Returns:
         The entry `out_of_distribution` of `metrics.json`; empty without statistics.
     """
     data = results.data
     train = data.spread_rows("train", MOST, real=True)
-    val, test = (data.spread_rows(split, MOST) for split in ("val", "test"))
+    normal: Tensor | None = getattr(data, "normal", None)
+    val, test = (
+        _spread(rows if normal is None else rows[normal[rows]]) for rows in (data.rows("val"), data.rows("test"))
+    )
     if len(train) < 2 or not len(val):
         logger.info("No out-of-distribution statistics: there are no real training images.")
         return {}
@@ -65,6 +68,11 @@ def features_of(results: Results, rows: Tensor) -> NDArray[np.float32]:
             batch = {name: tensor.to(results.device) for name, tensor in data.dataset[part].items()}
             parts.append(model.embed(batch).float().cpu().numpy())
     return np.concatenate(parts)
+
+
+def _spread(rows: Tensor) -> Tensor:
+    """At most `MOST` of them, evenly spread."""
+    return rows[:: max(1, -(-len(rows) // MOST))]
 
 
 def _patients(results: Results, rows: Tensor) -> NDArray[np.object_]:
