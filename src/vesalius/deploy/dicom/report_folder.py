@@ -1,12 +1,12 @@
 """A folder of reports, one for each study of the input."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 
 from vesalius.config.errors import InputError
+from vesalius.config.targets import import_extra
 from vesalius.deploy.inputs import InputFile
 from vesalius.deploy.predictor import Predictor
 
@@ -24,8 +24,7 @@ class ReportFolder:
 
     def __init__(self, path: Path, explain: str | None = None) -> None:
         self.path, self._explain = path, explain
-        if find_spec("highdicom") is None:
-            raise InputError("reports= needs highdicom, which writes them: pip install 'vesalius[deploy]'")
+        import_extra("highdicom", f"reports={path}")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(f"reports={path} exists already: name a new folder, or empty it.")
         if not path.parent.is_dir():
