@@ -65,6 +65,26 @@ def test_the_loopback_interface_is_known(host):
     assert hosts_of("0.0.0.0") == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["dicom=11112"], "dicom=11112: name the node that gets the reports, pacs.reply=TITLE@HOST:PORT."),
+        (["dicom=70000", "pacs.reply=A@b:1"], "dicom=70000: must lie between 0 and 65535."),
+        (["dicom=0", "pacs.reply=nobody"], "pacs.reply=nobody: give TITLE@HOST:PORT"),
+        (["dicom=0", "pacs.reply=A@b:1", "pacs.title=FAR_TOO_LONG_A_TITLE"], "is no title of a DICOM node"),
+        (["dicom=0", "pacs.reply=A@b:1", "pacs.host=0.0.0.0"], "name the titles that may send in pacs.callers"),
+        pytest.param(
+            ["dicom=0", "pacs.reply=A@b:1", "pacs.explain=magic"],
+            "explain=magic: there is no such method",
+            marks=pytest.mark.slow,  # the model is loaded
+        ),
+    ],
+)
+def test_a_dicom_node_that_cannot_be_is_refused(overrides, message, tmp_path):
+    pytest.importorskip("highdicom")
+    assert message in refusal(tmp_path, "port=0", *overrides)
+
+
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert refusal(tmp_path) == "vesalius serve needs the package 'uvicorn': pip install 'vesalius[deploy]'"

@@ -135,6 +135,17 @@ class ServeLimits:
 
 
 @dataclass
+class ServePacs:
+    """The DICOM node of a server."""
+
+    reply: str | None = None
+    title: str = MISSING
+    host: str = MISSING
+    callers: list[str] | None = None
+    explain: str | None = None
+
+
+@dataclass
 class ServeConfig:
     """`vesalius serve`; exactly one of `bundle` and `run` is given."""
 
@@ -144,6 +155,8 @@ class ServeConfig:
     port: int = MISSING
     token: str | None = None
     limits: ServeLimits = field(default_factory=ServeLimits)
+    dicom: int | None = None
+    pacs: ServePacs = field(default_factory=ServePacs)
 
 
 @dataclass

@@ -2,10 +2,14 @@
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,7 @@ from vesalius.data.sources import Lesions
 hd = pytest.importorskip("highdicom")
 pytest.importorskip("pynetdicom")
 
-STORED = Path(__file__).parents[2] / "stored_runs"
+RUN = Path(__file__).parents[2] / "stored_runs/cnn/finished"
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 pytestmark = [
     pytest.mark.slow,
@@ -102,7 +106,7 @@ def ct_study(slices: int) -> list[Any]:
             number=number,
             position=(0.0, 0.0, 5.0 * number),
             orientation=(1, 0, 0, 0, 1, 0),
-            window=(127.5, 255.0),
+            window=(128.0, 256.0),  # grey values as they are
             AccessionNumber="ACC7",
             StudyID="S1",
             InstitutionName="Somewhere",
@@ -117,27 +121,52 @@ def content_of(image: Any) -> bytes:
     return written.getvalue()
 
 
-@pytest.mark.parametrize("reply", ["C-STORE", "STOW-RS"])
-def test_a_study_goes_in_and_its_report_comes_out(reply, tmp_path) -> None:
+@contextmanager
+def receiver_in_this_process(port: int, reply: str) -> Iterator[None]:
     from vesalius.deploy.dicom.inbox import Limits
     from vesalius.deploy.dicom.peer import peer_at
     from vesalius.deploy.dicom.receiver import Receiver
 
-    model = vesalius.load(STORED / "cnn" / "finished")
+    model, limits = vesalius.load(RUN), Limits(quiet_seconds=0.5)
+    with Receiver(model, peer_at(reply, "VESALIUS"), port=port, callers=["ORTHANC"], limits=limits):
+        yield
+
+
+@contextmanager
+def receiver_of_the_verb(port: int, reply: str) -> Iterator[None]:
+    options = [f"run={RUN}", "port=0", f"dicom={port}", f"pacs.reply={reply}", "pacs.explain=occlusion"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vesalius.cli", "serve", *options], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        assert "Serving" in process.stdout.readline()
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+
+
+@pytest.mark.parametrize("reply", ["C-STORE", "STOW-RS"])
+def test_a_study_goes_in_and_its_report_comes_out(reply, tmp_path) -> None:
+    model = vesalius.load(RUN)
     images = ct_study(3)
     own = model.predict([image.pixel_array for image in images])
     port = free_port()
     archive = Orthanc(tmp_path, port)
     try:
-        address = (
-            f"ORTHANC@127.0.0.1:{archive.dicom}" if reply == "C-STORE" else f"http://127.0.0.1:{archive.web}/dicom-web"
-        )
-        with Receiver(
-            model, peer_at(address, "VESALIUS"), port=port, callers=["ORTHANC"], limits=Limits(quiet_seconds=0.5)
-        ):
+        if reply == "C-STORE":
+            running = receiver_of_the_verb(port, f"ORTHANC@127.0.0.1:{archive.dicom}")
+        else:
+            running = receiver_in_this_process(port, f"http://127.0.0.1:{archive.web}/dicom-web")
+        with running:
             stored = [archive.get("/instances", content_of(image)) for image in images]
             archive.request("/modalities/vesalius/store", stored[0]["ParentStudy"].encode())
             (series,) = archive.series_of("SR", 1)
+            if reply == "C-STORE":
+                (maps,) = archive.series_of("OT", 1)
+                assert len(maps["Instances"]) == 3
+                assert maps["ParentStudy"] == stored[0]["ParentStudy"]
         content = archive.request(f"/instances/{series['Instances'][0]}/file")
     finally:
         archive.close()

@@ -238,7 +238,7 @@ def test_a_port_in_use_is_refused_with_the_cure(receive, kept) -> None:
     "address", ["", "PACS", "PACS@host", "PACS@host:0", "PACS@host:70000", "A TITLE@h:1", "ftp://host", "@h:1"]
 )
 def test_an_address_that_is_none_is_refused(address) -> None:
-    with pytest.raises(InputError, match="give TITLE@HOST:PORT of a DICOM node"):
+    with pytest.raises(InputError, match=r"give TITLE@HOST:PORT of a DICOM node"):
         peer_at(address, "VESALIUS")
 
 

@@ -50,7 +50,9 @@ def peer_at(address: str, ae_title: str) -> Peer:
         return WebPeer(address.rstrip("/"))
     node = _NODE.fullmatch(address)
     if node is None or not 0 < int(node["port"]) < 2**16:
-        raise InputError(f"reply={address}: give TITLE@HOST:PORT of a DICOM node, or the http(s) address of DICOMweb.")
+        raise InputError(
+            f"pacs.reply={address}: give TITLE@HOST:PORT of a DICOM node, or the http(s) address of DICOMweb."
+        )
     return NodePeer(node["title"], node["host"].strip("[]"), int(node["port"]), ae_title)
 
 
