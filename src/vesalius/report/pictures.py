@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Why there are no images of a run whose audit found text in them.
 HIDDEN = "No images are shown: the run's audit found signs of text in pixels, which may be a name, or cannot be read."
 # Figures that the page draws itself, from the numbers.
-_DRAWN = ("history", "roc", "calibration", "confusion_matrix", "scatter")
+_DRAWN = ("history", "roc", "calibration", "confusion_matrix", "scatter", "decision_curve", "abstention")
 _GRIDS = 4
 _FIGURE, _THUMBNAIL, _FRAMES = 1000, 112, 4
 

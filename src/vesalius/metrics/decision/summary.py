@@ -108,6 +108,8 @@ def _prior_shift(metrics: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _notes(metrics: Mapping[str, Any]) -> Iterable[str]:
+    by_note: dict[str, list[str]] = {}
     for name, entry in (metrics.get("test") or {}).items():
         if "note" in entry:
-            yield f"{name} {format_metric(entry)}: {entry['note']}"
+            by_note.setdefault(str(entry["note"]), []).append(f"{name} {format_metric(entry)}")
+    yield from (f"{', '.join(noted)}: {note}" for note, noted in by_note.items())
