@@ -150,3 +150,17 @@ def test_ablations_of_some_classes_name_them() -> None:
 def test_differences_of_errors_are_shown_next_to_the_errors() -> None:
     evidence = {"time_shuffled": {"mae": entry(0.6), "mae_difference": entry(-0.3)}}
     assert "-.300 [-.350,-.250]" in printed({"test": {"mae": entry(0.2)}, "evidence": evidence})
+
+
+def test_subgroups_have_a_table_each_and_what_is_suppressed_is_named() -> None:
+    few = entry(None, reason="suppressed: 2 patients of class cyst, fewer than 5", groups=2)
+    values = {"north": numbers(0.9), "west": dict.fromkeys(("auroc", "balanced_accuracy", "ece"), few)}
+    text = printed({**METRICS, "subgroups": {"site": values}})
+    lines = text.splitlines()
+    (north,) = (line for line in lines if line.startswith("north (120 patients)"))
+    assert north.count(".900 [.850,.950]") == 3
+    assert north.count(".500") == 3
+    (west,) = (line for line in lines if line.startswith("west (2 patients)"))
+    assert west.count("–") == 3
+    assert "west: all numbers suppressed: 2 patients of class cyst, fewer than 5." in text
+    assert max(map(len, lines)) <= 100

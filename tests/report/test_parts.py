@@ -286,12 +286,17 @@ def test_every_number_is_shown_with_its_interval_and_no_skill_value(tmp_path):
     metrics = json.loads((run / "metrics.json").read_text())
     entry = {"value": 0.7, "ci95": [0.6, 0.8], "n": 80, "groups": 40, "method": "m", "no_skill": 0.512}
     arms = {"latent": {"auroc": entry}}
+    few = {"auroc": entry, "ece": {**entry, "value": None, "ci95": None, "reason": "suppressed: 4 patients"}}
     (run / "metrics.json").write_text(
-        json.dumps({**metrics, "probes": {"5%": arms}, "evidence": arms, "anomaly": arms})
+        json.dumps(
+            {**metrics, "probes": {"5%": arms}, "evidence": arms, "anomaly": arms, "subgroups": {"site": {"west": few}}}
+        )
     )
     console = Console(width=200, record=True, file=io.StringIO())
     write_report(tmp_path, images=False, console=console)
-    assert (tmp_path / "report.html").read_text().count("(no skill .512)") == 3
+    assert (tmp_path / "report.html").read_text().count("(no skill .512)") == 4
+    assert "west (40 patients)" in (tmp_path / "report.html").read_text()
+    assert "west: ece suppressed: 4 patients." in (tmp_path / "report.html").read_text()
     row = next(line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("| 0 "))
     test = metrics["test"]
     assert f"(no skill {format_number(test['accuracy']['no_skill'])})" in row

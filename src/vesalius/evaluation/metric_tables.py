@@ -140,9 +140,19 @@ def _print_subgroups(column: str, values: Mapping[str, Metrics], console: Consol
     """One row per value of a column, with its patients; then which numbers are suppressed, and why."""
     from rich.text import Text
 
-    rows = {f"{value} ({patient_count(entries)} patients)": entries for value, entries in values.items()}
-    names = [name for name in SUBGROUP_METRICS if any(name in entries for entries in rows.values())]
-    console.print(_table(f"by {column}", rows, {name: name for name in names}))
+    names = [name for name in SUBGROUP_METRICS if any(name in entries for entries in values.values())]
+    table = _empty_table()
+    table.add_column(f"by {column}")
+    for name in names:
+        table.add_column(Text(name))
+        table.add_column(Text("no\nskill"), justify="right")
+    for value, entries in values.items():
+        cells = [f"{value} ({patient_count(entries)} patients)"]
+        for name in names:
+            known = name in entries
+            cells += [_cell(entries, name), format_number(entries[name]["no_skill"]) if known else "–"]
+        table.add_row(*map(Text, cells))
+    console.print(table)
     for line in describe_suppressed(values):
         console.print(Text(line, style="dim"))
 

@@ -84,7 +84,7 @@ class EnsembleFolder(RunFolder):
         if schema != SCHEMA:
             raise InputError(f"{file} is of schema {schema}, and this version reads schema {SCHEMA}: update Vesalius.")
         if not whole:
-            raise InputError(f"{file} is damaged: create the ensemble again with `vesalius ensemble`.")
+            raise InputError(f"{file} is damaged: create it again with `vesalius ensemble runs=SWEEP`.")
         return list(entries)
 
     def _check_hashes(self, member: Path, entry: Mapping[str, Any]) -> None:
