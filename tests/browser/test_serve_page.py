@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from brightness_model import BrightnessBackend
+from contrast import CONTRASTS
 from dicom_maker import new_image
 from running_server import running
 from vesalius.deploy.predictor import Predictor
@@ -66,6 +67,7 @@ def opened_page(browser, folder, backend=None, width=1280, scheme="light", **opt
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
+        page.on("filechooser", lambda chooser: None)  # from now on, or a dialog may open before it is caught
         page.goto(address)
         yield page
         expected = ["401"] if "token" in options else []
@@ -97,6 +99,10 @@ def test_a_png_and_a_dicom_are_dropped_and_their_predictions_seen(browser, tmp_p
     with opened_page(browser, tmp_path, width=width) as page:
         assert page.get_by_text("no medical device").is_visible()
         assert page.get_by_role("row", name="AUROC 0.900 0.800 to 0.950 0.500").is_visible()
+        assert page.get_by_role("row", name="PPV, prevalence 30.0 % 0.750 0.800 to 0.950").is_visible()
+        assert page.get_by_text(
+            "bright, where its probability before calibration is above 0.400, chosen by youden"
+        ).is_visible()
         for name, content in (("a.png", png(pixels)), ("b.dcm", dicom(pixels, window=(128, 256)))):
             drop(page, {name: content})
             article = page.locator("article")
@@ -115,6 +121,7 @@ def test_a_png_and_a_dicom_are_dropped_and_their_predictions_seen(browser, tmp_p
             pictures = article.get_by_role("img").all()
             assert [picture.evaluate("image => image.naturalWidth") for picture in pictures] == [64, 64]
             assert pictures[0].get_attribute("src") != pictures[1].get_attribute("src")
+            assert article.locator(".chip").all_inner_texts() == ["dark"]
             assert page.locator("#status").inner_text() == f"{name}: dark."
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -172,3 +179,13 @@ def test_a_token_is_asked_for_and_used(browser, tmp_path, pixels):
         drop(page, {"a.png": png(pixels)})
         assert page.locator("article .decision").inner_text() == "dark"
         assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_read(browser, tmp_path, pixels, scheme):
+    with opened_page(browser, tmp_path, scheme=scheme) as page:
+        page.get_by_role("row", name="AUROC").wait_for()
+        drop(page, {"a.png": png(pixels), "b.png": b"no image"})
+        found = page.evaluate(CONTRASTS)
+        assert {"decision", "problem", "chip", "button main", "dim"} <= {kind for _, kind, _ in found}
+        assert [one for one in found if one[0] < 4.5] == []

@@ -38,7 +38,19 @@ class BrightnessBackend:
         self.contract = InputContract(**(options | changes))
         self.facts = Facts("binary", CLASSES, 1, size, 255.0, (5, 5), 10, (0.5,), (0.2,), 3 if series else None)
         interval = {"value": 0.9, "ci95": [0.8, 0.95], "n": 40, "groups": 20, "method": "bootstrap", "no_skill": 0.5}
-        self.metrics: dict[str, Any] = {"decision": {"rule": "youden", "threshold": 0.4}, "test": {"auroc": interval}}
+        rates = {name: {**interval, "value": 0.75} for name in ("sensitivity", "specificity", "ppv", "npv")}
+        self.metrics: dict[str, Any] = {
+            "decision": {"rule": "youden", "threshold": 0.4},
+            "operating_point": {
+                "rule": "youden",
+                "class": "bright",
+                "threshold": 0.4,
+                "prevalence": 0.3,
+                "test": rates,
+            },
+            "conformal": {"coverage": 0.9, "by_class": False, "thresholds": [0.5, 0.5]},
+            "test": {"auroc": interval},
+        }
 
     def compute(self, inputs: Sequence[ModelInput]) -> Outputs:
         bright = np.array([one.images.mean() / 255 for one in inputs])

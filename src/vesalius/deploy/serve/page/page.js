@@ -50,9 +50,9 @@ const METRICS = [
   ["rmse", "RMSE"], ["r2", "R²"], ["mse", "MSE"], ["ssim", "SSIM"], ["psnr", "PSNR"],
 ];
 
-function metricsTable(test) {
-  const rows = METRICS.filter(([key]) => test[key] && test[key].value != null).map(([key, label]) => {
-    const { value, ci95, no_skill } = test[key];
+function metricsTable(names, values) {
+  const rows = names.filter(([key]) => values[key] && values[key].value != null).map(([key, label]) => {
+    const { value, ci95, no_skill } = values[key];
     const interval = ci95 ? `${short(ci95[0])} to ${short(ci95[1])}` : "";
     return make("tr", {}, make("th", { scope: "row" }, label), make("td", {}, make("b", {}, short(value))), make("td", {}, interval),
       make("td", {}, no_skill == null ? "" : short(no_skill)));
@@ -60,6 +60,15 @@ function metricsTable(test) {
   if (!rows.length) return null;
   const head = ["Metric", "Value", "95 % interval", "No skill"].map((text) => make("th", { scope: "col" }, text));
   return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
+}
+
+function operatingPoint() {
+  const point = model.operating_point;
+  if (!point || !point.test) return [];
+  const at = `, prevalence ${percent(point.prevalence)}`;
+  const names = [["sensitivity", "Sensitivity"], ["specificity", "Specificity"], ["ppv", `PPV${at}`], ["npv", `NPV${at}`]];
+  const table = metricsTable(names, point.test);
+  return table ? [make("h3", {}, "At the operating point"), table] : [];
 }
 
 function inputWords({ channels, image_size: [height, width], resizes, series, type }) {
@@ -72,8 +81,9 @@ function decisionWords() {
   const threshold = model.decision && model.decision.threshold;
   if (model.task === "regression") return null;
   if (typeof threshold !== "number") return "The most probable class";
-  if (model.classes.length === 2) return `${model.classes[1]}, where its probability is above ${short(threshold)} (before calibration)`;
-  return `Each label whose probability is above ${short(threshold)} (before calibration)`;
+  const rule = model.decision.rule ? `, chosen by ${model.decision.rule} on validation` : "";
+  if (model.task === "binary") return `${model.classes[1]}, where its probability before calibration is above ${short(threshold)}${rule}`;
+  return `Each label whose probability before calibration is above ${short(threshold)}${rule}`;
 }
 
 function showModel() {
@@ -86,11 +96,11 @@ function showModel() {
   const entries = [[model.task === "regression" ? "Targets" : "Classes", model.classes.join(", ")], ["Input", inputWords(model.input)],
     ["Decision", decisionWords()], ["Trained on", model.train_size ? model.input.series ? `${model.train_size} series` : count(model.train_size, "image") : null]];
   for (const [term, text] of entries) if (text) list.append(make("dt", {}, term), make("dd", {}, text));
-  const table = metricsTable(model.test || {});
+  const table = metricsTable(METRICS, model.test || {});
   const groups = Object.values(model.test || {}).find((metric) => metric && metric.groups);
   const heading = table && make("h3", {}, `On test data${groups ? ` (${count(groups.groups, "patient")})` : ""}`);
   const link = model.card && make("p", { class: "more" }, make("a", { href: model.card }, "The whole model card"));
-  $("model").replaceChildren(...[list, heading, table, link].filter(Boolean));
+  $("model").replaceChildren(...[list, heading, table, ...operatingPoint(), link].filter(Boolean));
 }
 
 async function loadModel() {
