@@ -62,12 +62,15 @@ def test_a_study_gets_a_report(place, vesalius_in) -> None:
     for number in range(3):
         pixels = random.integers(0, 256, (28, 28)).astype(np.uint8)
         write_image(place / f"study/{number}.dcm", pixels, number=number, window=(127.5, 255.0))
-    done = vesalius_in(place, "predict", "run=run", "input=study", "reports=reports", "output=out.csv")
+    done = vesalius_in(
+        place, "predict", "run=run", "input=study", "reports=reports", "output=out.csv", "explain=occlusion"
+    )
     assert done.returncode == 0, done.stderr
-    (written,) = (place / "reports").iterdir()
+    (written,) = (place / "reports").glob("report_*.dcm")
+    assert len(list((place / "reports").glob("heat_map_*.dcm"))) == 3
     groups = hd.sr.srread(written).content.get_image_measurement_groups()
     assert [group.finding_type.value for group in groups] == pd.read_csv(place / "out.csv")["prediction"].tolist()
-    assert "Reports of 1 study(ies) are in: reports" in done.stdout
+    assert "Reports of 1 study(ies), and 3 heat map(s), are in: reports" in done.stdout
 
 
 def test_a_sweep_over_runs_needs_a_folder(place, vesalius_in) -> None:

@@ -38,7 +38,7 @@ def predict(path: Path) -> None:
 def _predict(folder: RunFolder) -> None:
     config = folder.config
     output = _output(config, folder)
-    reports = None if config["reports"] is None else ReportFolder(Path(config["reports"]).expanduser())
+    reports = None if config["reports"] is None else ReportFolder(Path(config["reports"]).expanduser(), config)
     model = load(config["run"]) if config["bundle"] is None else Predictor(BundleBackend(config["bundle"]))
     if config["explain"] is not None:
         check_explanation(model.backend, config["explain"], config["explain_target"])

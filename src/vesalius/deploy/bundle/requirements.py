@@ -19,6 +19,8 @@ RUNTIME = (
 )
 #: Of compressed DICOM pixels.
 DECODERS = ("pyjpegls>=1.4", "pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.3", "python-gdcm>=3.0")
+#: Of reports for studies.
+REPORTS = ("highdicom>=0.25", "pynetdicom>=3.0")
 SERVER = ("fastapi>=0.115", "python-multipart>=0.0.20", "uvicorn>=0.34")
 
 
@@ -32,5 +34,7 @@ def requirements() -> str:
         *DECODERS,
         "# For the server:",
         *SERVER,
+        "# For DICOM reports, and a server that is a DICOM node:",
+        *REPORTS,
     ]
     return "\n".join(parts) + "\n"

@@ -18,7 +18,7 @@ from vesalius.deploy.dicom.inbox import Full, Inbox, Limits
 from vesalius.deploy.dicom.model_description import MANUFACTURER, ModelDescription
 from vesalius.deploy.dicom.peer import Peer, SendFailed
 from vesalius.deploy.dicom.reports import build_reports
-from vesalius.deploy.explain.methods import choose_method
+from vesalius.deploy.explain.methods import check_explanation
 from vesalius.deploy.inputs import find_inputs
 from vesalius.deploy.predictor import Predictor
 
@@ -63,7 +63,7 @@ class Receiver:
         self._model, self._peer, self._limits = model, peer, limits or Limits()
         self._host, self._port, self._explain = host, port, explain
         if explain is not None:
-            choose_method(model.backend, explain)
+            check_explanation(model.backend, explain, None)
         self._entity = _entity(ae_title, callers, self._limits)
         self._description = ModelDescription.of(model)
         self._inbox = Inbox(self._limits)

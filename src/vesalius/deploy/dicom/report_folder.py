@@ -1,7 +1,8 @@
 """A folder of reports, one for each study of the input."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,14 +17,14 @@ class ReportFolder:
 
     Args:
         path: of a folder that is new or empty.
-        explain: the method of heat maps that are written too; None for none.
+        options: `explain`, the method of heat maps that are written too, None for none; `explain_target`, their target.
 
     Raises:
         InputError: for one that holds files, or where the package that writes reports is not installed.
     """
 
-    def __init__(self, path: Path, explain: str | None = None) -> None:
-        self.path, self._explain = path, explain
+    def __init__(self, path: Path, options: Mapping[str, Any]) -> None:
+        self.path, self._options = path, options
         import_extra("highdicom", f"reports={path}")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(f"reports={path} exists already: name a new folder, or empty it.")
@@ -51,7 +52,8 @@ class ReportFolder:
         reports, problems = build_reports(ModelDescription.of(model), files, table)
         if not reports:
             raise InputError([f"reports={self.path}: there is nothing to report.", *problems[:1]])
-        maps = [] if self._explain is None else build_heat_maps(model, files, table, self._explain)
+        method, target = self._options["explain"], self._options["explain_target"]
+        maps = [] if method is None else build_heat_maps(model, files, table, method, target)
         self.path.mkdir(exist_ok=True)
         for kind, objects in (("report", reports), ("heat_map", maps)):
             for number, one in enumerate(objects, 1):
