@@ -109,6 +109,18 @@ def test_it_is_written_and_read_back_and_1_changes_nothing(sample_table):
     assert Calibration.of_metrics({}, 2) is None
 
 
+@pytest.mark.parametrize(("seed", "noted"), [(8, False), (9, True)])
+def test_a_confidence_that_is_no_guide_is_noted(seed, noted, sample_table):
+    table = sample_table(seed, patients=1000, classes=2)
+    if noted:  # of a net that prefers a class for no reason
+        table["prob/c1"] = 0.5 + table["prob/c1"] / 2
+        table["prob/c0"] = 1 - table["prob/c1"]
+        table["target"] = (np.random.default_rng(0).random(len(table)) > 0.8).astype(int)
+    entry = fit_calibration(read(table, "binary")).to_dict()
+    assert ("note" in entry) is noted
+    assert (entry["temperature"] > 99) is noted
+
+
 @pytest.mark.parametrize(
     "entry",
     [

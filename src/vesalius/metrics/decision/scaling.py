@@ -27,6 +27,10 @@ MAX_SLOPE, MIN_SLOPE = 100.0, 0.01
 # What 32 bits hold next to 0, and next to 1: the logarithm of less is not finite.
 _TINY, _NEXT_TO_ONE = 2.0**-126, 2.0**-25
 _STEPS = 100
+_NO_GUIDE = (
+    "on validation the net is not right more often where it is surer, so that its probabilities are drawn nearly "
+    "together: it learned too little, or from classes of other frequencies"
+)
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,12 @@ class Calibration:
         return _softmax(_logarithms(probabilities) * self.slopes[0])
 
     def to_dict(self) -> dict[str, Any]:
-        """As in `metrics.json`."""
+        """As in `metrics.json`, with a `note` where the net's confidence is no guide."""
         if self.method == "temperature":
-            return {"method": self.method, "temperature": 1 / self.slopes[0]}
-        return {"method": self.method, "slope": list(self.slopes), "intercept": list(self.intercepts)}
+            entry: dict[str, Any] = {"method": self.method, "temperature": 1 / self.slopes[0]}
+        else:
+            entry = {"method": self.method, "slope": list(self.slopes), "intercept": list(self.intercepts)}
+        return entry | ({"note": _NO_GUIDE} if min(self.slopes) <= MIN_SLOPE * (1 + 1e-6) else {})
 
     @classmethod
     def of_metrics(cls, metrics: Mapping[str, Any], labels: int) -> "Calibration | None":

@@ -33,6 +33,8 @@ def _calibration(metrics: Mapping[str, Any]) -> Iterable[str]:
         if name in before and name in after
     ]
     yield f"calibrated on validation ({how}): test {', '.join(changes)}"
+    if "note" in entry:
+        yield f"calibration: {entry['note']}"
 
 
 def _operating_point(metrics: Mapping[str, Any]) -> Iterable[str]:
