@@ -72,7 +72,7 @@ class EnsembleFolder(RunFolder):
     def _entries(self) -> list[Mapping[str, Any]]:
         file = self.path / ENSEMBLE
         if not file.is_file():
-            raise InputError(f"{self.path} is no ensemble: it holds no {ENSEMBLE}; see `vesalius ensemble --help`.")
+            raise InputError(f"{self.path} is no ensemble: create one with `vesalius ensemble runs=SWEEP`.")
         if file.stat().st_size > _MOST_BYTES:
             raise InputError(f"{file} is larger than {_MOST_BYTES >> 20} MB: it was not written by Vesalius.")
         try:
