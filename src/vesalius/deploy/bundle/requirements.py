@@ -17,8 +17,9 @@ RUNTIME = (
     "rich>=13.9",
     "safetensors>=0.5",
 )
-#: Of compressed DICOM pixels.
-DECODERS = ("pyjpegls>=1.4", "pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.3", "python-gdcm>=3.0")
+#: Of compressed DICOM pixels; that of lossless JPEG is large, and listed in a comment.
+DECODERS = ("pyjpegls>=1.4", "pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.3")
+LOSSLESS_JPEG = "python-gdcm>=3.0"
 #: Of reports for studies.
 REPORTS = ("highdicom>=0.25", "pynetdicom>=3.0")
 SERVER = ("fastapi>=0.115", "python-multipart>=0.0.20", "uvicorn>=0.34")
@@ -29,9 +30,11 @@ def requirements() -> str:
     parts = [
         "# All that this bundle needs to predict and to be served; no torch. Vesalius itself without its dependencies:",
         f"#   pip install --no-deps vesalius=={__version__}",
+        "#   pip install --no-compile -r requirements.txt",
         *RUNTIME,
-        "# For compressed DICOM files:",
+        "# For DICOM files compressed by JPEG-LS and JPEG 2000:",
         *DECODERS,
+        f"# By lossless JPEG, 40 MB more: {LOSSLESS_JPEG}",
         "# For the server:",
         *SERVER,
         "# For DICOM reports, and a server that is a DICOM node:",

@@ -1,0 +1,73 @@
+"""A fresh environment with a bundle's requirements predicts without torch, is small, and starts quickly."""
+
+import os
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import vesalius
+
+ROOT = Path(__file__).parents[3]
+#: Of a network that is not there.
+UNREACHABLE = ("No matching distribution", "Could not find a version", "connection", "timed out", "Max retries")
+CHECK = """
+import importlib.util, sys
+import vesalius, vesalius.deploy.serve.app
+table = vesalius.load(sys.argv[1]).predict(sys.argv[2])
+assert len(table) == 5
+heavy = ("torch", "pytorch_lightning", "torchvision", "sklearn", "scipy", "matplotlib")
+assert not [name for name in heavy if name in sys.modules]
+assert not [name for name in heavy if importlib.util.find_spec(name)]
+"""
+
+
+def megabytes(folder: Path) -> float:
+    """Of all files, byte code too."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+@pytest.mark.slow
+def test_a_fresh_environment_predicts_without_torch(cnn_run, cnn_bundle, tmp_path) -> None:
+    environment, files = tmp_path / "environment", tmp_path / "files"
+    files.mkdir()
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (5, 28, 28)).astype(np.uint8)):
+        Image.fromarray(pixels).save(files / f"{number}.png")
+    venv.create(environment, with_pip=False)
+    python = environment / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile"]
+    done = subprocess.run([*pip, "-r", str(cnn_bundle / "requirements.txt")], capture_output=True, text=True)
+    if done.returncode and any(words in done.stderr for words in UNREACHABLE):
+        pytest.skip("no package index")
+    assert done.returncode == 0, done.stderr
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([*pip, "--no-deps", str(wheel)], check=True, capture_output=True)
+
+    own = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "COV_", "VESALIUS"))}
+    command = [str(environment / "bin" / "vesalius"), "predict", f"bundle={cnn_bundle}", f"input={files}"]
+    for attempt in ("first", "second"):  # the first writes byte code
+        start = time.monotonic()
+        done = subprocess.run(
+            [*command, f"output={attempt}.csv"], cwd=tmp_path, env=own, capture_output=True, text=True
+        )
+        seconds = time.monotonic() - start
+        assert done.returncode == 0, done.stderr
+        print(f"{attempt} prediction from a cold process: {seconds:.1f} s")
+    assert seconds < 10
+    subprocess.run([str(python), "-c", CHECK, str(cnn_bundle), str(files)], cwd=tmp_path, env=own, check=True)
+    size = megabytes(environment)
+    print(f"the environment: {size:.0f} MB")
+    assert size < 300
+
+    bundle, run = pd.read_csv(tmp_path / "second.csv"), vesalius.load(cnn_run).predict(files)
+    columns = [name for name in run if name.startswith("prob/")]
+    np.testing.assert_allclose(bundle[columns], run[columns], atol=1e-4)
+    assert bundle["prediction"].tolist() == run["prediction"].tolist()
