@@ -80,6 +80,12 @@ def test_series_of_any_length_and_times(tmp_path) -> None:
 
 def test_an_autoencoder_gives_what_its_module_does(tmp_path) -> None:
     export_run(STORED / "autoencoder" / "finished", tmp_path / "bundle")
+    model, loaded = vesalius.load(STORED / "autoencoder" / "finished"), vesalius.load(tmp_path / "bundle")
+    files = tmp_path / "bundle" / "golden" / "files"
+    ours, theirs = loaded.predict(files), model.predict(files)
+    assert "score" in theirs
+    np.testing.assert_allclose(ours["score"], theirs["score"], rtol=1e-4)
+    assert list(ours) == list(theirs)
     bundle = Bundle(tmp_path / "bundle")
     assert bundle.manifest.kind == "autoencoder"
     assert bundle.manifest.contract is not None

@@ -54,14 +54,15 @@ def test_a_fresh_environment_predicts_without_torch(cnn_run, cnn_bundle, tmp_pat
     own = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "COV_", "VESALIUS"))}
     command = [str(environment / "bin" / "vesalius"), "predict", f"bundle={cnn_bundle}", f"input={files}"]
     for attempt in ("first", "second"):  # the first writes byte code
-        start = time.monotonic()
+        start, before = time.monotonic(), os.times()
         done = subprocess.run(
             [*command, f"output={attempt}.csv"], cwd=tmp_path, env=own, capture_output=True, text=True
         )
-        seconds = time.monotonic() - start
+        seconds, after = time.monotonic() - start, os.times()
+        work = sum(after[2:4]) - sum(before[2:4])  # of the child, whatever else the machine does
         assert done.returncode == 0, done.stderr
-        print(f"{attempt} prediction from a cold process: {seconds:.1f} s")
-    assert seconds < 10
+        print(f"{attempt} prediction from a cold process: {seconds:.1f} s, of which computing {work:.1f} s")
+    assert work < 10
     subprocess.run([str(python), "-c", CHECK, str(cnn_bundle), str(files)], cwd=tmp_path, env=own, check=True)
     size = megabytes(environment)
     print(f"the environment: {size:.0f} MB")

@@ -1,6 +1,7 @@
 """A bundle, computed by ONNX Runtime: neither torch nor Lightning is imported."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,12 @@ from vesalius.deploy.inputs import ModelInput
 from vesalius.metrics.out_of_distribution import OutOfDistribution
 from vesalius.runs.run_folder import METRICS, OOD
 
-#: The output that predictions are taken from, by the kind of the model.
-VALUES = {"classifier": "probabilities_uncalibrated", "regressor": "values"}
+#: Names of the graph's outputs that become `values`, `features` and `errors` of `Outputs`, by the kind of the model.
+OUTPUTS: dict[str, tuple[str | None, str, str | None]] = {
+    "classifier": ("probabilities_uncalibrated", "features", None),
+    "regressor": ("values", "features", None),
+    "autoencoder": (None, "latent", "errors"),
+}
 
 
 class BundleBackend:
@@ -43,17 +48,18 @@ class BundleBackend:
         files = Bundle(bundle)
         self.manifest: Manifest = files.manifest
         kind, contract = self.manifest.kind, self.manifest.contract
-        if kind not in VALUES or contract is None:
+        if kind not in OUTPUTS or contract is None:
             raise InputError(
-                f"{files.path} holds {kind_in_words(kind)}, which predicts neither classes nor continuous targets: "
+                f"{files.path} holds {kind_in_words(kind)}, which predicts nothing of images: "
                 f"run its {MODEL} with ONNX Runtime."
             )
-        self.facts: Facts = self.manifest.facts
+        facts = self.manifest.facts
+        self.facts: Facts = replace(facts, task="unlabelled", classes=()) if kind == "autoencoder" else facts
         self.contract: InputContract = contract
         self.metrics: Mapping[str, Any] = files.read_json(METRICS)
         self.ood = OutOfDistribution.from_arrays(files.read_arrays(OOD)) if files.has(OOD) else None
         self.session = Session.of(files, threads)
-        self._outputs = [VALUES[kind], *(["features"] if "features" in self.session.outputs else [])]
+        self._names = [name if name in self.session.outputs else None for name in OUTPUTS[kind]]
         self._path = files.path
 
     @cached_property
@@ -62,11 +68,14 @@ class BundleBackend:
         return hash_of(self._path / MANIFEST)
 
     def compute(self, inputs: Sequence[ModelInput]) -> Outputs:
-        """Probabilities or values; a series at a time, as the trained model's own backend does."""
+        """What the model outputs; a series at a time, as the trained model's own backend does."""
         batches = [[one] for one in inputs] if self.contract.series else [list(inputs)]
-        outputs = [self.session.run(feeds_of(batch), self._outputs) for batch in batches]
-        values, *features = (np.concatenate([one[name] for one in outputs]) for name in self._outputs)
-        return Outputs(values.astype(np.float64), features[0] if features else None)
+        names = [name for name in self._names if name is not None]
+        parts = [self.session.run(feeds_of(batch), names) for batch in batches]
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
+        values, features, errors = (None if name is None else joined[name] for name in self._names)
+        nothing = np.zeros((len(inputs), 0))
+        return Outputs(nothing if values is None else values.astype(np.float64), features, errors)
 
 
 def feeds_of(inputs: Sequence[ModelInput]) -> dict[str, NDArray[Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 from vesalius import __version__
 from vesalius.config.errors import InputError
 from vesalius.config.targets import import_extra
-from vesalius.deploy.bundle.backend import VALUES
+from vesalius.deploy.bundle.backend import OUTPUTS
 from vesalius.deploy.bundle.card import write_card
 from vesalius.deploy.bundle.golden import (
     check_golden,
@@ -77,7 +77,7 @@ def export_run(
         (place / MODEL).write_bytes(onnx_model(graph, facts))
         _write_weights(graph, place / WEIGHTS)
         write_json(place / METRICS, metrics)
-        if trained.ood is not None and graph.kind in VALUES:
+        if trained.ood is not None and graph.kind in OUTPUTS:
             shutil.copyfile(trained.ood, place / OOD)
         write_atomically(place / REQUIREMENTS, requirements())
         if golden is not None and contract is not None:

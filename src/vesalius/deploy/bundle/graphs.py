@@ -144,14 +144,15 @@ def _autoencoder(model: Any, facts: Facts, metrics: Mapping[str, Any]) -> Graph:
     def reconstruct(image: Tensor) -> tuple[Tensor, ...]:
         output = model.predict_step(_batch((image,)), 0)
         original, reconstruction = output["original"], output["reconstruction"]
-        score = (reconstruction - original).square().mean(dim=(1, 2, 3))
-        return original, reconstruction, output["latent"], score
+        errors = (original - reconstruction).square().mean(dim=1)
+        return original, reconstruction, output["latent"], errors, errors.mean(dim=(1, 2))
 
     shape = (BATCH, model.preprocess.out_channels, *model.preprocess.out_size)
     outputs = (
         TensorSpec("original", "float32", shape, "the image as it is to be reconstructed, 0..1"),
         TensorSpec("reconstruction", "float32", shape, "0..1"),
         TensorSpec("latent", "float32", (BATCH, model.net.latent_dim), "the code"),
+        TensorSpec("errors", "float32", (BATCH, *shape[2:]), "squared error of each pixel, the mean over channels"),
         TensorSpec("score", "float32", (BATCH,), "mean squared error of the reconstruction; higher is more unusual"),
     )
     return Graph("autoencoder", _Wrapper(model, reconstruct), _image_inputs(facts), outputs)
