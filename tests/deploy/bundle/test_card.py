@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vesalius.deploy.bundle.requirements import DECODERS, LOSSLESS_JPEG, REPORTS, RUNTIME, SERVER
+from vesalius.deploy.bundle.requirements import DECODERS, OPTIONAL, RUNTIME, SERVER
 from vesalius.metrics.formatting import format_metric
 
 pytestmark = pytest.mark.xdist_group("bundle")
@@ -68,4 +68,4 @@ def test_texts_of_the_user_are_no_markup_and_the_page_loads_nothing(cnn_bundle) 
 def test_lower_bounds_are_those_of_the_project(request) -> None:
     project = tomllib.loads((request.config.rootpath / "pyproject.toml").read_text())["project"]
     known = {*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)}
-    assert {*RUNTIME, *DECODERS, LOSSLESS_JPEG, *SERVER, *REPORTS} <= known
+    assert {*RUNTIME, *DECODERS, *SERVER, *OPTIONAL} <= known

@@ -17,12 +17,15 @@ RUNTIME = (
     "rich>=13.9",
     "safetensors>=0.5",
 )
-#: Of compressed DICOM pixels; that of lossless JPEG is large, and listed in a comment.
+#: Of DICOM pixels that JPEG-LS and JPEG 2000 compressed.
 DECODERS = ("pyjpegls>=1.4", "pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.3")
-LOSSLESS_JPEG = "python-gdcm>=3.0"
-#: Of reports for studies.
-REPORTS = ("highdicom>=0.25", "pynetdicom>=3.0")
 SERVER = ("fastapi>=0.115", "python-multipart>=0.0.20", "uvicorn>=0.34")
+#: What only some need, and what for: 75 MB more.
+OPTIONAL = {
+    "python-gdcm>=3.0": "for DICOM files compressed by lossless JPEG",
+    "highdicom>=0.25": "for DICOM reports",
+    "pynetdicom>=3.0": "for a server that is a DICOM node",
+}
 
 
 def requirements() -> str:
@@ -34,10 +37,9 @@ def requirements() -> str:
         *RUNTIME,
         "# For DICOM files compressed by JPEG-LS and JPEG 2000:",
         *DECODERS,
-        f"# By lossless JPEG, 40 MB more: {LOSSLESS_JPEG}",
         "# For the server:",
         *SERVER,
-        "# For DICOM reports, and a server that is a DICOM node:",
-        *REPORTS,
+        "# As needed, without the sign in front:",
+        *(f"#{package}  # {purpose}" for package, purpose in OPTIONAL.items()),
     ]
     return "\n".join(parts) + "\n"
