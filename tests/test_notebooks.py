@@ -15,6 +15,7 @@ SMALL_IMAGES = ["data=lesions", "data.source.patients=96", "data.source.slices=1
 OPENS = {
     "autoencoder": None,
     "cnn_classifier": ("train", ["data.source.patients=32"]),
+    "deployment": ("train", ["data.source.patients=32"]),
     "gan": (
         "gain",
         [
