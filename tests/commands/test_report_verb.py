@@ -1,11 +1,16 @@
 """`vesalius report` as a user starts it."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from report_maker import finish, write_sweep
 from run_maker import predictions, write_run
+
+STORED = Path(__file__).parents[1] / "stored_runs"
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +63,23 @@ def test_a_sweep_of_which_every_job_is_refused_or_waits(vesalius, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "No run is finished yet (1 refused, 1 waiting)" in done.stdout
     assert "no such model" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cnn", "lstm", "autoencoder"])
+def test_explained_test_images_stand_on_the_page_of_a_run(name, vesalius_in, tmp_path):
+    shutil.copytree(STORED / name / "finished", tmp_path / "run")
+    done = vesalius_in(tmp_path, "report", "run=run", "explain=auto")
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "run/figures/explanations.png") as figure:
+        assert min(figure.size) > 100
+    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert "explanations" in page
+
+
+def test_a_method_of_explanation_that_does_not_exist_is_refused(vesalius_in, tmp_path):
+    shutil.copytree(STORED / "cnn" / "finished", tmp_path / "run")
+    done = vesalius_in(tmp_path, "report", "run=run", "explain=gradcma")
+    assert done.returncode == 2
+    assert "Did you mean 'gradcam'?" in done.stderr
+    assert not (tmp_path / "run/report.html").exists()

@@ -15,7 +15,7 @@ from vesalius.report.page import page_of
 from vesalius.report.tables import leaderboard_cells, shows_arms, to_csv, to_markdown
 from vesalius.runs.find import find_runs
 from vesalius.runs.run_folder import RunFolder, write_atomically
-from vesalius.terminal import command_console, command_table
+from vesalius.terminal import command_console, command_table, show_progress
 
 PAGE = "report.html"
 
@@ -25,7 +25,18 @@ def report(path: Path) -> None:
     folder = RunFolder(path)
     config = folder.config
     folder.discard()  # a report can be written again at any time, and leaves no run folder of its own
+    if config["explain"] is not None:
+        _explain(Path(config["run"]), config["explain"])
     write_report(Path(config["run"]), images=config["images"], console=command_console())
+
+
+def _explain(path: Path, method: str) -> None:
+    """Add explained test images to the figures of each finished run, from where the page takes them."""
+    from vesalius.deploy.explain.run_figure import explain_test_images  # torch: other reports need none
+
+    finished = [run.folder for run in find_runs(path).runs if run.results is not None and run.folder is not None]
+    for folder in show_progress(finished, len(finished), "explain"):
+        explain_test_images(folder, method)
 
 
 def write_report(path: Path, *, images: bool, console: Console) -> None:

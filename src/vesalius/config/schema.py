@@ -237,6 +237,7 @@ class ReportConfig:
 
     run: str = MISSING
     images: bool = True
+    explain: str | None = None
     seed: int = 0
 
 

@@ -1,0 +1,25 @@
+"""A quickly trained net: its maps find the lesions of new patients, and lose them with its weights."""
+
+import numpy as np
+import pytest
+
+import vesalius as api
+from explanation_checks import classified_lesions, deletion, peaks, randomise
+
+pytest.importorskip("captum")
+
+
+@pytest.mark.slow
+def test_maps_find_lesions_and_follow_the_weights(vesalius, tmp_path) -> None:
+    options = ["logger=none", "evaluation.baselines=false", "data.source.patients=240", "trainer.max_epochs=12"]
+    done = vesalius("train", *options, f"hydra.run.dir={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr
+    model = api.load(tmp_path / "run")
+    known = classified_lesions(model, 64)
+    found = peaks(model, known, "hirescam")
+    assert found["value"] > 0.45
+    own, others = deletion(model, known, "hirescam")
+    assert own.mean() > others.mean() + 0.1
+    randomise([model.module.net], 0)
+    random = [peaks(model, known, "hirescam", target)["value"] for target in range(4)]
+    assert np.mean(random) < found["value"] / 2
