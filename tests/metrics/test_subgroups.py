@@ -56,6 +56,7 @@ def test_few_patients_are_named_and_their_numbers_suppressed():
     assert all(entry["value"] is None and entry["ci95"] is None for entry in tiny.values())
     lines = describe_suppressed(sites)
     assert [line.partition(":")[0] for line in lines] == ["small", "tiny"]
+    assert lines[1] == f"tiny: all numbers suppressed: 2 patients, fewer than {FEWEST_PATIENTS}."
     assert "auroc" in lines[0]
     assert "recall/yes" in lines[0]
 

@@ -80,6 +80,8 @@ def _suppressed(name: str, entry: MetricEntry, part: pd.DataFrame, patients: Map
     everyone = int(part["group_id"].nunique())
     metric, _, label = name.partition("/")
     counted = [label] if label in patients else [] if metric in OVERALL_ONLY else list(patients)
+    if everyone < FEWEST_PATIENTS:  # one reason for all
+        counted = []
     counts = {"": everyone, **{f" of class {one}": patients[one] for one in counted}}
     which, fewest = min(counts.items(), key=lambda pair: pair[1])
     if fewest >= FEWEST_PATIENTS:
