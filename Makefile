@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test test-all coverage lint docs bench proof clean
+.PHONY: install demo test test-all coverage lint docs bench proof torture clean
 
 install: .venv/installed
 
@@ -18,7 +18,7 @@ demo: install   ## train the default network on the built-in phantom, a few minu
 # One thread per worker: two workers that wait for each other's cores are several times slower. And byte code is written,
 # also where the variable that forbids it is set: without it every start of a process takes three times as long.
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest
-EVERY := -m 'not proof and not benchmark'
+EVERY := -m 'not proof and not benchmark and not torture'
 
 test: install   ## every promise, in 6 minutes on 2 cores without bf16 units; no network, no GPU
 	$(PYTEST) -n 2 --dist loadgroup
@@ -44,6 +44,11 @@ bench: install   ## speed and memory comparisons, printed as tables
 
 proof: install   ## the minutes-long proofs behind the published figures (docs/results.md)
 	$(BIN)/python -m pytest -m proof -s
+
+# KILLS: of each family; two processes: a fifth of it more. 25 take hours on 2 cores.
+KILLS ?= 25
+torture: install   ## trainings of every family that are killed at random moments end with the same bits; prints a summary
+	KILLS=$(KILLS) $(BIN)/python -m pytest -m torture -s
 
 clean:
 	rm -rf .venv site .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

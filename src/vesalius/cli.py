@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius import __version__
-from vesalius.config.errors import InputError, VesaliusError, print_problems
+from vesalius.config.errors import InputError, RunFailed, VesaliusError, print_problems
 
 VERBS = {
     "train": "train one network, evaluate it, record everything; with -m a sweep",
@@ -80,6 +80,13 @@ def main(arguments: list[str] | None = None) -> int:
     except VesaliusError as error:
         print_problems(error)
         return error.exit_code
+    except OSError as error:
+        from vesalius.launch.faults import describe_fault
+
+        if (fault := describe_fault(error)) is None:
+            raise
+        print_problems(RunFailed(fault))
+        return 1
 
 
 def _run_verb(verb: str, arguments: list[str]) -> int:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from vesalius.config.errors import VesaliusError, print_problems
+from vesalius.config.errors import RunFailed, VesaliusError, print_problems
+from vesalius.launch.faults import describe_fault
 from vesalius.runs.redaction import PathlessFormatter
 from vesalius.runs.run_folder import Interrupted
 
@@ -64,7 +65,9 @@ def enter(work: Callable[[Path], None], arguments: list[str]) -> int:
     except Exception as error:
         _ignore_signals()  # such as the one that comes when the process that started this one has died
         logger.debug("failed", exc_info=True)
-        if rank() > 0 and logging.getLogger().handlers:  # its log has the traceback; rank 0 tells the user
+        if (fault := describe_fault(error, Path(folder))) is not None:
+            print_problems(RunFailed(fault))
+        elif rank() > 0 and logging.getLogger().handlers:  # its log has the traceback; rank 0 tells the user
             sys.stderr.write(f"Rank {rank()} ended with {type(error).__name__}: see logs/rank{rank()}.log.\n")
         else:
             traceback.print_exc()
@@ -126,6 +129,7 @@ def _ignore_signals() -> None:
 
 
 def _quiet() -> None:
+    logging.raiseExceptions = False  # a log that cannot be written must not fill the console
     for message in _NOISE:
         warnings.filterwarnings("ignore", message=message)
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):

@@ -35,6 +35,7 @@ PRUNE = "prune"  # asks the run to stop, and holds the reason
 PATIENCE = 120.0
 #: State of a run whose `state.json` cannot be read.
 UNKNOWN = "unknown"
+_CREATING = ".creating"
 _PROBES = 2.0  # seconds in which another process may only be testing whether somebody works on the run
 
 
@@ -122,12 +123,16 @@ class RunFolder:
         Raises:
             InputError: if the folder already holds a run or anything else.
         """
+        with _creating(path):
+            return cls._create(path, config, overrides)
+
+    @classmethod
+    def _create(cls, path: Path, config: Mapping[str, Any], overrides: list[str]) -> "RunFolder":
         if (path / CONFIG).exists():
             resume = shlex.quote(f"resume={path}")
             raise InputError(f"{path} already holds a run: continue it with {resume}, or choose another folder.")
-        if path.is_dir() and any(path.iterdir()):
+        if any(inside.name != _CREATING for inside in path.iterdir()):
             raise InputError(f"{path} is not empty, and a run must not mix with other files: choose another folder.")
-        path.mkdir(parents=True, exist_ok=True)
         write_atomically(path / OVERRIDES, yaml.safe_dump(overrides))
         frozen = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         sign(path, frozen.encode())
@@ -275,6 +280,20 @@ class RunFolder:
             # What ended the work is raised, and not that a full disk cannot record it.
             with nullcontext() if ending == "done" else suppress(OSError):
                 write_json(self.path / STATE, {"state": ending, **state, "reason": reason})
+
+
+@contextmanager
+def _creating(path: Path) -> Iterator[None]:
+    """Keep a second command that is given the same new folder from writing into it at the same moment."""
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        (path / _CREATING).open("x").close()
+    except FileExistsError as error:
+        raise InputError(f"{path} is just being created by another command: choose another folder.") from error
+    try:
+        yield
+    finally:
+        (path / _CREATING).unlink(missing_ok=True)
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

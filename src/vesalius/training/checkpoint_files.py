@@ -78,7 +78,8 @@ class _HashingWriter:
 
     def write(self, data: Any) -> int:
         self.hash.update(data)
-        return self._file.write(data)
+        written: int = self._file.write(data)
+        return written
 
     def flush(self) -> None:
         self._file.flush()
