@@ -15,11 +15,12 @@ from vesalius.commands.ensemble import ensemble
 from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError
 from vesalius.deploy.bundle.export import export_run
+from vesalius.deploy.bundle.golden import check_golden
 from vesalius.deploy.bundle.reading import Bundle
 from vesalius.deploy.bundle.session import Session
 from vesalius.runs.arrays import write_arrays
 from vesalius.runs.run_folder import OOD, RunFolder
-from vesalius.training.checkpoints import load_checkpoint
+from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 STORED = Path(__file__).parents[2] / "stored_runs"
 pytestmark = pytest.mark.slow  # each traces a net
@@ -96,3 +97,22 @@ def test_an_autoencoder_gives_what_its_module_does(tmp_path) -> None:
     np.testing.assert_allclose(outputs["score"], squared.mean(axis=(1, 2, 3)), rtol=1e-5)
     assert outputs["reconstruction"].min() >= 0
     assert outputs["reconstruction"].max() <= 1
+
+
+def test_a_generator_shows_the_class_that_is_asked_for(tmp_path) -> None:
+    manifest = export_run(STORED / "gan" / "finished", tmp_path / "bundle")
+    assert (manifest.kind, manifest.contract) == ("generator", None)
+    bundle = Bundle(tmp_path / "bundle")
+    assert check_golden(bundle, Session.of(bundle)) < 1e-4
+    generator = restore_model(load_checkpoint(STORED / "gan" / "finished" / "checkpoints" / "best.ckpt"))
+    noise = np.random.default_rng(0).standard_normal((3, *manifest.inputs[0].shape[1:]), dtype=np.float32)  # type: ignore[arg-type]
+    feeds: dict[str, np.ndarray] = {"noise": noise}
+    labels = None
+    if len(manifest.inputs) > 1:
+        feeds["label"] = np.array([0, 1, 2])
+        labels = torch.from_numpy(feeds["label"])
+    with torch.inference_mode():
+        wanted = generator(torch.from_numpy(noise), labels).numpy()
+    np.testing.assert_allclose(Session.of(bundle).run(feeds)["image"], wanted, atol=1e-5)
+    with pytest.raises(InputError, match="a generator, which predicts nothing of images"):
+        vesalius.load(tmp_path / "bundle")

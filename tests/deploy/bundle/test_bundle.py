@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,25 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+import torch
 from onnx import TensorProto, helper
 from PIL import Image
+from safetensors.torch import load_file
 
 import vesalius
 from vesalius.config.errors import InputError, RunFailed
+from vesalius.config.facts import Facts
 from vesalius.deploy.bundle import export as exporting
 from vesalius.deploy.bundle.agreement import check_agreement
 from vesalius.deploy.bundle.backend import BundleBackend
 from vesalius.deploy.bundle.export import export_run
 from vesalius.deploy.bundle.golden import check_golden, golden_inputs
+from vesalius.deploy.bundle.graphs import graph_of
 from vesalius.deploy.bundle.manifest import Manifest
 from vesalius.deploy.bundle.reading import MANIFEST, MODEL, Bundle, hash_of
 from vesalius.deploy.bundle.session import Session
 from vesalius.deploy.bundle.wire import graph_problems
+from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 pytestmark = pytest.mark.xdist_group("bundle")  # what they share takes seconds
 
@@ -264,6 +270,37 @@ def test_bad_options_are_refused_and_leave_nothing(options, why, cnn_run, tmp_pa
     with pytest.raises(InputError, match=why):
         export_run(cnn_run, **{"output": "bundle", **options})
     assert list(place.iterdir()) == []
+
+
+def test_weights_are_those_of_the_run_by_their_names(cnn_run, cnn_bundle) -> None:
+    trained = load_checkpoint(cnn_run / "checkpoints" / "best.ckpt")["state_dict"]
+    weights = load_file(cnn_bundle / "weights.safetensors")
+    assert weights.keys() == trained.keys()
+    assert all(torch.equal(weights[name], value) for name, value in trained.items())
+
+
+def test_a_model_in_half_precision_is_exported_in_32_bits(cnn_run) -> None:
+    checkpoint = load_checkpoint(cnn_run / "checkpoints" / "best.ckpt")
+    graph = graph_of(restore_model(checkpoint).bfloat16(), Facts.from_dict(checkpoint["facts"]), {}, "model")
+    assert {value.dtype for value in graph.module.state_dict().values() if value.is_floating_point()} == {torch.float32}
+    outputs = graph.module(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
+    assert [output.dtype for output in outputs] == [getattr(torch, spec.dtype) for spec in graph.outputs]
+
+
+def test_a_graph_that_gives_something_else_than_it_states_is_refused(copied) -> None:
+    def one_class_less(plain: Any) -> None:
+        plain["facts"]["classes"].pop()
+        plain["facts"]["class_counts"].pop()
+
+    content = (copied / MODEL).read_bytes()
+    specs = Bundle(copied).manifest
+    fewer = [replace(spec, shape=("batch", 3)) if spec.name == "decision" else spec for spec in specs.outputs]
+    image = np.zeros((2, 1, 28, 28), np.uint8)
+    with pytest.raises(InputError, match=r"states bool \(batch, 3\) as decision, and gives bool \(2, 4\)"):
+        Session(content, specs.inputs, fewer).run({"image": image})
+    edit(copied, one_class_less)
+    with pytest.raises(InputError, match="has not one output for each of its classes"):
+        vesalius.load(copied)
 
 
 def test_differences_are_relative_to_the_scale_of_an_output() -> None:

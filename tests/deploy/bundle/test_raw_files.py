@@ -14,6 +14,8 @@ from small_runs import train_in
 from vesalius.data.sources import Lesions
 from vesalius.deploy.bundle import export as exporting
 from vesalius.deploy.bundle.export import export_run
+from vesalius.deploy.bundle.golden import golden_inputs
+from vesalius.deploy.bundle.reading import Bundle
 from vesalius.runs.run_folder import RunFolder
 
 
@@ -40,8 +42,9 @@ def test_files_of_every_kind(cnn_run, cnn_bundle, tmp_path, monkeypatch) -> None
     config = run.config
     config["data"]["bits"] = 8
     (run.path / "config.yaml").write_text(yaml.safe_dump(config))
-    export_run(run.path, tmp_path / "bundle")
     write_raw_files(tmp_path / "files", fresh_images(20, 28))
+    export_run(run.path, tmp_path / "bundle", golden=tmp_path / "files")
+    assert len(golden_inputs(Bundle(tmp_path / "bundle"))) == 80
     tables = [vesalius.load(tmp_path / model).predict(tmp_path / "files") for model in ("bundle", "run")]
     assert check_equal(*tables, 80) < 1e-4
 

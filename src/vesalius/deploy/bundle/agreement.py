@@ -38,7 +38,7 @@ def check_agreement(reference: Mapping[str, NDArray[Any]], outputs: Mapping[str,
         if not difference <= TOLERANCE:  # NaN too
             raise RunFailed(
                 f"The exported graph differs from the trained model: {name} of {what} by {difference:.2g}, where "
-                f"{TOLERANCE:g} is allowed."
+                f"{TOLERANCE:g} is allowed: ONNX Runtime computes part of the net otherwise, or a file was changed."
             )
         largest = max(largest, difference)
     return largest

@@ -59,6 +59,9 @@ class BundleBackend:
         self.metrics: Mapping[str, Any] = files.read_json(METRICS)
         self.ood = OutOfDistribution.from_arrays(files.read_arrays(OOD)) if files.has(OOD) else None
         self.session = Session.of(files, threads)
+        values = OUTPUTS[kind][0]
+        if values is not None and self._width(values) != self.facts.num_classes:
+            raise InputError(f"{files.path} has not one output for each of its classes: take it from its source again.")
         self._names = [name if name in self.session.outputs else None for name in OUTPUTS[kind]]
         self._path = files.path
 
@@ -66,6 +69,11 @@ class BundleBackend:
     def sha256(self) -> str:
         """Of the manifest, which holds the hashes of all other files."""
         return hash_of(self._path / MANIFEST)
+
+    def _width(self, name: str) -> int | str | None:
+        """Columns of an output; None without it."""
+        spec = self.session.outputs.get(name)
+        return None if spec is None or len(spec.shape) != 2 else spec.shape[1]
 
     def compute(self, inputs: Sequence[ModelInput]) -> Outputs:
         """What the model outputs; a series at a time, as the trained model's own backend does."""

@@ -142,6 +142,7 @@ def _input(contract: InputContract | None) -> Section:
         ["values", f"{contract.dtype}, 0..{contract.value_max:g}" if contract.value_max > 1 else "float32"],
         ["window (DICOM, NIfTI)", window if isinstance(window, str) else f"centre {window[0]:g}, width {window[1]:g}"],
         ["photometric interpretation", "MONOCHROME1 is inverted on reading, YBR and palettes become RGB"],
+        ["spacing, modality", "not read: sizes count in pixels, and the modality must be that of the training data"],
         ["orientation (NIfTI)", f"{contract.read.plane} slices, upright"],
     ]
     if contract.series:

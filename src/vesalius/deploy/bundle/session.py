@@ -70,22 +70,38 @@ class Session:
             outputs: those wanted; None: all.
 
         Raises:
-            InputError: for arrays that do not fit.
+            InputError: for arrays that do not fit, and for a graph that computes other outputs than it states.
         """
+        sizes: dict[str, int] = {}
         for name, spec in self.inputs.items():
-            _check(feeds.get(name), spec)
+            if not _fits(feeds.get(name), spec, sizes):
+                raise InputError(f"The model takes {_describe(spec)} as {name}, not {_found(feeds.get(name))}.")
         names = list(self.outputs if outputs is None else outputs)
-        return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        computed = dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        for name in names:
+            if not _fits(computed[name], self.outputs[name], sizes):
+                stated = _describe(self.outputs[name])
+                raise InputError(f"The graph states {stated} as {name}, and gives {_found(computed[name])}.")
+        return computed
 
 
-def _check(array: NDArray[Any] | None, spec: TensorSpec) -> None:
-    shape = None if array is None else array.shape
-    fits = shape is not None and len(shape) == len(spec.shape)
-    fits = fits and all(isinstance(want, str) or got == want for got, want in zip(shape or (), spec.shape, strict=True))
-    if array is None or not fits or array.dtype != np.dtype(spec.dtype):
-        found = "nothing" if array is None else f"{array.dtype} {array.shape}"
-        sizes = ", ".join(map(str, spec.shape))
-        raise InputError(f"The model takes {spec.dtype} ({sizes}) as {spec.name}, not {found}.")
+def _fits(array: Any, spec: TensorSpec, sizes: dict[str, int]) -> bool:
+    """Whether an array has the type and shape of its specification; `sizes` learns those that have names."""
+    if not isinstance(array, np.ndarray) or array.dtype != np.dtype(spec.dtype) or array.ndim != len(spec.shape):
+        return False
+    wanted = [
+        sizes.setdefault(size, found) if isinstance(size, str) else size
+        for size, found in zip(spec.shape, array.shape, strict=True)
+    ]
+    return list(array.shape) == wanted
+
+
+def _describe(spec: TensorSpec) -> str:
+    return f"{spec.dtype} ({', '.join(map(str, spec.shape))})"
+
+
+def _found(array: Any) -> str:
+    return f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "nothing"
 
 
 def _first_line(error: Exception) -> str:
