@@ -60,6 +60,15 @@ def test_each_image_of_a_study_gets_its_map_in_a_series_of_the_study(study) -> N
         assert one.DeviceSerialNumber == "ab" * 32
 
 
+def test_heat_maps_that_come_back_with_their_study_are_no_inputs(study, tmp_path) -> None:
+    model, files, _ = study
+    for number, one in enumerate(build(study)):
+        one.save_as(tmp_path / f"heat map {number}.dcm", enforce_file_format=True)
+    again, notes = find_inputs(tmp_path, model.contract)
+    assert [file.name for file in again] == [file.name for file in files]
+    assert "4 heat maps of Vesalius are passed over." in notes
+
+
 def test_a_method_that_the_model_does_not_allow_is_refused(study) -> None:
     from vesalius.deploy.dicom.heat_maps import build_heat_maps
 

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pandas as pd
 import pytest
 
 from dicom_maker import write_image
+from vesalius.config.errors import InputError
 from vesalius.data.sources.tables.file_reader import Part
 from vesalius.deploy.dicom.model_description import ModelDescription
+from vesalius.deploy.dicom.report_folder import ReportFolder
 from vesalius.deploy.inputs import InputFile
 
 hd = pytest.importorskip("highdicom")
@@ -150,6 +153,12 @@ def test_each_study_has_its_report_and_refused_images_are_counted(tmp_path) -> N
     assert reports[0].CompletionFlagDescription == "1 of 2 inputs were refused"
     assert "photo.png is no DICOM file, and a report is for a DICOM study" in problems[0]
     assert "4.dcm has no SOPInstanceUID" in problems[1]
+
+
+def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    with pytest.raises(InputError, match=r"reports=.* needs the package 'highdicom': pip install 'vesalius\[deploy\]'"):
+        ReportFolder(tmp_path / "reports", {})
 
 
 @pytest.mark.slow

@@ -9,8 +9,9 @@ from highdicom.sc import SCImage
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from vesalius.data.formats.dicom.headers import OWN_MANUFACTURER
 from vesalius.deploy.dicom.identifiers import blank_reference, copy_identifiers
-from vesalius.deploy.dicom.model_description import MANUFACTURER, ModelDescription
+from vesalius.deploy.dicom.model_description import ModelDescription
 from vesalius.deploy.dicom.source_images import SourceImage
 
 _SERIES_NUMBER = 9901
@@ -60,7 +61,7 @@ def _capture(
         series_number=_SERIES_NUMBER,
         sop_instance_uid=UID(),
         instance_number=number,
-        manufacturer=MANUFACTURER,
+        manufacturer=OWN_MANUFACTURER,
         manufacturer_model_name=f"{model.task} model",
         device_serial_number=model.sha256,
         software_versions=model.version,

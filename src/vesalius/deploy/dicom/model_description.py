@@ -11,8 +11,6 @@ from vesalius.config.facts import Task
 from vesalius.deploy.predictor import Predictor
 from vesalius.metrics.classification.decision_rule import DecisionRule
 
-MANUFACTURER = "Vesalius"
-
 
 @dataclass(frozen=True)
 class ModelDescription:

@@ -13,9 +13,10 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom._globals import ALL_TRANSFER_SYNTAXES
 
 from vesalius.config.errors import InputError
+from vesalius.data.formats.dicom.headers import OWN_MANUFACTURER
 from vesalius.deploy.dicom.heat_maps import build_heat_maps
 from vesalius.deploy.dicom.inbox import Full, Inbox, Limits
-from vesalius.deploy.dicom.model_description import MANUFACTURER, ModelDescription
+from vesalius.deploy.dicom.model_description import ModelDescription
 from vesalius.deploy.dicom.peer import Peer, SendFailed
 from vesalius.deploy.dicom.reports import build_reports
 from vesalius.deploy.explain.methods import check_explanation
@@ -145,7 +146,7 @@ class Receiver:
             study, instance = str(header.StudyInstanceUID), str(event.request.AffectedSOPInstanceUID)
         except Exception:  # a damaged data set can raise nearly anything
             return _NOT_UNDERSTOOD
-        if str(header.get("Manufacturer")) == MANUFACTURER:  # a report comes back with its study
+        if str(header.get("Manufacturer")) == OWN_MANUFACTURER:  # a report comes back with its study
             return _SUCCESS
         try:
             self._inbox.put(id(event.assoc), study, instance, content)

@@ -22,8 +22,9 @@ from highdicom.sr import (
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
+from vesalius.data.formats.dicom.headers import OWN_MANUFACTURER
 from vesalius.deploy.dicom.identifiers import blank_reference, copy_identifiers
-from vesalius.deploy.dicom.model_description import MANUFACTURER, ModelDescription
+from vesalius.deploy.dicom.model_description import ModelDescription
 from vesalius.deploy.dicom.source_images import SourceImage
 
 #: The coding scheme of what has no code in a standard: the classes of a model, and its outputs.
@@ -69,13 +70,13 @@ class StudyReport(ComprehensiveSR):
             series_number=_SERIES_NUMBER,
             sop_instance_uid=UID(),
             instance_number=1,
-            manufacturer=MANUFACTURER,
+            manufacturer=OWN_MANUFACTURER,
             manufacturer_model_name=f"{model.task} model",
             device_serial_number=model.sha256,
             software_versions=model.version,
             series_description="Vesalius report",
             is_complete=refused == 0,
-            coding_schemes=[CodingSchemeIdentificationItem(SCHEME, name=MANUFACTURER, version=model.version)],
+            coding_schemes=[CodingSchemeIdentificationItem(SCHEME, name=OWN_MANUFACTURER, version=model.version)],
         )
         if refused:
             self.CompletionFlagDescription = f"{refused} of {refused + len(findings)} inputs were refused"[
@@ -92,8 +93,8 @@ def _device(model: ModelDescription) -> ObserverContext:
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
             uid=model.device_uid,
-            name=MANUFACTURER,
-            manufacturer_name=MANUFACTURER,
+            name=OWN_MANUFACTURER,
+            manufacturer_name=OWN_MANUFACTURER,
             model_name=f"{model.task} model",
             serial_number=model.sha256,
         ),
@@ -109,7 +110,7 @@ def _group(
         tracking_identifier=TrackingIdentifier(uid=UID(), identifier=f"input {number}"),
         finding_type=None if decided is None else concept(decided, decided),
         algorithm_id=AlgorithmIdentification(
-            name=MANUFACTURER, version=model.version, parameters=model.parameters, manufacturer=MANUFACTURER
+            name=OWN_MANUFACTURER, version=model.version, parameters=model.parameters, manufacturer=OWN_MANUFACTURER
         ),
         measurements=list(_measurements(model, row)),
         qualitative_evaluations=list(_evaluations(model, row)),

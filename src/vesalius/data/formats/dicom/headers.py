@@ -17,9 +17,12 @@ from vesalius.data.formats.dicom.values import Range, file_window, has_lut, has_
 
 Vector = tuple[float, ...]
 
+#: The manufacturer in what this package writes: reports and heat maps, which are no data.
+OWN_MANUFACTURER = "Vesalius"
+
 HEADER_TAGS = (
     *("PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"),
-    *("Modality", "SeriesDescription", "FrameOfReferenceUID", "InstanceNumber", "ImageType"),
+    *("Modality", "SeriesDescription", "FrameOfReferenceUID", "InstanceNumber", "ImageType", "Manufacturer"),
     *("ImagePositionPatient", "ImageOrientationPatient", "SpacingBetweenSlices", "SliceThickness", "EchoTime"),
     *("TemporalPositionIdentifier", "NumberOfTemporalPositions", "TriggerTime"),
     *("AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime", "ContentDate", "ContentTime"),
@@ -78,6 +81,7 @@ class Header:
         patient, issuer: PatientID and IssuerOfPatientID; empty where the file has none.
         study, series: UIDs.
         modality, description: of the series.
+        manufacturer: of the machine or program that wrote it.
         slice_gap: mm between slices by the header (SpacingBetweenSlices, or SliceThickness if that is larger).
         phases: NumberOfTemporalPositions.
         frames: in the file's order.
@@ -89,6 +93,7 @@ class Header:
     series: str
     modality: str
     description: str
+    manufacturer: str
     slice_gap: float | None
     phases: int | None
     frames: tuple[Frame, ...]
@@ -117,6 +122,7 @@ def read_image_header(path: Path, name: str) -> Header:
         series=_text(dataset, "SeriesInstanceUID"),
         modality=_text(dataset, "Modality").upper(),
         description=_text(dataset, "SeriesDescription"),
+        manufacturer=_text(dataset, "Manufacturer"),
         slice_gap=None if gap is None else max(abs(gap), thickness or 0.0),
         phases=None if phases is None else int(phases),
         frames=tuple(_frames(dataset, name)),

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from vesalius.config.errors import InputError
-from vesalius.data.formats.dicom.headers import Frame, Header, read_image_header
+from vesalius.data.formats.dicom.headers import OWN_MANUFACTURER, Frame, Header, read_image_header
 from vesalius.data.formats.dicom.limits import NoImage
 from vesalius.data.formats.dicom.ordering import Grid, arrange
 from vesalius.data.formats.dicom.reading import NotDicom
@@ -85,8 +85,8 @@ def index_folder(
 ) -> Index:
     """Read the headers of all files in a folder, and group the images into series.
 
-    Hidden files, files that are no DICOM, DICOMDIRs, reports, plans, dose maps and segmentations are skipped. Names of
-    files and folders have no meaning.
+    Hidden files, files that are no DICOM, DICOMDIRs, reports, plans, dose maps, segmentations and heat maps that this
+    package wrote are skipped. Names of files and folders have no meaning.
 
     Args:
         root: the folder.
@@ -112,6 +112,8 @@ def index_folder(
             index.others["objects without an image"] += 1
         elif isinstance(found, InputError):
             index.damaged.append((name, str(found)))
+        elif found.manufacturer == OWN_MANUFACTURER:
+            index.others["heat maps of Vesalius"] += 1
         elif not _wanted_modality(found.modality, modality):
             index.others[f"images of the modality {found.modality or '(none)'}"] += 1
         elif pattern is not None and not pattern.search(found.description):
