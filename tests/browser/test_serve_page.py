@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
 ]
+CARD = "<!doctype html><title>Card</title><style>p { color: red }</style><h1>The card</h1><p>text</p>"
 LIMITS = Limits(megabytes=8, files=50, pixels=2**22, frames=64, seconds=60, requests=8)
 
 # Drops files on the page as a person does: their names and bytes.
@@ -58,8 +59,7 @@ def opened_page(browser, folder, backend=None, width=1280, scheme="light", **opt
         LIMITS,
         folder,
         name="brightness",
-        card="<p>card</p>",
-        **options,
+        **({"card": "<p>card</p>"} | options),
     )
     with running(app) as address:
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -70,7 +70,7 @@ def opened_page(browser, folder, backend=None, width=1280, scheme="light", **opt
         page.on("filechooser", lambda chooser: None)  # from now on, or a dialog may open before it is caught
         page.goto(address)
         yield page
-        expected = ["401"] if "token" in options else []
+        expected = ["401", "inline event handler"] if "token" in options else []
         assert [text for text in complaints if not any(status in text for status in expected)] == []
         assert {url for url in asked if not url.startswith((f"{address}/", "data:"))} == set()
         page.close()
@@ -156,7 +156,11 @@ def test_everything_is_reached_and_used_with_the_keyboard(browser, tmp_path, pix
         for _ in range(6):
             page.keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.id || document.activeElement.getAttribute('href')"))
-        assert reached == ["#results", "files", "folder", "explain", "/card", "/openapi.json"]
+        assert reached == ["#results", "files", "folder", "explain", "open-card", "/openapi.json"]
+        page.locator("#open-card").press("Enter")
+        page.get_by_role("dialog").get_by_role("heading", name="The card").wait_for()
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement.id") == "open-card"
         page.locator("#files").focus()
         outline = page.locator("label[for=files]").evaluate("element => getComputedStyle(element).outlineStyle")
         assert outline == "solid"
@@ -172,12 +176,20 @@ def test_everything_is_reached_and_used_with_the_keyboard(browser, tmp_path, pix
 
 
 def test_a_token_is_asked_for_and_used(browser, tmp_path, pixels):
-    with opened_page(browser, tmp_path, token="correct horse battery") as page:
+    hostile = "<style>p { color: red }</style><script>alert(1)</script><img src=x onerror=alert(2)>"
+    card = f"{hostile}<h1>The card</h1><p onclick=alert(3)>text"
+    with opened_page(browser, tmp_path, token="correct horse battery", card=card) as page:
         page.get_by_label("This server asks for a token").fill("correct horse battery")
         page.get_by_role("button", name="Use it").click()
         page.get_by_role("row", name="AUROC").wait_for()
         drop(page, {"a.png": png(pixels)})
         assert page.locator("article .decision").inner_text() == "dark"
+        page.get_by_role("link", name="The whole model card").press("Enter")
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("heading", name="The card").wait_for()
+        assert page.locator("#card-body").inner_html() == "<h1>The card</h1><p>text</p>"
+        page.keyboard.press("Escape")
+        assert dialog.count() == 0
         assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
 
 

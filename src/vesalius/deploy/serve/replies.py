@@ -21,9 +21,9 @@ class Prediction(BaseModel):
     )
     prediction_set: list[str] | None = Field(default=None, description="The classes of the conformal prediction set.")
     out_of_distribution: bool | None = Field(
-        default=None, description="Whether the input is unlike those of validation."
+        default=None, description="Whether the input is unlike the training images."
     )
-    ood_score: float | None = Field(default=None, description="How far it is from them.")
+    ood_score: float | None = Field(default=None, description="Its distance from them, 1 at the threshold.")
     score: float | None = Field(default=None, description="The anomaly score of an autoencoder.")
     problem: str | None = Field(default=None, description="Why the input was refused.")
     cure: str | None = Field(default=None, description="What to do about that.")

@@ -32,13 +32,12 @@ async function ask(path, options = {}) {
   } catch {
     throw new Problem({ problem: "The server cannot be reached", cure: "See whether it still runs." }, 0);
   }
-  const body = await response.json().catch(() => ({}));
   if (response.status === 401) $("token-form").hidden = false;
-  if (!response.ok) throw new Problem(body, response.status);
-  return body;
+  if (!response.ok) throw new Problem(await response.json().catch(() => ({})), response.status);
+  return response;
 }
 
-const percent = (value) => `${(100 * value).toFixed(value > 0.9995 || value < 0.0005 ? 2 : 1)} %`;
+const percent = (value) => (value > 0.9995 && value < 1 ? "> 99.9 %" : value > 0 && value < 0.0005 ? "< 0.1 %" : `${(100 * value).toFixed(1)} %`);
 const short = (value) => (Math.abs(value) >= 1000 ? value.toFixed(0) : Math.abs(value) >= 10 ? value.toPrecision(4) : value.toFixed(3));
 const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
@@ -99,13 +98,40 @@ function showModel() {
   const table = metricsTable(METRICS, model.test || {});
   const groups = Object.values(model.test || {}).find((metric) => metric && metric.groups);
   const heading = table && make("h3", {}, `On test data${groups ? ` (${count(groups.groups, "patient")})` : ""}`);
-  const link = model.card && make("p", { class: "more" }, make("a", { href: model.card }, "The whole model card"));
+  const link = model.card && make("p", { class: "more" }, make("a", { href: model.card, id: "open-card" }, "The whole model card"));
   $("model").replaceChildren(...[list, heading, table, ...operatingPoint(), link].filter(Boolean));
+  if (link) $("open-card").addEventListener("click", openCard);
 }
+
+// The card comes with the bundle, from whoever wrote that: its text and tables are copied, and nothing else of it.
+const COPIED = new Set("H1 H2 H3 H4 P UL OL LI TABLE CAPTION THEAD TBODY TR TH TD STRONG B EM I CODE PRE BLOCKQUOTE DL DT DD DIV SECTION".split(" "));
+const LEFT_OUT = new Set(["TITLE", "SCRIPT", "STYLE", "TEMPLATE", "NOSCRIPT", "IFRAME", "SVG", "svg"]);
+
+function copied(node) {
+  return [...node.childNodes].flatMap((child) => {
+    if (child.nodeType === Node.TEXT_NODE) return [child.textContent];
+    if (child.nodeType !== Node.ELEMENT_NODE || LEFT_OUT.has(child.tagName)) return [];
+    return COPIED.has(child.tagName) ? [make(child.tagName.toLowerCase(), {}, ...copied(child))] : copied(child);
+  });
+}
+
+async function openCard(event) {
+  event.preventDefault();
+  try {
+    const inert = document.createElement("template");
+    inert.innerHTML = await (await ask(model.card)).text();
+    $("card-body").replaceChildren(...copied(inert.content));
+  } catch (error) {
+    $("card-body").replaceChildren(`${error.message}. ${error.cure}`);
+  }
+  $("card").showModal();
+}
+
+$("close-card").addEventListener("click", () => $("card").close());
 
 async function loadModel() {
   try {
-    model = await ask("/model");
+    model = await (await ask("/model")).json();
     showModel();
   } catch (error) {
     $("model").replaceChildren(make("p", { class: "dim" }, error.status === 401 ? "Shown once the token is given." : `${error.message}. ${error.cure}`));
@@ -185,7 +211,7 @@ function outcome(prediction) {
     box.append(make("p", { class: "facts" }, make("span", { class: "dim" }, words), ...(chips.length ? chips : ["no class"])));
   }
   if (prediction.out_of_distribution) {
-    box.append(make("p", { class: "alarm" }, make("strong", {}, "Unlike the images of validation. "), "The model does not know such images: do not rely on the prediction."));
+    box.append(make("p", { class: "alarm" }, make("strong", {}, "Unlike what the model learned from. "), "It does not know such images: do not rely on the prediction."));
   }
   return box;
 }
@@ -222,7 +248,7 @@ async function predict(files) {
   $("status").textContent = `Predicting ${files.length === 1 ? files[0].file.name : `${files.length} files`}`;
   let parts, status;
   try {
-    const reply = await ask(`/predict?${query}`, { method: "POST", body: form });
+    const reply = await (await ask(`/predict?${query}`, { method: "POST", body: form })).json();
     parts = [...reply.predictions.map(show), ...reply.notes.map((note) => make("p", { class: "dim" }, note))];
     status = words(reply);
   } catch (error) {
