@@ -59,7 +59,7 @@ def opened_page(browser, folder, backend=None, width=1280, scheme="light", **opt
         LIMITS,
         folder,
         name="brightness",
-        **({"card": "<p>card</p>"} | options),
+        **({"card": CARD} | options),
     )
     with running(app) as address:
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
