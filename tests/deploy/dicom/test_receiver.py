@@ -5,7 +5,10 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -251,3 +254,39 @@ def test_a_peer_that_does_not_answer_is_a_failure(monkeypatch) -> None:
     for address in (f"PACS@127.0.0.1:{port}", f"http://127.0.0.1:{port}/dicom-web"):
         with pytest.raises(SendFailed, match=r"accepts no association|cannot be reached"):
             peer_at(address, "VESALIUS").send([image])
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "failure"),
+    [
+        (200, "{}", None),
+        (200, '{"00081198": {"vr": "SQ"}}', None),
+        (202, '{"00081198": {"vr": "SQ", "Value": [{}]}}', "does not store 1 of 1 object"),
+        (301, "", "replies with HTTP status 301"),
+        (401, "", "replies with HTTP status 401"),
+        (500, "", "replies with HTTP status 500"),
+    ],
+)
+def test_what_a_web_server_replies_counts(status, content, failure, monkeypatch) -> None:
+    asked: list[tuple[str, str, bytes]] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append((self.path, self.headers["Authorization"], body))
+            self.send_response(status)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+            self.wfile.write(content.encode())
+
+        def log_message(self, *_: Any) -> None: ...
+
+    monkeypatch.setenv(peer.AUTHORIZATION, "Bearer secret")
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        web = peer_at(f"http://127.0.0.1:{server.server_port}/dicom-web/", "VESALIUS")
+        with nullcontext() if failure is None else pytest.raises(SendFailed, match=failure):
+            web.send(images(1))
+    ((path, authorization, body),) = asked
+    assert (path, authorization) == ("/dicom-web/studies", "Bearer secret")
+    assert body.count(b"DICM") == 1

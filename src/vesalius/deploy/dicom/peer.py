@@ -1,5 +1,6 @@
 """Where reports are sent: a DICOM node by C-STORE, or a web server by STOW-RS."""
 
+import json
 import os
 import re
 import secrets
@@ -8,7 +9,7 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydicom.dataset import Dataset
 
@@ -17,6 +18,7 @@ from vesalius.config.errors import InputError
 #: Environment variable with the `Authorization` header for STOW-RS, such as `Bearer TOKEN`.
 AUTHORIZATION = "VESALIUS_STOW_AUTHORIZATION"
 _SECONDS = 30.0
+_MOST_OF_A_REPLY = 2**20
 _NODE = re.compile(r"(?P<title>[^@\s\\]{1,16})@(?P<host>\[[^\]]+\]|[^:@\s/]+):(?P<port>\d{1,5})")
 
 
@@ -92,7 +94,8 @@ class NodePeer:
                 f"{self.title}@{self.host}:{self.port} does not store it ({type(error).__name__})"
             ) from None
         finally:
-            association.release()
+            if association.is_established:
+                association.release()
 
 
 @dataclass(frozen=True)
@@ -118,12 +121,32 @@ class WebPeer:
             },
         )
         try:
-            with urllib.request.urlopen(request, timeout=_SECONDS):
-                pass
+            with _OPENER.open(request, timeout=_SECONDS) as reply:
+                refused = _refused(reply.read(_MOST_OF_A_REPLY))
         except urllib.error.HTTPError as error:
             raise SendFailed(f"{self.url} replies with HTTP status {error.code}") from None
         except OSError as error:
             raise SendFailed(f"{self.url} cannot be reached ({type(error).__name__})") from None
+        if refused:
+            raise SendFailed(f"{self.url} does not store {refused} of {len(objects)} object(s)")
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirected POST would become a GET without its content, and seem to succeed."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Refuse: the status becomes an error."""
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
+
+
+def _refused(reply: bytes) -> int:
+    """How many objects a server did not store, by the list in its reply (FailedSOPSequence)."""
+    try:
+        return len(json.loads(reply)["00081198"]["Value"])
+    except (ValueError, LookupError, TypeError):  # none, or a reply of another kind
+        return 0
 
 
 def _file_content(dataset: Dataset) -> bytes:
