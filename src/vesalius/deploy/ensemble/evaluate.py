@@ -1,6 +1,7 @@
 """The numbers of an ensemble: its own, from the mean of its members' predictions, and the members' next to them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from vesalius.evaluation.monitoring.shift import observe_predictions
 from vesalius.evaluation.scoring import score_splits
 from vesalius.metrics.classification.decision_rule import DecisionRule
 from vesalius.metrics.comparison.repeats import repeated_difference, repeated_metric
+from vesalius.metrics.entry import MetricEntry, mean_no_skill
 from vesalius.metrics.shift.sentinel import reference_of
 
 #: Kinds of statistics that do not depend on what the ensemble predicts.
@@ -44,6 +46,7 @@ def evaluate_ensemble(
     """
     facts, names = members[0].facts, member_names(members)
     val, test = pool(members, "val"), pool(members, "test")
+    computed = _Metrics.of(members, seed)
     predictions = {"val": val.own} | ({"test": test.own} if test.whole else {})
     metrics = score_splits(predictions, facts, options.rule)
     if facts.task != "regression":
@@ -55,12 +58,12 @@ def evaluate_ensemble(
     held_out = val if test.whole else test
     if not held_out.whole:
         tables["out_of_fold"] = held_out.table
-        metrics["out_of_fold"] = _entries(held_out, facts, seed)
+        metrics["out_of_fold"] = computed.entries([held_out.table])
     metrics |= _reference(members, val, facts, metrics)
     if not val.whole:  # of single members, and not the ensemble's
         del metrics["val"], tables["val"]
     if test.whole:
-        metrics |= _compare(test, names, facts, metrics, seed)
+        metrics |= _compare(test, names, DecisionRule.of_metrics(metrics, facts), computed)
     else:
         own = {name: (member.run.results or {}).get("test") or {} for name, member in zip(names, members, strict=True)}
         metrics["members"] = {name: {key: of[key] for key in compared(facts) if key in of} for name, of in own.items()}
@@ -78,9 +81,36 @@ def compared(facts: Facts) -> tuple[str, ...]:
     return _OF_TARGETS if facts.task == "regression" else _OF_CLASSES
 
 
-def _entries(pooled: Pooled, facts: Facts, seed: int) -> Entries:
-    kind: dict[str, Any] = {"task": facts.task, "classes": facts.classes, "seed": seed}
-    return {metric: repeated_metric([pooled.table], metric=metric, **kind) for metric in compared(facts)}
+@dataclass(frozen=True)
+class _Metrics:
+    """Metrics of tables, the no-skill values of continuous targets filled in, which tables do not hold."""
+
+    facts: Facts
+    seed: int
+    no_skill: Mapping[str, float | None]
+
+    @classmethod
+    def of(cls, members: Sequence[Member], seed: int) -> "_Metrics":
+        facts, own = members[0].facts, [(member.run.results or {}).get("test") or {} for member in members]
+        shared = [metric for metric in compared(facts) if all(metric in test for test in own)]
+        return cls(facts, seed, {metric: mean_no_skill(test[metric] for test in own) for metric in shared})
+
+    def entry(self, tables: Sequence[pd.DataFrame], metric: str) -> MetricEntry:
+        facts = self.facts
+        found = repeated_metric(tables, metric=metric, task=facts.task, classes=facts.classes, seed=self.seed)
+        return found if found["no_skill"] is not None else {**found, "no_skill": self.no_skill.get(metric)}
+
+    def entries(self, tables: Sequence[pd.DataFrame]) -> Entries:
+        return {metric: self.entry(tables, metric) for metric in compared(self.facts)}
+
+    def differences(self, own: pd.DataFrame, tables: Sequence[pd.DataFrame], count: int) -> Entries:
+        kind: dict[str, Any] = {"task": self.facts.task, "classes": self.facts.classes, "seed": self.seed}
+        return {
+            f"{metric}_difference": repeated_difference(
+                [own] * len(tables), tables, metric=metric, differences=count, **kind
+            )
+            for metric in compared(self.facts)
+        }
 
 
 def _reference(
@@ -100,22 +130,14 @@ def _reference(
     return {"reference": {**own, "quantiles": {**own["quantiles"], **of_images}}}
 
 
-def _compare(test: Pooled, names: Sequence[str], facts: Facts, metrics: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def _compare(test: Pooled, names: Sequence[str], rule: DecisionRule, computed: _Metrics) -> dict[str, Any]:
     """The members next to the ensemble, all with calibrated probabilities, paired by patient."""
-    kind: dict[str, Any] = {"task": facts.task, "classes": facts.classes, "seed": seed}
-    columns, rule = output_columns(facts), DecisionRule.of_metrics(metrics, facts)
+    columns = output_columns(computed.facts)
     values = calibrated(test.own[columns].to_numpy(float), rule)
     own = test.own.assign(**dict(zip(columns, values.T, strict=True)))
-    count = len(names)
-    by_member: dict[str, Entries] = {name: {} for name in names}
-    mean: Entries = {}
-    for metric in compared(facts):
-        for name, table in zip(names, test.members, strict=True):
-            by_member[name][metric] = repeated_metric([table], metric=metric, **kind)
-            by_member[name][f"{metric}_difference"] = repeated_difference(
-                [own], [table], metric=metric, differences=count, **kind
-            )
-        mean[metric] = repeated_metric(test.members, metric=metric, **kind)
-        mean[f"{metric}_difference"] = repeated_difference([own] * count, test.members, metric=metric, **kind)
-    ensemble = {metric: repeated_metric([own], metric=metric, **kind) for metric in compared(facts)}
-    return {"ensemble": ensemble, "members_mean": mean, "members": by_member}
+    of_members = {
+        name: computed.entries([table]) | computed.differences(own, [table], len(names))
+        for name, table in zip(names, test.members, strict=True)
+    }
+    mean = computed.entries(test.members) | computed.differences(own, test.members, 1)
+    return {"ensemble": computed.entries([own]), "members_mean": mean, "members": of_members}
