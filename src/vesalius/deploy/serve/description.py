@@ -26,7 +26,6 @@ def describe(predictor: Predictor, name: str, *, has_card: bool) -> dict[str, An
         "columns": predictor.columns,
         "input": _input(predictor),
         "sha256": predictor.backend.sha256,
-        "explains": bool(facts.classes),
         "card": "/card" if has_card else None,
         "train_size": facts.train_size,
         **{part: metrics[part] for part in _METRICS if part in metrics},

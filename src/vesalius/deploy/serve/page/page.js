@@ -78,7 +78,7 @@ function inputWords({ channels, image_size: [height, width], resizes, series, ty
 
 function decisionWords() {
   const threshold = model.decision && model.decision.threshold;
-  if (model.task === "regression") return null;
+  if (!model.decision) return null;
   if (typeof threshold !== "number") return "The most probable class";
   const rule = model.decision.rule ? `, chosen by ${model.decision.rule} on validation` : "";
   if (model.task === "binary") return `${model.classes[1]}, where its probability before calibration is above ${short(threshold)}${rule}`;
@@ -89,8 +89,7 @@ function showModel() {
   document.title = `${model.name}: Vesalius`;
   $("name").textContent = model.name;
   const kind = { regression: "Predicts continuous targets", multilabel: "Finds labels", unlabelled: "Scores anomalies" }[model.task] || "Classifies";
-  $("summary").textContent = `${kind}: ${model.classes.join(", ")}`;
-  $("explain-row").hidden = !model.explains;
+  $("summary").textContent = model.classes.length ? `${kind}: ${model.classes.join(", ")}` : kind;
   const list = make("dl");
   const entries = [[model.task === "regression" ? "Targets" : "Classes", model.classes.join(", ")], ["Input", inputWords(model.input)],
     ["Decision", decisionWords()], ["Trained on", model.train_size ? model.input.series ? `${model.train_size} series` : count(model.train_size, "image") : null]];
@@ -151,6 +150,7 @@ $("token-form").addEventListener("submit", (event) => {
 function pictures(prediction) {
   const { frames, preview, explanation, input } = prediction;
   if (!preview) return null;
+  const heat = model.task === "unlabelled" ? "Where its reconstruction differs" : "What the prediction rests on";
   const films = [];
   const film = (source, caption, alt) => {
     const image = make("img", { src: source, alt });
@@ -163,7 +163,7 @@ function pictures(prediction) {
     return make("figure", {}, box, make("figcaption", {}, caption));
   };
   const box = make("div", { class: explanation ? "pictures" : "pictures single" }, film(preview, "As the model takes it", `${input}, as the model takes it`));
-  if (explanation) box.append(film(explanation, "What the prediction rests on", `${input} with a heat map of what the prediction rests on`));
+  if (explanation) box.append(film(explanation, heat, `${input} with a heat map: ${heat.toLowerCase()}`));
   if (frames > 1) {
     const shown = make("output", {}, `Frame 1 of ${frames}`);
     const slider = make("input", { type: "range", min: 1, max: frames, value: 1, "aria-label": `Frame of ${input}` });
@@ -243,7 +243,7 @@ async function predict(files) {
   const mine = ++latest;
   const form = new FormData();
   for (const { file, path } of files) form.append("files", file, path);
-  const query = new URLSearchParams({ preview: "true", explain: String(Boolean(model.explains && $("explain").checked)) });
+  const query = new URLSearchParams({ preview: "true", explain: String($("explain").checked) });
   $("status").className = "busy";
   $("status").textContent = `Predicting ${files.length === 1 ? files[0].file.name : `${files.length} files`}`;
   let parts, status;
