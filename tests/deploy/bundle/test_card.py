@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from vesalius.deploy.bundle.card.tables import Table, result_tables
 from vesalius.deploy.bundle.requirements import DECODERS, OPTIONAL, RUNTIME, SERVER
 from vesalius.metrics.formatting import format_metric
 
@@ -53,6 +54,23 @@ def test_every_number_stands_in_the_card_with_its_interval(cnn_bundle) -> None:
         *("Intended use", "Limits", "Model", "Input", "Decision", "Data", "Results", "Not tested", "Origin")
     ]
     assert all(heading in page.texts for heading in headings)
+
+
+def test_curves_have_a_row_for_each_point_with_its_band() -> None:
+    band = {"value": [0.5, None], "low": [0.4, None], "high": [0.6, None]}
+    single = {"value": 0.2, "ci95": [0.1, 0.3], "n": 7, "groups": 5, "method": "Wilson", "no_skill": 0.01}
+    metrics = {
+        "decision_curve": {"sick": {"thresholds": [0.1, 0.25], "model": band, "useful": [[0.1, 0.2]], "n": 7}},
+        "two_sample": single,
+        "test": {"auroc": single},
+        "reference": {"n": 3, "quantiles": {"x": [1.0, 2.0]}},
+    }
+    tables = dict(result_tables(metrics))
+    assert list(tables) == ["test", "decision_curve / sick", "two_sample"]
+    assert tables["decision_curve / sick"] == Table(
+        ["thresholds", "model"], [(".100", ".500 [.400,.600]"), (".250", "–")]
+    )
+    assert tables["two_sample"].rows[0][:2] == ["two_sample", ".200 [.100,.300]"]
 
 
 def test_texts_of_the_user_are_no_markup_and_the_page_loads_nothing(cnn_bundle) -> None:

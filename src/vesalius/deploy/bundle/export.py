@@ -13,7 +13,7 @@ from vesalius import __version__
 from vesalius.config.errors import InputError
 from vesalius.config.targets import import_extra
 from vesalius.deploy.bundle.backend import OUTPUTS
-from vesalius.deploy.bundle.card import write_card
+from vesalius.deploy.bundle.card.content import write_card
 from vesalius.deploy.bundle.golden import (
     check_golden,
     golden_inputs,

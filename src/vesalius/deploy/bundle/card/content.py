@@ -1,7 +1,7 @@
 """The model card of a bundle (Mitchell et al. 2019, Model Cards for Model Reporting), as Markdown and as HTML."""
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,28 +9,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vesalius.deploy.bundle.backend import kind_in_words
-from vesalius.deploy.bundle.card_limits import limits_of, untested
+from vesalius.deploy.bundle.card.limits import limits_of, untested
+from vesalius.deploy.bundle.card.tables import Table, result_tables
 from vesalius.deploy.bundle.manifest import Manifest, TensorSpec
 from vesalius.deploy.bundle.reading import CARD_HTML, CARD_MARKDOWN, MODEL
 from vesalius.deploy.contract import InputContract
-from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.runs.run_folder import write_atomically
 
 NO_DEVICE = "This is research software and no medical device: it must not be used for decisions on patients."
 _UNSTATED = "Its authors have stated none. Give it to vesalius export as intended_use=TEXT."
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of texts.
-
-    Attributes:
-        titles: of the columns.
-        rows: the cells.
-    """
-
-    titles: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -93,7 +80,7 @@ def card_of(
                 "Every number with its 95 % interval over patients and the value without skill. A dash: it could not "
                 "be computed, or has no interval; the reason is in metrics.json."
             ],
-            tables=dict(_results(metrics)),
+            tables=dict(result_tables(metrics)),
         ),
         Section("Not tested", points=untested(manifest, metrics)),
         _origin(manifest),
@@ -188,29 +175,6 @@ def _data(manifest: Manifest, metrics: Mapping[str, Any], config: Mapping[str, A
     return Section("Data", ["Training, validation and test share no patient."], tables=tables)
 
 
-def _results(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Table]]:
-    """A table for each mapping that holds metrics, by where it stands in `metrics.json`."""
-    entries = {name: one for name, one in node.items() if isinstance(one, Mapping) and {"value", "ci95"} <= one.keys()}
-    if entries:
-        titles = ["metric", "value and 95 % interval", "no skill", "n", "patients", "method", "note"]
-        rows = [
-            [
-                str(name),
-                format_metric(one),
-                format_number(one.get("no_skill")),
-                *(str(one.get(key, "")) for key in ("n", "groups", "method")),
-                str(one.get("note") or one.get("reason") or ""),
-            ]
-            for name, one in entries.items()
-        ]
-        yield path or "all", Table(titles, rows)
-    order = sorted(node, key=lambda name: name != "test") if not path else node
-    for name in order:
-        child = node[name]
-        if isinstance(child, Mapping) and name not in entries:
-            yield from _results(child, f"{path} / {name}" if path else str(name))
-
-
 def _origin(manifest: Manifest) -> Section:
     origin = manifest.provenance
     trained = origin["trained"]
@@ -239,7 +203,7 @@ def cell(text: str) -> str:
 @functools.cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("vesalius.deploy.bundle", "."),
+        loader=PackageLoader("vesalius.deploy.bundle.card", "."),
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
