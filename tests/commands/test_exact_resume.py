@@ -81,6 +81,18 @@ def test_two_processes_that_are_killed_end_with_the_same_bits(vesalius_in, tmp_p
     assert differences(whole, killed) == []
 
 
+@pytest.mark.slow
+def test_a_rank_that_was_killed_is_named(vesalius_in, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("KILL", "rank:3")
+    done = vesalius_in(tmp_path, "train", *DDP, *FAMILIES["cnn"], KILLER, ALWAYS, "hydra.run.dir=run")
+    assert done.returncode == 1, done.stderr
+    assert "rank 1 was killed by SIGKILL" in done.stderr
+    assert "Traceback" not in done.stderr
+    monkeypatch.setenv("KILL", "")
+    assert vesalius_in(tmp_path, "train", "resume=run").returncode == 0
+
+
 def test_the_bits_are_compared(tmp_path):
     """Of two checkpoints that differ in a single bit, the difference is found."""
     for name, value in (("one", 1.0), ("other", 1.0000001)):

@@ -1,8 +1,9 @@
 """A callback that kills its own process, where the environment variable `KILL` tells: what a power cut leaves behind.
 
-`batch:N` after N training batches of this attempt; `term:N` the same with SIGTERM, sent to the command that started
-this process; `write:N` in the N-th piece of a checkpoint's file that this attempt writes, so that the file is half
-there; `rename:N` once the N-th checkpoint is whole and has not taken the place of the older one. Nothing without it.
+`batch:N` after N training batches of this attempt; `rank:N` likewise, but all ranks except the first; `term:N` with
+SIGTERM, sent to the command that started this process; `write:N` in the N-th piece of a checkpoint's file that this
+attempt writes, so that the file is half there; `rename:N` once the N-th checkpoint is whole and has not taken the place
+of the older one. Nothing without the variable.
 """
 
 import os
@@ -28,7 +29,7 @@ class Killer(Callback):
         self.left = int(count or 0)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        if not trainer.is_global_zero:
+        if trainer.is_global_zero == (self.kind == "rank"):
             self.kind = ""
         if self.kind == "write":
             self._count_calls(checkpoint_files._HashingWriter, "write")
@@ -51,7 +52,7 @@ class Killer(Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.batches += 1
-        if self.batches == self.left and self.kind == "batch":
+        if self.batches == self.left and self.kind in ("batch", "rank"):
             _kill()
         if self.batches == self.left and self.kind == "term":
             os.kill(os.getppid(), signal.SIGTERM)

@@ -3,13 +3,11 @@
 import sys
 from pathlib import Path
 
-import yaml
-
 from vesalius.config.checks import check_config
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.launch.launch import launch
 from vesalius.launch.worker import enter
-from vesalius.runs.run_folder import OVERRIDES, Interrupted, RunFolder, write_atomically
+from vesalius.runs.run_folder import Interrupted, RunFolder, write_atomically
 from vesalius.studies.agreement import DIFFERENT, compare_metrics, other_changes, summarize_agreement
 from vesalius.terminal import command_console
 
@@ -61,10 +59,8 @@ def _train(before: RunFolder, path: Path) -> None:
     Raises:
         RunFailed: where it was not trained to its end.
     """
-    overrides = before.path / OVERRIDES
-    typed = yaml.safe_load(overrides.read_text(encoding="utf-8")) if overrides.is_file() else []
     try:
-        code, _ = launch("train", {**before.config, "resume": None}, typed, path)
+        code, _ = launch("train", {**before.config, "resume": None}, before.overrides, path)
     except SystemExit as stop:
         raise Interrupted(int(str(stop.code))) from stop
     if code:

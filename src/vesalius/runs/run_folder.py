@@ -165,6 +165,15 @@ class RunFolder:
             )
 
     @property
+    def overrides(self) -> list[str]:
+        """`overrides.yaml`: what was typed; nothing where the file is gone or damaged, as no number depends on it."""
+        try:
+            loaded = yaml.safe_load((self.path / OVERRIDES).read_text(encoding="utf-8"))
+        except DAMAGE:
+            return []
+        return [str(one) for one in loaded] if isinstance(loaded, list) else []
+
+    @property
     def state(self) -> dict[str, Any]:
         """`state.json`; empty before the first attempt, and only a `state` of `unknown` if it is damaged."""
         try:

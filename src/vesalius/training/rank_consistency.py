@@ -3,6 +3,9 @@
 import hashlib
 import json
 import logging
+import signal
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +16,8 @@ from pytorch_lightning.callbacks import Callback
 from vesalius.config.errors import InputError
 
 logger = logging.getLogger("vesalius")
+
+_PATIENCE = 1.0  # seconds for a rank that was killed to be gone
 
 
 def fingerprint(content: Any) -> str:
@@ -82,6 +87,22 @@ def check_equal(ranks: Sequence[Mapping[str, str]]) -> None:
             problems.append(f"The {name} of rank {', '.join(others)} differs from that of rank 0 ({read}): {cure}.")
     if problems:
         raise InputError(problems)
+
+
+def killed_rank(trainer: pl.Trainer) -> str | None:
+    """Which rank that this process started was ended by a signal, and by which; None for none within a second."""
+    deadline = time.monotonic() + _PATIENCE
+    started = getattr(trainer.strategy.launcher, "procs", [])
+    for thread in threading.enumerate():
+        if thread.name == "child-process-observer":  # Lightning's, which would kill this process before it can reply
+            thread._child_processes = []  # type: ignore[attr-defined]
+    while started and time.monotonic() < deadline:
+        for number, process in enumerate(started, start=1):
+            code = process.poll()
+            if code is not None and code < 0 and code != -signal.SIGTERM:  # which Lightning sends to the others
+                return f"rank {number} was killed by {signal.Signals(-code).name}"
+        time.sleep(0.05)
+    return None
 
 
 def describe_shares(batch_size: int, devices: int) -> str:

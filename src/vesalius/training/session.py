@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable
 
 import pytorch_lightning as pl
-import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
@@ -21,12 +20,12 @@ from vesalius.launch.worker import rank
 from vesalius.metrics.baselines.principal_components import MAX_TRAIN
 from vesalius.models.family import FamilyModule
 from vesalius.runs.provenance import provenance
-from vesalius.runs.run_folder import OVERRIDES, PROVENANCE, SPLIT, RunFolder, write_json
+from vesalius.runs.run_folder import PROVENANCE, SPLIT, RunFolder, write_json
 from vesalius.terminal import command_console
 from vesalius.training.checkpoints import CheckpointMetadata, check_weights, find_resumable, load_checkpoint
 from vesalius.training.history import EpochProgress, History
 from vesalius.training.position import EpochPosition
-from vesalius.training.rank_consistency import RankConsistency
+from vesalius.training.rank_consistency import RankConsistency, killed_rank
 from vesalius.training.rng_state import RngState
 from vesalius.training.sample_grids import SampleGrids
 from vesalius.training.setting_errors import setting_error
@@ -169,7 +168,7 @@ class Session:
             InputError: for a setting that only the first steps show to be impossible.
         """
         origin = provenance(
-            overrides=yaml.safe_load((self.folder.path / OVERRIDES).read_text()),
+            overrides=self.folder.overrides,
             fingerprint=self.fingerprint,
             split=split_hash(self.data.split),
             seed=self.config["seed"],
@@ -192,6 +191,12 @@ class Session:
             if problem is None:
                 raise
             raise problem from error
+        except RuntimeError as error:  # of the other ranks, which see a lost connection only
+            if (lost := killed_rank(self._trainer)) is None:
+                raise
+            raise RunFailed(
+                f"{lost}: see its log, then go on with `vesalius train resume={self.folder.path}`."
+            ) from error
 
 
 def check_monitor(name: str, model: pl.LightningModule) -> None:
