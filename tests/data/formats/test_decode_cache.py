@@ -49,3 +49,18 @@ def test_a_failure_is_not_remembered():
     with pytest.raises(OSError, match="once"):
         cache.get("a", lambda: (_ for _ in ()).throw(OSError("once")))
     assert cache.get("a", lambda: np.zeros(2)).shape == (2,)
+
+
+def test_what_is_dropped_is_decoded_again_and_the_rest_is_not():
+    cache, decoded = DecodeCache(), []
+
+    def decode(key):
+        return lambda: decoded.append(key) or np.zeros(4)
+
+    for key in ("a/1", "a/2", "b/1"):
+        cache.get(key, decode(key))
+    cache.drop(lambda key: key.startswith("a/"))
+    assert len(cache) == 1
+    for key in ("a/1", "b/1"):
+        cache.get(key, decode(key))
+    assert decoded == ["a/1", "a/2", "b/1", "a/1"]

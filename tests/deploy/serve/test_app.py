@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from brightness_model import BrightnessBackend
 from dicom_maker import new_image
+from vesalius.data.sources.tables import file_reader
 from vesalius.deploy.predictor import Predictor
 from vesalius.deploy.serve import Limits, create_app
 
@@ -97,6 +98,14 @@ def test_files_of_every_kind_get_what_the_model_predicts_for_them(client, pixels
         for name, (dark, bright, decision) in expected.items():
             assert found[name]["probabilities"] == {"dark": dark, "bright": bright}
             assert found[name]["prediction"] == decision
+
+
+def test_no_volume_stays_in_memory(client, pixels, tmp_path):
+    whole = volume(tmp_path, np.stack([pixels, pixels], axis=2))
+    held = len(file_reader._cache)
+    for files in ({"a.nii.gz": whole}, {"a.nii.gz": whole, "cut.nii.gz": whole[: len(whole) // 2]}):
+        assert send(client, files).status_code == 200
+        assert len(file_reader._cache) == held
 
 
 def test_an_array_gets_what_its_image_gets(client, pixels):

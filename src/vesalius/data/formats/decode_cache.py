@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import numpy as np
 
@@ -39,3 +40,18 @@ class DecodeCache:
                     oldest, _ = self._arrays.popitem(last=False)
                     self._decoding.pop(oldest, None)
             return array
+
+    def drop(self, of: Callable[[Any], bool]) -> None:
+        """Drop the arrays of some keys, and what is left of those that could not be decoded.
+
+        Args:
+            of: whether a key is one of them.
+        """
+        with self._lock:
+            for known in (self._arrays, self._decoding):
+                for key in [key for key in known if of(key)]:
+                    del known[key]
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._decoding)

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
+from vesalius.data.sources.tables.file_reader import forget_files
 from vesalius.deploy.explain import explanations
 from vesalius.deploy.inputs import InputFile, ModelInput, find_inputs, from_array
 from vesalius.deploy.predictor import Predictor
@@ -142,7 +143,10 @@ class Inference:
             if len(found) > self._limits.frames:
                 most = self._limits.frames
                 raise Refused(413, f"The request holds {len(found)} inputs, and {most} is the most", "Send fewer.")
-            yield found, notes
+            try:
+                yield found, notes
+            finally:
+                forget_files(folder)
 
     def _of_array(self, array: NDArray[Any], seconds: Sequence[float] | None) -> ModelInput:
         try:

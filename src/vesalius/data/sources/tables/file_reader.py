@@ -1,5 +1,6 @@
 """Reading the samples of a manifest, from files of any kind."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -94,6 +95,12 @@ def load_part(part: Part, name: str, options: ReadOptions) -> np.ndarray:
         raise InputError(f"{name} has {len(series)} frames where one was expected: correct its header.")
     image: np.ndarray = series[0]
     return image
+
+
+def forget_files(folder: Path) -> None:
+    """Drop what is cached of the files below a folder, for files that are read once and then deleted."""
+    inside = f"{folder}{os.sep}"
+    _cache.drop(lambda key: key[0].startswith(inside))
 
 
 def decoder_versions(files: Sequence[str]) -> dict[str, object]:
