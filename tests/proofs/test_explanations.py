@@ -87,8 +87,8 @@ def test_unlike_images_are_flagged_and_new_patients_are_not(vesalius, tmp_path):
     }
     flagged = model.predict(own)["ood"].mean()
     print(f"flagged of {len(own)} slices of 250 new patients: {flagged:.3f}")
-    assert flagged < 0.05
+    assert flagged < 0.03
     for name, images in others.items():
         share = model.predict(images)["ood"].mean()
         print(f"flagged of {name}: {share:.3f}")
-        assert share > 0.8
+        assert share > (0.6 if name in ("upside down", "turned") else 0.95)
