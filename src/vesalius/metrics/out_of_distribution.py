@@ -2,8 +2,8 @@
 
 The distance is Mahalanobis' from a Gaussian that is fitted to the feature vectors before the head (Lee et al., A simple
 unified framework for detecting out-of-distribution samples, NeurIPS 2018), with a shrunk covariance. One Gaussian
-serves all tasks. On the phantoms a mean for each class and the distance relative to a background (Ren et al. 2021) found
-hardly more unlike images, and the distance to the k-th neighbour (Sun et al. 2022) fewer (see docs/explain.md).
+serves all tasks. On the phantoms a mean for each class and the distance relative to a background (Ren et al. 2021)
+found hardly more unlike images, and the distance to the k-th neighbour (Sun et al. 2022) fewer (see docs/explain.md).
 """
 
 from collections.abc import Mapping
