@@ -1,6 +1,7 @@
 """New data against validation: silent where nothing has changed, and plain about what has."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -54,6 +55,7 @@ def test_a_shift_is_found_where_it_is(known) -> None:
     assert {"predicted", "probability"} <= kinds
     assert "intensity" not in kinds
     lines = "\n".join(describe(rarer))
+    assert re.match(r"Shift in (the calibration and )?the predictions, compared", lines)
     assert "may not carry over" in lines
     assert "more or less frequent" in lines
     predicted = next(finding for finding in rarer.shifted if finding.name == "predicted")
@@ -69,6 +71,14 @@ def test_calibration_is_compared_with_that_of_validation() -> None:
     new.gaps = new.gaps + np.array([0.3, -0.3, 0.0])
     found = [finding.name for finding in compare(reference, new, single_label=True).shifted]
     assert sorted(found) == ["calibration/a", "calibration/b"]
+
+
+def test_each_label_of_several_is_compared_by_itself() -> None:
+    reference, new = reference_of(observed(0), CLASSES), observed(1)
+    assert new.decided is not None
+    new.decided = new.decided | np.array([False, True, False])  # now every sample has the label b
+    found = [finding.name for finding in compare(reference, new, single_label=False).shifted]
+    assert found == ["predicted/b"]
 
 
 def test_few_patients_are_not_compared() -> None:

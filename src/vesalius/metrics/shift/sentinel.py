@@ -194,9 +194,10 @@ def describe(shift: Shift) -> list[str]:
     if not shift.shifted:
         return [f"No shift found ({worth}; {len(shift.findings)} tests, {ALPHA:.0%} false alarms together)."]
     kinds = list(dict.fromkeys(_KINDS[one.name.partition("/")[0]] for one in shift.shifted))
+    words = " and ".join([*filter(None, [", ".join(kinds[:-1])]), kinds[-1]])
     lines = [
-        f"Shift: {', '.join(kinds)} differ from validation ({worth}). Threshold and calibration were chosen for "
-        "patients like those of validation, and may not carry over."
+        f"Shift in {words}, compared with validation ({worth}). Threshold and calibration were chosen for patients "
+        "like those of validation, and may not carry over."
     ]
     lines += [_sentence(one) for one in shift.shifted[:_SHOWN]]
     if len(shift.shifted) > _SHOWN:
