@@ -26,6 +26,7 @@ def serve(path: Path) -> None:
     try:
         _serve(folder.config, path)
     finally:
+        tempfile.tempdir = None  # whatever this process does next has its own
         folder.discard()
 
 
