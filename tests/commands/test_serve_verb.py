@@ -111,3 +111,12 @@ def test_it_serves_until_ctrl_c_and_leaves_nothing(tmp_path):
     assert process.returncode == 130
     assert errors == "Interrupted by Ctrl-C.\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_serving_a_bundle_imports_no_torch():
+    modules = "sys, vesalius.commands.serve, vesalius.deploy.bundle.backend, vesalius.deploy.serve.app"
+    imported = f"import {modules}"
+    heavy = ["torch", "pytorch_lightning", "sklearn", "matplotlib"]
+    command = [sys.executable, "-c", f"{imported}; sys.exit(str([name for name in {heavy} if name in sys.modules]))"]
+    assert subprocess.run(command, capture_output=True, text=True).stderr.strip() == "[]"
