@@ -20,6 +20,7 @@ import vesalius
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.config.facts import Facts
 from vesalius.deploy.bundle import export as exporting
+from vesalius.deploy.bundle import parity
 from vesalius.deploy.bundle.agreement import check_agreement
 from vesalius.deploy.bundle.backend import BundleBackend
 from vesalius.deploy.bundle.export import export_run
@@ -313,3 +314,19 @@ def test_differences_are_relative_to_the_scale_of_an_output() -> None:
         check_agreement(wanted, {**wanted, "decision": np.array([False])}, "x")
     with pytest.raises(RunFailed, match="has the shape"):
         check_agreement(wanted, {**wanted, "decision": np.array([True, True])}, "x")
+
+
+def test_large_batches_of_long_series_are_left_out_of_the_comparison(cnn_run, cnn_bundle, monkeypatch) -> None:
+    checkpoint, bundle = load_checkpoint(cnn_run / "checkpoints" / "best.ckpt"), Bundle(cnn_bundle)
+    facts = Facts.from_dict(checkpoint["facts"])
+    graph = graph_of(restore_model(checkpoint), facts, {}, "model")
+    monkeypatch.setattr(parity, "_MOST_PIXELS", 2 * 28 * 28)
+    found = parity.compare_with_model(graph, Session.of(bundle), facts)
+    assert (found["batches"], found["inputs"]) == ([1, 2], 3)
+
+
+@pytest.mark.parametrize("threads", ["1", "2,1", "many", ""])
+def test_the_environment_sets_the_threads(threads, cnn_bundle, monkeypatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    image = np.zeros((1, 1, 28, 28), np.uint8)
+    assert Session.of(Bundle(cnn_bundle)).run({"image": image})["decision"].sum() == 1

@@ -40,7 +40,7 @@ class Session:
         if problems := graph_problems(content):
             raise InputError(f"{name} is not run: {', '.join(problems)}. Take the bundle from a source that you trust.")
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
+        options.intra_op_num_threads = threads or _threads_of_environment()
         options.log_severity_level = 3
         try:
             self._session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -102,6 +102,12 @@ def _describe(spec: TensorSpec) -> str:
 
 def _found(array: Any) -> str:
     return f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "nothing"
+
+
+def _threads_of_environment() -> int:
+    """As `OMP_NUM_THREADS` asks, which other libraries follow too; 0, one per core, without it."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(asked) if asked.isdigit() else 0
 
 
 def _first_line(error: Exception) -> str:
