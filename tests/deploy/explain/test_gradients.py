@@ -10,8 +10,10 @@ import vesalius
 from vesalius.config.errors import InputError
 from vesalius.deploy.explain import BY_GRADIENTS, explain, explanations
 from vesalius.deploy.explain.gradients import gradcam, hirescam, integrated_gradients
+from vesalius.deploy.explain.layers import last_feature_maps
 from vesalius.deploy.inputs import ModelInput
 from vesalius.deploy.predictor import Predictor
+from vesalius.models.nets import TorchvisionNet
 
 from .sketch_backend import OnePlace
 
@@ -132,3 +134,22 @@ def test_gradients_of_a_model_without_torch_are_refused() -> None:
     one = ModelInput(np.zeros((1, 1, 32, 32), np.uint8), None)
     with pytest.raises(InputError, match="explain=gradcam needs gradients, and this model has none"):
         explain(OnePlace((slice(1), slice(1))), [one], method="gradcam")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["resnet18", "densenet121", "mobilenet_v3_small", "convnext_tiny", "swin_t"])
+def test_feature_maps_are_found_in_networks_of_torchvision(architecture, cnn) -> None:
+    """Whatever they are built from: the last map is as coarse as the net gets, and each next one is finer."""
+    module = cnn.module
+    module.net = TorchvisionNet(1, 4, architecture=architecture).eval()
+    one = ModelInput(np.random.default_rng(0).integers(0, 256, (1, 1, 64, 64)).astype(np.uint8), None)
+    image = torch.from_numpy(one.images).float() / 255
+    sides: list[int] = []
+    for layer in last_feature_maps(module.net, lambda: module.net(image), (64, 64), 3):
+        handle = layer.register_forward_hook(lambda _, __, output: sides.append(output.shape[-1]))
+        module.net(image)
+        handle.remove()
+    assert sides[0] == 2
+    assert sides == sorted(set(sides))
+    assert hirescam(module.net, one, 1).shape == (1, 64, 64)
+    assert np.isfinite(gradcam(module.net, one, 1)).all()
