@@ -43,3 +43,13 @@ def test_each_label_has_a_threshold_of_its_own() -> None:
 
 def test_without_a_threshold_there_is_none() -> None:
     assert describe(DecisionRule("multiclass", ("a", "b", "c"), np.nan)).thresholds == {}
+
+
+def test_the_rates_of_the_operating_point_are_stated_with_their_intervals() -> None:
+    backend = BrightnessBackend()
+    backend.sha256 = "ab" * 32  # type: ignore[attr-defined]
+    test = {"sensitivity": {"value": 0.94, "ci95": [0.9, 0.97]}, "specificity": {"value": 0.7, "ci95": None}}
+    backend.metrics["operating_point"] = {"rule": "sensitivity@0.95", "test": test}
+    parameters = ModelDescription.of(Predictor(backend)).parameters  # type: ignore[arg-type]
+    assert "sensitivity on the test split of its training: 0.940, 95 % interval 0.900 to 0.970" in parameters
+    assert not any("specificity" in sentence for sentence in parameters)  # no number without its interval

@@ -1,8 +1,9 @@
 """What a report states about the model that it comes from."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,8 @@ class ModelDescription:
             nothing is decided.
         thresholds: the probability above which each class is decided for that has one: class 1 of a binary task, every
             label of several. Calibrated, as the table's probabilities are.
+        rates: sentences on the sensitivity and specificity of a binary task that the threshold has on the run's test
+            split.
     """
 
     task: Task
@@ -33,6 +36,7 @@ class ModelDescription:
     version: str
     operating_point: str
     thresholds: Mapping[str, float]
+    rates: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, predictor: Predictor) -> "ModelDescription":
@@ -46,6 +50,7 @@ class ModelDescription:
             version=__version__,
             operating_point=str(decision.get("rule") or ""),
             thresholds=_thresholds(predictor.rule),
+            rates=tuple(_rates(predictor.metrics)),
         )
 
     @property
@@ -58,7 +63,7 @@ class ModelDescription:
         """What the algorithm was set to, as sentences."""
         decided = [] if not self.operating_point else [f"operating point: {self.operating_point}"]
         decided += [f"{name} above a probability of {value:.6g}" for name, value in self.thresholds.items()]
-        return [f"model SHA-256: {self.sha256}", *decided, "for research; no medical device"]
+        return [f"model SHA-256: {self.sha256}", *decided, *self.rates, "for research; no medical device"]
 
 
 def _thresholds(rule: DecisionRule) -> dict[str, float]:
@@ -70,3 +75,13 @@ def _thresholds(rule: DecisionRule) -> dict[str, float]:
         names, at = rule.classes, np.full((1, len(rule.classes)), rule.threshold)
     calibrated = rule.calibrate(at)[0, -len(names) :]
     return {name: float(value) for name, value in zip(names, calibrated, strict=True)}
+
+
+def _rates(metrics: Mapping[str, Any]) -> Iterator[str]:
+    test = (metrics.get("operating_point") or {}).get("test") or {}
+    for name in ("sensitivity", "specificity"):
+        entry = test.get(name) or {}
+        value, interval = entry.get("value"), entry.get("ci95")
+        if value is not None and interval is not None:
+            low, high = interval
+            yield f"{name} on the test split of its training: {value:.3f}, 95 % interval {low:.3f} to {high:.3f}"
