@@ -18,6 +18,8 @@ from vesalius.deploy.bundle.golden import golden_inputs
 from vesalius.deploy.bundle.reading import Bundle
 from vesalius.runs.run_folder import RunFolder
 
+pytestmark = pytest.mark.xdist_group("bundle")  # the bundle that they share takes seconds
+
 
 def fresh_images(patients: int, size: int) -> np.ndarray:
     """Four slices of each new patient, (N, H, W)."""

@@ -14,6 +14,8 @@ from PIL import Image
 
 import vesalius
 
+pytestmark = pytest.mark.xdist_group("bundle")  # the bundle that they share takes seconds
+
 ROOT = Path(__file__).parents[3]
 #: Of a network that is not there.
 UNREACHABLE = ("No matching distribution", "Could not find a version", "connection", "timed out", "Max retries")
