@@ -330,3 +330,12 @@ def test_the_environment_sets_the_threads(threads, cnn_bundle, monkeypatch) -> N
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
     image = np.zeros((1, 1, 28, 28), np.uint8)
     assert Session.of(Bundle(cnn_bundle)).run({"image": image})["decision"].sum() == 1
+
+
+@pytest.mark.parametrize("decision", [3, "x", [1], True])
+def test_a_strangers_decision_is_checked(decision, copied) -> None:
+    metrics = json.loads((copied / "metrics.json").read_text())
+    (copied / "metrics.json").write_text(json.dumps({**metrics, "decision": decision}))
+    edit(copied, lambda plain: plain["hashes"].update({"metrics.json": hash_of(copied / "metrics.json")}))
+    with pytest.raises(InputError, match="decision is not what a run writes"):
+        vesalius.load(copied)

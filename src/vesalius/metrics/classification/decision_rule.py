@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts, Task
 from vesalius.metrics.decision.conformal import ConformalSets
 from vesalius.metrics.decision.scaling import Calibration
@@ -38,7 +39,10 @@ class DecisionRule:
         Raises:
             InputError: where this is not what a run writes.
         """
-        threshold = (metrics.get("decision") or {}).get("threshold")
+        decision = metrics.get("decision") or {}
+        if not isinstance(decision, Mapping):
+            raise InputError("metrics.json: decision is not what a run writes: evaluate the run again.")
+        threshold = decision.get("threshold")
         return cls(
             facts.task,
             facts.classes,
