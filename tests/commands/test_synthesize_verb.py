@@ -40,7 +40,7 @@ def run_of(folder, cache_dir, *overrides):
     model = build(config["model"], "model", facts=data.facts)
     run.checkpoints.mkdir()
     contents = {"config": config, "facts": data.facts.to_dict(), "state_dict": model.state_dict()}
-    torch.save({**contents, "provenance": {}}, run.best)
+    torch.save({**contents, "provenance": {}, "epoch": 0}, run.best)
     write_split(data.split, run.path / "split.csv")
     entry = {"value": 1.5, "ci95": [1.0, 2.0], "n": 8, "groups": 4, "method": "none", "no_skill": None}
     told = {"schema": 1, "task": "synthesis", "test": {"frechet_distance": entry}, "extractor": EXTRACTOR}
