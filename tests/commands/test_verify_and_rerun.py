@@ -135,7 +135,7 @@ def trained(request, tmp_path_factory, vesalius_in) -> Path:
 def test_verify_fails_for_one_changed_character(trained, vesalius_in):
     done = vesalius_in(trained, "verify", "run=run")
     assert done.returncode == 0, done.stderr
-    assert "all equal. Nothing was changed." in done.stdout
+    assert "all equal. No file of hashes.json was changed." in done.stdout
     assert "not signed" not in done.stdout
     for name in ("predictions/test.csv", "split.csv", "config.yaml"):
         path = trained / "run" / name

@@ -1,6 +1,7 @@
 """`python -m vesalius.commands.evaluate DIR`: evaluate a finished run again, on its own or on other data."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.datamodules.skipped import write_skipped
+from vesalius.data.datamodules.summary import print_data
 from vesalius.deploy.ensemble import ENSEMBLE
 from vesalius.deploy.ensemble.backend import EnsembleBackend
 from vesalius.deploy.ensemble.folder import EnsembleFolder
@@ -35,6 +37,20 @@ def evaluate(path: Path) -> None:
         _evaluate(folder)
 
 
+def _inherit(data: dict[str, Any], trained: Mapping[str, Any]) -> None:
+    """Where options of other data are left open, those of the run's own data count.
+
+    Without the pattern of patients each image would be a patient of its own: intervals would be too narrow, and
+    patients that the run was trained on would not be known again.
+    """
+    for key in ("image_size", "channels", "bits"):
+        if data.get(key) is None:
+            data[key] = trained.get(key)
+    source, own = data["source"], trained["source"]
+    if source["_target_"] == own["_target_"] and source.get("group_pattern") is None and own.get("group_pattern"):
+        source["group_pattern"] = own["group_pattern"]
+
+
 def _evaluate(folder: RunFolder) -> None:
     config, run = folder.config, RunFolder(folder.config["run"])
     other_data = config["data"] is not None
@@ -45,6 +61,7 @@ def _evaluate(folder: RunFolder) -> None:
     # What the model's family needs besides a source, its datamodule above all, is that of the run.
     config = {**config, "data": {**trained["data"], **(config["data"] or {})}}
     if other_data:
+        _inherit(config["data"], trained["data"])
         config["data"].pop("train_classes", None)  # nothing is learned from these
     check_config(config)
     evaluation = trained["evaluation"]
@@ -57,6 +74,8 @@ def _evaluate(folder: RunFolder) -> None:
     else:
         data.reuse_split(run.path / SPLIT, checkpoint["provenance"].get("split"))
     data.setup("test" if other_data else None)
+    if other_data:
+        print_data(data.source)(data.table)
     model = restore_model(checkpoint) if len(members) == 1 else EnsembleBackend(run.path).module
     device = inference_device(trained["trainer"])
     check_fit(data, facts, targets=output_kind(model) == "targets")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,22 @@ def _output(config: dict[str, Any], folder: RunFolder) -> Path:
         problems.append(f"{_pictures(output)} exists already: name another output, or remove it.")
     if not output.parent.is_dir():
         problems.append(f"output={output}: there is no folder {output.parent}: create it.")
+    elif not _is_writable(output.parent):
+        problems.append(f"output={output}: nothing can be written into {output.parent}: name another folder.")
+    if config["explain"] is None and config["explain_target"] is not None:
+        problems.append("explain_target= is for heat maps: add explain=auto, or leave it out.")
     if problems:
         raise InputError(problems)
     return output
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether a file can be created in a folder; its permissions do not tell that of all file systems."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _write(table: pd.DataFrame, output: Path) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from vesalius.config.allowed import check_allowed
 from vesalius.config.errors import InputError, RunFailed
+from vesalius.deploy.ensemble import ENSEMBLE
 from vesalius.evaluation.verification import verify as verify_run
 from vesalius.launch.worker import enter
+from vesalius.runs.hashes import HASHES
 from vesalius.runs.run_folder import RunFolder, write_json
 from vesalius.terminal import command_console
 from vesalius.training.checkpoints import load_checkpoint
@@ -26,6 +28,8 @@ def verify(path: Path) -> None:
 
 def _verify(folder: RunFolder) -> None:
     run = RunFolder(folder.config["run"])
+    if (run.path / ENSEMBLE).is_file():
+        raise InputError(f"{run.path} is an ensemble: its files are checked whenever it is loaded; verify its members.")
     state = run.state.get("state", "not started")
     if state not in ("done", "unknown"):
         raise InputError(f"{run.path} is {state}: verify a run that is done.")
@@ -42,7 +46,8 @@ def _verify(folder: RunFolder) -> None:
         console.print(f"Note: {note}", highlight=False, markup=False, soft_wrap=True)
     if found.problems:
         raise RunFailed(found.problems)
-    console.print(f"{found.numbers} numbers computed again: all equal. Nothing was changed.", highlight=False)
+    line = f"{found.numbers} numbers computed again: all equal. No file of {HASHES} was changed."
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from vesalius.runs.signature import is_own, signature_of
 
 HASHES = "hashes.json"
 _FILES = (CONFIG, OVERRIDES, PROVENANCE, SPLIT, HISTORY, METRICS, OOD, "audit.json", "skipped.csv")
-_FOLDERS = ("predictions/**/*.csv", "checkpoints/*.ckpt")
+_FOLDERS = ("predictions/**/*.csv", "checkpoints/*.ckpt", "figures/*")
 _BLOCK = 2**22
 
 

@@ -109,7 +109,10 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not (self.path / CONFIG).is_file():
-            raise InputError(f"{self.path} is not a run folder: it holds no {CONFIG}.")
+            if not self.path.exists():
+                raise InputError(f"{self.path} does not exist: correct the path.")
+            cure = " It is a bundle: give it as bundle=." if (self.path / "manifest.json").is_file() else ""
+            raise InputError(f"{self.path} is not a run folder: it holds no {CONFIG}.{cure}")
         self.checkpoints = self.path / "checkpoints"
         self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
         self.predictions = self.path / "predictions"

@@ -46,6 +46,7 @@ class BundleBackend:
 
     def __init__(self, bundle: str | Path, threads: int | None = None) -> None:
         files = Bundle(bundle)
+        files.verify()
         self.manifest: Manifest = files.manifest
         kind, contract = self.manifest.kind, self.manifest.contract
         if kind not in OUTPUTS or contract is None:

@@ -36,7 +36,14 @@ class Bundle:
         self.path = Path(path)
         file = self.path / MANIFEST
         if not file.is_file():
-            raise InputError(f"{self.path} is not a bundle: it holds no {MANIFEST}. vesalius export writes one.")
+            if not self.path.exists():
+                raise InputError(f"{self.path} does not exist: correct the path.")
+            cure = (
+                "it is a run: give it as run=."
+                if (self.path / "config.yaml").is_file()
+                else "vesalius export writes one."
+            )
+            raise InputError(f"{self.path} is not a bundle: it holds no {MANIFEST}; {cure}")
         try:
             plain = json.loads(_bytes(file, _MAX_MANIFEST))
         except (ValueError, RecursionError) as error:
