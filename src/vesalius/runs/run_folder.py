@@ -110,7 +110,7 @@ class RunFolder:
         self.path = Path(path)
         if not (self.path / CONFIG).is_file():
             if not self.path.exists():
-                raise InputError(f"{self.path} does not exist: correct the path.")
+                raise InputError(f"{self.path} is not a run folder: it does not exist; correct the path.")
             cure = " It is a bundle: give it as bundle=." if (self.path / "manifest.json").is_file() else ""
             raise InputError(f"{self.path} is not a run folder: it holds no {CONFIG}.{cure}")
         self.checkpoints = self.path / "checkpoints"

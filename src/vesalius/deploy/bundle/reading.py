@@ -37,7 +37,7 @@ class Bundle:
         file = self.path / MANIFEST
         if not file.is_file():
             if not self.path.exists():
-                raise InputError(f"{self.path} does not exist: correct the path.")
+                raise InputError(f"{self.path} is not a bundle: it does not exist; correct the path.")
             cure = (
                 "it is a run: give it as run=."
                 if (self.path / "config.yaml").is_file()
