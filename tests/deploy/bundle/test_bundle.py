@@ -91,6 +91,14 @@ def test_golden_inputs_can_be_checked_by_who_receives_them(cnn_bundle, copied) -
         check_golden(Bundle(copied), Session.of(Bundle(copied)))
 
 
+@pytest.mark.parametrize("name", ["model.onnx", "weights.safetensors", "model_card.md", "requirements.txt"])
+def test_a_bundle_is_loaded_only_if_every_file_is_as_exported(name, copied) -> None:
+    content = (copied / name).read_bytes()
+    (copied / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InputError, match=rf"{name} is not the file that was exported"):
+        BundleBackend(copied)
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "metrics.json", "golden/files/1.png", "weights.safetensors"])
 def test_a_changed_or_missing_file_is_refused_by_name(name, copied) -> None:
     content = (copied / name).read_bytes()

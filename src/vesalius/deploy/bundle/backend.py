@@ -46,7 +46,6 @@ class BundleBackend:
 
     def __init__(self, bundle: str | Path, threads: int | None = None) -> None:
         files = Bundle(bundle)
-        files.verify()
         self.manifest: Manifest = files.manifest
         kind, contract = self.manifest.kind, self.manifest.contract
         if kind not in OUTPUTS or contract is None:
@@ -60,6 +59,7 @@ class BundleBackend:
         self.metrics: Mapping[str, Any] = files.read_json(METRICS)
         self.ood = OutOfDistribution.from_arrays(files.read_arrays(OOD)) if files.has(OOD) else None
         self.session = Session.of(files, threads)
+        files.verify()
         values = OUTPUTS[kind][0]
         if values is not None and self._width(values) != self.facts.num_classes:
             raise InputError(f"{files.path} has not one output for each of its classes: take it from its source again.")
