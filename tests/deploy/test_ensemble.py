@@ -53,7 +53,10 @@ def member_of(path: Path, val: pd.DataFrame, test: pd.DataFrame, slope: float = 
     source = {"_target_": "vesalius.data.sources.Lesions"}
     rule = DecisionRule("binary", FACTS.classes, np.nan, Calibration("temperature", (slope,)))
     return Member(
-        Run(path.name, RunFolder(path), {}, {}, "done"), FACTS, InputContract.of_run({"source": source}, FACTS), rule
+        Run(path.name, RunFolder(path), {}, {}, "done"),
+        FACTS,
+        InputContract.of_run({"source": source}, FACTS, None),
+        rule,
     )
 
 

@@ -10,31 +10,15 @@ import pytest
 from PIL import Image
 
 from dicom_maker import write_cohort, write_image, write_series
+from store_facts import facts_of
 from vesalius.config.build import build
 from vesalius.config.errors import InputError
-from vesalius.config.facts import Facts
 from vesalius.data.store.store import Store
 from vesalius.deploy.contract import InputContract
 from vesalius.deploy.inputs import find_inputs, from_array
 from video_maker import noise, write_clip
 
 RANDOM = np.random.default_rng(0)
-
-
-def facts_of(store: Store, *, timed: bool = False) -> Facts:
-    return Facts(
-        task="unlabelled",
-        classes=(),
-        channels=store.shape[0],
-        image_size=store.shape[1:],
-        value_max={"torch.uint8": 255.0, "torch.uint16": 65535.0}.get(str(store.dtype), 1.0),
-        class_counts=(),
-        train_size=1,
-        mean=(0.0,) * store.shape[0],
-        std=(1.0,) * store.shape[0],
-        sequence_length=int(store.lengths.max()) if store.series else None,
-        time_step=1.0 if timed else None,
-    )
 
 
 def images(root: Path) -> dict[str, Any]:
@@ -121,7 +105,7 @@ def test_a_folder_gives_the_pixels_that_its_own_source_gives(kind, size, tmp_pat
     channels = options.get("channels")
     source = build(options["source"], "data.source")
     store = Store.open(source, source.samples(), image_size=size, channels=channels, cache_dir=tmp_path / "cache")
-    contract = InputContract.of_run({**options, "image_size": size}, facts_of(store, timed=timed))
+    contract = InputContract.of_run({**options, "image_size": size}, facts_of(store, timed=timed), None)
     files, _ = find_inputs(tmp_path / "data", contract)
     found = [file.read(contract) for file in files]
     starts, ends = store.offsets[:-1].tolist(), store.offsets[1:].tolist()
@@ -139,7 +123,7 @@ def contract(tmp_path: Path) -> InputContract:
     options = deep_images(tmp_path / "own")
     source = build(options["source"], "data.source")
     store = Store.open(source, source.samples(), cache_dir=tmp_path / "cache")
-    return InputContract.of_run(options, facts_of(store))
+    return InputContract.of_run(options, facts_of(store), None)
 
 
 @pytest.mark.parametrize(
@@ -256,4 +240,4 @@ def test_an_input_that_is_none_is_refused_with_the_cure(path, column, why, contr
 def test_a_preparation_that_single_files_cannot_have_is_refused() -> None:
     source = {"_target_": "vesalius.data.sources.Nifti", "root": "x", "detrend": "linear", "mask": "mask.nii"}
     with pytest.raises(InputError, match=r"data\.source\.mask.*evaluate the run on a whole data set"):
-        InputContract.of_run({"source": source}, object())  # type: ignore[arg-type]
+        InputContract.of_run({"source": source}, object(), None)  # type: ignore[arg-type]

@@ -78,7 +78,8 @@ def test_what_was_typed_shows_no_folder(typed, shown):
 
 
 def test_checkpoints_and_provenance_name_no_folder():
-    origin = provenance(overrides=["data.source.root=/home/me/Meier/cohort"], fingerprint="0", split="0", seed=0)
+    overrides = ["data.source.root=/home/me/Meier/cohort"]
+    origin = provenance(overrides=overrides, fingerprint="0", split="0", acquisition={}, seed=0)
     assert origin["command"] == ["vesalius", "train", "data.source.root=.../cohort"]
     facts = Facts(
         task="binary",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
+from vesalius.data.formats.acquisition import Acquisition, AcquisitionRange
 from vesalius.data.formats.images import Fit, adapt_channels, convert_bits, resize
 from vesalius.data.formats.window import to_window
 from vesalius.data.sources.tables.file_reader import ReadOptions
@@ -46,6 +47,7 @@ class InputContract:
         series: whether an input is a series of frames.
         timed: whether the frames of a series have times in seconds.
         frame_seconds: between two frames, where files do not state it; None where they must.
+        acquisition: how the training images were acquired, as far as their files stated it.
     """
 
     read: ReadOptions
@@ -60,17 +62,20 @@ class InputContract:
     series: bool
     timed: bool
     frame_seconds: float | None
+    acquisition: AcquisitionRange
 
     @classmethod
-    def of_run(cls, data: Mapping[str, Any], facts: Facts) -> "InputContract":
+    def of_run(cls, data: Mapping[str, Any], facts: Facts, acquisition: Any) -> "InputContract":
         """The contract of a run.
 
         Args:
             data: the `data` part of the run's config.
             facts: of the run's data.
+            acquisition: how its training images were acquired, as its provenance holds it; None for older runs.
 
         Raises:
-            InputError: where the run's source prepared its images in a way that single files cannot be.
+            InputError: where the run's source prepared its images in a way that single files cannot be, and for an
+                acquisition that is damaged.
         """
         source = data["source"]
         changed = [name for name, idle in _OF_THE_SOURCE.items() if source.get(name, idle) != idle]
@@ -79,6 +84,10 @@ class InputContract:
                 f"the run's images were prepared with {', '.join(f'data.source.{name}' for name in changed)}, which "
                 "vesalius predict cannot apply to files by themselves: evaluate the run on a whole data set instead."
             )
+        try:
+            acquired = AcquisitionRange.from_dict(acquisition)
+        except ValueError as error:
+            raise InputError(f"the run's provenance is damaged ({error}): take it from a backup.") from None
         window = source.get("window", "auto")
         series, timed = facts.sequence_length is not None, facts.time_step is not None
         usual: Unit = "slice" if not series else "time_series" if timed else "volume"
@@ -97,11 +106,27 @@ class InputContract:
             series=series,
             timed=timed,
             frame_seconds=source.get("repetition_time") or (None if rate is None else 1 / rate),
+            acquisition=acquired,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, as a bundle's manifest holds them."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {**plain, "acquisition": self.acquisition.to_dict()}
+
+    def check_header(self, header: Acquisition, name: str) -> None:
+        """Refuse an image that was acquired otherwise than the training images.
+
+        Args:
+            header: what the header of its file states.
+            name: what messages call it.
+
+        Raises:
+            InputError: for another modality or plane, or pixels that are far larger or smaller.
+        """
+        problem = self.acquisition.problem(header, self.image_size)
+        if problem is not None:
+            raise InputError(f"{name} {problem}.")
 
     def image(self, image: NDArray[Any], name: str) -> NDArray[Any]:
         """An image as the model takes it, or a frame of a series.

@@ -58,6 +58,7 @@ class InputFile:
         Raises:
             InputError: if it cannot be read, or is not what the contract asks for.
         """
+        contract.check_header(self.part.acquisition, self.name)
         loaded = load_part(self.part, self.name, contract.read)
         # A run that set the seconds between frames itself did so for all its files, whatever they state.
         times = self.part.times if contract.frame_seconds is None else None

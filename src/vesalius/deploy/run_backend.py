@@ -54,7 +54,7 @@ class RunBackend:
             )
         if kind == "reconstructions":
             self.facts = replace(self.facts, task="unlabelled", classes=())
-        self.contract = InputContract.of_run(config["data"], self.facts)
+        self.contract = InputContract.of_run(config["data"], self.facts, checkpoint["provenance"].get("acquisition"))
         self.metrics: Mapping[str, Any] = folder.metrics
         self.ood = load_out_of_distribution(folder.path)
         self._device = inference_device(config["trainer"])

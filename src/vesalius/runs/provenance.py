@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,16 @@ PACKAGES = (
 )
 
 
-def provenance(*, overrides: list[str], fingerprint: str, split: str, seed: int) -> dict[str, Any]:
+def provenance(
+    *, overrides: list[str], fingerprint: str, split: str, acquisition: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
     """Everything that decides whether two runs should be equal: plain containers without host name or user's paths.
 
     Args:
         overrides: as typed.
         fingerprint: of the data.
         split: hash of which sample is in which split.
+        acquisition: how the training images were acquired, as far as their files state it.
         seed: of the run.
     """
     return {
@@ -41,6 +45,7 @@ def provenance(*, overrides: list[str], fingerprint: str, split: str, seed: int)
         "command": ["vesalius", "train", *overrides_without_paths(overrides)],
         "data": fingerprint,
         "split": split,
+        "acquisition": dict(acquisition),
         "seed": seed,
     }
 

@@ -13,6 +13,7 @@ from vesalius.config.errors import InputError, RunFailed
 from vesalius.data.audit.audit import run_audit
 from vesalius.data.audit.audit_input import AuditInput
 from vesalius.data.audit.findings import check_names
+from vesalius.data.datamodules.acquired import training_acquisition
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.datamodules.skipped import write_skipped
 from vesalius.data.splits.file import split_hash, write_split
@@ -171,6 +172,7 @@ class Session:
             overrides=self.folder.overrides,
             fingerprint=self.fingerprint,
             split=split_hash(self.data.split),
+            acquisition=training_acquisition(self.data).to_dict(),
             seed=self.config["seed"],
         )
         self._metadata.fill(self.config, self.data.facts, origin)

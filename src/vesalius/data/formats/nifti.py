@@ -11,12 +11,11 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import SpatialImage
 
 from vesalius.config.errors import InputError
+from vesalius.data.formats.acquisition import Acquisition, Plane
 from vesalius.data.formats.endings import VOLUME_ENDINGS, has_ending
 from vesalius.data.formats.window import Window, edges_of
 
 DECODER_VERSION = 1  # part of every store's key: raise it whenever a voxel may change
-
-Plane = Literal["axial", "coronal", "sagittal"]
 
 _orientations: Any = nib.orientations  # nibabel types it only in part
 
@@ -46,6 +45,12 @@ class Grid:
     def slices(self, plane: Plane) -> int:
         """The number of slices of a volume in a plane."""
         return self.shape[_axis(plane)]
+
+    def acquisition(self, plane: Plane) -> Acquisition:
+        """What the header states of the slices in a plane."""
+        sides = np.linalg.norm(self.affine[:3, :3], axis=0) * self.shape
+        height, width = (float(sides[axis]) for axis in _rows_and_columns(plane))
+        return Acquisition(plane=plane, extent=(height, width))
 
 
 @dataclass(frozen=True)
@@ -134,13 +139,18 @@ def upright_slices(voxels: np.ndarray, plane: Plane) -> np.ndarray:
     Returns:
         (S, ..., C, H, W).
     """
-    rows, columns = {"axial": (1, 0), "coronal": (2, 0), "sagittal": (2, 1)}[plane]
+    rows, columns = _rows_and_columns(plane)
     flipped = np.flip(voxels, (rows, columns))
     return np.moveaxis(flipped, (_axis(plane), -1, rows, columns), (0, -3, -2, -1))
 
 
 def _axis(plane: Plane) -> int:
     return {"axial": 2, "coronal": 1, "sagittal": 0}[plane]
+
+
+def _rows_and_columns(plane: Plane) -> tuple[int, int]:
+    """The axes of the volume that run down and across a slice."""
+    return {"axial": (1, 0), "coronal": (2, 0), "sagittal": (2, 1)}[plane]
 
 
 def _open(path: Path, name: str) -> tuple[Any, Grid]:

@@ -57,7 +57,8 @@ class Source(ABC):
         `target/<class>` (0 or 1) for each class; for `regression` `target/<name>` (float) for each continuous target;
         for `unlabelled` none. Further columns are subgroups to report on, except those whose names start with `_`: only
         the source itself reads these, in `load`, and they are never written to a file. Series whose frames have times
-        hold them in `_times`: a list of seconds since the first frame, rising.
+        hold them in `_times`: a list of seconds since the first frame, rising. Files whose headers state how they were
+        acquired have it in `_acquisition` (see `Acquisition`).
 
         Raises:
             InputError: if the table cannot be built; it names the files and the cure.

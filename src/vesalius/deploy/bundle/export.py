@@ -72,7 +72,8 @@ def export_run(
     trained = trained_model(run)
     facts, metrics, config = trained.facts, trained.metrics, trained.config
     graph = graph_of(trained.model, facts, metrics, part)
-    contract = InputContract.of_run(config["data"], facts) if graph.kind in _WITH_FILES else None
+    takes_files = graph.kind in _WITH_FILES
+    contract = InputContract.of_run(config["data"], facts, trained.acquisition) if takes_files else None
     with _complete_or_removed(Path(output)) as place:
         (place / MODEL).write_bytes(onnx_model(graph, facts))
         _write_weights(graph, place / WEIGHTS)

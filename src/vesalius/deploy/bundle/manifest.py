@@ -6,8 +6,8 @@ from typing import Any, Literal, cast, get_args
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts, Task
+from vesalius.data.formats.acquisition import AcquisitionRange, Plane
 from vesalius.data.formats.images import Fit
-from vesalius.data.formats.nifti import Plane
 from vesalius.data.formats.window import to_window, window_problems
 from vesalius.data.sources.tables.file_reader import ReadOptions
 from vesalius.data.sources.vocabulary import Unit
@@ -160,6 +160,7 @@ def _contract(plain: Mapping[str, Any], facts: Facts) -> InputContract:
         fit=_choice(plain["fit"], Fit, "contract.fit"),
         value_max=facts.value_max,
         frame_seconds=seconds,
+        acquisition=AcquisitionRange.from_dict(plain.get("acquisition")),
         **flags,
     )
 

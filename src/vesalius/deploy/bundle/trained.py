@@ -24,6 +24,7 @@ class TrainedModel:
         metrics: the content of `metrics.json`, its own: of an ensemble that of the ensemble.
         config: of the run, or of an ensemble's first member.
         name: for people.
+        acquisition: how the training images were acquired, in plain containers; None where it is not known.
         ood: the file with the statistics of its features, if there is one.
         provenance: where it comes from.
     """
@@ -33,6 +34,7 @@ class TrainedModel:
     metrics: Mapping[str, Any]
     config: Mapping[str, Any]
     name: str
+    acquisition: Any
     ood: Path | None
     provenance: Mapping[str, Any]
 
@@ -54,6 +56,7 @@ def trained_model(path: str | Path) -> TrainedModel:
         metrics=folder.metrics,
         config=config,
         name=str(config["name"]),
+        acquisition=checkpoint["provenance"].get("acquisition"),
         ood=_ood_of(folder.path),
         provenance=_provenance_of(folder, config),
     )
@@ -73,6 +76,7 @@ def _of_ensemble(path: str | Path) -> TrainedModel:
         metrics=backend.metrics,
         config=config,
         name=f"{config['name']}, ensemble of {len(members)}",
+        acquisition=backend.contract.acquisition.to_dict(),
         ood=_ood_of(members[0].path),
         provenance={**first, "checkpoint": {member.path.name: hash_of(member.best) for member in members}},
     )

@@ -1,5 +1,6 @@
 """An ensemble, computed by torch member by member."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
+from vesalius.data.formats.acquisition import AcquisitionRange
 from vesalius.deploy.backend import Outputs
 from vesalius.deploy.ensemble.folder import EnsembleFolder
 from vesalius.deploy.ensemble.members import calibrated
@@ -35,7 +37,9 @@ class EnsembleBackend:
     def __init__(self, folder: str | Path) -> None:
         ensemble = EnsembleFolder(folder)
         self.members = [RunBackend(path) for path in ensemble.members]
-        self.facts, self.contract = self.members[0].facts, self.members[0].contract
+        self.facts, contract = self.members[0].facts, self.members[0].contract
+        acquired = AcquisitionRange.union(member.contract.acquisition for member in self.members)
+        self.contract = dataclasses.replace(contract, acquisition=acquired)
         self.metrics: Mapping[str, Any] = ensemble.metrics
         self.ood = self.members[0].ood
         self.sha256 = ensemble.sha256

@@ -98,7 +98,7 @@ def _member(run: Run) -> Member:
             f"runs: {run.name} predicts neither classes nor continuous targets: name runs of model=cnn or model=lstm."
         )
     facts = Facts.from_dict(checkpoint["facts"])
-    contract = InputContract.of_run(run.folder.config["data"], facts)
+    contract = InputContract.of_run(run.folder.config["data"], facts, checkpoint["provenance"].get("acquisition"))
     return Member(run, facts, contract, DecisionRule.of_metrics(run.folder.metrics, facts))
 
 
@@ -108,7 +108,9 @@ def _differences(first: Member, other: Member) -> list[str]:
         name.replace("_", " "): (getattr(first.facts, name), getattr(other.facts, name)) for name in SHARED_FACTS
     }
     own, others = vars(first.contract), vars(other.contract)
-    pairs |= {name.replace("_", " "): (own[name], others[name]) for name in own if name not in SHARED_FACTS}
+    pairs |= {
+        name.replace("_", " "): (own[name], others[name]) for name in own if name not in (*SHARED_FACTS, "acquisition")
+    }
     return [f"{name} ({_short(one)}, {_short(two)})" for name, (one, two) in pairs.items() if one != two]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DT, TM
 
+from vesalius.data.formats.acquisition import Acquisition, Plane
 from vesalius.data.formats.dicom.decode import frame_transform
 from vesalius.data.formats.dicom.limits import check_image, frame_count
 from vesalius.data.formats.dicom.reading import read_header
@@ -19,6 +20,8 @@ Vector = tuple[float, ...]
 
 #: The manufacturer in what this package writes: reports and heat maps, which are no data.
 OWN_MANUFACTURER = "Vesalius"
+
+_STRAIGHT = math.cos(math.radians(35))  # a slice that is turned further is oblique
 
 HEADER_TAGS = (
     *("PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"),
@@ -30,6 +33,7 @@ HEADER_TAGS = (
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored"),
     *("HighBit", "PixelRepresentation", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction"),
+    *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
 
@@ -54,6 +58,7 @@ class Frame:
         order: InstanceNumber, then the place among the frames of the file.
         window: lower and upper edge of the window, or of the whole range if there is none. None for colour and VOI
             LUTs.
+        acquisition: modality, plane and size in mm.
     """
 
     path: str
@@ -71,6 +76,7 @@ class Frame:
     elapsed: float | None
     order: tuple[int, ...]
     window: Range | None
+    acquisition: Acquisition
 
 
 @dataclass(frozen=True)
@@ -144,13 +150,14 @@ def _frames(dataset: Dataset, name: str) -> Iterator[Frame]:
         temporal = _first_number(content.get("TemporalPositionIndex"), dataset.get("TemporalPositionIdentifier"))
         echo = _item(groups, "MREchoSequence").get("EffectiveEchoTime") or dataset.get("EchoTime")
         plane, turn = _item(groups, "PlanePositionSequence"), _item(groups, "PlaneOrientationSequence")
+        orientation = _vector((turn if turn else dataset).get("ImageOrientationPatient"), 6)
         yield Frame(
             path=name,
             number=number if count > 1 else None,
             instance=_text(dataset, "SOPInstanceUID"),
             shape=_shape(dataset),
             position=_vector((plane if plane else dataset).get("ImagePositionPatient"), 3),
-            orientation=_vector((turn if turn else dataset).get("ImageOrientationPatient"), 6),
+            orientation=orientation,
             frame_of_reference=_text(dataset, "FrameOfReferenceUID"),
             echo=_number(echo),
             temporal=None if temporal is None else int(temporal),
@@ -162,7 +169,33 @@ def _frames(dataset: Dataset, name: str) -> Iterator[Frame]:
             elapsed=None if elapsed is None else elapsed[number],
             order=(instance_number, *(int(value) for value in indices)),
             window=_window(dataset, number),
+            acquisition=Acquisition(
+                modality=_text(dataset, "Modality").upper(),
+                photometric=_text(dataset, "PhotometricInterpretation"),
+                plane=_plane(orientation),
+                extent=_extent(dataset, _item(groups, "PixelMeasuresSequence")),
+            ),
         )
+
+
+def _plane(orientation: Vector | None) -> Plane | None:
+    """The plane that an image is in, by the direction of its normal; None for an oblique one."""
+    if orientation is None:
+        return None
+    (x, y, z), (u, v, w) = orientation[:3], orientation[3:]
+    normal = [abs(y * w - z * v), abs(z * u - x * w), abs(x * v - y * u)]
+    planes: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
+    return planes[normal.index(max(normal))] if max(normal) > _STRAIGHT * math.hypot(*normal) else None
+
+
+def _extent(dataset: Dataset, measures: Dataset) -> tuple[float, float] | None:
+    """Height and width in mm, by the spacing in the patient, or else on the detector."""
+    stated = [measures.get("PixelSpacing")]
+    stated += [dataset.get(name) for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")]
+    spacing = next((one for value in stated if (one := _vector(value, 2)) is not None), None)
+    if spacing is None or min(spacing) <= 0:
+        return None
+    return spacing[0] * int(dataset.Rows), spacing[1] * int(dataset.Columns)
 
 
 def _first_number(*values: object) -> float | None:

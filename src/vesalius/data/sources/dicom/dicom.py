@@ -287,6 +287,8 @@ class Dicom(Source):
         frames = [[(frame.path, frame.number) for frame in candidate.frames] for candidate in candidates]
         table["_frames"] = pd.Series(frames, dtype=object)
         table["_window"] = pd.Series([self._common_window(one.series) for one in candidates], dtype=object)
+        acquisitions = [candidate.frames[0].acquisition for candidate in candidates]
+        table["_acquisition"] = pd.Series(acquisitions, dtype=object)
         first_files = [candidate.frames[0].path for candidate in candidates]
         table = table.assign(**header_subgroups(self.root, first_files, self._header_subgroups))
         timed = [candidate.times is not None for candidate in candidates]

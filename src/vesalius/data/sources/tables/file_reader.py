@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 
 from vesalius.config.errors import InputError
+from vesalius.data.formats.acquisition import UNKNOWN, Acquisition, Plane
 from vesalius.data.formats.decode_cache import DecodeCache
 from vesalius.data.formats.dicom.decode import DECODER_VERSION as DICOM_VERSION
 from vesalius.data.formats.dicom.decode import decode_file
@@ -18,7 +19,7 @@ from vesalius.data.formats.endings import kind_of, other_half
 from vesalius.data.formats.images import DECODER_VERSION as IMAGE_VERSION
 from vesalius.data.formats.images import decode_image
 from vesalius.data.formats.nifti import DECODER_VERSION as NIFTI_VERSION
-from vesalius.data.formats.nifti import Plane, read_volume, upright_slices
+from vesalius.data.formats.nifti import read_volume, upright_slices
 from vesalius.data.formats.video import DECODER_VERSION as VIDEO_VERSION
 from vesalius.data.formats.video import library_version, read_frames, read_timeline
 from vesalius.data.formats.window import Window
@@ -51,12 +52,14 @@ class Part:
         times: seconds since the first frame; None for a series without times.
         window: one window for all frames of a DICOM series whose own windows differ.
         problem: why it cannot be read, in words that identify nobody.
+        acquisition: what the header of its first frame states.
     """
 
     frames: tuple[tuple[str, int | None], ...]
     times: tuple[float, ...] | None = None
     window: Window | None = None
     problem: str | None = None
+    acquisition: Acquisition = UNKNOWN
 
     @property
     def files(self) -> list[str]:

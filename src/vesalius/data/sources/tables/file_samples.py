@@ -56,7 +56,11 @@ def _volume_parts(path: Path, options: ReadOptions) -> list[Part]:
     else:
         step = grid.repetition_time
         chosen, times = frames, None if step is None else tuple(number * step for number in range(volumes))
-    return [Part(tuple((str(path), number) for number in numbers), times) for numbers in chosen.tolist()]
+    acquisition = grid.acquisition(options.plane)
+    return [
+        Part(tuple((str(path), number) for number in numbers), times, acquisition=acquisition)
+        for numbers in chosen.tolist()
+    ]
 
 
 def _clip_parts(path: Path, unit: Unit) -> list[Part]:
@@ -105,7 +109,10 @@ def series_parts(root: Path, series: SeriesFiles, unit: Unit, *, one_window: boo
     if unit != "slice":
         return _cut(root, series.arrange(), unit)
     shared = series_window(series.frames) if one_window else None
-    return [Part(((str(root / frame.path), frame.number),), window=shared) for frame in _sort_frames(series.frames)]
+    return [
+        Part(((str(root / frame.path), frame.number),), window=shared, acquisition=frame.acquisition)
+        for frame in _sort_frames(series.frames)
+    ]
 
 
 def _sort_frames(frames: Sequence[Frame]) -> list[Frame]:
@@ -128,5 +135,5 @@ def _cut(root: Path, grid: Grid, unit: Unit) -> list[Part]:
 
 
 def _dicom_part(root: Path, frames: Sequence[Frame], times: tuple[float, ...] | None = None) -> Part:
-    window = spanning_window(frames)
-    return Part(tuple((str(root / frame.path), frame.number) for frame in frames), times, window)
+    window, files = spanning_window(frames), tuple((str(root / frame.path), frame.number) for frame in frames)
+    return Part(files, times, window, acquisition=frames[0].acquisition)

@@ -14,8 +14,8 @@ import pandas as pd
 
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
+from vesalius.data.formats.acquisition import Plane
 from vesalius.data.formats.endings import kind_of
-from vesalius.data.formats.nifti import Plane
 from vesalius.data.formats.window import to_window, window_problems
 from vesalius.data.identities import Identities
 from vesalius.data.samples import target_columns
@@ -219,6 +219,7 @@ class Table(Source):
         table.insert(0, "sample_id", [name for _, name, _ in samples])
         table = table[[*_FIRST_COLUMNS, *table.columns.difference(_FIRST_COLUMNS, sort=False)]]
         table["_part"] = pd.Series([part for _, _, part in samples], dtype=object)
+        table["_acquisition"] = pd.Series([part.acquisition for _, _, part in samples], dtype=object)
         times = [list(part.times) for _, _, part in samples if part.times is not None]
         if times and len(times) == len(samples):
             table["_times"] = pd.Series(times, dtype=object)

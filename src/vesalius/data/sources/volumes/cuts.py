@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vesalius.data.formats.nifti import Grid, Plane
+from vesalius.data.formats.acquisition import Plane
+from vesalius.data.formats.nifti import Grid
 from vesalius.data.sources.vocabulary import Slices, Unit, slice_numbers
 
 

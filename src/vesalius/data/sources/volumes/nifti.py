@@ -15,10 +15,11 @@ import pandas as pd
 
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
+from vesalius.data.formats.acquisition import Plane
 from vesalius.data.formats.decode_cache import DecodeCache
 from vesalius.data.formats.endings import VOLUME_ENDINGS, other_half
 from vesalius.data.formats.images import adapt_channels
-from vesalius.data.formats.nifti import DECODER_VERSION, Grid, Plane, read_grid
+from vesalius.data.formats.nifti import DECODER_VERSION, Grid, read_grid
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.folder_layout import find_file
 from vesalius.data.sources.labelled_source import LabelledSource, expand_rows
@@ -153,6 +154,9 @@ class Nifti(LabelledSource):
         ]
         table = expand_rows(rows, [(number, file + cut.suffix) for number, file, cut in cuts])
         table["_cut"] = pd.Series([cut for _, _, cut in cuts], dtype=object)
+        plane = self._preparation.plane
+        known = {path: grid.acquisition(plane) for path, grid in grids.items() if grid is not None}
+        table["_acquisition"] = pd.Series([known.get(path) for path in table["_path"]], dtype=object)
         if self.unit == "time_series":
             self._add_times(table, grids)
         return table.drop(columns=["_first", "_last"], errors="ignore")

@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from vesalius.config.errors import InputError
-from vesalius.data.formats.nifti import Grid, Plane, read_grid, read_volume, upright_slices
+from vesalius.data.formats.acquisition import Plane
+from vesalius.data.formats.nifti import Grid, read_grid, read_volume, upright_slices
 from vesalius.data.formats.window import to_window, window_problems
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.volumes.voxel_series import remove_drift

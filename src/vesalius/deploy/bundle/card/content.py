@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from vesalius.data.formats.acquisition import SPACING_FACTOR, AcquisitionRange
 from vesalius.deploy.bundle.backend import kind_in_words
 from vesalius.deploy.bundle.card.limits import limits_of, untested
 from vesalius.deploy.bundle.card.tables import Table, result_tables
@@ -129,13 +130,29 @@ def _input(contract: InputContract | None) -> Section:
         ["values", f"{contract.dtype}, 0..{contract.value_max:g}" if contract.value_max > 1 else "float32"],
         ["window (DICOM, NIfTI)", window if isinstance(window, str) else f"centre {window[0]:g}, width {window[1]:g}"],
         ["photometric interpretation", "MONOCHROME1 is inverted on reading, YBR and palettes become RGB"],
-        ["spacing, modality", "not read: sizes count in pixels, and the modality must be that of the training data"],
         ["orientation (NIfTI)", f"{contract.read.plane} slices, upright"],
+        *_acquisition(contract.acquisition),
     ]
     if contract.series:
         rows.append(["times", _times(contract)])
     text = "Files are decoded as the run's own images were. What does not fit is refused by name, never guessed at."
     return Section("Input", [text], tables={"": Table(["", ""], rows)})
+
+
+def _acquisition(known: AcquisitionRange) -> list[list[str]]:
+    """How the training images were acquired: others are refused, where their files state it."""
+    sides = [] if known.spacing is None else [f"{side:.3g}" for side in known.spacing]
+    stated = {
+        "modality (DICOM)": " or ".join(known.modalities),
+        "photometric interpretation of the training images": ", ".join(known.photometrics),
+        "plane": " or ".join(known.planes),
+        "spacing": f"{' to '.join(dict.fromkeys(sides))} mm at this size; refused beyond a factor of {SPACING_FACTOR:g}"
+        if sides
+        else "",
+    }
+    unknown = [name for name, value in stated.items() if not value and not name.startswith("photometric")]
+    rows = [[name, value] for name, value in stated.items() if value]
+    return rows + [["not known of the training images", ", ".join(unknown)]] * bool(unknown)
 
 
 def _times(contract: InputContract) -> str:
