@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.data.formats.acquisition import Acquisition, AcquisitionRange
+from vesalius.data.formats.acquisition import NOTHING_KNOWN, Acquisition, AcquisitionRange
 from vesalius.data.formats.images import Fit, adapt_channels, convert_bits, resize
 from vesalius.data.formats.window import to_window
 from vesalius.data.sources.tables.file_reader import ReadOptions
@@ -62,7 +62,7 @@ class InputContract:
     series: bool
     timed: bool
     frame_seconds: float | None
-    acquisition: AcquisitionRange
+    acquisition: AcquisitionRange = NOTHING_KNOWN
 
     @classmethod
     def of_run(cls, data: Mapping[str, Any], facts: Facts, acquisition: Any) -> "InputContract":

@@ -136,6 +136,9 @@ class AcquisitionRange:
         return cls(**names, spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])))
 
 
+NOTHING_KNOWN = AcquisitionRange()
+
+
 def _names(value: Any, key: str) -> Any:
     short = isinstance(value, list) and len(value) <= _MOST_NAMES
     if not short or not all(isinstance(one, str) and 0 < len(one) <= _MOST_LETTERS for one in value):
