@@ -26,6 +26,7 @@ FIRST_EXPERIMENTS = {"lesions_cnn", "perfusion_lstm", "lesions_autoencoder", "le
 # What each experiment runs on here. A new experiment must be added, or test_every_experiment_is_covered fails.
 EXPERIMENT_DATA = {
     "lesions_cnn": "lesions",
+    "lesions_size": "lesions",
     "article_cnn": "image_folder",
     "medmnist_official": "medmnist",
     "medmnist_fast": "medmnist",

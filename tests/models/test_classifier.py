@@ -8,12 +8,14 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
+from sklearn.metrics import mean_absolute_error, r2_score
 from torch import nn
 
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.models.classifier import CNNClassifier
 from vesalius.models.finetune import Finetune
 from vesalius.models.losses.classification import ClassificationLoss
+from vesalius.models.losses.task import build_task_loss
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.nets.residual import SmallResNet
 from vesalius.models.nets.torchvision_net import TorchvisionNet
@@ -50,6 +52,8 @@ class Batches:
                 target = hot
             elif task == "binary":
                 target = target.clamp_max(1)
+            elif task == "regression":  # ten times the number of the corner, and its opposite
+                target = torch.stack([10.0 * target, -10.0 * target], dim=1)
             self.batches.append({"image": image, "target": target, "index": index})
 
     def __len__(self):
@@ -80,8 +84,28 @@ def test_it_learns_what_can_be_learned_and_logs_what_it_declares(make_facts, tmp
     model = make_model(make_facts(task, classes=2 if task == "binary" else 3))
     trainer = make_trainer(tmp_path, max_epochs=8, precision="bf16-mixed")
     trainer.fit(model, Batches(task=task), Batches(2, task=task))
-    assert set(trainer.callback_metrics) == {*CNNClassifier.METRICS, "lr"}
+    assert set(trainer.callback_metrics) == {*model.logged_metrics, "lr"}
+    assert set(model.logged_metrics) < set(CNNClassifier.METRICS)
     assert trainer.callback_metrics["val/auroc"] > 0.95
+
+
+@pytest.mark.parametrize("kind", ["auto", "l1", "huber"])
+def test_it_learns_several_continuous_targets_in_their_own_units(make_facts, tmp_path, kind):
+    facts = make_facts("regression", classes=2, target_mean=(10.0, -10.0), target_std=(8.0, 8.0))
+    model = make_model(facts, loss=partial(build_task_loss, kind=kind), test_time_flips=["horizontal"])
+    trainer = make_trainer(tmp_path, max_epochs=12)
+    trainer.fit(model, Batches(task="regression"), Batches(2, task="regression"))
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert set(logged) == {*model.logged_metrics, "lr"}
+    with torch.inference_mode():
+        outputs = [model.eval().predict_step(batch)["values"] for batch in Batches(2, task="regression")]
+    predicted = torch.cat(outputs)
+    true = torch.cat([batch["target"] for batch in Batches(2, task="regression")])
+    assert logged["val/mae"] == pytest.approx(mean_absolute_error(true, predicted), rel=1e-4)
+    assert logged["val/r2"] == pytest.approx(r2_score(true, predicted), rel=1e-4)
+    assert r2_score(true, predicted) > 0.3  # of mirror images, the corners of a row look alike
+    with pytest.raises(InputError, match="continuous"):
+        make_model(facts)
 
 
 def test_train_loss_is_the_mean_over_samples(make_facts, tmp_path):

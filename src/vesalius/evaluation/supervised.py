@@ -188,12 +188,12 @@ def grid_of_images(
     decision: Decision = "argmax",
     positions: NDArray[np.int64] | None = None,
 ) -> "Figure":
-    """Test images with their true and predicted classes.
+    """Test images with their true and predicted targets.
 
     Args:
         predictions: the table of the whole test split, in its own order.
         data: of the run.
-        facts: with the names of the classes.
+        facts: with the names of the targets.
         decision: as for the metrics.
         positions: rows of `predictions` to show; None for evenly spread ones.
     """
@@ -203,6 +203,8 @@ def grid_of_images(
         positions = np.unique(np.linspace(0, len(predictions) - 1, _GRID_IMAGES).astype(np.int64))
     chosen = predictions.iloc[positions]
     images = data.store[data.rows("test")[torch.from_numpy(positions)]].numpy()
+    if facts.task == "regression":
+        return image_grid_figure(images, *[_value_captions(chosen, facts)] * 2)
     true, predicted = _class_names(chosen, facts, decision)
     captions = [f"{chance:.0%} sure" for chance in chosen.filter(like="prob/").to_numpy().max(axis=1)]
     return image_grid_figure(images, true, predicted, captions=captions if facts.single_label else None)
@@ -225,11 +227,7 @@ def strips_of_series(
     chosen, rows = predictions.iloc[positions], data.rows("test")[torch.from_numpy(positions)]
     wrong = None
     if facts.task == "regression":
-        first = facts.classes[0]
-        names = [
-            f"{first}\n{true:.3g}, predicted {predicted:.3g}"
-            for true, predicted in zip(chosen[f"target/{first}"], chosen[f"pred/{first}"], strict=True)
-        ]
+        names = _value_captions(chosen, facts)
     else:
         true, predicted = _class_names(chosen, facts, decision)
         wrong = [one != other for one, other in zip(true, predicted, strict=True)]
@@ -245,3 +243,10 @@ def _class_names(predictions: pd.DataFrame, facts: Facts, decision: Decision) ->
     p = read_predictions(predictions, task=facts.task, classes=facts.classes, decision=decision)
     names = np.array(facts.classes)
     return [", ".join(names[row]) or "none" for row in p.truth], [", ".join(names[row]) or "none" for row in p.decided]
+
+
+def _value_captions(predictions: pd.DataFrame, facts: Facts) -> list[str]:
+    """The first continuous target of each sample, and what was predicted for it."""
+    name = facts.classes[0]
+    pairs = zip(predictions[f"target/{name}"], predictions[f"pred/{name}"], strict=True)
+    return [f"{name}\n{true:.3g}, predicted {predicted:.3g}" for true, predicted in pairs]

@@ -1,7 +1,7 @@
-"""The `cnn` model family: classification of single images."""
+"""The `cnn` model family: classes or continuous targets of single images."""
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,33 +10,34 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.models.epoch_metrics.classification import ClassificationMetrics
 from vesalius.models.family import Batch
 from vesalius.models.feature_cache import FeatureCache
 from vesalius.models.finetune import Finetune
 from vesalius.models.losses.classification import ClassificationLoss
+from vesalius.models.losses.regression import RegressionLoss
 from vesalius.models.nets.base import Net
 from vesalius.models.nets.preprocess import Preprocess
-from vesalius.models.single_loss import SingleLossModule, trained_encoder
-from vesalius.models.views import Flip, flip_views
+from vesalius.models.single_loss import trained_encoder
+from vesalius.models.supervised import SupervisedModule
+from vesalius.models.views import Flip
 
 
-class CNNClassifier(SingleLossModule):
-    """Trains a net to classify images, and predicts the probability of each class.
+class CNNClassifier(SupervisedModule):
+    """Trains a net to classify images, or to predict continuous targets of them.
 
-    A batch is a dict of `image` (B, C, H, W) in 0..value_max, `target` (B,) class indices, or (B, K) of 0 and 1 for
-    multilabel, and `index` (B,) row numbers of the sample table.
+    A batch is a dict of `image` (B, C, H, W) in 0..value_max, `index` (B,) row numbers of the sample table, and
+    `target`: class indices (B,), or 0 and 1 (B, K) for multilabel, or values (B, K) for regression.
 
     Args:
         facts: task, classes, shape and statistics of the data.
         net: called as `net(in_channels=..., num_outputs=...)`; or a module from images to logits.
-        loss: called as `loss(facts=...)`; has `probabilities(logits)`.
+        loss: called as `loss(facts=...)`.
         optimizer: called with parameter groups, such as a partial of `torch.optim.AdamW`.
         preprocess: called as `preprocess(facts=...)`.
         schedule: called as `schedule(optimizer, total_steps=..., steps_per_epoch=...)`; None keeps the learning rate.
         finetune: which parts are trained when; None: all of them, always, at one learning rate.
-        test_time_flips: `horizontal`, `vertical` or both. In validation and prediction, probabilities are averaged
-            over the image and its mirror images (over all four for both).
+        test_time_flips: `horizontal`, `vertical` or both. In validation and prediction, probabilities (or values) are
+            averaged over the image and its mirror images (over all four for both).
         channels_last: store kernels and images with channels innermost, which convolutions are faster with.
         cache_features: compute the features of each image once, for a net of which only the head is trained
             (`finetune.freeze=all`), on images that are not augmented.
@@ -45,20 +46,11 @@ class CNNClassifier(SingleLossModule):
         InputError: if the parts do not fit the data or each other.
     """
 
-    METRICS: ClassVar[tuple[str, ...]] = (
-        "train/loss",
-        "val/loss",
-        *(f"val/{name}" for name in ClassificationMetrics.names),
-    )
-
-    loss: ClassificationLoss
-    val_metrics: ClassificationMetrics
-
     def __init__(
         self,
         facts: Facts,
         net: Callable[..., nn.Module],
-        loss: Callable[..., ClassificationLoss],
+        loss: Callable[..., ClassificationLoss | RegressionLoss],
         optimizer: Callable[..., Optimizer],
         preprocess: Callable[..., Preprocess],
         schedule: Callable[..., LRScheduler] | None = None,
@@ -67,7 +59,6 @@ class CNNClassifier(SingleLossModule):
         channels_last: bool = True,
         cache_features: bool = False,
     ) -> None:
-        views = flip_views(test_time_flips)
         prepare = preprocess(facts=facts)
         channels = prepare.out_channels
         module = net if isinstance(net, nn.Module) else net(in_channels=channels, num_outputs=facts.num_classes)
@@ -75,9 +66,11 @@ class CNNClassifier(SingleLossModule):
             module.check_image(channels, *prepare.out_size)
             module.check_preprocess(prepare.mean, prepare.std)
         super().__init__(
+            facts,
             net=module,
+            loss=loss,
+            test_time_flips=test_time_flips,
             preprocess=prepare,
-            val_metrics=ClassificationMetrics(facts),
             optimizer=optimizer,
             schedule=schedule,
             finetune=finetune,
@@ -88,34 +81,31 @@ class CNNClassifier(SingleLossModule):
                 "model.cache_features=true: features change while a net is trained: set model.finetune.freeze=all, or "
                 "model.cache_features=false."
             )
-        self.views = views
-        self.loss = loss(facts=facts)
         self._cache = FeatureCache() if cache_features else None
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map images (B, C, H, W) in 0..value_max to logits (B, K)."""
+        """Map images (B, C, H, W) in 0..value_max to logits, or to standardised values, (B, K)."""
         logits: Tensor = self.net(self.prepare(image))
         return logits
 
     def batch_loss(self, batch: Batch) -> Tensor:
         """The mean loss over the samples of a training batch."""
-        logits = self(batch["image"]) if self._cache is None else self._logits_of_known(batch, self._cache)
-        loss: Tensor = self.loss(logits, batch["target"])
+        outputs = self(batch["image"]) if self._cache is None else self._outputs_of_known(batch, self._cache)
+        loss: Tensor = self.loss(outputs, batch["target"])
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the epoch's loss, of the images as they are, and metrics, averaged over flips."""
         if self._cache is None or len(self.views) > 1:
-            logits, probabilities = self._predict(batch["image"])
+            outputs = self._outputs(batch["image"])
         else:
-            logits = self._logits_of_known(batch, self._cache)
-            probabilities = self.loss.probabilities(logits)
-        self.val_loss.update(self.loss(logits, batch["target"]), weight=self.loss_weight(batch))
-        self.val_metrics.update(probabilities, batch["target"])
+            outputs = [self._outputs_of_known(batch, self._cache)]
+        self.val_loss.update(self.loss(outputs[0], batch["target"]), weight=self.loss_weight(batch))
+        self.val_metrics.update(self.predictions(outputs), batch["target"])
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Return `index` (B,) and `probabilities` (B, K), float32."""
-        return {"index": batch["index"], "probabilities": self._predict(batch["image"])[1]}
+        """Return `index` (B,) and `probabilities` (B, K), or for regression `values` (B, K) in real units; float32."""
+        return {"index": batch["index"], self.predicts: self.predictions(self._outputs(batch["image"]))}
 
     def embed(self, batch: Batch) -> Tensor:
         """Feature vectors (B, F), float32, of the images as they are, before the head.
@@ -146,17 +136,15 @@ class CNNClassifier(SingleLossModule):
             state_dict = {f"net.{name}": value for name, value in encoder.items()}
         return super().load_initial(state_dict)
 
-    def _logits_of_known(self, batch: Batch, cache: FeatureCache) -> Tensor:
-        """Logits (B, K) from features that are computed once for each image."""
+    def _outputs_of_known(self, batch: Batch, cache: FeatureCache) -> Tensor:
+        """Outputs (B, K) from features that are computed once for each image."""
         net = cast(Net, self.net)
         with torch.no_grad():
             features = cache.get(batch["index"], lambda: net.features(self.prepare(batch["image"])))
-        logits: Tensor = net.head(features)
-        return logits
+        outputs: Tensor = net.head(features)
+        return outputs
 
-    def _predict(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the images as they are, and probabilities averaged over flips."""
+    def _outputs(self, image: Tensor) -> list[Tensor]:
+        """Outputs of the net for each view of the images, first as they are."""
         prepared = self.prepare(image)
-        logits = [self.net(prepared.flip(view) if view else prepared) for view in self.views]
-        probabilities = torch.stack([self.loss.probabilities(each) for each in logits]).mean(dim=0)
-        return logits[0], probabilities
+        return [self.net(prepared.flip(view) if view else prepared) for view in self.views]

@@ -1,7 +1,6 @@
 """The `lstm` model family: classes or continuous targets of an image series."""
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,21 +9,20 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.models.epoch_metrics.classification import ClassificationMetrics
-from vesalius.models.epoch_metrics.regression import RegressionMetrics
 from vesalius.models.family import Batch
 from vesalius.models.finetune import Finetune
 from vesalius.models.losses.classification import ClassificationLoss
 from vesalius.models.losses.regression import RegressionLoss
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.nets.recurrent.net import RecurrentNet
-from vesalius.models.single_loss import SingleLossModule, trained_encoder
-from vesalius.models.views import Flip, flip_views
+from vesalius.models.single_loss import trained_encoder
+from vesalius.models.supervised import SupervisedModule
+from vesalius.models.views import Flip
 
 _ENCODER = "net.encoder."
 
 
-class SequenceClassifier(SingleLossModule):
+class SequenceClassifier(SupervisedModule):
     """Trains a net to classify image series, or to predict continuous targets of them.
 
     A batch is a dict of `image` (B, T, C, H, W) in 0..value_max, `mask` (B, T), True where a frame is real (padding
@@ -47,15 +45,7 @@ class SequenceClassifier(SingleLossModule):
         InputError: if the parts do not fit the data or each other.
     """
 
-    METRICS: ClassVar[tuple[str, ...]] = (
-        "train/loss",
-        "val/loss",
-        *(f"val/{name}" for name in (*ClassificationMetrics.names, *RegressionMetrics.names)),
-    )
-
     net: RecurrentNet
-    loss: ClassificationLoss | RegressionLoss
-    val_metrics: ClassificationMetrics | RegressionMetrics
 
     def __init__(
         self,
@@ -71,7 +61,6 @@ class SequenceClassifier(SingleLossModule):
     ) -> None:
         if facts.sequence_length is None:
             raise InputError("model: the data has single images, and this model takes image series: choose model=cnn.")
-        views = flip_views(test_time_flips)
         prepare = preprocess(facts=facts)
         module = net(
             in_channels=prepare.out_channels,
@@ -81,19 +70,17 @@ class SequenceClassifier(SingleLossModule):
         )
         module.check_image(prepare.out_channels, *prepare.out_size)
         module.check_preprocess(prepare.mean, prepare.std)
-        regression = facts.task == "regression"
         super().__init__(
+            facts,
             net=module,
+            loss=loss,
+            test_time_flips=test_time_flips,
             preprocess=prepare,
-            val_metrics=RegressionMetrics(facts) if regression else ClassificationMetrics(facts),
             optimizer=optimizer,
             schedule=schedule,
             finetune=finetune,
             channels_last=channels_last,
         )
-        self.views = views
-        self.loss = loss(facts=facts)
-        self.predicts = "values" if regression else "probabilities"
 
     def forward(self, image: Tensor, mask: Tensor | None = None, time: Tensor | None = None) -> Tensor:
         """Map image series to logits, or to standardised values.
@@ -120,18 +107,18 @@ class SequenceClassifier(SingleLossModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the epoch's loss, of the series as they are, and metrics, averaged over flips."""
-        outputs, predicted = self._predict(batch)
-        self.val_loss.update(self.loss(outputs, batch["target"]), weight=self.loss_weight(batch))
-        self.val_metrics.update(predicted, batch["target"])
+        outputs = self._outputs(batch)
+        self.val_loss.update(self.loss(outputs[0], batch["target"]), weight=self.loss_weight(batch))
+        self.val_metrics.update(self.predictions(outputs), batch["target"])
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Return `index` (B,) and `probabilities` (B, K), or for regression `values` (B, K) in real units; float32."""
-        return {"index": batch["index"], self.predicts: self._predict(batch)[1]}
+        return {"index": batch["index"], self.predicts: self.predictions(self._outputs(batch))}
 
     def predict_steps(self, batch: Batch) -> Tensor:
         """Probabilities or values (B, T, K) after each frame, as if the series had ended there."""
         outputs = self.net.forward_steps(*self._prepare_series(batch["image"], batch["mask"], batch["time"]))
-        return self._predictions(outputs.flatten(0, 1)).reshape(outputs.shape)
+        return self.predictions([outputs.flatten(0, 1)]).reshape(outputs.shape)
 
     def hidden_states(self, batch: Batch) -> Tensor:
         """States (B, T, F) after each frame; undefined at padding."""
@@ -173,11 +160,7 @@ class SequenceClassifier(SingleLossModule):
         prepared: Tensor = self.preprocess(image.flatten(0, 1))
         return prepared.reshape(*shape, *prepared.shape[1:]), mask, time
 
-    def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Outputs for the series as they are, and predictions averaged over flips."""
+    def _outputs(self, batch: Batch) -> list[Tensor]:
+        """Outputs of the net for each view of the series, first as they are."""
         prepared, mask, time = self._prepare_series(batch["image"], batch["mask"], batch["time"])
-        outputs = [self.net(prepared.flip(view) if view else prepared, mask, time) for view in self.views]
-        return outputs[0], torch.stack([self._predictions(each) for each in outputs]).mean(dim=0)
-
-    def _predictions(self, outputs: Tensor) -> Tensor:
-        return self.loss.values(outputs) if isinstance(self.loss, RegressionLoss) else self.loss.probabilities(outputs)
+        return [self.net(prepared.flip(view) if view else prepared, mask, time) for view in self.views]

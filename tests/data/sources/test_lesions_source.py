@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vesalius.config.errors import InputError
+from vesalius.data.phantoms.lesions import HEIGHTS, PARAMETERS, draw_patient, draw_slice
 from vesalius.data.samples import check_samples
 from vesalius.data.sources.lesions import Lesions
 
@@ -33,6 +34,21 @@ def test_images_and_masks_at_any_size(size):
         assert (image.shape, image.dtype, mask.shape) == ((1, size, size), np.uint8, (size, size))
         assert mask.any() == (source.classes[row["target"]] != "healthy")
         assert mask.mean() < 0.05
+
+
+def test_the_diameter_is_that_of_the_ellipse_that_was_drawn():
+    source = Lesions(patients=24, slices=3, image_size=128, target="diameter")
+    table = source.samples()
+    check_samples(table, source.task, source.classes, before_split=True)
+    assert len(table) == 3 * 18  # no healthy patient
+    for row in table.to_dict("records"):
+        patient = draw_patient(0, row["_patient"])
+        _, covered = draw_slice(0, row["_patient"], row["_slice"], 128)
+        assert row["target/diameter"] == pytest.approx(200 * np.sqrt(covered.mean() / np.pi))
+        if patient.label in ("nodule", "cyst"):
+            radius = patient.finding.radius * np.sqrt(1 - (HEIGHTS[row["_slice"]] / PARAMETERS.finding.depth) ** 2)
+            # An image is two units wide. Bending shears a finding, which hardly changes its area.
+            assert row["target/diameter"] == pytest.approx(100 * radius, rel=0.12)
 
 
 def test_another_seed_gives_other_patients_and_another_fingerprint():

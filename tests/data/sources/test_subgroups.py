@@ -7,6 +7,7 @@ from PIL import Image
 
 from dicom_maker import write_image
 from vesalius.config.errors import InputError
+from vesalius.data.phantoms.findings import CLASSES
 from vesalius.data.samples import MOST_SUBGROUPS, check_samples, subgroup_columns
 from vesalius.data.sources.dicom.dicom import Dicom
 from vesalius.data.sources.image_folder import ImageFolder
@@ -81,4 +82,4 @@ def test_headers_of_dicom_files(tmp_path):
 def test_numbers_are_no_subgroups():
     table = Lesions(patients=MOST_SUBGROUPS + 4, slices=1).samples()
     with pytest.raises(InputError, match=r"`age` has 44 values"):
-        check_samples(table.assign(age=range(len(table))), "multiclass", Lesions.classes, before_split=True)
+        check_samples(table.assign(age=range(len(table))), "multiclass", CLASSES, before_split=True)

@@ -70,6 +70,7 @@ CASES: dict[str, tuple[str, list[str], dict[str, Any], str, dict[str, Any]]] = {
     ),
     "cnn float": ("cnn", [], {"kind": "float"}, "model", {}),
     "cnn multilabel": ("cnn", ["model.loss.kind=bce"], {"task": "multilabel"}, "model", PLATT),
+    "cnn regression": ("cnn", ["model.loss.kind=huber"], {"task": "regression"}, "model", {}),
     "cnn rgb to grey": ("cnn", ["model.preprocess.channels=1"], {"channels": 3, "size": 20}, "model", {}),
     "cnn encoder": ("cnn", [], {}, "encoder", {}),
     "alexnet": ("alexnet", [], {"size": 64}, "model", {}),

@@ -21,10 +21,11 @@ logger = logging.getLogger("vesalius")
 
 
 class ClassificationData(ImageDataModule):
-    """Single images and their classes; see `ImageDataModule` for the other options.
+    """Single images and their classes or continuous targets; see `ImageDataModule` for the other options.
 
     A batch holds `image` (B, C, H, W), the stored integers, or floats in the same units once augmented; `target` (B,)
-    int64 class indices, or (B, K) float 0/1 for `multilabel`; `index` (B,) int64 row numbers in the table.
+    int64 class indices, or (B, K) float32 for `multilabel` and `regression`; `index` (B,) int64 row numbers in the
+    table.
 
     Args:
         source: gives single images.
@@ -34,8 +35,8 @@ class ClassificationData(ImageDataModule):
         synthetic_ratio: synthetic samples to one real training sample, as `mix` takes them.
 
     Raises:
-        InputError: for a source of image series or of continuous targets, or an invalid ratio; from `setup` for
-            everything that is wrong with the data, and for synthetic images of another split, classes or kind.
+        InputError: for a source of image series, or an invalid ratio; from `setup` for everything that is wrong with
+            the data, and for synthetic images of another split, classes or kind.
     """
 
     def __init__(
@@ -49,18 +50,11 @@ class ClassificationData(ImageDataModule):
         self._real_store: Store | None = None
 
     def check_source(self, source: Source) -> None:
-        """Refuse image series and continuous targets."""
+        """Refuse image series."""
         if source.series:
             raise InputError(
                 "data: this source gives image series, and the model reads single images: "
                 "choose model=lstm, or data.source.unit=slice."
-            )
-        if source.task == "regression":
-            raise InputError(
-                "data: the targets are continuous, and this model predicts classes: choose model=lstm with "
-                "monitor.name=val/r2, which predicts them from series: of volumes and clips with "
-                "data.source.unit=volume or time_series, of single images listed in a table as series of one, with "
-                "data.source.unit=volume and data.source.series=PATH, the column with the file."
             )
 
     def make_dataset(self) -> ImageDataset:

@@ -71,19 +71,33 @@ def draw_slice(seed: int, number: int, position: int, size: int, label: str | No
     Returns:
         (H, W) grey values, and (H, W) how much of each pixel the finding covers.
     """
-    patient, height = draw_patient(seed, number), HEIGHTS[position]
-    generator = np.random.default_rng([seed, number, 2 + position])
-    anatomy, breathing = patient.anatomy, PARAMETERS.anatomy.breathing
-    breath = (breathing * (2 * generator.random() - 1), breathing * (2 * generator.random() - 1))
+    patient, generator = draw_patient(seed, number), np.random.default_rng([seed, number, 2 + position])
+    anatomy = patient.anatomy
+    body = _breathing_body(generator, anatomy, size)
     structure = texture(generator, size, PARAMETERS.anatomy.texture_correlation) * np.float32(
         PARAMETERS.anatomy.texture
     )
-    body = body_canvas(Canvas.square(size), anatomy, breath)
-    image = draw_section(body, anatomy, height, structure)
-    dx, dy = anatomy.bend(body.x, body.y)
+    image = draw_section(body, anatomy, HEIGHTS[position], structure)
+    return image, _paint(image, body, patient, position, label)
+
+
+def cover_finding(seed: int, number: int, position: int, size: int) -> Field:
+    """How much of each pixel the finding covers, as `draw_slice` returns it, without the rest of the slice."""
+    patient = draw_patient(seed, number)
+    body = _breathing_body(np.random.default_rng([seed, number, 2 + position]), patient.anatomy, size)
+    return _paint(np.zeros((size, size), dtype=np.float32), body, patient, position, None)
+
+
+def _breathing_body(generator: np.random.Generator, anatomy: Anatomy, size: int) -> Canvas:
+    breathing = PARAMETERS.anatomy.breathing
+    breath = (breathing * (2 * generator.random() - 1), breathing * (2 * generator.random() - 1))
+    return body_canvas(Canvas.square(size), anatomy, breath)
+
+
+def _paint(image: Field, body: Canvas, patient: Patient, position: int, label: str | None) -> Field:
+    dx, dy = patient.anatomy.bend(body.x, body.y)
     unbent = Canvas(body.x + dx, body.y + dy, body.pixel)
-    covered = paint_finding(image, unbent, patient.finding, label or patient.label, height, PARAMETERS.finding)
-    return image, covered
+    return paint_finding(image, unbent, patient.finding, label or patient.label, HEIGHTS[position], PARAMETERS.finding)
 
 
 def acquire(image: Field, seed: int, number: int, position: int) -> NDArray[np.uint8]:

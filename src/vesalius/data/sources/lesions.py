@@ -1,8 +1,9 @@
 """The built-in phantom of body slices as a source: no files, exact ground truth."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
 from vesalius.data.phantoms.findings import CLASSES
-from vesalius.data.phantoms.lesions import HEIGHTS, PARAMETERS, acquire, draw_patient, draw_slice
+from vesalius.data.phantoms.lesions import HEIGHTS, PARAMETERS, acquire, cover_finding, draw_patient, draw_slice
 from vesalius.data.phantoms.subgroups import Subgroup, draw_subgroups
 from vesalius.data.sources.base import Source
 
 DECODER_VERSION = 1
+
+Target = Literal["finding", "diameter"]
 
 
 class Lesions(Source):
@@ -25,6 +28,8 @@ class Lesions(Source):
         patients: number of patients, 16 or more; every four have the four classes.
         slices: slices per patient, 1 to 7, all through the finding.
         image_size: height and width in pixels, 28 to 512.
+        target: `finding`: healthy, nodule, cyst or spiculated; `diameter`: of a disc as large as the finding in the
+            slice, in percent of the image's width, only in patients with a finding.
         seed: of the random numbers; another seed gives other patients.
         subgroups: columns to report on, of `site` and `sex`: drawn at random, they have no influence on the images.
 
@@ -32,14 +37,12 @@ class Lesions(Source):
         InputError: for numbers outside these ranges.
     """
 
-    task: Task = "multiclass"
-    classes = CLASSES
-
     def __init__(
         self,
         patients: int = 600,
         slices: int = 4,
         image_size: int = 64,
+        target: Target = "finding",
         seed: int = 0,
         subgroups: Sequence[Subgroup] = (),
     ) -> None:
@@ -53,18 +56,31 @@ class Lesions(Source):
         if problems:
             raise InputError(problems)
         self.patients, self.slices, self.image_size, self.seed = patients, slices, image_size, seed
+        self.target = target
+        self.task: Task = "multiclass" if target == "finding" else "regression"
+        self.classes = CLASSES if target == "finding" else (target,)
         self._subgroups = draw_subgroups(subgroups, seed, patients)
 
     def samples(self) -> pd.DataFrame:
         """One row per slice; the split is left to the split by patient."""
-        labels = [CLASSES.index(draw_patient(self.seed, number).label) for number in range(self.patients)]
-        rows = [
-            (f"p{number:05d}_s{position}", f"p{number:05d}", None, label, number, position)
-            for number, label in enumerate(labels)
-            for position in range(self.slices)
-        ]
-        table = pd.DataFrame(rows, columns=["sample_id", "group_id", "split", "target", "_patient", "_slice"])
-        return table.assign(**{name: [of[at] for at in table["_patient"]] for name, of in self._subgroups.items()})
+        rows = []
+        for number in range(self.patients):
+            label = draw_patient(self.seed, number).label
+            if self.target == "diameter" and label == "healthy":
+                continue
+            for position in range(self.slices):
+                rows.append(
+                    {
+                        "sample_id": f"p{number:05d}_s{position}",
+                        "group_id": f"p{number:05d}",
+                        "split": None,
+                        **self._targets(number, position, label),
+                        "_patient": number,
+                        "_slice": position,
+                        **{name: values[number] for name, values in self._subgroups.items()},
+                    }
+                )
+        return pd.DataFrame(rows)
 
     def load(self, row: Mapping[str, Any]) -> NDArray[np.uint8]:
         """Draw a slice: (1, H, W), 8 bits."""
@@ -74,10 +90,15 @@ class Lesions(Source):
 
     def mask(self, row: Mapping[str, Any]) -> NDArray[np.bool_]:
         """The mask of the finding: (H, W), False everywhere in healthy patients."""
-        _, covered = draw_slice(self.seed, int(row["_patient"]), int(row["_slice"]), self.image_size)
-        return covered >= 0.5
+        return cover_finding(self.seed, int(row["_patient"]), int(row["_slice"]), self.image_size) >= 0.5
 
     def fingerprint(self) -> str:
-        """A digest of the phantom's parameters and of this source's arguments."""
+        """A digest of the phantom's parameters and of those arguments that change the pixels."""
         settings = (DECODER_VERSION, PARAMETERS, self.patients, self.slices, self.image_size, self.seed)
         return hashlib.blake2b(repr(settings).encode(), digest_size=16).hexdigest()
+
+    def _targets(self, number: int, position: int, label: str) -> dict[str, float]:
+        if self.target == "finding":
+            return {"target": CLASSES.index(label)}
+        covered = cover_finding(self.seed, number, position, self.image_size)
+        return {"target/diameter": 200 * math.sqrt(float(covered.mean()) / math.pi)}

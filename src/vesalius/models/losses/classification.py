@@ -28,7 +28,7 @@ class ClassificationLoss(nn.Module):
             is negatives over positives.
 
     Raises:
-        InputError: for options that contradict each other, all of them at once.
+        InputError: for options that contradict each other, all of them at once; for continuous targets.
     """
 
     weight: Tensor | None
@@ -42,6 +42,10 @@ class ClassificationLoss(nn.Module):
         gamma: float = 2.0,
         class_weights: ClassWeights = "none",
     ) -> None:
+        if facts.task == "regression":
+            raise InputError(
+                "model.loss: the targets are continuous, not classes: choose vesalius.models.RegressionLoss."
+            )
         super().__init__()
         self.single_label = facts.single_label
         self.num_classes = facts.num_classes

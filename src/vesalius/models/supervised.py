@@ -1,0 +1,68 @@
+"""What the families that predict targets share: loss, metrics and predictions by the task, averaged over flips."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from vesalius.config.facts import Facts
+from vesalius.models.epoch_metrics.classification import ClassificationMetrics
+from vesalius.models.epoch_metrics.regression import RegressionMetrics
+from vesalius.models.losses.classification import ClassificationLoss
+from vesalius.models.losses.regression import RegressionLoss
+from vesalius.models.single_loss import SingleLossModule
+from vesalius.models.views import Flip, flip_views
+
+
+class SupervisedModule(SingleLossModule):
+    """A net that predicts classes or continuous targets, whichever the data have.
+
+    Args:
+        facts: task, classes, shape and statistics of the data.
+        loss: called as `loss(facts=...)`.
+        test_time_flips: `horizontal`, `vertical` or both.
+        options: of `SingleLossModule`.
+
+    Attributes:
+        views: dimensions to flip for each mirror image; the first view is the image as it is.
+        predicts: name of what `predict_step` returns: `probabilities`, or `values` for regression.
+    """
+
+    METRICS: ClassVar[tuple[str, ...]] = (
+        "train/loss",
+        "val/loss",
+        *(f"val/{name}" for name in (*ClassificationMetrics.names, *RegressionMetrics.names)),
+    )
+
+    loss: ClassificationLoss | RegressionLoss
+    val_metrics: ClassificationMetrics | RegressionMetrics
+
+    def __init__(
+        self,
+        facts: Facts,
+        *,
+        loss: Callable[..., ClassificationLoss | RegressionLoss],
+        test_time_flips: Sequence[Flip],
+        **options: Any,
+    ) -> None:
+        views = flip_views(test_time_flips)
+        regression = facts.task == "regression"
+        super().__init__(
+            val_metrics=RegressionMetrics(facts) if regression else ClassificationMetrics(facts), **options
+        )
+        self.views = views
+        self.loss = loss(facts=facts)
+        self.predicts = "values" if regression else "probabilities"
+
+    def predictions(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Probabilities, or values in real units, float32.
+
+        Args:
+            outputs: of the net for each view, (B, K) each; predictions are averaged over them.
+
+        Returns:
+            (B, K).
+        """
+        convert = self.loss.values if isinstance(self.loss, RegressionLoss) else self.loss.probabilities
+        return torch.stack([convert(each) for each in outputs]).mean(dim=0)
