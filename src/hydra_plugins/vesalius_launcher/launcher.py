@@ -32,6 +32,8 @@ class VesaliusLauncherConf:
         n_jobs: number of jobs that run at once.
         gpus_per_job: GPUs that each job has to itself; 0: all jobs see all GPUs.
         threads: of each process of a job; null: the cores are divided among the jobs.
+        forkserver: whether jobs are forks of one process that has the imports done, on Linux; else, and always on a
+            cluster, each is a fresh interpreter.
         resume: whether the sweep's folder holds the sweep to resume; set by `resume=DIR`.
         cluster: null: slots of this machine; slurm: jobs of the scheduler; local: a rehearsal of slurm on this machine.
         partition: of the scheduler.
@@ -51,6 +53,7 @@ class VesaliusLauncherConf:
     n_jobs: int = 1
     gpus_per_job: int = 0
     threads: int | None = None
+    forkserver: bool = True
     resume: bool = False
     cluster: str | None = None
     partition: str | None = None
@@ -164,6 +167,7 @@ class VesaliusLauncher(Launcher):
         tick: Callable[[Mapping[int, Path]], None] | None,
         known: int | None = None,
     ) -> None:
+        from vesalius.launch.template import Template, can_fork
         from vesalius.sweeps.live_table import SweepBoard, shows_table
         from vesalius.sweeps.local_pool import JobPool, Pool
         from vesalius.sweeps.resume import flags_of
@@ -179,7 +183,8 @@ class VesaliusLauncher(Launcher):
         if self.options["cluster"] is None:
             if self.options["resume"]:
                 check_none_queued(sweep)
-            pool = JobPool(self._slots, consoles=slots > 1 or shows_table())
+            template = Template() if self.options["forkserver"] and can_fork() else None
+            pool = JobPool(self._slots, consoles=slots > 1 or shows_table(), template=template)
         else:
             slots = known or slots  # the scheduler counts by itself
             pool = ClusterPool(sweep, self.options, slots)

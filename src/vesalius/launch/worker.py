@@ -54,7 +54,7 @@ def enter(work: Callable[[Path], None], arguments: list[str]) -> int:
     _catch_signals()
     _quiet()
     try:
-        _end_with_parent()
+        follow_parent()
         work(Path(folder))
     except VesaliusError as error:
         print_problems(error)
@@ -75,7 +75,7 @@ def enter(work: Callable[[Path], None], arguments: list[str]) -> int:
     return 0
 
 
-def _end_with_parent() -> None:
+def follow_parent() -> None:
     """Have Linux send SIGTERM when the process that started this one dies: a killed sweep leaves no job behind.
 
     Lightning starts the other ranks from rank 0, so they end with it in the same way.

@@ -13,10 +13,14 @@ from typing import IO, Protocol
 
 from vesalius.config.errors import InputError
 from vesalius.launch.child import child_environment, signal_group
+from vesalius.launch.template import ForkedJob, Template
 
 #: Lines of a job's console that are kept to show why it failed.
 LAST_LINES = 15
 RANKS_GRACE = 5.0  # seconds that the ranks of a job have after its first process
+
+
+Process = ForkedJob | subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,11 @@ class JobPool:
     Args:
         slots: environment variables that each slot adds to this process's own.
         consoles: whether each job writes to `logs/console.log` in its folder instead of to this console.
+        template: forks the jobs; None: each is a fresh interpreter.
     """
 
-    def __init__(self, slots: Sequence[Mapping[str, str]], *, consoles: bool) -> None:
-        self._free, self._consoles = list(slots), consoles
+    def __init__(self, slots: Sequence[Mapping[str, str]], *, consoles: bool, template: Template | None = None) -> None:
+        self._free, self._consoles, self._template = list(slots), consoles, template
         self._running: dict[int, _Child] = {}
 
     @property
@@ -80,7 +85,11 @@ class JobPool:
             console = (folder / "logs" / "console.log").open("a+b")
         # Inside an allocation of SLURM each job starts its ranks by itself: the allocation's tasks are not its own.
         environment = {key: it for key, it in child_environment(slot).items() if not key.startswith("SLURM_")}
-        process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=console, stderr=console)
+        process: Process
+        if self._template is not None:
+            process = self._template.start(command, environment, console)
+        else:
+            process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=console, stderr=console)
         self._running[number] = _Child(process, slot, console)
 
     def ended(self) -> list[Ended]:
@@ -108,7 +117,7 @@ class JobPool:
 
 @dataclass
 class _Child:
-    process: "subprocess.Popen[bytes]"
+    process: "Process"
     slot: Mapping[str, str]
     console: IO[bytes] | None
     ended: float | None = None  # when the process was first found ended
@@ -119,7 +128,7 @@ class _Child:
         They still hold the slot's GPUs and write to the run folder. A process that was killed could not end its ranks.
         """
         self.ended = self.ended or time.monotonic()
-        patience = RANKS_GRACE if self.process.returncode >= 0 else 0.0
+        patience = RANKS_GRACE if (self.process.poll() or 0) >= 0 else 0.0
         if time.monotonic() - self.ended >= patience:
             signal_group(self.process.pid, signal.SIGKILL)
             return False
