@@ -59,7 +59,7 @@ class Template:
         message = json.dumps(asked).encode()
         socket.send_fds(self._socket, [len(message).to_bytes(4, "big")], [file.fileno() for file in files])
         self._socket.sendall(message)
-        job = ForkedJob(self, self._answer_to_start())
+        job = ForkedJob(self, self._next_start())
         self._jobs[job.pid] = job
         return job
 
@@ -81,7 +81,7 @@ class Template:
                 command, env=own, pass_fds=[other.fileno()], start_new_session=True, stdin=subprocess.DEVNULL
             )
 
-    def _answer_to_start(self) -> int:
+    def _next_start(self) -> int:
         while not self._started:
             if not self._receive():
                 raise ChildProcessError("the process from which the jobs of the sweep are forked has died")
@@ -136,7 +136,7 @@ class ForkedJob:
 
 
 def _serve(place: int) -> int:
-    """Answer requests for forks until the sweep has ended, and report each job's end; in a fork: do the job.
+    """Fork on request until the sweep has ended, and report each job's end; in a fork: do the job.
 
     Returns:
         The exit code, of the job in a fork.
