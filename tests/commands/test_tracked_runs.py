@@ -149,14 +149,15 @@ def test_worst_errors_are_wrong_predictions(run):
     assert len(worst) == min(16, len(wrong)) > 0
 
 
-def test_artifacts_are_the_checkpoint_and_the_split_of_these_data(run, logs):
+def test_artifacts_are_the_checkpoint_and_the_split_of_these_data(place, run, logs):
     kept = {entry["type"]: entry for entry in leet.of_type(logs[-1], "artifact") if entry["type"] != "run_table"}
     assert set(kept) == {"model", "split"}
     fingerprint = json.loads((run / "provenance.json").read_text())["data"]
     for entry in kept.values():
         assert json.loads(entry["metadata"])["data_fingerprint"] == fingerprint
         (file,) = entry["manifest"]["contents"]
-        assert Path(file["local_path"]).is_relative_to(run)
+        assert (place / file["local_path"]).is_file()
+        assert not Path(file["local_path"]).is_absolute()
     (file,) = kept["model"]["manifest"]["contents"]
     expected = hashlib.md5((run / "checkpoints" / "best.ckpt").read_bytes()).digest()
     assert base64.b64decode(file["digest"]) == expected

@@ -5,9 +5,12 @@ import logging
 
 import pytest
 
+from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.runs.provenance import provenance
+from vesalius.runs.provenance.code import code_version
+from vesalius.runs.provenance.origin import provenance
 from vesalius.runs.redaction import PathlessFormatter, overrides_without_paths, text_without_paths, without_paths
+from vesalius.sweeps.search.samplers import check_storage
 from vesalius.training.checkpoints import CheckpointMetadata
 
 CONFIG = {
@@ -79,7 +82,7 @@ def test_what_was_typed_shows_no_folder(typed, shown):
 
 def test_checkpoints_and_provenance_name_no_folder():
     overrides = ["data.source.root=/home/me/Meier/cohort"]
-    origin = provenance(overrides=overrides, fingerprint="0", split="0", acquisition={}, seed=0)
+    origin = provenance(code=code_version(), overrides=overrides, fingerprint="0", split="0", acquisition={}, seed=0)
     assert origin["command"] == ["vesalius", "train", "data.source.root=.../cohort"]
     facts = Facts(
         task="binary",
@@ -113,6 +116,41 @@ def test_checkpoints_and_provenance_name_no_folder():
 )
 def test_messages_show_no_absolute_path(text, shown):
     assert text_without_paths(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("hydra.sweeper.storage=postgresql://doe:battery@host/db", "hydra.sweeper.storage=postgresql://***@host/db"),
+        (
+            "hydra.sweeper.storage=mysql://host/db?password=battery",
+            "hydra.sweeper.storage=mysql://host/db?password=***",
+        ),
+        ("hydra.sweeper.storage='sqlite:////home/Doe/a.db?x=1'", "hydra.sweeper.storage='sqlite:.../a.db'"),
+        ("+data.source.password=battery", "+data.source.password=***"),
+        ("+data.source.api_key=0123", "+data.source.api_key=***"),
+        ("model.optimizer.lr=0.1", "model.optimizer.lr=0.1"),
+        ("+data.source.url=https://host/a", "+data.source.url=.../a"),
+    ],
+)
+def test_what_was_typed_shows_no_password(typed, shown):
+    assert overrides_without_paths([typed]) == [shown]
+
+
+def test_secrets_of_the_environment_are_in_no_message(monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef")
+    monkeypatch.setenv("HOME", "/home/doe")
+    shown = text_without_paths("Basic 0123456789abcdef of http://doe:battery@host and sqlite:////home/doe/a.db")
+    assert shown == "Basic *** of http://***@host and sqlite:<path>"
+    assert without_paths({"note": "key 0123456789abcdef"}) == {"note": "key ***"}
+
+
+@pytest.mark.parametrize("given", ["postgresql://doe:battery@host/db", "mysql://host/db?password=battery"])
+def test_a_password_that_a_sweep_would_store_is_refused(given):
+    with pytest.raises(InputError, match=r"environment variable.*\$\{oc.env:STORAGE\}") as caught:
+        check_storage([f"hydra.sweeper.storage={given}"])
+    assert "battery" not in str(caught.value)
+    check_storage(["hydra.sweeper.storage=postgresql://doe:${oc.env:PASSWORD}@host/db", "hydra.sweeper.n_trials=2"])
 
 
 def test_a_log_shows_no_path_of_an_error(tmp_path):

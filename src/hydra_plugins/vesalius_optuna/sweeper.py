@@ -7,7 +7,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vesalius.config.compose import plain_options
 from vesalius.config.errors import InputError
@@ -97,7 +97,8 @@ class VesaliusOptunaSweeper(Sweeper):
         if hydra.job.config_name != "train":
             raise InputError(f"vesalius {hydra.job.config_name}: only trainings have an objective to search by.")
         own = ("hydra.mode=", "hydra.sweep.dir=", "hydra.launcher.resume=")
-        settings = [override for override in hydra.overrides.hydra if not override.startswith(own)]
+        typed: Any = OmegaConf.to_container(hydra.overrides.hydra, resolve=False)  # or passwords would stand in it
+        settings = [override for override in typed if not override.startswith(own)]
         loader = self.hydra_context.config_loader
         master = self.config
 

@@ -24,6 +24,8 @@ from vesalius.evaluation.temporal_ablation import check_ablation
 from vesalius.launch.rank_failure import named_rank
 from vesalius.launch.worker import enter, log_to, rank
 from vesalius.runs.hashes import write_hashes
+from vesalius.runs.provenance.cost import Cost
+from vesalius.runs.provenance.energy import EnergyMeter, visible_gpus
 from vesalius.runs.redaction import private_paths
 from vesalius.runs.run_folder import RunFolder
 from vesalius.sweeps.slurm import check_slurm
@@ -42,17 +44,17 @@ def train(path: Path) -> None:
         check_config(folder.config)
         check_slurm(folder.config)
         if rank() == 0:
-            with folder.attempt(), named_rank(folder.path / "logs"):
-                _train(folder)
+            with folder.attempt(EnergyMeter(gpus=visible_gpus())) as cost, named_rank(folder.path / "logs"):
+                _train(folder, cost)
         else:
-            _train(folder)
+            _train(folder, Cost())
     except InputError:
         if first and rank() == 0 and not folder.checkpoints.exists() and not folder.alive:
             folder.discard()
         raise
 
 
-def _train(folder: RunFolder) -> None:
+def _train(folder: RunFolder, cost: Cost) -> None:
     config = folder.config
     log_to(folder.path / "logs" / f"rank{rank()}.log", private_paths(config))
     session = Session(folder)
@@ -60,14 +62,17 @@ def _train(folder: RunFolder) -> None:
     check_ablation(config["evaluation"], session.data.source)
     if rank() == 0:
         session.data.on_split = print_data(session.data.source)
-    session.prepare_data()
-    _check_other_runs(session)
-    session.check()
+    with cost.measure("data"):
+        session.prepare_data()
+        _check_other_runs(session)
+        session.check()
     extractor = config["evaluation"]["extractor"]
-    session.build_model(None if extractor is None else partial(_load_features, extractor, session.data.facts))
-    session.fit()
+    with cost.measure("training"):
+        session.build_model(None if extractor is None else partial(_load_features, extractor, session.data.facts))
+        session.fit()
     if rank() == 0 and not session.dry_run:
-        _evaluate(session)
+        with cost.measure("evaluation"):
+            _evaluate(session)
         write_hashes(folder.path)
     if rank() == 0 and (folder.path / "profile").is_dir():
         command_console().print(f"Profile: {folder.path / 'profile'}", soft_wrap=True, highlight=False)

@@ -17,7 +17,7 @@ from vesalius.data.splits.file import load_run_split, split_hash
 from vesalius.evaluation.base import Metrics, results_class
 from vesalius.models.family import output_kind
 from vesalius.runs.hashes import HASHES, changed_files
-from vesalius.runs.provenance import code_version
+from vesalius.runs.provenance.code import code_version
 from vesalius.runs.reading import DAMAGE, describe_error
 from vesalius.runs.redaction import without_paths
 from vesalius.runs.run_folder import SPLIT, RunFolder
@@ -138,7 +138,7 @@ def _check_numbers(
                 found.problems.append(
                     f"{path} is {_shown(stored)} in metrics.json, and {_shown(computed)} by its table."
                 )
-    before, now = checkpoint["provenance"].get("code") or {}, code_version()
+    before, now = checkpoint["provenance"].get("code") or {}, code_version().to_dict()
     if any("metrics.json, and" in problem for problem in found.problems) and before != now:
         found.notes.append(
             f"the run was written by commit {before.get('commit')} of Vesalius, and this is {now['commit']}: a metric "

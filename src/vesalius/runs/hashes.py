@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vesalius.runs.run_folder import CONFIG, HISTORY, METRICS, OOD, OVERRIDES, PROVENANCE, SPLIT, write_json
+from vesalius.runs.run_folder import CONFIG, DIFF, HISTORY, METRICS, OOD, OVERRIDES, PROVENANCE, SPLIT, write_json
 from vesalius.runs.signature import is_own, signature_of
 
 HASHES = "hashes.json"
-_FILES = (CONFIG, OVERRIDES, PROVENANCE, SPLIT, HISTORY, METRICS, OOD, "audit.json", "skipped.csv")
+_FILES = (CONFIG, OVERRIDES, PROVENANCE, DIFF, SPLIT, HISTORY, METRICS, OOD, "audit.json", "skipped.csv")
 _FOLDERS = ("predictions/**/*.csv", "checkpoints/*.ckpt", "figures/*")
 _BLOCK = 2**22
 

@@ -1,4 +1,4 @@
-"""Removes the user's folders from what a run writes for others to read: folders are often named after patients.
+"""Removes the user's folders, often named after patients, and secrets from what a run writes for others to read.
 
 Images with text in them, which may be a name, are not shown either.
 
@@ -8,6 +8,7 @@ A sweep has them in `sweep.json`, with its arguments as typed and where it was s
 
 import json
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,14 @@ from vesalius.config.command_line import PATH_KEYS
 WITHOUT_PIXELS = frozenset({"confusion_matrix", "roc", "calibration", "scatter", "history", "evidence", "latent_map"})
 
 _ABSOLUTE = re.compile(r"~|[\\/]|\.{1,2}[\\/]|[A-Za-z]:[\\/]|file:/")
+_SECRET_KEY = re.compile(r"(?i)(?:^|_)(?:password|passwd|secret|token|api_?key|credentials?)$")
+_SECRET_VARIABLE = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
+_SHORTEST_SECRET = 8  # anything shorter is also a word of any text
+_LOGIN = re.compile(r"(?<=://)[^/\s@:'\"]*:[^/\s@'\"]+@")
+_PARAMETER = re.compile(r"(?i)(?<=[?&])(\w*(?:password|passwd|secret|token|api_?key)=)[^&\s'\"]+")
+_LITERAL = re.compile(r"""(?i)(\b\w*(?:password|passwd|secret|token|api_?key)\w*['"]?\s*[=:]\s*)(['"])[^'"\n]{8,}\2""")
+_FILE_URL = re.compile(r"""\b(?P<kind>(?:sqlite|file)[\w+]*):/+(?:file:/*)?[^\s'"<>,;()\[\]{}]+""")
+HIDDEN = "***"
 _SEPARATOR = re.compile(r"[\\/]+")
 # An entry of a list or mapping on the command line, between brackets, commas and quotes, and its key.
 _ENTRY = re.compile(r"(?P<key>\w{2,}: ?)?(?P<value>[^\[\]{},'\"]+)")
@@ -81,8 +90,28 @@ def text_without_paths(text: str, known: Sequence[str] = ()) -> str:
     """
     for path in known:
         text = re.sub(re.escape(path) + r"""[^'",;:\n]*""", "<path>", text)
+    text = _FILE_URL.sub(lambda match: f"{match['kind']}:<path>", text_without_secrets(text))
     text = _QUOTED.sub(lambda match: match[1] + _hide(match[0][1:-1]) + match[1], text)
     return _BARE.sub(lambda match: _hide(match[0]), text)
+
+
+def text_without_secrets(text: str) -> str:
+    """A text with `***` in place of passwords and keys, and `~` for the user's home folder.
+
+    Secrets are the values of environment variables such as `WANDB_API_KEY`, logins and passwords in addresses, and
+    quoted values of names such as `password`.
+    """
+    for name, value in os.environ.items():
+        if _SECRET_VARIABLE.search(name) and len(value) >= _SHORTEST_SECRET:
+            text = text.replace(value, HIDDEN)
+    text = _LITERAL.sub(rf"\1\2{HIDDEN}\2", without_passwords(text))
+    home = os.path.expanduser("~")
+    return text.replace(home, "~") if len(home) > 1 and home != "~" else text
+
+
+def without_passwords(address: str) -> str:
+    """A text with `***` in place of logins and passwords in addresses."""
+    return _PARAMETER.sub(rf"\1{HIDDEN}", _LOGIN.sub(f"{HIDDEN}@", address))
 
 
 def text_was_found(folder: Path) -> bool:
@@ -121,10 +150,19 @@ class PathlessFormatter(logging.Formatter):
 
 
 def _shorten(value: str, keys: Sequence[str]) -> str:
+    if keys and _SECRET_KEY.search(keys[-1]):
+        return HIDDEN
+    if url := _FILE_URL.match(value):
+        return f"{url['kind']}:.../{_last_part(value.partition('?')[0])}"
+    value = text_without_secrets(value)
     known = not PATH_KEYS.isdisjoint(keys[-2:])  # an entry of a list is below the key of the list
     if _ABSOLUTE.match(value) or ((known or "source" in keys) and "/" in value):
-        return ".../" + _SEPARATOR.split(value.rstrip("\\/"))[-1]
+        return f".../{_last_part(value)}"
     return value
+
+
+def _last_part(path: str) -> str:
+    return _SEPARATOR.split(path.rstrip("\\/"))[-1]
 
 
 def _hide(path: str) -> str:

@@ -15,6 +15,7 @@ import yaml
 
 from vesalius.config.allowed import allow
 from vesalius.config.errors import InputError
+from vesalius.runs.provenance.cost import Cost, Joules
 from vesalius.runs.reading import DAMAGE, describe_error, read_provenance, read_state
 from vesalius.runs.redaction import private_paths, text_without_paths
 from vesalius.runs.signature import sign, signed_targets
@@ -26,7 +27,7 @@ CONFIG, STATE, METRICS, SPLIT, HISTORY = (
     "split.csv",
     "history.csv",
 )
-OVERRIDES, PROVENANCE = "overrides.yaml", "provenance.json"
+OVERRIDES, PROVENANCE, DIFF = "overrides.yaml", "provenance.json", "uncommitted.diff"
 OOD = "ood.safetensors"  # statistics of the features of the training images
 #: What a training's config holds mappings for.
 _TRAINING = ("data", "model", "trainer", "callbacks", "monitor", "evaluation", "audit")
@@ -259,24 +260,27 @@ class RunFolder:
         write_json(self.path / STATE, {**self.state, "state": state, "reason": reason})
 
     @contextmanager
-    def attempt(self) -> Iterator[None]:
+    def attempt(self, joules: Joules = dict) -> Iterator[Cost]:
         """Keep `state.json` up to date while the work inside runs, however it ends; one process at a time.
+
+        Args:
+            joules: meters the energy of the parts of the work, which the yielded `Cost` measures.
 
         Raises:
             InputError: if another process works on the run.
         """
-        with self._exclusive(), self._recorded_state():
-            yield
+        with self._exclusive(), self._recorded_state(Cost(self.state.get("parts"), joules)) as cost:
+            yield cost
 
     @contextmanager
-    def _recorded_state(self) -> Iterator[None]:
+    def _recorded_state(self, cost: Cost) -> Iterator[Cost]:
         (self.path / PRUNE).unlink(missing_ok=True)  # of an earlier attempt
-        started = time.time()
-        state: dict[str, Any] = {"attempt": self.state.get("attempt", 0) + 1, "started": _timestamp(started)}
+        started = time.monotonic()  # the time of day may be set back meanwhile
+        state: dict[str, Any] = {"attempt": self.state.get("attempt", 0) + 1, "started": _timestamp(time.time())}
         write_json(self.path / STATE, {"state": "running", "pid": os.getpid(), **state})
         ending, reason = "failed", None
         try:
-            yield
+            yield cost
             ending = "done"
         except Interrupted as interruption:
             pruned = prune_reason(self.path)  # the sweep's signal may come before its file is looked for
@@ -288,7 +292,8 @@ class RunFolder:
             reason = text_without_paths(f"{type(error).__name__}: {message}", private_paths(self.config))
             raise
         finally:
-            state |= {"ended": _timestamp(time.time()), "seconds": round(time.time() - started, 3)}
+            state |= {"ended": _timestamp(time.time()), "seconds": round(time.monotonic() - started, 3)}
+            state |= {"parts": cost.parts} if cost.parts else {}
             # What ended the work is raised, and not that a full disk cannot record it.
             with nullcontext() if ending == "done" else suppress(OSError):
                 write_json(self.path / STATE, {"state": ending, **state, "reason": reason})

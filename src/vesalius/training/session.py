@@ -20,8 +20,9 @@ from vesalius.data.splits.file import split_hash, write_split
 from vesalius.launch.worker import rank
 from vesalius.metrics.baselines.principal_components import MAX_TRAIN
 from vesalius.models.family import FamilyModule
-from vesalius.runs.provenance import provenance
-from vesalius.runs.run_folder import PROVENANCE, SPLIT, RunFolder, write_json
+from vesalius.runs.provenance.code import code_version
+from vesalius.runs.provenance.origin import provenance
+from vesalius.runs.run_folder import DIFF, PROVENANCE, SPLIT, RunFolder, write_atomically, write_json
 from vesalius.terminal import command_console
 from vesalius.training.checkpoints import CheckpointMetadata, check_weights, find_resumable, load_checkpoint
 from vesalius.training.history import EpochProgress, History
@@ -168,7 +169,9 @@ class Session:
         Raises:
             InputError: for a setting that only the first steps show to be impossible.
         """
+        code = code_version()
         origin = provenance(
+            code=code,
             overrides=self.folder.overrides,
             fingerprint=self.fingerprint,
             split=split_hash(self.data.split),
@@ -180,6 +183,9 @@ class Session:
             self.load_start(self.model)
         if rank() == 0:
             write_json(self.folder.path / PROVENANCE, origin)
+            (self.folder.path / DIFF).unlink(missing_ok=True)  # of an attempt with other code
+            if code.diff:
+                write_atomically(self.folder.path / DIFF, code.diff)
             write_split(self.data.split, self.folder.path / SPLIT)
             write_skipped(self.data, self.folder.path)
             for tracker in self.trackers:

@@ -130,7 +130,7 @@ def test_charts_hold_the_numbers_of_the_predictions_and_images_those_who_are_wro
     files = {file["path"]: Path(file["local_path"]) for file in kept["manifest"]["contents"]}
     for image, row, *_ in json.loads(files["test/worst.table.json"].read_text())["data"]:
         assert np.asarray(Image.open(files[image["path"]])).mean() == row
-    assert all(path.is_relative_to(tmp_path) for path in files.values())
+    assert all(path.resolve().is_relative_to(tmp_path) for path in files.values())
 
 
 def test_the_best_epoch_is_the_summary(tmp_path: Path):
@@ -179,7 +179,7 @@ def test_artifacts_are_tied_to_the_data_and_name_nobody(tmp_path: Path):
     assert (about["data_fingerprint"], about["value"], about["epoch"]) == ("f1n9e7", 0.9, 4)
     assert json.loads(told["split"]["metadata"])["data_fingerprint"] == "f1n9e7"
     (file,) = told["split"]["manifest"]["contents"]
-    assert Path(file["local_path"]).is_relative_to(tmp_path)
+    assert Path(file["local_path"]).resolve().is_relative_to(tmp_path)
     lines = Path(file["local_path"]).read_text().split()
     assert lines == ["row,patient,split", "0,0,train", "1,0,train", "2,1,test"]
     assert find_identities(tmp_path / "wandb", ["Doe^Jane", "Roe^Max", "Doe_1.png"]) == []

@@ -16,7 +16,7 @@ from vesalius.runs.run_folder import RunFolder
 from vesalius.runs.sweep_folder import SWEEP, SweepFolder, SweepJob
 from vesalius.sweeps.search.figures import save_study_figures
 from vesalius.sweeps.search.journal import JOURNAL, open_journal, reopen_failed
-from vesalius.sweeps.search.samplers import Choice, Samplers, make_pruner, open_storage
+from vesalius.sweeps.search.samplers import Choice, Samplers, check_storage, make_pruner, open_storage
 from vesalius.sweeps.search.space import search_space
 from vesalius.sweeps.search.study import Objective, SweepStudy
 from vesalius.sweeps.search.summary import best_trials, importance_of, study_summary
@@ -67,6 +67,7 @@ def run_study(
     space = search_space([argument for argument in arguments if not argument.startswith("resume=")], params)
     example = compose(space.overrides(space.example))  # Hydra raises its errors before any job starts
     problems: list[str] = []
+    check_storage(settings)
     samplers = _collect(problems, lambda: Samplers(sampler, space, seed, parallel=slots > 1))
     stopping = _collect(problems, lambda: make_pruner(pruner, example.trainer.get("max_epochs"))) or NopPruner()
     aims = _collect(problems, lambda: _objectives(objectives, example.monitor))

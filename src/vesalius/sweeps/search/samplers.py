@@ -1,6 +1,7 @@
 """The parts of an Optuna study, from their names in the config: sampler, pruner, storage."""
 
 import inspect
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,10 +18,13 @@ from vesalius.config.build import build
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
 from vesalius.config.targets import locate, target_problems
+from vesalius.runs.redaction import without_passwords
+from vesalius.runs.sweep_folder import SWEEP
 from vesalius.sweeps.search.space import SearchSpace, Value
 
 Choice = str | Mapping[str, Any]
 SAMPLERS = ("tpe", "random", "grid")
+_STORAGE = "hydra.sweeper.storage"
 PRUNERS = ("none", "median", "successive_halving", "hyperband")
 
 
@@ -136,6 +140,18 @@ def make_pruner(chosen: Choice | None, epochs: int | None = None) -> BasePruner:
     return NopPruner()
 
 
+def check_storage(overrides: Sequence[str]) -> None:
+    """Refuse an address with a password in it among the overrides of a sweep, which `sweep.json` holds as typed."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        typed = re.sub(r"\$\{[^}]*\}", "", value)  # what the environment holds is no password yet
+        if key.lstrip("+") == _STORAGE and without_passwords(typed) != typed:
+            raise InputError(
+                f"{_STORAGE}: {SWEEP} would hold this password: keep the address in an environment variable, and give "
+                f"'{_STORAGE}=${{oc.env:STORAGE}}'."
+            )
+
+
 def open_storage(url: str) -> BaseStorage:
     """The database that the user names, as Optuna and SQLAlchemy write it.
 
@@ -145,7 +161,7 @@ def open_storage(url: str) -> BaseStorage:
     try:
         return optuna.storages.get_storage(url)
     except Exception as error:  # whatever the database's driver raises
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = without_passwords(str(error)).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"hydra.sweeper.storage: it cannot be opened: {reason}") from error
 
 

@@ -29,6 +29,7 @@ from vesalius.training.tracking.base import (
 )
 from vesalius.training.tracking.wandb_artifacts import artifacts
 from vesalius.training.tracking.wandb_environment import Mode, WandbEnvironment
+from vesalius.training.tracking.wandb_paths import hide_paths, name_files_relatively
 from vesalius.training.tracking.wandb_server import choose_mode
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class WandbTracker(Tracker):
         os.environ["WANDB_CACHE_DIR"] = str(folder / "wandb" / "cache")
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # otherwise even an offline run contacts the server
+        name_files_relatively()
         mode, reason = choose_mode(self._mode, self._wait)
         if reason:
             logger.warning("%s", reason)
@@ -199,6 +201,7 @@ class WandbTracker(Tracker):
         except TimeoutError:
             (Path(run.settings.sync_dir) / _UNSENT).touch()
         finally:
+            hide_paths(self._folder, Path(run.settings.sync_dir).parent)
             line = sync_line(self._folder, self._environment.directory)
             if line:
                 logger.info("W&B keeps this run on disk; send it with: %s", line)
