@@ -20,6 +20,7 @@ from vesalius.deploy.loading import load
 from vesalius.deploy.predictor import Predictor
 from vesalius.deploy.shift import ShiftMonitor
 from vesalius.launch.worker import enter
+from vesalius.metrics.formatting import csv_table
 from vesalius.metrics.shift.sentinel import describe
 from vesalius.runs.run_folder import RunFolder, write_atomically, write_json
 from vesalius.terminal import command_console, show_progress
@@ -118,7 +119,7 @@ def _write(table: pd.DataFrame, output: Path) -> None:
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
         write_atomically(output, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
     else:
-        write_atomically(output, table.to_csv(index=False))
+        write_atomically(output, csv_table(table))
 
 
 def _summarize(table: pd.DataFrame, console: Console) -> None:

@@ -14,6 +14,7 @@ from vesalius.report.content import content_of, parts_of
 from vesalius.report.page import page_of
 from vesalius.report.tables import leaderboard_cells, shows_arms, to_csv, to_markdown
 from vesalius.runs.find import find_runs
+from vesalius.runs.reading import check_links
 from vesalius.runs.run_folder import RunFolder, write_atomically
 from vesalius.terminal import command_console, command_table, show_progress
 
@@ -48,8 +49,9 @@ def write_report(path: Path, *, images: bool, console: Console) -> None:
         console: where the leaderboard is printed.
 
     Raises:
-        InputError: for a folder without any training run.
+        InputError: for a folder without any training run, or one that a link leads out of.
     """
+    check_links(path)
     collected = find_runs(path)
     parts = parts_of(collected)
     content = content_of(collected, parts)

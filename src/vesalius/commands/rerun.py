@@ -7,6 +7,7 @@ from vesalius.config.checks import check_config
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.launch.launch import launch
 from vesalius.launch.worker import enter
+from vesalius.metrics.formatting import csv_table
 from vesalius.runs.run_folder import Interrupted, RunFolder, write_atomically
 from vesalius.studies.agreement import DIFFERENT, compare_metrics, other_changes, summarize_agreement
 from vesalius.terminal import command_console
@@ -27,7 +28,7 @@ def rerun(path: Path) -> None:
         _train(before, again)
         after = RunFolder(again)
         table = compare_metrics(before.metrics, after.metrics)
-        write_atomically(folder.path / AGREEMENT, table.to_csv(index=False))
+        write_atomically(folder.path / AGREEMENT, csv_table(table))
         console = command_console()
         for line in summarize_agreement(table):
             console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -24,12 +24,16 @@ PACKAGES = (
 # Functions among them that build an object.
 _FUNCTIONS = ("vesalius.models.build_task_loss",)
 _NAME = re.compile(r"[A-Z]\w*")
+_IN_TEXT = re.compile(r"_target_ *[:=] *['\"]?([A-Za-z_][\w.]*)")
 
 _named_by_user: set[str] = set()
 
 
 def targets_of(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Key and name of every `_target_` at or below a node of a plain config; what is no text has no name to allow."""
+    """Key and name of every `_target_` at or below a node of a plain config; what is no text has no name to allow.
+
+    Those within a text count too: it may be an override that a study composes later.
+    """
     if isinstance(node, Mapping):
         for name, child in node.items():
             where = f"{key}.{name}" if key else str(name)
@@ -40,6 +44,13 @@ def targets_of(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(node, list | tuple):
         for position, child in enumerate(node):
             yield from targets_of(child, f"{key}[{position}]")
+    elif isinstance(node, str):
+        yield from ((key, name) for name in targets_in(node))
+
+
+def targets_in(text: str) -> list[str]:
+    """Names of all targets in the text of a config, also within overrides."""
+    return _IN_TEXT.findall(text)
 
 
 def is_allowed(target: str) -> bool:

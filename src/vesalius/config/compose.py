@@ -241,6 +241,8 @@ def _check_root(verb: str, arguments: list[str], config: DictConfig) -> None:
 def remove_if_empty(folder: Path) -> None:
     """Remove the empty folder, and empty parents, that Hydra created for a job that is then refused."""
     for one in (folder, *folder.parents):
+        if os.path.islink(one):
+            return
         if os.path.isdir(one):  # `Path` raises for a name that is too long
             if any(one.iterdir()) or one.resolve() == Path.cwd() or one.is_mount():
                 return

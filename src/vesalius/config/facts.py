@@ -1,10 +1,13 @@
 """The facts of a data set that a model must know, and nothing more."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Task = Literal["binary", "multiclass", "multilabel", "ordinal", "regression", "unlabelled"]
+# Beyond every data set: what a stranger's file states is not believed.
+_MOST_SIDE, _MOST_CHANNELS, _MOST_NAMES = 2**15, 2**10, 2**16
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,30 @@ class Facts:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Facts":
-        """Inverse of `to_dict`."""
+        """Inverse of `to_dict`, for content that may be a stranger's.
+
+        Raises:
+            TypeError, ValueError: for anything that are no facts of images.
+        """
         values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
-        return cls(**values)
+        facts = cls(**values)
+        facts._check()
+        return facts
+
+    def _check(self) -> None:
+        if self.task not in get_args(Task):
+            raise ValueError(f"facts.task is {str(self.task)[:40]!r}, and not {', '.join(get_args(Task))}")
+        if len(self.classes) > _MOST_NAMES or not all(isinstance(one, str) and one for one in self.classes):
+            raise ValueError("facts.classes is not a list of names")
+        if len(self.image_size) != 2:
+            raise ValueError("facts.image_size is not a height and a width")
+        sides = {"image_size": max(self.image_size), "sequence_length": self.sequence_length or 1}
+        for name, value in {**sides, "channels": self.channels, "image_size ": min(self.image_size)}.items():
+            most = _MOST_CHANNELS if name == "channels" else _MOST_SIDE
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
+                raise ValueError(f"facts.{name.strip()} is not a whole number from 1 to {most}")
+        if self.value_max not in (255, 65535, 1):
+            raise ValueError("facts.value_max is not 255, 65535 or 1")
+        numbers = [self.class_counts, self.mean, self.std, self.target_mean or (), self.target_std or ()]
+        if not all(isinstance(one, int | float) and math.isfinite(one) for part in numbers for one in part):
+            raise ValueError("facts hold something else where numbers are")

@@ -1,10 +1,9 @@
 """Images of a generator, as training samples next to real ones."""
 
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
+from vesalius.config.plain import read_json
 from vesalius.data.formats.images import DECODER_VERSION, decode_image
 from vesalius.data.samples import UNUSED
 from vesalius.data.sources.base import Source
@@ -124,6 +124,9 @@ class SyntheticImages(Source):
             raise _damaged(self.root, f"{LIST} cannot be read ({error})") from error
         if not {"file", "label"} <= set(table.columns):
             raise _damaged(self.root, f"{LIST} has no columns `file` and `label`")
+        outside = [file for file in table["file"] if not _lies_in(self.root, file)]
+        if outside:
+            raise _damaged(self.root, f"{LIST} names files that are not in the folder: {format_list(outside)}")
         stems = table["file"].map(lambda file: Path(file).stem)
         foreign = sorted(set(table["label"]) - set(self.classes))
         missing = [file for file in table["file"] if not (self.root / file).is_file()]
@@ -226,7 +229,7 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     if not root.is_dir():
         raise InputError(f"data.synthetic: there is no folder {root}: name one that `vesalius synthesize` wrote.")
     try:
-        manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(root / MANIFEST)
     except FileNotFoundError:
         raise InputError(
             f"data.synthetic: {root} has no {MANIFEST}, which is written last: it is unfinished, or not a folder of "
@@ -241,7 +244,20 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     missing += [f"image.{name}" for name in sizes if name not in manifest.get("image", sizes)]
     if missing:
         raise _damaged(root, f"{MANIFEST} lacks {', '.join(missing)}")
+    image, classes = manifest["image"], manifest["classes"]
+    numbers = [manifest["n"], *(image[name] for name in sizes)]
+    if not all(isinstance(number, int | float) and number > 0 for number in numbers) or not isinstance(classes, list):
+        raise _damaged(root, f"{MANIFEST} has no numbers where sizes are, or no list of classes")
+    if image["value_max"] not in (255, 65535, 1):
+        raise _damaged(root, f"{MANIFEST} has a white of {image['value_max']}, and not 255, 65535 or 1")
     return manifest
+
+
+def _lies_in(root: Path, file: str) -> bool:
+    """Whether a path leads to a file of the folder, without steps upwards and links."""
+    pure = PurePath(file)
+    inside = not pure.is_absolute() and ".." not in pure.parts and "\0" not in file
+    return inside and (root / file).resolve().is_relative_to(root.resolve())
 
 
 def _check_classes(synthetic: Sequence[str], real: Sequence[str]) -> None:

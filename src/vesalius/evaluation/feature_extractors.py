@@ -18,6 +18,7 @@ from vesalius.evaluation.embedding import extractor_hash
 from vesalius.models.family import output_kind
 from vesalius.models.nets.efficientnet_lite import EfficientNetLite0
 from vesalius.models.nets.random_features import RandomFeatures
+from vesalius.models.nets.tensor_files import load_tensors
 from vesalius.runs.run_folder import RunFolder
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
@@ -153,7 +154,7 @@ def _inception(path: Path, device: torch.device) -> Extractor:
 
     net = inception_v3(weights=None, init_weights=False, aux_logits=True, transform_input=False)
     try:
-        net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        net.load_state_dict(load_tensors(path))
     except Exception as error:
         raise InputError(
             f"evaluation.extractor={path}: not a file with torchvision's weights of Inception v3 "

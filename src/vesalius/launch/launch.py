@@ -1,6 +1,5 @@
 """From a frozen config to a run folder, and from the folder to a fresh process that does the work. Torch-free."""
 
-import json
 import math
 import os
 import signal
@@ -178,8 +177,8 @@ def _work(verb: str, folder: RunFolder) -> int:
 
 def objective_of(path: Path) -> float:
     """The monitored metric of a run's best checkpoint; NaN without one."""
-    metrics = path / METRICS
-    if not metrics.is_file():
+    if not (path / METRICS).is_file():
         return math.nan
-    best = json.loads(metrics.read_text(encoding="utf-8")).get("monitor", {}).get("best")
-    return math.nan if best is None else float(best)
+    monitor = RunFolder(path).metrics.get("monitor")
+    best = monitor.get("best") if isinstance(monitor, dict) else None
+    return float(best) if isinstance(best, int | float) else math.nan

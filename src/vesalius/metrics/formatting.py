@@ -1,17 +1,41 @@
 """Numbers as text: each with its interval and its no-skill value."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vesalius.metrics.entry import value_and_ends
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Arms of `evidence` that always count all classes (`evaluation.ablation_classes` narrows the others).
 ALL_CLASSES = ("without_duplicates",)
 
+#: How a formula begins in some spreadsheet.
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _SHARES = {
     "training_nearest": "share nearest to a training image and not to a held-out one",
     "closest": "among the closest tenth",
 }
+
+
+def csv_cell(value: Any) -> Any:
+    """A cell of a CSV file for people: a text that a spreadsheet would run as a formula gets `'` in front of it.
+
+    Numbers, also as text, stay as they are.
+    """
+    if not isinstance(value, str) or not value.startswith(_FORMULAS):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def csv_table(table: "pd.DataFrame") -> str:
+    """A table as CSV for people; see `csv_cell`."""
+    return table.rename(columns=csv_cell).map(csv_cell).to_csv(index=False)
 
 
 def format_metric(entry: Mapping[str, Any]) -> str:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vesalius.config.build import build
-from vesalius.config.errors import VesaliusError
+from vesalius.config.errors import InputError, VesaliusError
+from vesalius.data.formats.images import adapt_channels, convert_bits, decode_image
 from vesalius.runs.redaction import WITHOUT_PIXELS, text_was_found
 from vesalius.runs.run import Run
 
@@ -64,9 +65,9 @@ def figures_of(run: Run, budget: Budget) -> list[dict[str, str]]:
     figures = []
     for path in paths:
         try:
-            with Image.open(path) as picture:
-                uri = _shrink(picture.convert("RGB"), _FIGURE)
-        except (OSError, ValueError):
+            pixels = adapt_channels(convert_bits(decode_image(path), 8), 3)
+            uri = _shrink(Image.fromarray(pixels.transpose(1, 2, 0)), _FIGURE)
+        except InputError:
             continue  # half written, or no picture
         if budget.take(uri):
             figures.append({"title": path.stem.replace("_", " "), "uri": uri})

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vesalius.metrics.formatting import format_metric, format_number, format_with_no_skill
+from vesalius.metrics.formatting import csv_cell, format_metric, format_number, format_with_no_skill
 
 _SHOWN = 4
 
@@ -15,6 +15,7 @@ _SHOWN = 4
 def to_csv(content: Mapping[str, Any]) -> str:
     """One row per run: what sets it apart, its state, and every test metric with its interval and no-skill value."""
     rows = [_flat(row, part) for part in content["parts"] for row in part["rows"]]
+    rows = [{csv_cell(name): csv_cell(value) for name, value in row.items()} for row in rows]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vesalius.config.plain import read_json
 from vesalius.runs.run_folder import CONFIG, DIFF, HISTORY, METRICS, OOD, OVERRIDES, PROVENANCE, SPLIT, write_json
 from vesalius.runs.signature import is_own, signature_of
 
@@ -28,7 +29,7 @@ def changed_files(folder: Path) -> tuple[list[str], bool]:
         FileNotFoundError: for a run without such a list.
         ValueError: for a file of other content.
     """
-    content: Any = json.loads((folder / HASHES).read_text(encoding="utf-8"))
+    content: Any = read_json(folder / HASHES)
     files = content.get("files") if isinstance(content, dict) else None
     if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
         raise ValueError("it holds no hashes")

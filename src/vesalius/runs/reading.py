@@ -5,14 +5,16 @@ and not by whatever draws a chart of it later.
 """
 
 import csv
-import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
+from vesalius.config.errors import InputError
+from vesalius.config.plain import read_json, read_yaml
 from vesalius.runs.decision_parts import decision_parts
 from vesalius.runs.redaction import text_without_paths
 from vesalius.runs.shapes import check_number, entries_of, entry_of, list_of, mapping_of
@@ -21,9 +23,29 @@ Read = TypeVar("Read")
 
 #: What is raised for a file that is not what it should be.
 DAMAGE = (OSError, ValueError, yaml.YAMLError, csv.Error)
+#: Folders of a run in which it reads or writes; whatever else lies in one is new.
+_FOLDERS = ("checkpoints", "predictions", "predictions/baselines", "figures", "logs", "samples", "wandb")
 # How deep the entries of metrics lie in the parts of `metrics.json`.
 _DEPTHS = {"test": 1, "baselines": 2, "evidence": 2, "anomaly": 2, "probes": 3, "subgroups": 3}
 _EXTRACTOR = {"name", "layer", "hash", "dim"}
+
+
+def check_links(folder: Path) -> None:
+    """Refuse a run folder from which a link leads out: through it files elsewhere would be read, or written.
+
+    Raises:
+        InputError: naming the link.
+    """
+    base = os.path.realpath(folder)
+    for place in (folder, *(folder / name for name in _FOLDERS)):
+        if not place.is_dir():
+            continue
+        for entry in os.scandir(place):
+            if entry.is_symlink() and os.path.commonpath([base, os.path.realpath(entry.path)]) != base:
+                raise InputError(
+                    f"{entry.path} is a link that leads out of the folder, and is not followed: replace it by what it "
+                    "leads to."
+                )
 
 
 def read_or(reader: Callable[[Path], Read], path: Path, fallback: Read, name: str, notes: list[str]) -> Read:
@@ -53,7 +75,7 @@ def describe_error(error: BaseException) -> str:
 
 def read_config(path: Path) -> dict[str, Any] | None:
     """`config.yaml` of a training run; None of another verb's."""
-    config = mapping_of(yaml.safe_load(path.read_text(encoding="utf-8")), "the file")
+    config = mapping_of(read_yaml(path), "the file")
     if "model" not in config or "monitor" not in config:
         return None
     for key in ("model", "monitor"):
@@ -66,7 +88,7 @@ def read_config(path: Path) -> dict[str, Any] | None:
 
 def read_state(path: Path) -> dict[str, Any]:
     """`state.json`."""
-    state = mapping_of(_finite(_json(path)), "the file")
+    state = mapping_of(_finite(read_json(path)), "the file")
     if not isinstance(state.get("state"), str):
         raise ValueError("it holds no state")
     for key in ("seconds", "pid"):
@@ -76,7 +98,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def read_results(path: Path) -> dict[str, Any]:
     """`metrics.json`; a number that is not finite is None."""
-    results = mapping_of(_finite(_json(path)), "the file")
+    results = mapping_of(_finite(read_json(path)), "the file")
     if not isinstance(results.get("task"), str) or not results.get("test"):
         raise ValueError("it holds no task or no test metrics")
     results |= {part: entries_of(results.get(part) or {}, depth, part) for part, depth in _DEPTHS.items()}
@@ -100,7 +122,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 def read_overrides(path: Path) -> dict[str, str]:
     """`overrides.yaml` by key, as typed."""
-    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    loaded = read_yaml(path)
     if not isinstance(loaded, list):
         raise ValueError("it is not a list")
     return overrides_by_key(loaded)
@@ -116,7 +138,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     """`provenance.json`; empty where there is none, as before training begins."""
     if not path.is_file():
         return {}
-    origin = mapping_of(_json(path), "the file")
+    origin = mapping_of(read_json(path), "the file")
     origin |= {part: mapping_of(origin.get(part) or {}, part) for part in ("code", "packages", "hardware")}
     for part, value in (("command", origin.get("command")), ("gpus", origin["hardware"].get("gpus"))):
         if not isinstance(value or [], list):
@@ -126,7 +148,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
 
 def read_sweep(path: Path) -> dict[str, Any]:
     """`sweep.json`; importances that are not finite are left out."""
-    sweep = mapping_of(_finite(_json(path)), "the file")
+    sweep = mapping_of(_finite(read_json(path)), "the file")
     sweep["jobs"] = list_of(sweep.get("jobs"), "jobs")
     for job in sweep["jobs"]:
         mapping_of(job, "a job")
@@ -168,10 +190,6 @@ def _finite(node: Any) -> Any:
     if isinstance(node, list):
         return [_finite(value) for value in node]
     return None if isinstance(node, float) and not math.isfinite(node) else node
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _numbers(row: Mapping[str, str | None]) -> dict[str, float]:

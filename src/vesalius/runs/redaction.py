@@ -6,7 +6,6 @@ Full paths stay in `config.yaml` and `overrides.yaml`, without which a run could
 A sweep has them in `sweep.json`, with its arguments as typed and where it was started, and in Hydra's `multirun.yaml`.
 """
 
-import json
 import logging
 import os
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.config.command_line import PATH_KEYS
+from vesalius.config.plain import read_json
 
 #: Figures that show no pixel of a patient's image.
 WITHOUT_PIXELS = frozenset({"confusion_matrix", "roc", "calibration", "scatter", "history", "evidence", "latent_map"})
@@ -126,7 +126,7 @@ def text_was_found(folder: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        audit = json.loads(path.read_text(encoding="utf-8"))
+        audit = read_json(path)
         return any(finding["check"] == "text_in_pixels" for finding in audit.get("findings", []))
     except (OSError, ValueError, AttributeError, KeyError, TypeError):
         return True

@@ -15,8 +15,9 @@ import yaml
 
 from vesalius.config.allowed import allow
 from vesalius.config.errors import InputError
+from vesalius.config.plain import read_json, read_yaml
 from vesalius.runs.provenance.cost import Cost, Joules
-from vesalius.runs.reading import DAMAGE, describe_error, read_provenance, read_state
+from vesalius.runs.reading import DAMAGE, check_links, describe_error, read_provenance, read_state
 from vesalius.runs.redaction import private_paths, text_without_paths
 from vesalius.runs.signature import sign, signed_targets
 
@@ -104,7 +105,7 @@ class RunFolder:
         path: an existing folder that holds a `config.yaml`.
 
     Raises:
-        InputError: if it holds no run.
+        InputError: if it holds no run, or a link leads out of it.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -114,6 +115,7 @@ class RunFolder:
                 raise InputError(f"{self.path} is not a run folder: it does not exist; correct the path.")
             cure = " It is a bundle: give it as bundle=." if (self.path / "manifest.json").is_file() else ""
             raise InputError(f"{self.path} is not a run folder: it holds no {CONFIG}.{cure}")
+        check_links(self.path)
         self.checkpoints = self.path / "checkpoints"
         self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
         self.predictions = self.path / "predictions"
@@ -172,7 +174,7 @@ class RunFolder:
     def overrides(self) -> list[str]:
         """`overrides.yaml`: what was typed; nothing where the file is gone or damaged, as no number depends on it."""
         try:
-            loaded = yaml.safe_load((self.path / OVERRIDES).read_text(encoding="utf-8"))
+            loaded = read_yaml(self.path / OVERRIDES)
         except DAMAGE:
             return []
         return [str(one) for one in loaded] if isinstance(loaded, list) else []
@@ -314,8 +316,7 @@ def _creating(path: Path) -> Iterator[None]:
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
-    text = path.read_text(encoding="utf-8")
-    loaded = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    loaded = read_json(path) if path.suffix == ".json" else read_yaml(path)
     if not isinstance(loaded, dict):
         raise ValueError("the file is not a mapping")
     return loaded

@@ -9,15 +9,15 @@ import hashlib
 import hmac
 import logging
 import os
-import re
 import secrets
 from pathlib import Path
+
+from vesalius.config.allowed import targets_in
 
 logger = logging.getLogger("vesalius")
 
 SIGNATURE = "signature"
 _KEY_BYTES = 32
-_TARGET = re.compile(rb"_target_ *[:=] *['\"]?([A-Za-z_][\w.]*)")
 
 
 def signature_of(content: bytes) -> str | None:
@@ -45,7 +45,7 @@ def signed_targets(folder: Path, config: Path) -> list[str]:
         signature, content = (folder / SIGNATURE).read_text(encoding="ascii").strip(), config.read_bytes()
     except (OSError, UnicodeDecodeError):
         return []
-    return [name.decode() for name in _TARGET.findall(content)] if is_own(signature, content) else []
+    return targets_in(content.decode("utf-8", "replace")) if is_own(signature, content) else []
 
 
 def _code(key: bytes, content: bytes) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vesalius.config.errors import InputError
+from vesalius.config.plain import read_json
 from vesalius.runs.run_folder import CONFIG, RunFolder, write_json
 from vesalius.runs.signature import is_own, signature_of
 
@@ -126,8 +127,8 @@ class SweepFolder:
         """
         loaded: dict[str, Any]
         try:
-            loaded = json.loads((self.path / SWEEP).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            loaded = read_json(self.path / SWEEP)
+        except (OSError, ValueError):
             loaded = {}
         if not _is_sweep(loaded):
             raise InputError(

@@ -1,8 +1,10 @@
 """Jobs of a sweep on SLURM, through submitit, or a rehearsal of it on this machine. Torch-free."""
 
 import contextlib
+import io
 import os
 import pickle
+import pickletools
 import shutil
 import signal
 import subprocess
@@ -25,6 +27,7 @@ WORKSHOP = ".submitit"
 _QUERY = 20.0
 #: Seconds between a rehearsed job's checks that its sweep is alive.
 _CHECK = 0.5
+_RESULT_BYTES = 2**20
 _LOST = 143  # the exit code of a job that has left no result: cancelled, or its machine is gone
 
 
@@ -93,6 +96,16 @@ class ClusterTask:
         return DelayedSubmission(ClusterTask(self.command, self.console, self.sweep))
 
 
+def _read_plain(content: bytes) -> Any:
+    """What a small pickle of plain containers holds; one that would reserve memory of its own choice is refused."""
+    if len(content) > _RESULT_BYTES:
+        raise ValueError("it is too large")
+    for operation, argument, _ in pickletools.genops(content):
+        if "PUT" in operation.name and isinstance(argument, int) and argument > len(content):
+            raise ValueError("it reserves memory")
+    return _PlainUnpickler(io.BytesIO(content)).load()
+
+
 class _PlainUnpickler(pickle.Unpickler):
     """Reads numbers, text and containers of them, which is all that a job returns; refuses every other name."""
 
@@ -114,10 +127,12 @@ class _Submitted:
             return None
         try:
             with file.open("rb") as opened:
-                outcome, result = _PlainUnpickler(opened).load()
-        except pickle.UnpicklingError as error:
+                content = opened.read(_RESULT_BYTES + 1)
+            outcome, result = _read_plain(content)
+            code, lines = result if outcome == "success" else (_LOST, str(result).splitlines()[-1:])
+            return int(code), [str(line) for line in lines]
+        except Exception as error:  # damaged ones raise nearly anything
             return _LOST, [f"{file.name} is not the result of a job: {error}"]
-        return result if outcome == "success" else (_LOST, str(result).splitlines()[-1:])
 
 
 class ClusterPool:

@@ -13,6 +13,8 @@ from vesalius.config.build import build
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
+from vesalius.config.plain import checked
+from vesalius.models.nets.tensor_files import load_tensors
 from vesalius.runs.redaction import without_paths
 from vesalius.training.checkpoint_files import PREVIOUS, is_damaged
 from vesalius.training.position import can_resume_here
@@ -164,13 +166,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist: the run saved no such checkpoint.")
-    try:
-        damaged = is_damaged(path)
-        checkpoint: Any = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its readers meet; its own message advises to run the file's code
-        raise InputError(f"{path} cannot be read: {_kind_of(path)}. {_CURE}") from error
-    if damaged:
+    if is_damaged(path):
         raise InputError(f"{path} is damaged: it differs from what was written. {_CURE}")
+    try:
+        checkpoint = load_tensors(path)
+        for key in ("config", "facts", "provenance"):
+            checked(checkpoint.get(key) if isinstance(checkpoint, dict) else None)
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read: {error}. {_CURE}") from error
     lacking = sorted(
         key
         for key, kind in _CONTENT.items()
@@ -178,21 +181,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     )
     if lacking:
         raise InputError(f"{path} is not a checkpoint of Vesalius: it lacks {', '.join(lacking)}. {_CURE}")
+    try:
+        Facts.from_dict(checkpoint["facts"])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a checkpoint of Vesalius: its facts are damaged ({error}). {_CURE}") from error
     return checkpoint  # type: ignore[no-any-return]
-
-
-def _kind_of(path: Path) -> str:
-    """What a file seems to be that torch does not load."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        begin = file.read(4)
-    if size == 0:
-        return "the file is empty"
-    if begin[:2] == b"PK":
-        return "it is cut off, damaged, or holds more than tensors and plain containers, which is never loaded"
-    if begin[:1] == b"\x80":
-        return "it is a pickle, which could run code and is never loaded"
-    return "it is no checkpoint"
 
 
 def find_resumable(folder: Path) -> tuple[Path | None, dict[str, Any]]:
@@ -234,11 +227,31 @@ def restore_model(checkpoint: dict[str, Any]) -> pl.LightningModule:
     Raises:
         InputError: for weights that do not fit the model, or are not finite.
     """
-    facts = Facts.from_dict(checkpoint["facts"])
-    model: pl.LightningModule = build(checkpoint["config"]["model"], "model", facts=facts)
+    facts, config = Facts.from_dict(checkpoint["facts"]), checkpoint["config"].get("model")
+    check_size(checkpoint["state_dict"], config, facts)
+    model: pl.LightningModule = build(config, "model", facts=facts)
     check_weights(checkpoint["state_dict"], model)
     model.load_state_dict(checkpoint["state_dict"])
     return model.eval()
+
+
+def check_size(weights: dict[str, Any], config: Any, facts: Facts) -> None:
+    """Refuse a config of a model of other sizes than a checkpoint's weights have, before it takes any memory.
+
+    Raises:
+        InputError: for other names or shapes of weights, and for code that a config may not name.
+    """
+    if not isinstance(config, dict) or "_target_" not in config:
+        raise InputError(f"the checkpoint's config names no model. {_CURE}")
+    try:
+        with torch.device("meta"):  # where tensors have shapes and no content
+            outline: pl.LightningModule = build(config, "model", facts=facts)
+    except InputError:
+        raise
+    except Exception as error:  # a model of the user's own may need values
+        logger.debug("the model cannot be outlined: %s", error)
+        return
+    _check_shapes(weights, outline.state_dict())
 
 
 def check_weights(weights: dict[str, Any], model: pl.LightningModule) -> None:
@@ -247,16 +260,19 @@ def check_weights(weights: dict[str, Any], model: pl.LightningModule) -> None:
     Raises:
         InputError: for other names or shapes than the model's, and for values that are not finite.
     """
-    own = model.state_dict()
-    strange = sorted(weights.keys() ^ own.keys())
-    if strange:
-        raise InputError(f"the checkpoint and the model of its config differ in {format_list(strange)}. {_CURE}")
-    unlike = [name for name, value in own.items() if getattr(weights[name], "shape", None) != value.shape]
-    if unlike:
-        raise InputError(f"the checkpoint has weights of other shapes than the model: {format_list(unlike)}. {_CURE}")
+    _check_shapes(weights, model.state_dict())
     learned = {name for name, _ in model.named_parameters()}  # a buffer may hold an infinite mask
     broken = [
         name for name, value in weights.items() if bool((~value.isfinite() if name in learned else value.isnan()).any())
     ]
     if broken:
         raise InputError(f"the checkpoint has weights that are not finite: {format_list(broken)}. {_CURE}")
+
+
+def _check_shapes(weights: dict[str, Any], own: dict[str, Any]) -> None:
+    strange = sorted(weights.keys() ^ own.keys())
+    if strange:
+        raise InputError(f"the checkpoint and the model of its config differ in {format_list(strange)}. {_CURE}")
+    unlike = [name for name, value in own.items() if getattr(weights[name], "shape", None) != value.shape]
+    if unlike:
+        raise InputError(f"the checkpoint has weights of other shapes than the model: {format_list(unlike)}. {_CURE}")

@@ -24,7 +24,13 @@ from vesalius.runs.provenance.code import code_version
 from vesalius.runs.provenance.origin import provenance
 from vesalius.runs.run_folder import DIFF, PROVENANCE, SPLIT, RunFolder, write_atomically, write_json
 from vesalius.terminal import command_console
-from vesalius.training.checkpoints import CheckpointMetadata, check_weights, find_resumable, load_checkpoint
+from vesalius.training.checkpoints import (
+    CheckpointMetadata,
+    check_size,
+    check_weights,
+    find_resumable,
+    load_checkpoint,
+)
 from vesalius.training.history import EpochProgress, History
 from vesalius.training.position import EpochPosition
 from vesalius.training.rank_consistency import RankConsistency, killed_rank
@@ -146,6 +152,8 @@ class Session:
         Raises:
             InputError: for a `monitor.name` that the model does not log for these data.
         """
+        if self.last is not None:
+            check_size(self._stopped["state_dict"], self.config["model"], self.data.facts)
         self.model = build(self.config["model"], "model", facts=self.data.facts)
         if features is not None:
             self.model.set_feature_extractor(features)

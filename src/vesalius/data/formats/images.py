@@ -18,6 +18,9 @@ _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _TIFF_PHOTOMETRIC = 262
+#: Bytes of a decoded image as Pillow holds it; with transparency it takes twice the copies.
+MOST_BYTES, MOST_BYTES_ALPHA = 400_000_000, 200_000_000
+_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, **dict.fromkeys(_SIXTEEN_BIT_MODES, 2)}  # 4 of every other mode
 
 
 def decode_image(path: Path, name: str | None = None) -> np.ndarray:
@@ -48,6 +51,7 @@ def decode_image(path: Path, name: str | None = None) -> np.ndarray:
                     f"{name} holds {image.n_frames} images where one was expected: "  # type: ignore[attr-defined]
                     "save each as a file of its own."
                 )
+            _check_size(image)
             image.load()
             white_is_zero = image.format == "TIFF" and _tiff_tag(image, _TIFF_PHOTOMETRIC) == 0
             return _to_array(ImageOps.exif_transpose(image), name, white_is_zero=white_is_zero)
@@ -65,6 +69,18 @@ def decode_image(path: Path, name: str | None = None) -> np.ndarray:
         raise InputError(
             f"{name} cannot be read as an image ({reason}): it is damaged or no image; replace or delete it."
         ) from error
+
+
+def _check_size(image: Image.Image) -> None:
+    """Refuse an image that takes too much memory, by its header.
+
+    Raises:
+        Image.DecompressionBombError: as Pillow does for many more pixels.
+    """
+    clear = image.mode in _ALPHA_MODES or "transparency" in image.info
+    needed = image.width * image.height * _PIXEL_BYTES.get(image.mode, 4)
+    if needed > (MOST_BYTES_ALPHA if clear else MOST_BYTES):
+        raise Image.DecompressionBombError
 
 
 @cache

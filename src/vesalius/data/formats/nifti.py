@@ -13,6 +13,7 @@ from nibabel.spatialimages import SpatialImage
 from vesalius.config.errors import InputError
 from vesalius.data.formats.acquisition import Acquisition, Plane
 from vesalius.data.formats.endings import VOLUME_ENDINGS, has_ending
+from vesalius.data.formats.inflation import is_bomb
 from vesalius.data.formats.window import Window, edges_of
 
 DECODER_VERSION = 1  # part of every store's key: raise it whenever a voxel may change
@@ -121,8 +122,10 @@ def read_volume(
 def _apply_window(voxels: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     """Map the window to 0..65535 (uint16), and values outside to the nearer end."""
     low, high = edges_of(window)
-    scaled = (voxels.astype(np.float64) - low) * (65535 / (high - low))
-    mapped: np.ndarray = np.rint(np.clip(scaled, 0, 65535)).astype(np.uint16)
+    mapped = np.empty(voxels.shape, np.uint16)
+    for number, part in enumerate(voxels):  # the whole in 64 bits would take several times the memory
+        scaled = (part.astype(np.float64) - low) * (65535 / (high - low))
+        mapped[number] = np.rint(np.clip(scaled, 0, 65535))
     return mapped
 
 
@@ -244,6 +247,11 @@ def _check_size(image: Any, path: Path, name: str) -> None:
         raise InputError(
             f"{name} should have {needed} bytes of voxels by its header, but has only {size} bytes: it is damaged or "
             "cut short; replace or delete it."
+        )
+    if is_bomb(size, max(needed, 4 * voxels)) and file.suffix.lower() in _INFLATION:
+        raise InputError(
+            f"{name} unpacks to {needed} bytes from {size}, as no real volume does: it is damaged, or written to fill "
+            "the memory; delete it."
         )
 
 

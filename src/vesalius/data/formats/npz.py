@@ -1,16 +1,87 @@
 """Images from a compressed `.npz`, without holding more of it in memory than needed."""
 
+import math
 import threading
 import zipfile
 import zlib
 from collections import OrderedDict
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 WHOLE_BYTES = 256 * 2**20
 WINDOW_IMAGES = 1024
+IMAGE_BYTES = 2**29
+_HEADER_BYTES = 2**16
+
+
+class _Header:
+    """A stream as numpy reads a header from it: a length of gigabytes is refused and not read."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        if size > _HEADER_BYTES:
+            raise ValueError("its header has no reasonable length")
+        return self._stream.read(size)
+
+
+def open_member(path: Path, member: str) -> tuple[IO[bytes], tuple[int, ...], bool, np.dtype]:
+    """An array in an archive: a stream of its values, its shape, whether it is in Fortran order, its type.
+
+    Args:
+        path: the `.npz` file.
+        member: the name of the array in it.
+
+    Raises:
+        KeyError: if there is no such member.
+        ValueError: for an array of objects (pickled code is never run), or of another size than its header states.
+        zipfile.BadZipFile, zlib.error, EOFError, OSError: from reading a damaged file.
+    """
+    with zipfile.ZipFile(path) as archive:  # the member's stream outlives the archive object
+        entry = archive.getinfo(f"{member}.npy")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.flag_bits & 1:
+            raise ValueError("it is compressed as no .npz is")
+        stream = archive.open(entry)
+    try:
+        header: Any = _Header(stream)
+        version = np.lib.format.read_magic(header)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran_order, dtype = read_header(header)
+        if dtype.hasobject:
+            raise ValueError("it is an array of Python objects, not of numbers")
+        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize + stream.tell() != entry.file_size:
+            raise ValueError("its shape is not that of its content")
+    except (SyntaxError, TypeError, AttributeError, RecursionError, MemoryError) as error:  # of a damaged header
+        stream.close()
+        raise ValueError("its header is damaged") from error
+    except BaseException:
+        stream.close()
+        raise
+    return stream, shape, fortran_order, dtype
+
+
+def read_member(path: Path, member: str, count: int) -> np.ndarray:
+    """A small array, such as labels.
+
+    Args:
+        path: the `.npz` file.
+        member: the name of the array in it.
+        count: entries or rows that it must have.
+
+    Raises:
+        ValueError: for another number; else as `open_member`.
+    """
+    stream, shape, _, dtype = open_member(path, member)
+    stream.close()
+    if shape[:1] != (count,):
+        raise ValueError(f"it has shape {shape}, but there are {count} images")
+    if math.prod(shape) * dtype.itemsize > WHOLE_BYTES:
+        raise ValueError(f"it has more than {WHOLE_BYTES >> 20} MiB")
+    with np.load(path, allow_pickle=False) as archive:
+        return np.asarray(archive[member])
 
 
 class NpzImages:
@@ -25,18 +96,18 @@ class NpzImages:
         path: the `.npz` file.
         member: the name of the array in it, such as `train_images`.
         whole_bytes: arrays up to this size are decoded whole.
-        window: the number of images kept of a larger one.
+        window: the number of images kept of a larger one, fewer where they would take more than `WHOLE_BYTES`.
 
     Raises:
         KeyError: if there is no such member.
-        ValueError: if the member is an array of objects (pickled code is never run) or in Fortran order.
+        ValueError: if the member is an array of objects (pickled code is never run), in Fortran order, or of images of
+            more than `IMAGE_BYTES`.
         zipfile.BadZipFile, zlib.error, EOFError, OSError: from reading a damaged file.
     """
 
     def __init__(self, path: Path, member: str, *, whole_bytes: int = WHOLE_BYTES, window: int = WINDOW_IMAGES) -> None:
         self._path = path
-        self._member = f"{member}.npy"
-        self._window = window
+        self._member = member
         self._lock = threading.Lock()
         self._stream: IO[bytes] | None = None
         self._next = 0
@@ -44,7 +115,11 @@ class NpzImages:
         self._recent: OrderedDict[int, np.ndarray] = OrderedDict()
         self._all: np.ndarray | None = None
         self.shape, self.dtype = self._open()
-        self._whole = int(np.prod(self.shape)) * self.dtype.itemsize <= whole_bytes
+        size = math.prod(self.shape[1:]) * self.dtype.itemsize
+        if not self.shape or size > IMAGE_BYTES:
+            raise ValueError(f"it is no array of images of up to {IMAGE_BYTES >> 20} MiB")
+        self._whole = len(self) * size <= whole_bytes
+        self._window = max(1, min(window, WHOLE_BYTES // max(1, size)))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -80,14 +155,7 @@ class NpzImages:
 
     def _open(self) -> tuple[tuple[int, ...], np.dtype]:
         self._close()
-        with zipfile.ZipFile(self._path) as archive:  # the member's stream outlives the archive object
-            stream = archive.open(self._member)
-        self._stream = stream
-        version = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran_order, dtype = read_header(stream)
-        if dtype.hasobject:
-            raise ValueError("it is an array of Python objects, not of numbers")
+        self._stream, shape, fortran_order, dtype = open_member(self._path, self._member)
         if fortran_order and len(shape) > 1:
             raise ValueError("it is stored in Fortran order; save it with np.ascontiguousarray")
         return shape, dtype
@@ -101,7 +169,7 @@ class NpzImages:
     def _read_block(self, count: int) -> np.ndarray:
         assert self._stream is not None
         shape = (count, *self.shape[1:])
-        size = int(np.prod(shape)) * self.dtype.itemsize
+        size = math.prod(shape) * self.dtype.itemsize
         content = self._stream.read(size)
         if len(content) != size:
             raise EOFError(f"it ends within {self._member}")

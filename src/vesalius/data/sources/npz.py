@@ -13,7 +13,7 @@ import pandas as pd
 
 from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
-from vesalius.data.formats.npz import NpzImages
+from vesalius.data.formats.npz import NpzImages, read_member
 from vesalius.data.samples import SPLITS, subgroup_problems
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.patients import unify_patients
@@ -23,7 +23,7 @@ from vesalius.data.sources.vocabulary import SPLIT_WORDS, missing_patients
 
 logger = logging.getLogger("vesalius")
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError, NotImplementedError)
 
 
 class Npz(Source):
@@ -118,11 +118,11 @@ class Npz(Source):
     def _list_arrays(self) -> dict[tuple[str, str], str]:
         """The name of each array by its split (empty without) and the rest of its name."""
         try:
-            with np.load(self._file, allow_pickle=False) as archive:
-                members = list(archive.files)
+            with zipfile.ZipFile(self._file) as archive:  # its directory only
+                members = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         except FileNotFoundError:
             raise InputError(f"the file {self._file} does not exist: correct `data.source.file`.") from None
-        except (*_DAMAGE, AttributeError) as error:  # a single array has no list of members
+        except _DAMAGE as error:
             raise InputError(f"{self._file.name} is no .npz or is damaged ({error}): write it again.") from error
         return {_split_of(member): member for member in members}
 
@@ -166,13 +166,13 @@ class Npz(Source):
             if split not in members:
                 raise InputError(f"{self._file.name} has no `{name}` for the split `{split}`: add `{split}_{name}`.")
             try:
-                with np.load(self._file, allow_pickle=False) as archive:
-                    values = archive[members[split]]
+                values = read_member(self._file, members[split], len(images))
             except _DAMAGE as error:
                 raise InputError(
-                    f"{self._file.name}: `{members[split]}` cannot be read ({error}): save it as numbers or text."
+                    f"{self._file.name}: `{members[split]}` cannot be read ({error}): save it as numbers or text, "
+                    "one entry or row for each image."
                 ) from error
-            if values.ndim not in (1, 2) or len(values) != len(images):
+            if values.ndim not in (1, 2):
                 raise InputError(
                     f"`{members[split]}` of {self._file.name} has shape {values.shape}, but there are {len(images)} "
                     "images: give one entry or row for each."

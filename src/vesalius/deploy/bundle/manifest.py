@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
 from vesalius.config.errors import InputError
-from vesalius.config.facts import Facts, Task
+from vesalius.config.facts import Facts
 from vesalius.data.formats.acquisition import AcquisitionRange, Plane
 from vesalius.data.formats.images import Fit
 from vesalius.data.formats.window import to_window, window_problems
@@ -17,7 +17,7 @@ SCHEMA = 1
 Kind = Literal["classifier", "regressor", "autoencoder", "encoder", "generator", "decoder"]
 #: Names of sizes that a call chooses.
 BATCH, FRAMES = "batch", "frames"
-_MAX_SIDE, _MAX_CHANNELS, _MAX_NAMES = 1 << 15, 1 << 10, 1 << 16
+_Type = Literal["bool", "uint8", "uint16", "int32", "int64", "float16", "float32", "float64"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Manifest:
 
 
 def _manifest(plain: Mapping[str, Any]) -> Manifest:
-    facts = _facts(_mapping(plain, "facts"))
+    facts = Facts.from_dict(_mapping(plain, "facts"))
     return Manifest(
         kind=_choice(plain["kind"], Kind, "kind"),
         name=str(plain["name"])[:200],
@@ -125,18 +125,6 @@ def _manifest(plain: Mapping[str, Any]) -> Manifest:
         provenance=_mapping(plain, "provenance"),
         hashes={str(file): str(digest) for file, digest in _mapping(plain, "hashes").items()},
     )
-
-
-def _facts(plain: Mapping[str, Any]) -> Facts:
-    facts = Facts.from_dict(plain)
-    _choice(facts.task, Task, "facts.task")
-    if len(facts.classes) > _MAX_NAMES or not all(isinstance(one, str) and one for one in facts.classes):
-        raise ValueError("facts.classes is not a list of names")
-    _size(facts.channels, _MAX_CHANNELS, "facts.channels")
-    _sides(facts.image_size, "facts.image_size")
-    if facts.value_max not in (255, 65535, 1):
-        raise ValueError("facts.value_max is not 255, 65535 or 1")
-    return facts
 
 
 def _contract(plain: Mapping[str, Any], facts: Facts) -> InputContract:
@@ -167,6 +155,7 @@ def _contract(plain: Mapping[str, Any], facts: Facts) -> InputContract:
 
 def _spec(plain: Any) -> TensorSpec:
     name, dtype, shape, meaning = (plain[key] for key in ("name", "dtype", "shape", "meaning"))
+    _choice(dtype, _Type, f"the type of {name}")
     for size in shape:
         if size not in (BATCH, FRAMES):
             _size(size, 1 << 31, f"a size of {name}")
@@ -194,13 +183,6 @@ def _choice(value: Any, choices: Any, key: str) -> Any:
 def _size(value: Any, most: int, key: str) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
         raise ValueError(f"{key} is not a whole number from 1 to {most}")
-
-
-def _sides(value: Any, key: str) -> None:
-    if len(value) != 2:
-        raise ValueError(f"{key} is not a height and a width")
-    for side in value:
-        _size(side, _MAX_SIDE, key)
 
 
 def _is_number(value: Any) -> bool:

@@ -1,13 +1,13 @@
 """Opening a bundle, which may be a stranger's: every file is bounded and has the hash that the manifest states."""
 
 import hashlib
-import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
+from vesalius.config.plain import parse_json
 from vesalius.deploy.bundle.manifest import Manifest
 from vesalius.runs.arrays import MOST_BYTES
 
@@ -46,8 +46,8 @@ class Bundle:
             )
             raise InputError(f"{self.path} is not a bundle: it holds no {MANIFEST}; {cure}")
         try:
-            plain = json.loads(_bytes(file, _MAX_MANIFEST))
-        except (ValueError, RecursionError) as error:
+            plain = parse_json(_bytes(file, _MAX_MANIFEST))
+        except ValueError as error:
             damage = f"{file} is not JSON ({str(error)[:100]})"
             raise InputError(f"{damage}: take the bundle from its source again.") from None
         self.manifest = Manifest.from_dict(plain, str(file))
@@ -76,8 +76,8 @@ class Bundle:
     def read_json(self, name: str) -> dict[str, Any]:
         """Content of a JSON file that holds a mapping; arguments and errors as of `read`."""
         try:
-            plain = json.loads(self.read(name))
-        except (ValueError, RecursionError) as error:
+            plain = parse_json(self.read(name))
+        except ValueError as error:
             raise InputError(f"{self.path / name} is not JSON ({str(error)[:100]}).") from None
         if not isinstance(plain, dict):
             raise InputError(f"{self.path / name} holds no mapping: take the bundle from its source again.")

@@ -1,13 +1,13 @@
 """The folder of an ensemble: its members' checkpoints and configs, copied, and `ensemble.json` with their hashes."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vesalius.config.errors import InputError
+from vesalius.config.plain import read_json
 from vesalius.deploy.ensemble import ENSEMBLE
 from vesalius.deploy.ensemble.members import Member
 from vesalius.runs.run_folder import CONFIG, METRICS, OOD, SPLIT, RunFolder, write_json
@@ -76,7 +76,7 @@ class EnsembleFolder(RunFolder):
         if file.stat().st_size > _MOST_BYTES:
             raise InputError(f"{file} is larger than {_MOST_BYTES >> 20} MB: it was not written by Vesalius.")
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = read_json(file)
             schema, entries = content["schema"], content["members"]
             whole = 2 <= len(entries) <= _MOST_MEMBERS and all(isinstance(entry, Mapping) for entry in entries)
         except (OSError, ValueError, KeyError, TypeError):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
+from vesalius.models.nets.tensor_files import load_tensors
 
 _ENDINGS = (".pt", ".pth", ".safetensors")
 # The oldest DenseNet files number the layers of a block as submodules.
@@ -127,7 +128,7 @@ def read_weights(file: str) -> dict[str, Tensor]:
 
             state: Any = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_tensors(path)
     except Exception as error:  # damaged files raise nearly anything
         raise InputError(f"model.net.weights={path} cannot be read as weights: {str(error).splitlines()[0]}") from error
     for wrapper in ("state_dict", "model"):  # as training scripts write them

@@ -10,18 +10,32 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from vesalius.config.errors import InputError
 from vesalius.runs.run_folder import CONFIG, RunFolder
 
 JOURNAL = Path("study") / "journal.log"
 
 
 def open_journal(journal: Path) -> JournalStorage:
-    """A study's storage in one file, which survives a kill at any moment."""
+    """A study's storage in one file, which survives a kill at any moment.
+
+    Raises:
+        InputError: for a file that Optuna cannot read.
+    """
     journal.parent.mkdir(parents=True, exist_ok=True)
     _drop_torn_line(journal)
     # A lock that the kernel releases with the process: Optuna's own would make a resumed sweep wait.
     lock: Any = _KernelLock(journal)
-    return JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
+    try:
+        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
+        for study in storage.get_all_studies():
+            storage.get_all_trials(study._study_id)
+    except Exception as error:  # a damaged one, or another's, can make Optuna raise nearly anything
+        raise InputError(
+            f"{journal} is no journal of a study ({type(error).__name__}): take it from a backup, or search in another "
+            "folder."
+        ) from error
+    return storage
 
 
 def reopen_failed(path: Path, journal: Path, name: str) -> None:

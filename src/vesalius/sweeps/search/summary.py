@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from vesalius.metrics.formatting import csv_cell
 from vesalius.runs.run_folder import CONFIG, RunFolder
 from vesalius.sweeps.search.study import SweepStudy, history_rows
 
@@ -58,7 +59,7 @@ def write_table(sweep: SweepStudy, path: Path) -> None:
     keys = list(sweep.space.distributions)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["number", "state", *names, "epochs", *keys, "seconds", "reason"])
+        writer.writerow(map(csv_cell, ["number", "state", *names, "epochs", *keys, "seconds", "reason"]))
         for trial in sweep.trials:
             folder = sweep.path / str(trial.number)
             values = trial.values or [None] * len(names)
@@ -66,4 +67,5 @@ def write_table(sweep: SweepStudy, path: Path) -> None:
             drawn = [trial.params.get(key) for key in keys]
             ending = [seconds, trial.user_attrs.get("reason")]
             epochs = len(history_rows(folder))
-            writer.writerow([trial.number, trial.state.name.lower(), *values, epochs, *drawn, *ending])
+            row = [trial.number, trial.state.name.lower(), *values, epochs, *drawn, *ending]
+            writer.writerow(map(csv_cell, row))

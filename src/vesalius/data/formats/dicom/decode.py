@@ -29,11 +29,12 @@ from vesalius.config.errors import InputError
 from vesalius.data.formats.dicom.decoders import CannotDecode, NoDecoder, stored_pixels
 from vesalius.data.formats.dicom.limits import check_image, frame_count, pixel_keyword
 from vesalius.data.formats.dicom.reading import NotDicom, read_header, read_whole
-from vesalius.data.formats.dicom.values import display_values, has_unit, has_voi, modality_values, whole_range
+from vesalius.data.formats.dicom.values import Range, display_values, has_unit, has_voi, modality_values, whole_range
 from vesalius.data.formats.window import Window
 
 DECODER_VERSION = 3  # part of every store's key: raise it whenever a pixel may change
 
+_AT_ONCE = 2**23  # pixels
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 _TRANSFORM_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
@@ -192,10 +193,29 @@ def _palette(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 def _grey(stored: np.ndarray, dataset: Dataset, kind: str, window: Window, number: int, name: str) -> np.ndarray:
     transform = frame_transform(dataset, number)
-    values = modality_values(stored, transform)
     floating = pixel_keyword(dataset) != "PixelData"
     bits = 16 if floating else int(dataset.BitsStored)
     span = None if floating else whole_range(transform, bits, signed=dataset.PixelRepresentation == 1)
+    if span is not None and stored.size > _AT_ONCE:  # the whole in 64 bits would take several times the memory
+        parts = np.array_split(stored, -(-stored.size // _AT_ONCE))
+        whole = [_grey_part(part, dataset, transform, kind, window, span, bits, name) for part in parts if len(part)]
+        return np.concatenate(whole, axis=1)
+    return _grey_part(stored, dataset, transform, kind, window, span, bits, name)
+
+
+def _grey_part(
+    stored: np.ndarray,
+    dataset: Dataset,
+    transform: Dataset,
+    kind: str,
+    window: Window,
+    span: Range | None,
+    bits: int,
+    name: str,
+) -> np.ndarray:
+    """Rows of a grey frame: (H, W) to (1, H, W)."""
+    values = modality_values(stored, transform)
+    floating = pixel_keyword(dataset) != "PixelData"
     if window == "none" or (floating and window == "auto" and not has_voi(transform)):
         if kind == "MONOCHROME1":
             if span is None or has_unit(dataset, transform):

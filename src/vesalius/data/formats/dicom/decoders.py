@@ -29,6 +29,7 @@ from vesalius.data.formats.dicom.reading import read_whole
 IN_PROCESS = ("pydicom", "pillow")
 ISOLATED = ("pyjpegls", "pylibjpeg", "gdcm")
 TIMEOUT_SECONDS = 120.0
+_VARIABLES = ("PATH", "PYTHON", "LD_", "DYLD_", "CONDA_", "VIRTUAL_ENV", "LANG", "LC_", "OMP_", "COVERAGE_")
 _REPLY_BYTES = 2**16  # of a line of JSON
 WORKER_FILE = Path(__file__).with_name("native_worker.py")
 
@@ -51,7 +52,7 @@ class _Worker:
     def __init__(self) -> None:
         command = [sys.executable, "-P", str(WORKER_FILE)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment()
         )
         self.owner = os.getpid()
 
@@ -97,7 +98,7 @@ def _read_reply(stream: IO[bytes], count: int) -> np.ndarray:
     try:
         reply = json.loads(stream.readline(_REPLY_BYTES))
         if "reason" in reply:
-            raise CannotDecode(_last_line(str(reply["reason"])))
+            raise CannotDecode(_last_line("".join(filter(str.isprintable, str(reply["reason"]).replace("\n", " ")))))
         kind, shape = np.dtype(str(reply["type"])), tuple(int(side) for side in reply["shape"])
     except (ValueError, TypeError, KeyError) as error:
         raise BadReply from error
@@ -107,6 +108,11 @@ def _read_reply(stream: IO[bytes], count: int) -> np.ndarray:
     if len(content) < count * kind.itemsize:
         raise BadReply
     return np.frombuffer(content, kind).reshape(shape).copy()
+
+
+def _environment() -> dict[str, str]:
+    """What the process needs to start, without keys and passwords."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
 
 
 _idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
@@ -171,6 +177,7 @@ def _decode_isolated(source: Path | Dataset, number: int | None, plugin: str) ->
         }
         sides = ("rows", "columns", "samples_per_pixel", "number_of_frames")
         count = math.prod(int(options[side]) for side in sides)
+        request["bytes"] = count * -(-int(options["bits_allocated"]) // 8)
         json.dumps(request)  # a damaged header may hold what is no number
     except Exception as error:  # damaged pixels can make the parser raise nearly anything
         raise CannotDecode(_last_line(str(error)) or type(error).__name__) from error

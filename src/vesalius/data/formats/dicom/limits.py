@@ -4,6 +4,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from vesalius.config.errors import InputError
+from vesalius.data.formats.inflation import is_bomb
 
 MAX_FRAME_PIXELS = 2**28
 MAX_FRAMES = 100_000
@@ -92,6 +93,11 @@ def check_image(dataset: Dataset, name: str, *, pixels_read: bool = True) -> Non
         return
     held = len(dataset[keyword].value or b"")
     compressed = dataset.file_meta.TransferSyntaxUID.is_compressed and keyword == "PixelData"
+    if compressed and is_bomb(held, size):
+        raise InputError(
+            f"{name} claims {frames} frame(s) of {height}×{width} pixels in {held} bytes, as no real image does: it is "
+            "damaged, or written to fill the memory; delete it."
+        )
     needed = frames * _MIN_BYTES_PER_FRAME if compressed else height * width * samples * frames * bits // 8
     if str(dataset.get("PhotometricInterpretation")) == "YBR_FULL_422" and not compressed:
         needed = needed * 2 // 3

@@ -20,10 +20,12 @@ from pydicom.uid import (
 )
 
 from vesalius.config.errors import InputError
+from vesalius.data.formats.inflation import is_bomb
 
 _PREAMBLE = 128
 _PREFIX = b"DICM"
-MAX_INFLATED = 2**31
+MAX_INFLATED = 2**29
+MAX_HEADER_INFLATED = 2**24  # at any factor: objects of a parsed header take a hundred times their bytes
 # A file that has no preamble must start with group 0002 or 0008, in either byte order
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
 
@@ -108,6 +110,7 @@ def _refuse_deflate_bomb(path: Path, name: str) -> None:
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return
     length = meta.get("FileMetaInformationGroupLength")
+    size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(_PREAMBLE + len(_PREFIX) + 12 + int(length or 0))
         inflater, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
@@ -115,9 +118,9 @@ def _refuse_deflate_bomb(path: Path, name: str) -> None:
             while content:
                 inflated += len(inflater.decompress(content, 2**24))
                 content = inflater.unconsumed_tail
-                if inflated > MAX_INFLATED:
+                if inflated > MAX_INFLATED or is_bomb(size, inflated, MAX_HEADER_INFLATED):
                     raise InputError(
-                        f"{name} inflates to more than {MAX_INFLATED >> 20} MB: save it in another transfer syntax."
+                        f"{name} inflates to more than {inflated - 1 >> 20} MB: save it in another transfer syntax."
                     )
 
 

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.errors import InputError
-from vesalius.data.formats.npz import NpzImages
+from vesalius.data.formats.npz import NpzImages, read_member
 from vesalius.data.samples import SPLITS
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.medmnist.download import download
 from vesalius.data.sources.medmnist.sets import DOWNLOAD_URL, SETS, SIZES
 from vesalius.data.sources.medmnist.volume_sets import VOLUME_SETS, VOLUME_SIZES
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError, NotImplementedError)
 
 
 class MedMNIST(Source):
@@ -170,8 +170,7 @@ class MedMNIST(Source):
 
     def _labels(self, split: str) -> np.ndarray:
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                labels = np.asarray(archive[f"{split}_labels"])
+            labels = read_member(self.path, f"{split}_labels", len(self._images[split]))
         except _DAMAGE as error:
             raise self._damaged(error) from error
         columns = len(self.classes) if self.task == "multilabel" else 1
