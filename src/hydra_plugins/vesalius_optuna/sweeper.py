@@ -25,6 +25,8 @@ class VesaliusOptunaConf:
         objectives: a list of `{name, mode}` among the validation metrics; null: the run's monitor.
         storage: URL of a database that Optuna can reach; null: a journal in the sweep's folder.
         study_name: in that database; null: the sweep folder's name.
+        join: whether to take part in the study of this name that another sweep has begun in this storage; the trials
+            of all of them count together.
         seed: of the sampler. The seed of the runs is their own.
         timeout: seconds after which no further trial begins.
     """
@@ -38,6 +40,7 @@ class VesaliusOptunaConf:
     objectives: Any = None
     storage: str | None = None
     study_name: str | None = None
+    join: bool = False
     seed: int = 0
     timeout: float | None = None
 

@@ -1,6 +1,7 @@
 """A study over cheap made-up jobs: reproducible, killed and resumed, pruned, judged on validation data alone."""
 
 import csv
+import itertools
 import json
 import math
 import os
@@ -56,6 +57,7 @@ def sweep(path, arguments=SPACE, *, launcher=None, slots=1, **options):
         "objectives": None,
         "storage": None,
         "study_name": None,
+        "join": False,
         "seed": 0,
         "timeout": None,
     } | options
@@ -387,6 +389,41 @@ def test_a_database_of_ones_own_keeps_studies_apart(tmp_path):
     assert [len(optuna.load_study(study_name=name, storage=url).trials) for name in ("mine", "two")] == [3, 2]
     with pytest.raises(InputError, match="cannot be opened"):
         sweep(tmp_path / "three", storage="nonsense://", n_trials=2)
+
+
+def test_sweeps_of_one_search_share_its_trials_and_resume_their_own(tmp_path):
+    url = f"sqlite:///{tmp_path / 'mine.sqlite'}"
+    options = {"storage": url, "study_name": "mine", "sampler": "grid", "n_trials": None}
+    space = ["x=range(0, 6)"]
+
+    def take_part(name, count, **more):
+        """Stopped after some jobs, as by a signal: the last of them stays open."""
+        launcher = FakeLauncher(tmp_path / name, bowl)
+        stream = launcher.stream
+
+        def stopped(jobs, done, tick):
+            stream(itertools.islice(jobs, count), done, tick)
+            next(jobs, None)
+
+        launcher.stream = stopped
+        sweep(tmp_path / name, space, launcher=launcher, **options, **more)
+
+    take_part("one", 2)
+    take_part("two", 1, join=True)
+    sweep(tmp_path / "one", space, **options)
+    study = optuna.load_study(study_name="mine", storage=url)
+    assert [trial.state.name for trial in study.trials if trial.user_attrs["sweep"].endswith("two")] == [
+        "COMPLETE",
+        "RUNNING",
+    ]
+    sweep(tmp_path / "two", space, join=True, **options)
+    study = optuna.load_study(study_name="mine", storage=url)
+    assert sorted(trial.params["x"] for trial in study.trials) == [0, 1, 2, 3, 4, 5]
+    assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
+    folders = [sorted(int(path.name) for path in (tmp_path / name).glob("[0-9]*")) for name in ("one", "two")]
+    assert folders == [[0, 1, 2, 5], [3, 4]]
+    with pytest.raises(InputError, match="needs the storage"):
+        sweep(tmp_path / "three", join=True)
 
 
 def test_folders_whose_study_was_lost_are_not_mixed_with_a_new_one(tmp_path):

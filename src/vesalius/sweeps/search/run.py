@@ -41,6 +41,7 @@ def run_study(
     objectives: Sequence[Mapping[str, str]] | None,
     storage: str | None,
     study_name: str | None,
+    join: bool,
     seed: int,
     timeout: float | None,
 ) -> list[float] | None:
@@ -54,7 +55,7 @@ def run_study(
         slots: number of jobs that run at once.
         compose: the config of a job from its overrides.
         stream: of the launcher.
-        params, n_trials, sampler, pruner, objectives, storage, study_name, seed, timeout: as the sweeper's options.
+        params, n_trials, sampler, pruner, objectives, storage, study_name, join, seed, timeout: options of the sweeper.
 
     Returns:
         The best value of each objective; None without a finished trial.
@@ -73,6 +74,8 @@ def run_study(
     aims = _collect(problems, lambda: _objectives(objectives, example.monitor))
     if n_trials is not None and n_trials < 1:
         problems.append(f"hydra.sweeper.n_trials={n_trials}: must be at least 1.")
+    if join and (storage is None or study_name is None):
+        problems.append("hydra.sweeper.join=true needs the storage and the study_name of the search to take part in.")
     if problems or samplers is None or aims is None:
         raise InputError(problems)
     name = study_name or (path.resolve().name if storage else "study")
@@ -87,6 +90,7 @@ def run_study(
         storage=open_journal(path / JOURNAL) if storage is None else open_storage(storage),
         name=name,
         shared=storage is not None,
+        join=join,
         n_trials=min(n_trials or samplers.size or TRIALS, samplers.size or sys.maxsize),
         timeout=timeout,
     )
@@ -156,6 +160,9 @@ def _print_best(study: SweepStudy) -> list[float] | None:
         values = ", ".join(f"{aim.name} {value:.4g}" for aim, value in aims)
         drawn = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
         sys.stdout.write(f"Best trial {trial.number} of {len(study.trials)}: {values} with {drawn}\n")
+        if not study.has_drawn(trial):
+            sys.stdout.write("  of another sweep of this search\n")
+            continue
         with_interval = [text for aim in study.objectives if (text := _format_objective(aim, folder))]
         sys.stdout.writelines(f"  on the validation data that chose it: {text}\n" for text in with_interval)
         sys.stdout.write(f"  {folder}\n")

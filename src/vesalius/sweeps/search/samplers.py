@@ -22,6 +22,7 @@ from vesalius.runs.redaction import without_passwords
 from vesalius.runs.sweep_folder import SWEEP
 from vesalius.sweeps.search.space import SearchSpace, Value
 
+_ATTEMPTS, _PAUSE = 5, 0.5  # seconds
 Choice = str | Mapping[str, Any]
 SAMPLERS = ("tpe", "random", "grid")
 _STORAGE = "hydra.sweeper.storage"

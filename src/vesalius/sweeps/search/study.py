@@ -2,6 +2,7 @@
 
 import csv
 import math
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from vesalius.sweeps.search.samplers import Samplers
 from vesalius.sweeps.search.space import SearchSpace
 
 _FOLDER = "folder"
+_SWEEP, _CLAIM = "sweep", "claim"
 _STATES = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 
@@ -58,7 +60,8 @@ class SweepStudy:
     """The study of a sweep: draws its jobs and records how they ended.
 
     All of its state lies in the study's storage and in the run folders, so that a sweep that was killed at any moment
-    resumes from there. One process at a time works on it.
+    resumes from there. Several sweeps, each with a folder of its own, may share the study in a database: each runs the
+    trials that it has drawn, and the folders of their jobs have the numbers of the trials.
 
     Args:
         path: the sweep's folder.
@@ -69,6 +72,7 @@ class SweepStudy:
         storage: of the study.
         name: of the study.
         shared: whether the storage is the user's own database, which may hold other studies.
+        join: whether the study may be one that another sweep has begun.
         n_trials: number of trials in all, with those of earlier attempts; failed and pruned ones count.
         timeout: seconds of this attempt after which no further trial begins.
 
@@ -87,6 +91,7 @@ class SweepStudy:
         storage: BaseStorage,
         name: str,
         shared: bool = False,
+        join: bool = False,
         n_trials: int,
         timeout: float | None = None,
     ) -> None:
@@ -94,9 +99,10 @@ class SweepStudy:
             raise InputError("hydra.sweeper.pruner: of several objectives none can be pruned: set it to none.")
         self.path, self.space, self.objectives = path, space, list(objectives)
         self._samplers, self._n_trials = samplers, n_trials
+        self._own = str(path.resolve())
         self._end = math.inf if timeout is None else time.monotonic() + timeout
         #: Optuna's study; other modules only read it.
-        self.study = _open(path, storage, name, pruner, self.objectives, shared=shared)
+        self.study = _open(path, storage, name, pruner, self.objectives, shared=shared, join=join)
         self._running: dict[int, Trial] = {}
         self._read: dict[int, int] = {}
         self._pruned: set[int] = set()
@@ -109,6 +115,8 @@ class SweepStudy:
     def jobs(self) -> Iterator[tuple[int, list[str]]]:
         """The trials that a killed sweep left unfinished, then new ones, each drawn on request."""
         for left in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if not self.has_drawn(left):
+                continue
             self.study.sampler = self._samplers(left.number)
             job = self._draw(Trial(self.study, left._trial_id))
             state = RunFolder(self.path / str(left.number)).state if self._has_run(left.number) else {}
@@ -123,8 +131,23 @@ class SweepStudy:
                     f"{self.path / str(number)} holds a run that the study does not know: was its storage lost? "
                     f"Start a new sweep in another folder."
                 )
-            self.study.sampler = self._samplers(number)
-            yield number, self._draw(self.study.ask())
+            trial = self._claim_trial()
+            if trial.number < self._n_trials:
+                self.study.sampler = self._samplers(trial.number)
+                yield trial.number, self._draw(Trial(self.study, trial._trial_id))
+            else:  # another sweep has drawn the last one meanwhile
+                self.study.tell(Trial(self.study, trial._trial_id), state=TrialState.FAIL)
+
+    def has_drawn(self, trial: FrozenTrial) -> bool:
+        """Whether a trial is a job of this sweep, and not of another one that shares the study."""
+        return bool(trial.user_attrs.get(_SWEEP, self._own) == self._own)
+
+    def _claim_trial(self) -> FrozenTrial:
+        """A new trial that names its sweep from the start: a kill at no moment leaves it without an owner."""
+        claim = secrets.token_hex(8)
+        marks = {_SWEEP: self._own, _CLAIM: claim}
+        self.study.add_trial(optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=marks))
+        return next(trial for trial in reversed(self.trials) if trial.user_attrs.get(_CLAIM) == claim)
 
     def tick(self, running: Mapping[int, Path]) -> None:
         """Report new epochs of the running jobs to the study, and stop jobs that the pruner rejects.
@@ -218,7 +241,14 @@ def _metrics(job: SweepJob) -> dict[str, Any]:
 
 
 def _open(
-    path: Path, storage: BaseStorage, name: str, pruner: BasePruner, objectives: Sequence[Objective], *, shared: bool
+    path: Path,
+    storage: BaseStorage,
+    name: str,
+    pruner: BasePruner,
+    objectives: Sequence[Objective],
+    *,
+    shared: bool,
+    join: bool,
 ) -> optuna.Study:
     directions = [
         StudyDirection.MAXIMIZE if objective.mode == "max" else StudyDirection.MINIMIZE for objective in objectives
@@ -230,11 +260,12 @@ def _open(
     except ValueError as error:
         raise InputError(f"hydra.sweeper.study_name={name}: {error}") from error
     place = study.user_attrs.get(_FOLDER)
-    if shared and place != str(path.resolve()):
+    if shared and not join and place != str(path.resolve()):
         if place is not None or study.trials:
             raise InputError(
                 f"hydra.sweeper.study_name={name}: the storage holds a study of this name, of another sweep: choose "
-                f"another name, or resume that sweep with resume=ITS_FOLDER."
+                "another name, resume that sweep with resume=ITS_FOLDER, or take part in it with "
+                "hydra.sweeper.join=true."
             )
         study.set_user_attr(_FOLDER, str(path.resolve()))
     if study.directions != directions:
