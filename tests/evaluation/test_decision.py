@@ -168,3 +168,12 @@ def test_an_exchanged_label_is_noted():
     kind = {"task": "binary", "classes": ("c0", "c1")}
     assert "note" not in classification_metrics(table, **kind)["auroc"]
     assert "exchanged" in classification_metrics(exchanged, **kind)["auroc"]["note"]
+
+
+def test_a_level_that_validation_cannot_promise_is_noted():
+    facts = facts_of("binary")
+    table = table_of("binary", 8, patients=15)
+    fitted = fit_decision(table, facts, DecisionOptions("specificity@0.95"), 0.3)
+    assert "too few to expect a specificity of 0.95" in fitted["operating_point"]["note"]
+    many = table_of("binary", 8, patients=500)
+    assert "note" not in fit_decision(many, facts, DecisionOptions("specificity@0.95"), 0.3)["operating_point"]

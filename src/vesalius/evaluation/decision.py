@@ -11,7 +11,7 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts, Task
 from vesalius.evaluation.base import Entries, Metrics
 from vesalius.metrics.classification.metrics import classification_metrics
-from vesalius.metrics.classification.thresholds import check_rule
+from vesalius.metrics.classification.thresholds import check_rule, level_note
 from vesalius.metrics.decision.abstention import abstention_curve
 from vesalius.metrics.decision.conformal import ConformalSets, fit_sets, score_sets
 from vesalius.metrics.decision.net_benefit import decision_curve
@@ -103,6 +103,8 @@ def fit_decision(val: pd.DataFrame, facts: Facts, options: DecisionOptions, thre
             "prevalence": priors[1],
             "val": rates_of(_score(val, facts, threshold, _RATES), positive),
         }
+        if note := level_note(p, rule):
+            fitted["operating_point"]["note"] = note
     return fitted
 
 

@@ -7,7 +7,8 @@ from sklearn.metrics import roc_curve
 
 from vesalius.config.errors import InputError
 from vesalius.metrics.classification.metrics import classification_metrics
-from vesalius.metrics.classification.thresholds import choose_threshold
+from vesalius.metrics.classification.thresholds import choose_threshold, level_note
+from vesalius.metrics.predictions import read_predictions
 
 CLASSES = ["benign", "malignant"]
 
@@ -52,12 +53,48 @@ def test_a_level_is_kept_and_no_more_than_needed(level: float, kind: str, kept: 
     table = validation(11, ties=level == 0.9)
     threshold = choose_threshold(table, f"{kind}@{level}")
     assert value(table, threshold, kept) >= level - 1e-12
-    # The next threshold in the direction that costs the kept rate breaks the level, if there is one.
-    scores = table["prob/malignant"].to_numpy()
+    # The next threshold in the direction that costs the kept rate misses more than the order statistic allows.
+    scores, count = table["prob/malignant"].to_numpy(), (table["target"] == (kind == "sensitivity")).sum()
     beyond = scores[scores > threshold] if given_up < 0 else scores[scores < threshold]
     if len(beyond):
         neighbour = beyond.min() + 1e-9 if given_up < 0 else beyond.max() - 1e-9
-        assert value(table, float(neighbour), kept) < level
+        missed = (1 - value(table, float(neighbour), kept)) * count
+        assert missed > max((count + 1) * (1 - level) - 1, 0) + 1e-6
+
+
+@pytest.mark.parametrize(("kind", "level", "count", "per"), [("sensitivity", 0.9, 25, 4), ("specificity", 0.8, 13, 1)])
+def test_a_level_is_expected_of_new_patients(kind: str, level: float, count: int, per: int) -> None:
+    """Of uniform scores, the rate on new patients is 1 less an order statistic, k of `count`, which has the mean
+    k / (count + 1); images that are copies of each other count as their patient."""
+    rng, k, rates = np.random.default_rng(6), np.floor((count + 1) * (1 - level) + 1e-9), []
+    others = np.linspace(0, 1, 201)[1:-1]
+    for _ in range(150):
+        own = np.repeat(rng.random(count), per) + 1e-7 * np.tile(np.arange(per), count)
+        sick, scores = np.r_[np.ones(len(own)), np.zeros(len(others))], np.r_[own, others]
+        if kind == "specificity":
+            sick, scores = 1 - sick, np.r_[1 - own, 1 - others]
+        patients = np.r_[np.repeat(np.arange(count), per), count + np.arange(len(others))]
+        table = pd.DataFrame({"sample_id": np.arange(len(scores)), "group_id": patients, "target": sick.astype(int)})
+        table = table.assign(**{"prob/benign": 1 - scores, "prob/malignant": scores})
+        threshold = choose_threshold(table, f"{kind}@{level}")
+        rates.append(1 - threshold if kind == "sensitivity" else threshold)
+    mean, error = k / (count + 1), np.sqrt(k * (count + 1 - k) / (count + 1) ** 2 / (count + 2) / len(rates))
+    assert np.mean(rates) >= level - 4 * error
+    assert np.mean(rates) == pytest.approx(1 - mean, abs=4 * error + 0.005)
+
+
+@pytest.mark.parametrize(("count", "promised"), [(18, False), (19, True)])
+def test_too_few_patients_to_expect_a_level_are_all_kept_and_noted(count: int, promised: bool) -> None:
+    table = validation(5)[lambda table: (table["target"] == 0) | (table["target"].cumsum() <= count)]
+    kept = value(table, choose_threshold(table, "sensitivity@0.95"), "recall/malignant")
+    note = level_note(read_predictions(table, task="binary", classes=CLASSES), "sensitivity@0.95")
+    assert kept == 1
+    if promised:
+        assert note is None
+    else:
+        assert "18 validation patients with malignant are too few" in str(note)
+        assert f"{18 / 19:.3f}" in str(note)
+    assert level_note(read_predictions(table, task="binary", classes=CLASSES), "youden") is None
 
 
 @pytest.mark.parametrize("ratio", [0.1, 1.0, 5.0, 20.0, 500.0])
@@ -109,7 +146,7 @@ def test_threshold_lies_on_no_score() -> None:
         table = validation(seed, ties=True)
         for rule in ("youden", "sensitivity@0.95", "specificity@0.95", "cost@3"):
             threshold = choose_threshold(table, rule)
-            assert 0 <= threshold <= 1
+            assert 0 <= threshold <= 1 or threshold == -0.5 < table["prob/malignant"].min() == 0
             assert not np.isclose(table["prob/malignant"], threshold, atol=1e-12).any()
 
 

@@ -48,9 +48,11 @@ def test_nothing_has_no_lines_and_notes_are_shown():
     assert summarize_decision({}) == []
     noted = copy.deepcopy(METRICS)
     noted["test"] |= {name: {**ENTRY, "note": "worse than chance"} for name in ("auroc", "auroc/sick")}
+    noted["operating_point"]["note"] = "too few patients"
     noted["operating_point"]["difference"] = {"sensitivity": {**ENTRY, "note": "below"}}
     lines = summarize_decision(noted)
     assert "auroc .500 [.250,.750], auroc/sick .500 [.250,.750]: worse than chance" in lines
     assert "sensitivity .500 [.250,.750] below" in lines
+    assert "sensitivity@0.95: too few patients" in lines
     noted["decision_curve"]["sick"]["useful"] = []
     assert any(line.endswith("none shown") for line in summarize_decision(noted))

@@ -128,8 +128,10 @@ def sizes_of(rng: np.random.Generator, kind: str, count: int) -> np.ndarray:
     if kind == "geometric":  # mostly few, rarely very many; 7 on average
         return rng.geometric(0.15, count)
     sizes = np.full(count, 4 if kind == "4 each" else 1)
-    if kind == "a tenth 30":
-        sizes[: count // 10] = 30
+    if kind in ("a tenth 30", "a tenth 100"):
+        sizes[: count // 10] = int(kind.split()[-1])
+    elif kind == "three 60":
+        sizes[:3] = 60
     elif kind == "half 2 to 5":
         sizes[: count // 2] = rng.integers(2, 6, count // 2)
     return sizes
@@ -159,7 +161,9 @@ def test_very_unequal_patients_near_1_are_covered() -> None:
 
 @pytest.mark.proof
 @pytest.mark.parametrize("count", [20, 60, 200])
-@pytest.mark.parametrize("kind", ["4 each", "half 2 to 5", "1 to 29", "geometric", "a tenth 30"])
+@pytest.mark.parametrize(
+    "kind", ["4 each", "half 2 to 5", "1 to 29", "geometric", "a tenth 30", "a tenth 100", "three 60"]
+)
 def test_proportions_of_unequal_patients(kind: str, count: int) -> None:
     """A grid of proportions and of correlations within patients; few of 20 patients, of very unequal size, are left
     to the side that is too wide."""
@@ -168,4 +172,4 @@ def test_proportions_of_unequal_patients(kind: str, count: int) -> None:
     for truth in (0.5, 0.8, 0.9, 0.95, 0.97, 0.99):
         held = [share_held(rng, truth, count, kind, correlation, studies) for correlation in correlations]
         print(f"{truth:.2f} | " + "  ".join(f"{share:.1%}" for share in held))
-        assert min(held) >= (0.90 if kind == "a tenth 30" else 0.92)
+        assert min(held) >= (0.90 if kind in ("a tenth 30", "a tenth 100", "three 60") else 0.92)

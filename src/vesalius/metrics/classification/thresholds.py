@@ -2,10 +2,13 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
-from vesalius.metrics.predictions import read_predictions
+from vesalius.metrics.predictions import Predictions, read_predictions
+
+Floats = NDArray[np.float64]
 
 
 def choose_threshold(val_predictions: pd.DataFrame, rule: str = "argmax") -> float:
@@ -15,13 +18,19 @@ def choose_threshold(val_predictions: pd.DataFrame, rule: str = "argmax") -> flo
     score equals it, or beyond all of them: then everything, or nothing, is predicted as class 1. Beyond a lowest score
     of 0 that is -0.5.
 
+    A level is kept on the samples of validation, and in expectation on those of a new patient (conformal risk control:
+    Angelopoulos et al., arXiv:2208.02814, 2022): each of the G patients of the class has the same weight, spread over
+    its samples of it, and the new patient counts as one that is wholly missed. With a sample each, at most
+    (G + 1)(1 - level) - 1 may be missed on validation. Patients that are too few for that (`level_note`) are all kept.
+
     Args:
         val_predictions: predictions table of the *validation* split of a binary task (two `prob/` columns).
         rule: `argmax` (0.5); `youden` (largest sensitivity + specificity - 1: Youden, Cancer 3:32, 1950; of equally
             good thresholds the one nearest to 0.5, so that equal scores are decided as by argmax);
             `sensitivity@0.95` (highest threshold that keeps at least this sensitivity for class 1) or
-            `specificity@0.95` (lowest threshold that keeps at least this specificity); `cost@20` (lowest cost where a
-            missed sample of class 1 costs 20 times a false alarm; of equally good thresholds the one nearest to 0.5).
+            `specificity@0.95` (lowest threshold that keeps at least this specificity), both also in expectation;
+            `cost@20` (lowest cost where a missed sample of class 1 costs 20 times a false alarm; of equally good
+            thresholds the one nearest to 0.5).
 
     Raises:
         InputError: for an unknown rule, a table that is not one of a binary task, or a class absent from it.
@@ -50,8 +59,43 @@ def choose_threshold(val_predictions: pd.DataFrame, rule: str = "argmax") -> flo
         best = thresholds[index == index.max()]
         return float(best[np.abs(best - 0.5).argmin()])
     if kind == "sensitivity":
-        return float(thresholds[np.flatnonzero(sensitivity >= wanted - 1e-12)[-1]])
-    return float(thresholds[np.flatnonzero(specificity >= wanted - 1e-12)[0]])
+        kept = (sensitivity >= wanted - 1e-12) & _expects(scores[truth], p.groups[truth], thresholds, wanted)
+        return float(thresholds[np.flatnonzero(kept)[-1]])
+    kept = (specificity >= wanted - 1e-12) & _expects(-scores[~truth], p.groups[~truth], -thresholds, wanted)
+    return float(thresholds[np.flatnonzero(kept)[0]])
+
+
+def _expects(scores: Floats, groups: NDArray[np.int64], thresholds: Floats, wanted: float) -> NDArray[np.bool_]:
+    """Above which thresholds (M,) this share of a new patient's scores is expected, from the scores (N,) of others."""
+    _, patients, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.argsort(scores)
+    missed = np.r_[0, np.cumsum(1 / sizes[patients[order]])][np.searchsorted(scores[order], thresholds)]
+    return np.asarray(missed <= max(_spare_patients(len(sizes), wanted), 0) + 1e-9)
+
+
+def _spare_patients(count: int, wanted: float) -> float:
+    """How many of so many patients may be missed for a level to be expected of a new one; below 0: it cannot be."""
+    return round((count + 1) * (1 - wanted) - 1, 9)
+
+
+def level_note(p: Predictions, rule: str) -> str | None:
+    """Why the level of a rule cannot be expected on new patients; None where it can, or the rule has none.
+
+    Args:
+        p: predictions of the *validation* split of a binary task.
+        rule: as for `choose_threshold`.
+    """
+    kind, wanted = _parse(rule)
+    if kind not in ("sensitivity", "specificity"):
+        return None
+    k = int(kind == "sensitivity")
+    count = len(np.unique(p.groups[p.truth[:, k]]))
+    if _spare_patients(count, wanted) >= 0:
+        return None
+    return (
+        f"{count} validation patients with {p.classes[k]} are too few to expect a {kind} of {wanted:g} on new ones: the"
+        f" threshold keeps all of theirs, from which {count / (count + 1):.3f} can be expected"
+    )
 
 
 def check_rule(rule: str, task: Task) -> None:

@@ -47,6 +47,8 @@ def _operating_point(metrics: Mapping[str, Any]) -> Iterable[str]:
         for name in ("sensitivity", "specificity")
     ]
     yield f"{entry['class']} from {format_number(entry['threshold'])} ({entry['rule']}): test {', '.join(rates)}"
+    if "note" in entry:
+        yield f"{entry['rule']}: {entry['note']}"
     values = ", ".join(f"{name.upper()} {format_with_no_skill(test[name])}" for name in ("ppv", "npv"))
     yield f"at a prevalence of {format_number(entry['prevalence'])}: {values}"
     for name, rate in (entry.get("difference") or {}).items():
