@@ -46,6 +46,17 @@ PAIRS = {
             "model.net.latent_dim=4",
         ],
     ),
+    "vicreg": (
+        "lesions",
+        [
+            "data/augment=standard",
+            "data.batch_size=8",
+            "data.source.image_size=28",
+            "model=vicreg",
+            "model.net.latent_dim=4",
+            "model.net.encoder.widths=[8,16]",
+        ],
+    ),
     "gan": (
         "lesions",
         [

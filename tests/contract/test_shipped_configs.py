@@ -43,6 +43,7 @@ EXPERIMENT_DATA = {
     "ae_rate_distortion": "lesions",
     "ae_anomaly": "lesions",
     "ae_label_efficiency": "lesions",
+    "lesions_padim": "lesions",
     "lesions_gan": "lesions",
     "breast_gan": "medmnist",
     "article_gan": "lesions",
@@ -98,7 +99,11 @@ def test_each_option_composes_and_passes_the_checks(group, option, data_override
 def _chosen(group: str, option: str) -> list[str]:
     """An option, complete."""
     if group == "model":
-        needed = {"torchvision": ["model.net.architecture=resnet18"], "probe": ["data/augment=none"]}
+        needed = {
+            "torchvision": ["model.net.architecture=resnet18"],
+            "probe": ["data/augment=none"],
+            "vicreg": ["data/augment=standard"],
+        }
         return [f"model={option}", *needed.get(option, [])]
     if group == "model/encoder":
         needed = {"torchvision": "architecture=resnet18", "flat": "image_size=[32,32]"}
@@ -109,9 +114,12 @@ def _chosen(group: str, option: str) -> list[str]:
     if group == "model/decoder":
         return ["model=autoencoder", f"model/decoder={option}"]
     if group == "datamodule":  # a model names its own
-        return {"sequence": ["model=lstm"], "reconstruction": ["model=autoencoder"], "synthesis": ["model=gan"]}.get(
-            option, []
-        )
+        return {
+            "sequence": ["model=lstm"],
+            "reconstruction": ["model=autoencoder"],
+            "two_views": ["model=vicreg"],
+            "synthesis": ["model=gan"],
+        }.get(option, [])
     if group == "monitor":  # a model names its own
         return {"reconstruction": ["model=autoencoder"], "synthesis": ["model=gan"]}.get(option, [])
     return [f"{group}={option}"]

@@ -19,16 +19,19 @@ class Outputs:
 
     Attributes:
         values: (N, K) probabilities as the net gives them, before calibration; or continuous targets in their units;
-            K is 0 for an autoencoder.
-        features: (N, D) float32 that the head of the net got, or the codes of an autoencoder; None where the net has no
-            head of its own.
-        errors: (N, H, W) float32 of an autoencoder: the mean square over channels of what the reconstruction is off, on
-            the scale where white is 1.
+            K is 0 for an autoencoder or anomaly detector.
+        features: (N, D) float32 that the head of the net got, the codes of an autoencoder, or the mean features of an
+            anomaly detector; None where the net has no head of its own.
+        errors: (N, H, W) float32, how unusual each place is; of an autoencoder the mean square over channels of what
+            the reconstruction is off, on the scale where white is 1. None for models that predict targets.
+        scores: (N,) how unusual the image is: of an autoencoder the mean of `errors`, of an anomaly detector its own
+            score. None likewise.
     """
 
     values: NDArray[Any]
     features: NDArray[np.float32] | None = None
     errors: NDArray[np.float32] | None = None
+    scores: NDArray[np.float64] | None = None
 
 
 class Backend(Protocol):
@@ -36,7 +39,7 @@ class Backend(Protocol):
 
     @property
     def facts(self) -> Facts:
-        """Of the data that the model was trained on; `unlabelled` for an autoencoder, whatever labels they have."""
+        """Of the data that the model was trained on; `unlabelled` for an autoencoder or anomaly detector."""
 
     @property
     def contract(self) -> InputContract:

@@ -149,7 +149,8 @@ class Predictor:
         `input`; `prob/<class>`, calibrated, for each class, `prediction`, and `set` where the run has prediction sets;
         or `pred/<target>` for each target; where the run has statistics of its features `ood`, whether the input is
         unlike the training images, and `ood_score`, its distance from them, 1 at the threshold; of an autoencoder
-        `score`, the mean squared error of the reconstruction, on the scale where white is 1; `problem`.
+        `score`, the mean squared error of the reconstruction, on the scale where white is 1, of an anomaly detector the
+        largest value of its map; `problem`.
         """
         task = self.facts.task
         prefix = "pred" if task == "regression" else "prob"
@@ -205,8 +206,8 @@ class Predictor:
                 observe(good, computed)
             if self.backend.ood is not None and computed.features is not None:
                 distances[rows] = self.backend.ood.score(computed.features)
-            if computed.errors is not None:
-                scores[rows] = computed.errors.mean(axis=(1, 2), dtype=np.float64)
+            if computed.scores is not None:
+                scores[rows] = computed.scores
         columns = self.columns
         shown = self.rule.calibrate(outputs) if "prediction" in columns else outputs
         table = pd.DataFrame(shown, columns=columns[1 : 1 + self.facts.num_classes])

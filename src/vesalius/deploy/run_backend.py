@@ -30,7 +30,8 @@ class RunBackend:
     """The best checkpoint of a run.
 
     Args:
-        run: the folder of a finished run of classes or continuous targets, of images or series; or of an autoencoder.
+        run: the folder of a finished run of classes or continuous targets, of images or series; or of an autoencoder
+            or anomaly detector.
 
     Attributes:
         module: the network with its preprocessing, in evaluation mode; takes images in 0..value_max.
@@ -52,7 +53,7 @@ class RunBackend:
                 f"{folder.path} is a run of {family}, which generates images and predicts nothing of them: give a run "
                 "of model=cnn, model=lstm or model=autoencoder."
             )
-        if kind == "reconstructions":
+        if kind in ("reconstructions", "anomalies"):
             self.facts = replace(self.facts, task="unlabelled", classes=())
         self.contract = InputContract.of_run(config["data"], self.facts, checkpoint["provenance"].get("acquisition"))
         self.metrics: Mapping[str, Any] = folder.metrics
@@ -115,17 +116,22 @@ def _outputs(output: Mapping[str, Tensor], collected: Sequence[Tensor]) -> Outpu
     """Those of one call of `predict_step`, and of the net's head during it."""
     if "reconstruction" in output:
         errors = (output["original"] - output["reconstruction"]).square().mean(dim=1).cpu().numpy()
-        return Outputs(np.zeros((len(errors), 0)), output["latent"].float().cpu().numpy(), errors)
+        return _unlabelled(output, errors, errors.mean(axis=(1, 2), dtype=np.float64))
+    if "map" in output:
+        return _unlabelled(output, output["map"].cpu().numpy(), output["score"].double().cpu().numpy())
     values = output["values"] if "values" in output else output["probabilities"]
     return Outputs(values.double().cpu().numpy(), collected[0].cpu().numpy() if collected else None)
 
 
+def _unlabelled(output: Mapping[str, Tensor], errors: NDArray[np.float32], scores: NDArray[np.float64]) -> Outputs:
+    return Outputs(np.zeros((len(errors), 0)), output["latent"].float().cpu().numpy(), errors, scores)
+
+
 def _joined(parts: Sequence[Outputs]) -> Outputs:
     """The outputs of batches as those of one; what one of them lacks all lack."""
-    features = [part.features for part in parts if part.features is not None]
-    errors = [part.errors for part in parts if part.errors is not None]
-    return Outputs(
-        np.concatenate([part.values for part in parts]),
-        np.concatenate(features) if features else None,
-        np.concatenate(errors) if errors else None,
-    )
+
+    def join(name: str) -> Any:
+        found = [value for part in parts if (value := getattr(part, name)) is not None]
+        return np.concatenate(found) if found else None
+
+    return Outputs(join("values"), join("features"), join("errors"), join("scores"))

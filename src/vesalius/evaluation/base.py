@@ -38,6 +38,7 @@ Start = Callable[[FamilyModule], None]
 _RESULTS: dict[OutputKind, str] = {
     "targets": "vesalius.evaluation.supervised.SupervisedResults",
     "reconstructions": "vesalius.evaluation.autoencoder.reconstruction.ReconstructionResults",
+    "anomalies": "vesalius.evaluation.autoencoder.detection.AnomalyResults",
     "samples": "vesalius.evaluation.synthesis.SynthesisResults",
 }
 

@@ -32,7 +32,7 @@ logger = logging.getLogger("vesalius")
 FeatureBatch = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 # Options for learning from labels: here they leave out no sample and change no label.
-_TRAINING_OPTIONS = ("sampling", "shuffle_labels", "train_classes", "synthetic", "synthetic_ratio")
+_TRAINING_OPTIONS = ("sampling", "shuffle_labels", "train_classes", "second_view", "synthetic", "synthetic_ratio")
 
 
 def extractor_hash(model: nn.Module, config: Mapping[str, Any]) -> str:

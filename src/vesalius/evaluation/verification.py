@@ -24,8 +24,8 @@ from vesalius.runs.run_folder import SPLIT, RunFolder
 
 #: Relative difference of two computations of one number; a change in a later digit is what hashes are for.
 TOLERANCE = 1e-9
-_NUMBERS = ("prob/", "pred/", "target/")
-_OWN_NUMBERS = ("target", "threshold", "psnr", "ssim", "mse", "recalled", "covered")
+_NUMBERS = ("prob/", "pred/", "target/", "anomaly/")
+_OWN_NUMBERS = ("target", "threshold", "psnr", "ssim", "mse", "recalled", "covered", "normal")
 
 
 @dataclass
@@ -172,7 +172,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     for name in table.columns:
         if name in _OWN_NUMBERS or name.startswith(_NUMBERS):
             values = table[name].map(lambda text: float(text) if text else math.nan)
-            whole = name.startswith("target") and bool((values == values.round()).all())
+            whole = name.startswith(("target", "normal")) and bool((values == values.round()).all())
             table[name] = values.astype("int64") if whole else values
     return table
 

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "autoencoder.autoencoder": ["Autoencoder"],
         "autoencoder.loss": ["ReconstructionLoss"],
+        "autoencoder.vicreg": ["VICReg"],
         "classifier": ["CNNClassifier"],
         "family": ["FamilyModule"],
         "finetune": ["Finetune"],
@@ -17,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "losses.classification": ["ClassificationLoss"],
         "losses.regression": ["RegressionLoss"],
         "losses.task": ["build_task_loss"],
+        "padim": ["PaDiM"],
         "schedules": ["Constant", "Cosine", "MultiStep", "OneCycle"],
         "sequence": ["SequenceClassifier"],
         "single_loss": ["SingleLossModule"],

@@ -17,8 +17,8 @@ from vesalius.models.shard import Shard
 _STEPS_BETWEEN_CHECKS = 50
 
 Batch = dict[str, Tensor]
-#: What a model outputs: predicted targets, reconstructed images with their codes, or new images.
-OutputKind = Literal["targets", "reconstructions", "samples"]
+#: What a model outputs: predicted targets, reconstructed images with their codes, anomaly maps, or new images.
+OutputKind = Literal["targets", "reconstructions", "anomalies", "samples"]
 
 
 def output_kind(model: object) -> OutputKind:

@@ -63,7 +63,7 @@ def details_of(run: Run, number: int) -> Details:
     results = run.results or {}
     task, table = str(results["task"]), Outcome(run).table
     classes = output_names(table)
-    if task == "synthesis":
+    if task in ("synthesis", "anomaly"):
         return Details()
     kind: dict[str, Any] = {"task": cast(Task, task), "classes": classes, "decision": run.decision, "name": run.name}
     worst: dict[str, Any] = {

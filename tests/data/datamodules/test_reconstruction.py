@@ -7,6 +7,7 @@ import torch
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
+from vesalius.data.augment import Augment, Noise
 from vesalius.data.datamodules.classification import ClassificationData
 from vesalius.data.datamodules.reconstruction import ReconstructionData
 from vesalius.data.samples import UNUSED
@@ -202,3 +203,36 @@ def test_splits_without_a_class_to_learn_from_are_refused(make):
     assert "the split `val` has no sample" in problems
     table.loc[[0, 80], "target"] = 0
     assert make(source, train_classes=["healthy"]).rows("train").tolist() == [0]
+
+
+class Training:
+    """What a datamodule asks of a trainer."""
+
+    training, global_rank, world_size = True, 0, 1
+
+    def __init__(self, epoch):
+        self.current_epoch = epoch
+
+
+def test_a_second_view_is_a_function_of_seed_epoch_and_draw(make):
+    noise = Augment({"noise": Noise(std=0.1)})
+    data = make(augment=noise, second_view=True)
+    data.trainer = Training(1)
+    (whole,) = data._loader([torch.arange(6)])
+    both = data.on_after_batch_transfer(whole, 0)
+    assert both["view"].shape == both["image"].shape
+    assert not torch.equal(both["view"], both["image"])
+    (part,) = data._loader([torch.tensor([4, 2])])
+    assert torch.equal(data.on_after_batch_transfer(part, 0)["view"], both["view"][[4, 2]])
+    data.trainer = Training(2)
+    assert not torch.equal(data.on_after_batch_transfer(whole, 0)["view"], both["view"])
+    data.trainer.training = False  # in validation: the image as it is, and always the same view
+    validated = data.on_after_batch_transfer(whole, 0)
+    assert torch.equal(validated["image"], whole["image"])
+    data.trainer.current_epoch = 5
+    assert torch.equal(data.on_after_batch_transfer(whole, 0)["view"], validated["view"])
+
+
+def test_two_equal_views_are_refused(make):
+    with pytest.raises(InputError, match="data/augment=standard"):
+        make(second_view=True)

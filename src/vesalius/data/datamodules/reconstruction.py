@@ -10,9 +10,10 @@ from torch import Tensor
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
 from vesalius.data.datamodules.base import ImageDataModule
-from vesalius.data.datamodules.datasets import ImageDataset
+from vesalius.data.datamodules.datasets import Batch, ImageDataset
 from vesalius.data.samples import UNUSED, Split, check_samples, in_use
 from vesalius.data.sources.base import Source
+from vesalius.data.stateless_random import stream_key
 
 
 class ReconstructionData(ImageDataModule):
@@ -27,6 +28,8 @@ class ReconstructionData(ImageDataModule):
         train_classes: learn only from samples of these classes, as an anomaly detector does: training samples of
             others are `unused`, and `val_dataloader`, which decides when the model is best, skips others as well.
             All else (`loader`, `rows`, the test split) holds every sample. None learns from all.
+        second_view: batches of training and validation also hold `view`, the same images augmented by other random
+            numbers (in validation those of epoch 0, and `image` as it is).
 
     Raises:
         InputError: for a source of image series, or for classes that it does not have; from `setup` for everything
@@ -35,8 +38,16 @@ class ReconstructionData(ImageDataModule):
 
     needs_targets: ClassVar[bool] = False
 
-    def __init__(self, source: Source, *, train_classes: Sequence[str] | str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        train_classes: Sequence[str] | str | None = None,
+        second_view: bool = False,
+        **options: Any,
+    ) -> None:
         super().__init__(source, **options)
+        self.second_view = second_view
         if isinstance(train_classes, str):
             train_classes = [train_classes]
         self.train_classes = None if train_classes is None else [str(name) for name in train_classes]
@@ -50,6 +61,21 @@ class ReconstructionData(ImageDataModule):
                 "data: this source gives image series, and the model reads single images: "
                 "choose data.source.unit=slice, or model=lstm."
             )
+
+    def setup(self, stage: str | None = None) -> None:
+        """List, split, check, decode; does nothing the second time."""
+        if stage != "test" and self.second_view and (self.augment is None or not self.augment.operations):
+            raise InputError("data.second_view=true: both views would be equal: choose data/augment=standard.")
+        super().setup(stage)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment a training batch on the device, each draw of a sample in its own way; and again for a second view."""
+        changed = super().on_after_batch_transfer(batch, dataloader_idx)
+        if not self.second_view or self.augment is None or self.trainer is None:
+            return changed
+        epoch = self.trainer.current_epoch if self.trainer.training else 0
+        seed = stream_key(self.seed, 0, "second view")
+        return {**changed, "view": self.augment(batch["image"], batch["draw"], seed=seed, epoch=epoch)}
 
     def make_dataset(self) -> ImageDataset:
         """Images without their targets."""

@@ -20,12 +20,14 @@ from vesalius.deploy.inputs import ModelInput
 from vesalius.metrics.out_of_distribution import OutOfDistribution
 from vesalius.runs.run_folder import METRICS, OOD
 
-#: Names of the graph's outputs that become `values`, `features` and `errors` of `Outputs`, by the kind of the model.
-OUTPUTS: dict[str, tuple[str | None, str, str | None]] = {
-    "classifier": ("probabilities_uncalibrated", "features", None),
-    "regressor": ("values", "features", None),
-    "autoencoder": (None, "latent", "errors"),
+#: By the kind of the model: names of the graph's outputs that become `values`, `features`, `errors` and `scores`.
+OUTPUTS: dict[str, tuple[str | None, ...]] = {
+    "classifier": ("probabilities_uncalibrated", "features", None, None),
+    "regressor": ("values", "features", None, None),
+    "autoencoder": (None, "latent", "errors", "score"),
+    "anomaly_detector": (None, "features", "map", "score"),
 }
+_UNLABELLED = ("autoencoder", "anomaly_detector")
 
 
 class BundleBackend:
@@ -54,7 +56,7 @@ class BundleBackend:
                 f"run its {MODEL} with ONNX Runtime."
             )
         facts = self.manifest.facts
-        self.facts: Facts = replace(facts, task="unlabelled", classes=()) if kind == "autoencoder" else facts
+        self.facts: Facts = replace(facts, task="unlabelled", classes=()) if kind in _UNLABELLED else facts
         self.contract: InputContract = contract
         self.metrics: Mapping[str, Any] = files.read_json(METRICS)
         self.ood = OutOfDistribution.from_arrays(files.read_arrays(OOD)) if files.has(OOD) else None
@@ -82,9 +84,10 @@ class BundleBackend:
         names = [name for name in self._names if name is not None]
         parts = [self.session.run(feeds_of(batch), names) for batch in batches]
         joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
-        values, features, errors = (None if name is None else joined[name] for name in self._names)
+        values, features, errors, scores = (None if name is None else joined[name] for name in self._names)
         nothing = np.zeros((len(inputs), 0))
-        return Outputs(nothing if values is None else values.astype(np.float64), features, errors)
+        values = nothing if values is None else values.astype(np.float64)
+        return Outputs(values, features, errors, None if scores is None else scores.astype(np.float64))
 
 
 def feeds_of(inputs: Sequence[ModelInput]) -> dict[str, NDArray[Any]]:
@@ -101,4 +104,4 @@ def feeds_of(inputs: Sequence[ModelInput]) -> dict[str, NDArray[Any]]:
 
 def kind_in_words(kind: str) -> str:
     """`an encoder`, `a generator`."""
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind.replace('_', ' ')}"

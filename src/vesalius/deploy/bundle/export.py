@@ -40,7 +40,13 @@ from vesalius.deploy.contract import InputContract
 from vesalius.runs.redaction import without_paths
 from vesalius.runs.run_folder import METRICS, OOD, write_atomically, write_json
 
-_WITH_FILES = ("classifier", "regressor", "autoencoder", "encoder")  # their inputs are images in files
+_WITH_FILES = (
+    "classifier",
+    "regressor",
+    "autoencoder",
+    "anomaly_detector",
+    "encoder",
+)  # their inputs are images in files
 
 
 def export_run(

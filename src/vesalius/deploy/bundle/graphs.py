@@ -55,6 +55,8 @@ def graph_of(model: pl.LightningModule, facts: Facts, metrics: Mapping[str, Any]
         ("reconstructions", "model"): _autoencoder,
         ("reconstructions", "encoder"): _encoder,
         ("reconstructions", "decoder"): _decoder,
+        ("anomalies", "model"): _anomaly_detector,
+        ("anomalies", "encoder"): _encoder,
         ("samples", "model"): _generator,
     }
     kind = output_kind(model)
@@ -156,6 +158,19 @@ def _autoencoder(model: Any, facts: Facts, metrics: Mapping[str, Any]) -> Graph:
         TensorSpec("score", "float32", (BATCH,), "mean squared error of the reconstruction; higher is more unusual"),
     )
     return Graph("autoencoder", _Wrapper(model, reconstruct), _image_inputs(facts), outputs)
+
+
+def _anomaly_detector(model: Any, facts: Facts, metrics: Mapping[str, Any]) -> Graph:
+    def detect(image: Tensor) -> tuple[Tensor, ...]:
+        output = model.predict_step(_batch((image,)), 0)
+        return output["map"], output["score"], output["latent"]
+
+    outputs = (
+        TensorSpec("map", "float32", (BATCH, *facts.image_size), "how unusual each pixel is; 0 or more"),
+        TensorSpec("score", "float32", (BATCH,), "the largest value of the map; higher is more unusual"),
+        TensorSpec("features", "float32", (BATCH, model.mean.shape[1]), "the mean over places"),
+    )
+    return Graph("anomaly_detector", _Wrapper(model, detect), _image_inputs(facts), outputs)
 
 
 def _decoder(model: Any, facts: Facts, metrics: Mapping[str, Any]) -> Graph:

@@ -14,7 +14,7 @@ from vesalius.data.sources.vocabulary import Unit
 from vesalius.deploy.contract import InputContract
 
 SCHEMA = 1
-Kind = Literal["classifier", "regressor", "autoencoder", "encoder", "generator", "decoder"]
+Kind = Literal["classifier", "regressor", "autoencoder", "anomaly_detector", "encoder", "generator", "decoder"]
 #: Names of sizes that a call chooses.
 BATCH, FRAMES = "batch", "frames"
 _Type = Literal["bool", "uint8", "uint16", "int32", "int64", "float16", "float32", "float64"]

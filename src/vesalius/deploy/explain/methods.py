@@ -67,7 +67,7 @@ def _differentiable(backend: Backend) -> list[Any]:
 
 
 def _error(backend: Backend, one: ModelInput, target: int) -> tuple[Floats, Floats]:
-    """Where an autoencoder's reconstruction is off."""
+    """Where an autoencoder's reconstruction is off, or the map of an anomaly detector."""
     errors = np.asarray(backend.compute([one]).errors, np.float64)
     size = (one.images.shape[-2], one.images.shape[-1])
     if errors.shape[1:] != size:  # of the size that the net works in

@@ -24,7 +24,7 @@ class Prediction(BaseModel):
         default=None, description="Whether the input is unlike the training images."
     )
     ood_score: float | None = Field(default=None, description="Its distance from them, 1 at the threshold.")
-    score: float | None = Field(default=None, description="The anomaly score of an autoencoder.")
+    score: float | None = Field(default=None, description="The score of an autoencoder or anomaly detector.")
     problem: str | None = Field(default=None, description="Why the input was refused.")
     cure: str | None = Field(default=None, description="What to do about that.")
     frames: int | None = Field(default=None, description="Frames in the pictures, next to each other.")

@@ -1,6 +1,6 @@
 """Anomaly scores of an autoencoder that learned from some classes only: which images are unusual, and where."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.samples import Split
 from vesalius.evaluation.autoencoder.outputs import AutoencoderOutputs
 from vesalius.evaluation.base import Entries
@@ -27,6 +28,17 @@ SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0)
 _SHOWN = 8
 
 Booleans = NDArray[np.bool_]
+
+
+def lesion_masks(data: ImageDataModule, size: tuple[int, int]) -> Callable[[int], Booleans] | None:
+    """A function from a row of the table to its lesion mask (H, W); None where the source has none of this size."""
+    mask = getattr(data.source, "mask", None)
+    if mask is None:
+        return None
+    records = data.table.to_dict("records")
+    if np.shape(mask(records[0])) != size:
+        return None
+    return lambda row: np.asarray(mask(records[row]), dtype=bool)
 
 
 class AnomalyScores:
@@ -123,17 +135,9 @@ class AnomalyScores:
             distances.append(self.distance.distance(batch["latent"].numpy()))
         return {ERROR: np.concatenate(errors), DISTANCE: np.concatenate(distances)}
 
-    @property
-    def _mask(self) -> Any:
-        """Gives the lesion mask (H, W) of a row of the table; None where the source has none of this size."""
-        mask = getattr(self.data.source, "mask", None)
-        if mask is None:
-            return None
-        records = self.data.table.to_dict("records")
-        size = self.outputs.model.preprocess.out_size
-        if np.shape(mask(records[0])) != size:
-            return None
-        return lambda row: np.asarray(mask(records[row]), dtype=bool)
+    @cached_property
+    def _mask(self) -> Callable[[int], Booleans] | None:
+        return lesion_masks(self.data, self.outputs.model.preprocess.out_size)
 
     def _peaks(self, table: pd.DataFrame) -> MetricEntry | None:
         """The metric of test images with a known lesion; None where no lesion is known."""

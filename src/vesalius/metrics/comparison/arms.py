@@ -28,8 +28,8 @@ Repeat = tuple[Any, ...]
 
 #: Columns of predictions tables begin with one of these.
 OUTPUTS = ("prob/", "pred/")
-# Tasks whose metrics compare two sets of images, and cannot be computed from a predictions table.
-_WITHOUT_TABLES = ("synthesis",)
+# Tasks whose metrics are not computed again from predictions tables: most need the images.
+_WITHOUT_TABLES = ("synthesis", "anomaly")
 _OWN_SPLITS = "; each repeat has its own test patients"
 
 
@@ -110,7 +110,7 @@ def arm_difference(
         InputError: for predictions tables that are not what the run wrote.
     """
     if task in _WITHOUT_TABLES:
-        return _no_difference(f"{task} has no predictions per sample that could be paired")
+        return _no_difference(f"metrics of the task {task} are not paired sample by sample")
     ours, theirs = by_repeat(first), by_repeat(second)
     shared = [key for key in ours if key in theirs]
     if not shared:

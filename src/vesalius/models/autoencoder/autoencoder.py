@@ -48,6 +48,9 @@ class Autoencoder(SingleLossModule):
             the clean images are the targets (Vincent et al. 2008, Denoising Autoencoders).
         beta: weight of the divergence of a variational net's codes from a standard normal distribution (Higgins et al.
             2017, beta-VAE); a pixel's squared error weighs 1 / (2 * 0.1**2), as for normal pixel noise of 0.1.
+        agreement: called as `agreement(latent_dim=...)`: an objective for the codes of two views of each image, `image`
+            and `view` of a batch (`data.second_view`), which then is all that the encoder learns from; the decoder
+            learns to draw from its codes. None: encoder and decoder learn to reconstruct.
         channels_last: store kernels and images with channels innermost, which convolutions are faster with.
 
     Raises:
@@ -76,6 +79,7 @@ class Autoencoder(SingleLossModule):
         finetune: Finetune | None = None,
         noise: float = 0.0,
         beta: float = 1.0,
+        agreement: Callable[..., nn.Module] | None = None,
         channels_last: bool = True,
     ) -> None:
         if facts.sequence_length is not None:
@@ -93,8 +97,15 @@ class Autoencoder(SingleLossModule):
                 "model.loss.kind=bce: it takes values in 0..1, and the net's output is not bounded: set "
                 "model.net.output=sigmoid and model.net.linear_path=false, or another loss."
             )
+        if agreement is not None and (module.variational or module.starts_linear):
+            problems.append(
+                "model.agreement: codes of this objective are the encoder's own: set model.net.variational=false and "
+                "model.net.linear_path=none."
+            )
         if problems:
             raise InputError(problems)
+        if agreement is not None:  # a part of the net, so that it is trained with it
+            module.agreement = agreement(latent_dim=module.latent_dim)
         super().__init__(
             net=module,
             preprocess=prepare,
@@ -106,6 +117,7 @@ class Autoencoder(SingleLossModule):
         )
         self.loss = loss
         self.noise, self.beta = noise, beta
+        self.has_agreement = agreement is not None
         self.val_parts = nn.ModuleList(WeightedMean() for _ in _PARTS)
 
     @property
@@ -132,6 +144,8 @@ class Autoencoder(SingleLossModule):
 
     def batch_loss(self, batch: Batch) -> Tensor:
         """The mean loss over the samples of a training batch."""
+        if self.has_agreement:
+            return self._agreement_loss(batch)[0]
         prepared = self.prepare(batch["image"])
         original = self.preprocess.restore(prepared)
         if self.noise:
@@ -142,6 +156,24 @@ class Autoencoder(SingleLossModule):
             return self.loss(self.net.decode(mean), original)  # type: ignore[no-any-return]
         noise = self.shard(len(mean)).randn_like(mean.float())
         return self._variational_loss(mean, log_variance, noise, original)[0]
+
+    def _agreement_loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of two views; and the reconstruction of the first, and what that is of."""
+        if "view" not in batch:
+            raise InputError("model.agreement needs two views of each image: set data.second_view=true.")
+        prepared = self.prepare(torch.cat([batch["image"].float(), batch["view"].float()]))
+        code, other = self.net.encode(prepared)[0].chunk(2)
+        original, reconstruction = self.preprocess.restore(prepared[: len(code)]), self.net.decode(code.detach())
+        if self.rank_and_world_size[1] > 1:  # variances are over the whole batch
+            code, other = (self._gather(part) for part in (code, other))
+        loss: Tensor = self.net.agreement(code, other)  # type: ignore[operator]
+        return loss + self.loss(reconstruction, original), reconstruction, original
+
+    def _gather(self, codes: Tensor) -> Tensor:
+        """Codes (B, D) of all devices, with their gradients."""
+        gathered = self.all_gather(codes, sync_grads=True)
+        assert isinstance(gathered, Tensor)
+        return gathered.reshape(-1, codes.shape[1])
 
     def _variational_loss(
         self, mean: Tensor, log_variance: Tensor, noise: Tensor, original: Tensor
@@ -154,6 +186,11 @@ class Autoencoder(SingleLossModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the epoch's loss and metrics."""
+        if self.has_agreement:
+            loss, reconstruction, original = self._agreement_loss(batch)
+            self.val_loss.update(loss, weight=len(original))
+            self.val_metrics.update(reconstruction.clamp(0, 1), original)
+            return
         prepared = self.prepare(batch["image"])
         original, (mean, log_variance) = self.preprocess.restore(prepared), self.net.encode(prepared)
         reconstruction = self.net.decode(mean)

@@ -1,6 +1,7 @@
 """What every net of Vesalius offers, so that others can build on it."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -60,6 +61,14 @@ class Net(Staged):
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """Map images (B, C, H, W) to feature vectors (B, feature_dim)."""
+
+    def feature_maps(self, x: Tensor, stages: Sequence[int]) -> list[Tensor]:
+        """Map images (B, C, H, W) to the outputs (B, D, h, w) of some stages, counted from 0, in rising order.
+
+        Raises:
+            InputError: for a net that does not have them.
+        """
+        raise InputError(f"model.net: {type(self).__name__} gives no feature maps: choose EfficientNetLite0.")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C, H, W) to outputs (B, num_outputs)."""

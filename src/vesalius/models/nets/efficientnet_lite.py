@@ -1,5 +1,7 @@
 """EfficientNet-Lite0, a small network for images of any size, whose ImageNet weights come as a Python package."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -56,6 +58,10 @@ class EfficientNetLite0(Net):
         features: Tensor = self.trunk(x)
         return features
 
+    def feature_maps(self, x: Tensor, stages: Sequence[int]) -> list[Tensor]:
+        """Map images (B, C, H, W) to the outputs (B, D, h, w) of some stages; those above the last are not computed."""
+        return self.trunk.feature_maps(x, stages)
+
     def stages(self) -> list[nn.Module]:
         """Seven: a stage begins where the resolution drops or the number of channels grows; the first has the stem."""
         return self.trunk.stages()
@@ -106,6 +112,15 @@ class _Trunk(nn.Module):
         for block in self._blocks:
             x = block(x)
         return functional.relu6(self._bn1(self._conv_head(x))).mean(dim=(2, 3))
+
+    def feature_maps(self, x: Tensor, stages: Sequence[int]) -> list[Tensor]:
+        ends, maps = [self._ends[stage] for stage in stages], []
+        x = functional.relu6(self._bn0(self._conv_stem(x)))
+        for number, block in enumerate(self._blocks[: max(ends)], start=1):
+            x = block(x)
+            if number in ends:
+                maps.append(x)
+        return maps
 
     def stages(self) -> list[nn.Module]:
         starts = [0, *self._ends[:-1]]
