@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +23,7 @@ from vesalius.runs.redaction import without_passwords
 from vesalius.runs.sweep_folder import SWEEP
 from vesalius.sweeps.search.space import SearchSpace, Value
 
-_ATTEMPTS, _PAUSE = 5, 0.5  # seconds
+_PAUSE = 0.5  # seconds
 Choice = str | Mapping[str, Any]
 SAMPLERS = ("tpe", "random", "grid")
 _STORAGE = "hydra.sweeper.storage"
@@ -153,7 +154,7 @@ def check_storage(overrides: Sequence[str]) -> None:
             )
 
 
-def open_storage(url: str) -> BaseStorage:
+def open_storage(url: str, attempts: int = 5) -> BaseStorage:
     """The database that the user names, as Optuna and SQLAlchemy write it.
 
     Raises:
@@ -162,6 +163,9 @@ def open_storage(url: str) -> BaseStorage:
     try:
         return optuna.storages.get_storage(url)
     except Exception as error:  # whatever the database's driver raises
+        if attempts > 1 and "already exists" in str(error):  # the tables of another sweep that begins at this moment
+            time.sleep(_PAUSE)
+            return open_storage(url, attempts - 1)
         reason = without_passwords(str(error)).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"hydra.sweeper.storage: it cannot be opened: {reason}") from error
 
