@@ -142,7 +142,8 @@ def _database(path: Path) -> Iterator[sqlite3.Connection]:
     except sqlite3.OperationalError as error:
         raise InputError(
             f"the file of patients' identities {path} cannot be used ({error}): check that it exists, that you can "
-            f"write to it and that the disk is not full, or set {_VARIABLE} to another file."
+            f"write to it, that the disk is not full and that its file system has locks, or set {_VARIABLE} to another "
+            "file."
         ) from error
     except sqlite3.DatabaseError as error:
         raise _not_ours(path, str(error)) from error

@@ -26,11 +26,11 @@ def describe_fault(error: BaseException, folder: Path | None = None) -> str | No
         if isinstance(one, OSError) and one.errno in _FULL:
             place = f" at {one.filename}" if one.filename else ""
             return (
-                f"There is no space left{place} ({one.strerror}): free some, {_again(folder)}. Files that were "
+                f"There is no space left{place} ({one.strerror}): free some, {again(folder)}. Files that were "
                 "complete are as they were."
             )
         if isinstance(one, OSError) and one.errno in _FORBIDDEN:
-            return f"{one.filename} cannot be written ({one.strerror}): give yourself the right to, {_again(folder)}."
+            return f"{one.filename} cannot be written ({one.strerror}): give yourself the right to, {again(folder)}."
         if isinstance(one, MemoryError) or any(text in str(one).lower() for text in _MEMORY):
             return f"Out of memory: {_smaller(folder)}"
     return None
@@ -44,7 +44,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _again(folder: Path | None) -> str:
+def again(folder: Path | None) -> str:
+    """How the work goes on, once its fault is mended."""
     if folder is not None and (folder / "checkpoints").is_dir():
         return f"then go on with `vesalius train {shlex.quote(f'resume={folder}')}`"
     return "then start the command again"

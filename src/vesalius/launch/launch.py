@@ -12,6 +12,7 @@ from typing import Any
 
 from vesalius.config.errors import InputError
 from vesalius.launch.child import child_environment, signal_group
+from vesalius.launch.faults import again
 from vesalius.launch.rendezvous import ranks_of
 from vesalius.launch.worker import PARENT
 from vesalius.runs.find import check_holds_runs
@@ -170,6 +171,11 @@ def _work(verb: str, folder: RunFolder) -> int:
         raise SystemExit(128 + received[0])
     if ended == -signal.SIGKILL:
         sys.stderr.write(f"Error: {folder.path} was killed by SIGKILL, likely for lack of memory: free some.\n")
+    if ended == -signal.SIGBUS:
+        sys.stderr.write(
+            f"Error: {folder.path} was ended by SIGBUS: a file was cut off while it was read, likely decoded images "
+            f"in data.cache_dir. See who changes files there, {again(folder.path)}: they are decoded again.\n"
+        )
     if code in _EXIT_CODES.values():
         raise SystemExit(code)
     return code

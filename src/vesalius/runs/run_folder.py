@@ -16,6 +16,7 @@ import yaml
 from vesalius.config.allowed import allow
 from vesalius.config.errors import InputError
 from vesalius.config.plain import read_json, read_yaml
+from vesalius.runs.locks import NoLocks, is_vesalius, lock, warn_without_locks
 from vesalius.runs.provenance.cost import Cost, Joules
 from vesalius.runs.reading import DAMAGE, check_links, describe_error, read_provenance, read_state
 from vesalius.runs.redaction import private_paths, text_without_paths
@@ -236,9 +237,12 @@ class RunFolder:
 
     @property
     def alive(self) -> bool:
-        """Whether a process works on the run: it holds a lock on the config, which ends with the process."""
+        """Whether a process works on the run: it holds a lock on the config; without locks, `state.json` names it."""
         with (self.path / CONFIG).open() as file:
-            return not _locks(file, fcntl.LOCK_SH)
+            try:
+                return not lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except NoLocks:
+                return self.state.get("state") == "running" and is_vesalius(self.state.get("pid"))
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -249,13 +253,20 @@ class RunFolder:
         """
         deadline = time.monotonic() + _PROBES
         with (self.path / CONFIG).open("r+") as file:
-            while not _locks(file, fcntl.LOCK_EX):
+            while not self._is_locked(file):
                 if time.monotonic() > deadline:
                     raise InputError(
                         f"{self.path} is in use by process {self.state.get('pid')}: wait for it, or stop it."
                     )
                 time.sleep(0.05)
             yield
+
+    def _is_locked(self, file: IO[str]) -> bool:
+        try:
+            return lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except NoLocks:
+            warn_without_locks(self.path)
+            return self.state.get("pid") == os.getpid() or not self.alive
 
     def end(self, state: str, reason: str | None) -> None:
         """Record how a process ended that could not record it itself."""
@@ -320,17 +331,6 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise ValueError("the file is not a mapping")
     return loaded
-
-
-def _locks(file: IO[str], kind: int) -> bool:
-    """Whether a lock was acquired; True on a file system without locks."""
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def latest_run(parent: Path) -> RunFolder:

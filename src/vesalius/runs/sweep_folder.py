@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from vesalius.config.errors import InputError
 from vesalius.config.plain import read_json
+from vesalius.runs.locks import NoLocks, lock, warn_without_locks
 from vesalius.runs.run_folder import CONFIG, RunFolder, write_json
 from vesalius.runs.signature import is_own, signature_of
 
@@ -229,17 +230,20 @@ def take_folder(path: Path, *, resume: bool) -> IO[str]:
         path.mkdir(parents=True, exist_ok=True)
         if not resume:
             _check_vacant(path)
-        lock = (path / LOCK).open("w")
+        file = (path / LOCK).open("w")
     except OSError as error:
         _remove_empty(created)
         raise InputError(f"hydra.sweep.dir={path}: no folder can be created there ({error.strerror}).") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise InputError(f"{path} is being worked on by another process: wait, or stop it.") from error
+        locked = lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except NoLocks:
+        warn_without_locks(path)
+        locked = True
+    if not locked:
+        file.close()
+        raise InputError(f"{path} is being worked on by another process: wait, or stop it.")
     _taken[path] = created
-    return lock
+    return file
 
 
 def _check_vacant(path: Path) -> None:

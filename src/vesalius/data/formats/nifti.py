@@ -163,7 +163,7 @@ def _open(path: Path, name: str) -> tuple[Any, Grid]:
         if not path.is_file():
             raise InputError(f"{name} is no file: name the volume in it.")
     except OSError as error:
-        raise InputError(f"{name} cannot be opened ({error.strerror}): put it there or see its permissions.") from error
+        raise InputError(f"{name} cannot be opened ({error.strerror}): put it back, or see its permissions.") from error
     if size == 0:
         raise InputError(f"{name} is empty (0 bytes): delete it or put the real volume there.")
     try:

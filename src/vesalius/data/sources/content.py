@@ -42,7 +42,9 @@ def _digest(root: Path, show_names: bool, paths: Sequence[str]) -> bytes:
             content = (root / path).read_bytes()
         except OSError as error:
             name = path if show_names else "a file of the data set"
-            raise InputError(f"{name} cannot be opened ({error.strerror}): see its permissions.") from error
+            raise InputError(
+                f"{name} cannot be opened ({error.strerror}): put it back, or see its permissions."
+            ) from error
         encoded = path.encode("utf-8", "surrogateescape")
         digest.update(len(encoded).to_bytes(8, "little") + encoded + len(content).to_bytes(8, "little"))
         digest.update(content)

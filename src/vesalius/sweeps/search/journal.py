@@ -1,5 +1,6 @@
 """The journal of a sweep's study: one file in the sweep's folder that survives a kill at any moment."""
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from vesalius.config.errors import InputError
+from vesalius.runs.locks import NoLocks, lock
 from vesalius.runs.run_folder import CONFIG, RunFolder
 
 JOURNAL = Path("study") / "journal.log"
@@ -85,7 +87,8 @@ class _KernelLock:
 
     def acquire(self) -> bool:
         self._held = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o644)
-        fcntl.flock(self._held, fcntl.LOCK_EX)
+        with contextlib.suppress(NoLocks):  # of which taking the folder has warned; only the sweep writes here
+            lock(self._held, fcntl.LOCK_EX)
         return True
 
     def release(self) -> None:

@@ -1,7 +1,9 @@
 """Decoders that may crash run in processes of their own, and crash nothing else."""
 
+import os
 import pickle
 import random
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +16,7 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import JPEGLSLossless
 
 from dicom_maker import write_cine, write_image
-from vesalius.config.errors import InputError
+from vesalius.config.errors import InputError, RunFailed
 from vesalius.data.formats.dicom import decoders
 from vesalius.data.formats.dicom.decode import decode_file
 
@@ -58,6 +60,57 @@ def test_a_decoder_that_does_not_end_is_ended(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="does not end"):
         decode_file(LOSSLESS)
     assert time.monotonic() - started < 10
+
+
+KILLED = """
+import os, pathlib, runpy, signal, sys
+tries = pathlib.Path({tries!r})
+tries.write_text(tries.read_text() + "x")
+if len(tries.read_text()) <= {times}:
+    sys.stdin.buffer.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+runpy.run_path({worker!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_decoder_that_was_killed_is_no_fault_of_the_image(tmp_path, monkeypatch, times):
+    good, tries, worker = decode_file(LOSSLESS), tmp_path / "tries", tmp_path / "worker.py"
+    tries.write_text("")
+    worker.write_text(KILLED.format(tries=str(tries), times=times, worker=str(decoders.WORKER_FILE)))
+    decoders.stop_workers()
+    monkeypatch.setattr(decoders, "WORKER_FILE", worker)
+    if times == 1:
+        assert np.array_equal(decode_file(LOSSLESS), good)
+    else:
+        with pytest.raises(RunFailed, match=r"was killed.*lack of memory: free some"):  # no InputError, which skips it
+            decode_file(LOSSLESS)
+    assert tries.read_text() == "xx"
+    decoders.stop_workers()
+
+
+@pytest.mark.slow
+def test_a_fork_of_a_process_whose_threads_decode_can_decode(tmp_path):
+    image = np.random.default_rng(0).integers(0, 2**16, (40, 30)).astype(np.uint16)
+    path, over = write_image(tmp_path / "image", image, transfer_syntax=JPEGLSLossless), threading.Event()
+
+    def decode_on():
+        while not over.is_set():
+            decode_file(path)
+
+    with ThreadPoolExecutor(2) as pool:
+        threads = [pool.submit(decode_on) for _ in range(2)]
+        try:
+            for _ in range(3):
+                child = os.fork()
+                if child == 0:
+                    signal.alarm(30)
+                    os._exit(int(not np.array_equal(decode_file(path)[0, 0], image)))
+                assert os.waitpid(child, 0)[1] == 0
+        finally:
+            over.set()
+        for thread in threads:
+            thread.result()  # of the parent, whose decoders the children have left alone
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
-from vesalius.config.errors import InputError
+from vesalius.config.errors import InputError, VesaliusError
 from vesalius.data.formats.dicom.decoders import CannotDecode, NoDecoder, stored_pixels
 from vesalius.data.formats.dicom.limits import check_image, frame_count, pixel_keyword
 from vesalius.data.formats.dicom.reading import NotDicom, read_header, read_whole
@@ -120,7 +120,7 @@ def _translate_errors(name: str) -> Iterator[None]:
     """Turn any error that a damaged file causes in the parser or a decoder into an `InputError`."""
     try:
         yield
-    except InputError:
+    except VesaliusError:
         raise
     except NotDicom:
         raise InputError(f"{name} is no DICOM file: replace or delete it.") from None

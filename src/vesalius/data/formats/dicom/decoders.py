@@ -12,6 +12,7 @@ import json
 import math
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import as_pixel_options, pixel_array
 
+from vesalius.config.errors import RunFailed
 from vesalius.data.formats.dicom.reading import read_whole
 
 IN_PROCESS = ("pydicom", "pillow")
@@ -42,6 +44,10 @@ class BadReply(Exception):
     """The process of a decoder has crashed, or what it wrote are no pixels of this image."""
 
 
+class _Killed(Exception):
+    """The process of a decoder was killed from outside."""
+
+
 class NoDecoder(Exception):
     """No decoder for this transfer syntax is installed."""
 
@@ -50,6 +56,7 @@ class _Worker:
     """A process with decoders; it serves one caller at a time."""
 
     def __init__(self) -> None:
+        self._timed_out = False
         command = [sys.executable, "-P", str(WORKER_FILE)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment()
@@ -72,7 +79,7 @@ class _Worker:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        watch = threading.Timer(TIMEOUT_SECONDS, self._process.kill)
+        watch = threading.Timer(TIMEOUT_SECONDS, self._time_out)
         watch.daemon = True
         watch.start()
         try:
@@ -82,6 +89,17 @@ class _Worker:
             return _read_reply(stdout, count)
         finally:
             watch.cancel()
+
+    def _time_out(self) -> None:
+        self._timed_out = True
+        self._process.kill()
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether somebody else has killed the process, as Linux does when memory runs out."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)  # it may just be ending
+        return self._process.returncode == -signal.SIGKILL and not self._timed_out
 
     def stop(self) -> None:
         """End the process."""
@@ -181,12 +199,26 @@ def _decode_isolated(source: Path | Dataset, number: int | None, plugin: str) ->
         json.dumps(request)  # a damaged header may hold what is no number
     except Exception as error:  # damaged pixels can make the parser raise nearly anything
         raise CannotDecode(_last_line(str(error)) or type(error).__name__) from error
+    for _ in range(2):  # who kills it may have meant something else
+        with contextlib.suppress(_Killed):
+            return _sent(request, compressed, count)
+    raise RunFailed(
+        f"The process of the decoder {plugin} was killed, and again at the second try, likely for lack of memory: free "
+        "some, then start the command again."
+    )
+
+
+def _sent(request: dict[str, Any], compressed: bytes, count: int) -> np.ndarray:
+    """The pixels from an idle worker, which is idle again afterwards or gone."""
     worker = _idle_worker()
     try:
         pixels = worker.send(request, compressed, count)
     except (BadReply, OSError) as error:
+        if worker.was_killed:
+            worker.stop()
+            raise _Killed from error
         worker.stop()
-        raise CannotDecode(f"{plugin} crashes on them or does not end") from error
+        raise CannotDecode(f"{request['plugin']} crashes on them or does not end") from error
     except CannotDecode:
         _idle.put(worker)
         raise

@@ -75,7 +75,9 @@ def _read(path: Path, name: str, *, stop_before_pixels: bool, tags: Collection[s
     except FileNotFoundError:
         raise InputError(f"{name} does not exist: put it there or take it out of the table.") from None
     except OSError as error:
-        raise InputError(f"{name} cannot be read ({error.strerror or 'damaged'}): see its permissions.") from error
+        raise InputError(
+            f"{name} cannot be read ({error.strerror or 'damaged'}): put it back, or see its permissions."
+        ) from error
     except InvalidDicomError:
         raise NotDicom(f"{name} is no DICOM file.") from None
     except MemoryError:
