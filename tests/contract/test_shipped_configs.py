@@ -103,6 +103,7 @@ def _chosen(group: str, option: str) -> list[str]:
             "torchvision": ["model.net.architecture=resnet18"],
             "probe": ["data/augment=none"],
             "vicreg": ["data/augment=standard"],
+            "timm": ["model.net.architecture=resnet10t"],
         }
         return [f"model={option}", *needed.get(option, [])]
     if group == "model/encoder":

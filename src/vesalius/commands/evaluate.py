@@ -91,6 +91,7 @@ def _evaluate(folder: RunFolder) -> None:
         ("test",),
         baselines=config["evaluation"]["baselines"],
         without_duplicates=config["evaluation"]["drop_duplicates"],
+        weights=[record for member in members for record in member.provenance.get("weights") or []],
     )
     console = command_console()
     if other_data and output_kind(model) == "targets":

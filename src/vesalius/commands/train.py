@@ -105,6 +105,7 @@ def _evaluate(session: Session) -> None:
         baselines=config["evaluation"]["baselines"],
         without_duplicates=config["evaluation"]["drop_duplicates"],
         start=session.load_start,
+        weights=checkpoint["provenance"].get("weights") or [],
     )
     command_console().print(f"Run folder: {folder.path}", soft_wrap=True, highlight=False)
     outputs = outputs_of(data, final.predictions)

@@ -27,6 +27,8 @@ EXTRAS = {
     "python_multipart": "deploy",
     "pynetdicom": "deploy",
     "uvicorn": "deploy",
+    "timm": "backbones",
+    "huggingface_hub": "backbones",
     "gdcm": "medical",
     "openjpeg": "medical",
     "jpeg_ls": "medical",

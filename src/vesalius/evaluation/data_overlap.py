@@ -1,7 +1,7 @@
-"""Whether weights from other runs have learned from images that a run is evaluated on."""
+"""Whether weights, pretrained or from other runs, have learned from images that a run is evaluated on."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,23 @@ logger = logging.getLogger("vesalius")
 
 # Options of a source: where they differ, equal names belong to other images.
 _POPULATION = ("_target_", "seed", "name")
+# Names of one data set.
+_SAME = (
+    ("ImageNet-1k", "ImageNet", "ILSVRC2012", "ImageNet-2012"),
+    ("BUSI", "breastmnist"),
+    ("ChestX-ray14", "NIH ChestX-ray14", "NIH-CXR14", "ChestX-ray8", "chestmnist"),
+    ("HAM10000", "ISIC 2018", "dermamnist"),
+    ("NCT-CRC-HE-100K", "pathmnist"),
+    ("Kermany OCT2017", "OCT2017", "octmnist"),
+    ("Kermany chest X-ray", "pneumoniamnist"),
+    ("DeepDRiD", "retinamnist"),
+    ("PBC (Acevedo et al. 2020)", "bloodmnist"),
+    ("BBBC051", "tissuemnist"),
+    ("LiTS", "organamnist", "organcmnist", "organsmnist", "organmnist3d"),
+    ("LIDC-IDRI", "nodulemnist3d"),
+    ("RibFrac", "fracturemnist3d"),
+    ("IntrA", "vesselmnist3d"),
+)
 
 
 def check_data_overlap(
@@ -71,3 +88,33 @@ def _lineage(named: str | None) -> Iterator[RunFolder]:
         run = RunFolder(named)
         yield run
         named = run.config["init_from"]
+
+
+def find_contamination(weights: Sequence[Mapping[str, Any]], data_sets: Sequence[str]) -> list[str]:
+    """One sentence for each set of weights that learned from a data set under any of its names.
+
+    Args:
+        weights: records, as `provenance.json` keeps them.
+        data_sets: public names of the evaluated data.
+    """
+    return list(dict.fromkeys(_sentences(weights, data_sets)))
+
+
+def _sentences(weights: Sequence[Mapping[str, Any]], data_sets: Sequence[str]) -> Iterator[str]:
+    evaluated = {key: name for name in data_sets for key in _keys(name)}
+    for record in weights:
+        for trained_on in record.get("trained_on") or ():
+            if name := next((evaluated[key] for key in _keys(str(trained_on)) if key in evaluated), None):
+                which = f"weights {record.get('name')} of {record.get('architecture')}"
+                yield f"The {which} learned from {trained_on}, and these data are {name}: what rests on them flatters."
+                break
+
+
+def _keys(name: str) -> set[str]:
+    """The name, and others of the same data set, without case and punctuation."""
+    own = _plain(name)
+    return {own}.union(*({*map(_plain, names)} for names in _SAME if own in map(_plain, names)))
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())

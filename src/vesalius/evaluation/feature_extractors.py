@@ -119,8 +119,11 @@ def imagenet_extractor(device: torch.device) -> Extractor:
     net = EfficientNetLite0(3, 1, weights=IMAGENET)
     net.load_pretrained()
     net = net.eval().to(memory_format=torch.channels_last)
-    assert net.weight_set is not None
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (net.weight_set.mean, net.weight_set.std))
+    record = net.weight_set
+    assert record is not None
+    assert record.mean is not None
+    assert record.std is not None
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (record.mean, record.std))
 
     def embed(images: Tensor) -> Tensor:
         images = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images

@@ -16,6 +16,8 @@ from vesalius.evaluation.base import (
     score_without_duplicates,
     write_tables,
 )
+from vesalius.evaluation.data_overlap import find_contamination
+from vesalius.evaluation.imagenet_features import weights_of_baselines
 from vesalius.evaluation.metric_tables import print_metrics
 from vesalius.runs.run_folder import METRICS, RunFolder, write_json
 from vesalius.terminal import command_console
@@ -48,6 +50,7 @@ def finish(
     baselines: bool = False,
     without_duplicates: bool = False,
     start: Start | None = None,
+    weights: Sequence[Mapping[str, Any]] = (),
 ) -> Final:
     """Evaluate a finished model once, write all that is found into a folder, and print the test metrics.
 
@@ -61,6 +64,7 @@ def finish(
         baselines: whether cheap models are fitted too.
         without_duplicates: whether test metrics without repeated images are added.
         start: gives a newly built model the weights that the run started from; None leaves the analyses out.
+        weights: records of the pretrained weights that the model rests on; what they learned from is noted.
     """
     predictions: dict[str, pd.DataFrame] = {split: results.predictions(split) for split in splits}
     write_tables(predictions, folder.predictions)
@@ -70,6 +74,8 @@ def finish(
     if baselines:
         metrics["baselines"] = results.baselines(predictions, metrics)
         write_tables(results.baseline_tables, folder.predictions / "baselines")
+    if known := find_contamination([*weights, *weights_of_baselines(metrics)], results.data.public_names):
+        metrics["contamination"] = known
     if without_duplicates or start is not None:
         metrics["evidence"] = {}
     write_json(folder.path / METRICS, metrics)  # nothing that follows may cost the run its numbers

@@ -2,7 +2,9 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -41,6 +43,12 @@ def imagenet_features(data: ImageDataModule, rows: Tensor, device: torch.device)
         known = _join(known, (missing, _compute(data, missing, extractor)))
         _write(file, known)
     return known[1][np.searchsorted(known[0], rows.numpy())].astype(np.float64)
+
+
+def weights_of_baselines(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Records of the pretrained weights that baselines in `metrics.json` rest on."""
+    rests = any(name.endswith(f"_{IMAGENET}") for name in metrics.get("baselines") or ())
+    return [find_set("efficientnet_lite0", IMAGENET).to_dict()] if rests else []
 
 
 _Known = tuple[NDArray[np.int64], NDArray[np.float32]]

@@ -190,6 +190,7 @@ def _cell(entries: Metrics, name: str) -> str:
 
 def _footnotes(metrics: Mapping[str, Any], model: Metrics) -> Iterable[str]:
     """How to read the numbers, and why some are missing, each reason once."""
+    yield from metrics.get("contamination") or []
     if extractor := describe_extractor(metrics):
         yield extractor
     lower = [name for name in model if "/" not in name and mode_of(name) == "min"]

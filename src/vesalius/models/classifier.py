@@ -64,7 +64,6 @@ class CNNClassifier(SupervisedModule):
         module = net if isinstance(net, nn.Module) else net(in_channels=channels, num_outputs=facts.num_classes)
         if isinstance(module, Net):
             module.check_image(channels, *prepare.out_size)
-            module.check_preprocess(prepare.mean, prepare.std)
         super().__init__(
             facts,
             net=module,

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vesalius.config.errors import InputError, RunFailed
+from vesalius.models.nets.base import Staged
 from vesalius.models.nets.preprocess import Preprocess
+from vesalius.models.nets.weight_record import WeightRecord
 from vesalius.models.shard import Shard
 
 # Reading a loss on an accelerator waits for it; on the CPU every step is checked.
@@ -61,12 +63,21 @@ class FamilyModule(pl.LightningModule):
         """
         raise NotImplementedError
 
-    def load_pretrained(self) -> None:
+    def load_pretrained(self) -> WeightRecord | None:
         """Load the pretrained weights that the config names, if any; for a run that starts from scratch.
 
+        Returns:
+            What is known of them; None without weights.
+
         Raises:
-            InputError: if they cannot be read or downloaded, or do not fit.
+            InputError: if they cannot be read or downloaded, or do not fit, or expect other input than `preprocess`
+                gives.
         """
+        net = getattr(self, "net", None)
+        record = net.load_pretrained() if isinstance(net, Staged) else None
+        if record is not None:
+            record.check_input(self.preprocess.mean, self.preprocess.std)
+        return record
 
     def initialize(self, images: Callable[[], Tensor]) -> None:
         """Initialise weights from training images, in nets that do so.

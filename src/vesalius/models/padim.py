@@ -65,7 +65,6 @@ class PaDiM(FamilyModule):
         self.preprocess = preprocess(facts=facts)
         self.net = net(in_channels=self.preprocess.out_channels, num_outputs=1).requires_grad_(False)
         self.net.check_image(self.preprocess.out_channels, *self.preprocess.out_size)
-        self.net.check_preprocess(self.preprocess.mean, self.preprocess.std)
         count, problems = len(self.net.stages()), []
         if not stages or not all(0 <= stage < count for stage in stages):
             problems.append(f"model.stages={list(stages)}: name some of the stages 0 to {count - 1} of the net.")
@@ -91,10 +90,6 @@ class PaDiM(FamilyModule):
     def logged_metrics(self) -> tuple[str, ...]:
         """Every metric that this module logs."""
         return self.METRICS
-
-    def load_pretrained(self) -> None:
-        """Load the pretrained weights of the net, if its config names any."""
-        self.net.load_pretrained()
 
     def patches(self, image: Tensor) -> Tensor:
         """Features (B, D, h, w) of the places of a grid, of images (B, C, H, W) in 0..value_max; in 32 bits."""

@@ -69,7 +69,6 @@ class SequenceClassifier(SupervisedModule):
             sequence_length=facts.sequence_length,
         )
         module.check_image(prepare.out_channels, *prepare.out_size)
-        module.check_preprocess(prepare.mean, prepare.std)
         super().__init__(
             facts,
             net=module,

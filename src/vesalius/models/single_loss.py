@@ -16,7 +16,6 @@ from vesalius.models.accumulated_mean import AccumulatedMean
 from vesalius.models.epoch_metrics.weighted_mean import WeightedMean
 from vesalius.models.family import Batch, FamilyModule
 from vesalius.models.finetune import Finetune
-from vesalius.models.nets.base import Staged
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.schedules import build_schedule
 
@@ -144,11 +143,6 @@ class SingleLossModule(FamilyModule):
         per_epoch = math.ceil(per_epoch) if math.isfinite(per_epoch) else per_epoch
         schedule = build_schedule(self.make_schedule, optimizer, total_steps=total, steps_per_epoch=per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def load_pretrained(self) -> None:
-        """Load the net's pretrained weights, if its config names any."""
-        if isinstance(self.net, Staged):
-            self.net.load_pretrained()
 
     def setup(self, stage: str) -> None:
         """Freeze what is never trained before a strategy wraps the module, and reset the running loss.

@@ -135,6 +135,7 @@ def _summarise(part: Part) -> None:
             f"Over folds, {part.metric} is the mean of each fold's own: scores of different models do not compare."
         )
     part.notes += together_note(differences, pairs)
+    part.notes += dict.fromkeys(line for run in part.runs for line in (run.results or {}).get("contamination", ()))
     if len(means) > _MOST_ARMS:
         part.notes.append(f"Differences are shown for the {_MOST_ARMS} arms that are best on validation.")
 

@@ -103,6 +103,7 @@ def read_results(path: Path) -> dict[str, Any]:
         raise ValueError("it holds no task or no test metrics")
     results |= {part: entries_of(results.get(part) or {}, depth, part) for part, depth in _DEPTHS.items()}
     results |= {part: mapping_of(results.get(part) or {}, part) for part in ("monitor", "decision")}
+    results["contamination"] = [str(line) for line in list_of(results.get("contamination") or [], "contamination")]
     for key in ("best", "epoch"):
         check_number(results["monitor"].get(key), f"monitor.{key}")
     if isinstance(extractor := results.get("extractor"), Mapping) and not extractor.keys() >= _EXTRACTOR:
@@ -140,9 +141,11 @@ def read_provenance(path: Path) -> dict[str, Any]:
         return {}
     origin = mapping_of(read_json(path), "the file")
     origin |= {part: mapping_of(origin.get(part) or {}, part) for part in ("code", "packages", "hardware")}
-    for part, value in (("command", origin.get("command")), ("gpus", origin["hardware"].get("gpus"))):
+    lists = {"command": origin.get("command"), "gpus": origin["hardware"].get("gpus"), "weights": origin.get("weights")}
+    for part, value in lists.items():
         if not isinstance(value or [], list):
             raise ValueError(f"{part} is not a list")
+    origin["weights"] = [mapping_of(record, "weights") for record in origin.get("weights") or []]
     return origin
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -78,6 +79,7 @@ class Session:
         self._trainer = self._build_trainer()
         init_from = self.config["init_from"]
         self._initial = None if init_from is None else load_checkpoint(RunFolder(init_from).best)
+        self._weights: list[dict[str, Any]] = []
         self.data: ImageDataModule = build(self.config["data"], "data")
 
     @property
@@ -160,13 +162,16 @@ class Session:
         check_monitor(self.config["monitor"]["name"], self.model)
         if self.last is not None:
             check_weights(self._stopped["state_dict"], self.model)
+            self._weights = self._stopped["provenance"].get("weights") or []
             self._stopped = {}  # Lightning reads the file again
 
     def load_start(self, model: FamilyModule) -> None:
         """Give a new model the weights that this run starts from: pretrained, from the data, of `init_from`."""
-        model.load_pretrained()
+        record = model.load_pretrained()
+        self._weights = [] if record is None else [record.to_dict()]
         model.initialize(lambda: self.data.pixels(self.data.spread_rows("train", MAX_TRAIN)))
         if self._initial is not None:
+            self._weights += self._initial["provenance"].get("weights") or []
             skipped = model.load_initial(self._initial["state_dict"])
             if skipped:
                 command_console(stderr=True).print(f"init_from: these weights stay as they were: {', '.join(skipped)}")
@@ -177,6 +182,8 @@ class Session:
         Raises:
             InputError: for a setting that only the first steps show to be impossible.
         """
+        if self.last is None:
+            self.load_start(self.model)
         code = code_version()
         origin = provenance(
             code=code,
@@ -185,10 +192,9 @@ class Session:
             split=split_hash(self.data.split),
             acquisition=training_acquisition(self.data).to_dict(),
             seed=self.config["seed"],
+            weights=self._weights,
         )
         self._metadata.fill(self.config, self.data.facts, origin)
-        if self.last is None:
-            self.load_start(self.model)
         if rank() == 0:
             write_json(self.folder.path / PROVENANCE, origin)
             (self.folder.path / DIFF).unlink(missing_ok=True)  # of an attempt with other code

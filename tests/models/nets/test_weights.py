@@ -58,8 +58,10 @@ def test_building_reads_and_downloads_nothing(hub, monkeypatch):
 def test_named_weights_are_downloaded_once_then_cached(server, hub, monkeypatch):
     folder, url = server
     published = publish(folder, url, monkeypatch)
-    net = TorchvisionNet(3, 5, architecture="squeezenet1_1", weights="DEFAULT")
-    net.load_pretrained()
+    net = TorchvisionNet(3, 5, architecture="squeezenet1_1", weights="DEFAULT", download=True)
+    record = net.load_pretrained()
+    assert record.trained_on == ("ImageNet-1k",)
+    assert record.sha256.startswith(next(folder.iterdir()).stem.rpartition("-")[2])
     for name, value in published.features.state_dict().items():
         torch.testing.assert_close(net.trunk.features.state_dict()[name], value, rtol=0, atol=0)
     for file in folder.iterdir():
@@ -68,9 +70,16 @@ def test_named_weights_are_downloaded_once_then_cached(server, hub, monkeypatch)
     assert [file.suffix for file in hub.iterdir()] == [".pth"]
 
 
+def test_nothing_is_fetched_unless_asked(server, hub, monkeypatch):
+    publish(*server, monkeypatch)
+    with pytest.raises(InputError, match=r"nothing is fetched unless you ask: set model\.net\.download=true"):
+        TorchvisionNet(1, 2, architecture="squeezenet1_1", weights="DEFAULT").load_pretrained()
+    assert not hub.exists()
+
+
 def test_offline_names_address_folder_and_cure(hub, monkeypatch):
     monkeypatch.setattr(SqueezeNet1_1_Weights.DEFAULT.value, "url", "http://127.0.0.1:9/net-00000000.pth")
-    net = TorchvisionNet(1, 2, architecture="squeezenet1_1", weights="DEFAULT")
+    net = TorchvisionNet(1, 2, architecture="squeezenet1_1", weights="DEFAULT", download=True)
     with pytest.raises(InputError) as refused:
         net.load_pretrained()
     for part in ("http://127.0.0.1:9/net-00000000.pth", str(hub), "model.net.weights=/path/to/", "could not be down"):
@@ -80,7 +89,7 @@ def test_offline_names_address_folder_and_cure(hub, monkeypatch):
 def test_a_damaged_download_is_refused(server, hub, monkeypatch):
     publish(*server, monkeypatch, good_hash=False)
     with pytest.raises(InputError, match="hash"):
-        TorchvisionNet(1, 2, architecture="squeezenet1_1", weights="DEFAULT").load_pretrained()
+        TorchvisionNet(1, 2, architecture="squeezenet1_1", weights="DEFAULT", download=True).load_pretrained()
 
 
 def test_a_truncated_cached_file_is_refused(hub, monkeypatch):

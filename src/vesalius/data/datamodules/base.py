@@ -3,7 +3,7 @@
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -61,6 +61,7 @@ class ImageDataModule(pl.LightningDataModule):
         cache_dir: where decoded images are stored; None takes the environment's `VESALIUS_CACHE`, or
             `~/.cache/vesalius`.
         memory_limit_gb: larger sets are streamed from disk.
+        public_names: public data sets that the images are from, besides those that the source knows.
         seed: of split, order and augmentation.
 
     Attributes:
@@ -103,16 +104,14 @@ class ImageDataModule(pl.LightningDataModule):
         on_bad_file: OnBadFile = "error",
         cache_dir: str | None = None,
         memory_limit_gb: float = 4.0,
+        public_names: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.check_source(source)
         counts = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "steps_per_epoch": steps_per_epoch}
-        problems = [
-            f"data.{name}={count}: must be 1 or more."
-            for name, count in counts.items()
-            if count is not None and count < 1
-        ]
+        low = {name: count for name, count in counts.items() if count is not None and count < 1}
+        problems = [f"data.{name}={count}: must be 1 or more." for name, count in low.items()]
         if sampling == "balanced" and source.task == "regression":
             problems.append("data.sampling=balanced: a regression has no classes to balance: leave it natural.")
         if source.task == "unlabelled":
@@ -132,6 +131,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.fold, self.train_fraction = fold, train_fraction
         self.folds = DEFAULT_FOLDS if fold is not None and folds is None else folds
         self.split_file, self.shuffle_labels = split_file, shuffle_labels
+        self.public_names = [*source.public_names, *public_names]
         self.seed = seed
         self._decoding: dict[str, Any] = {
             "image_size": image_size,

@@ -37,6 +37,7 @@ class Source(ABC):
             `regression`, names of the continuous targets; for `unlabelled`, empty.
         series: whether `load` returns image series; their lengths may differ.
         unit: what a sample is, where files may hold several.
+        public_names: of the public data set that the images are of; none for one's own.
         left_out: after `samples`, the files that are left out of the table: pseudonym and reason.
         passed_over: after `samples`, the number of files, rows and the like that no sample comes from, by kind.
     """
@@ -45,6 +46,7 @@ class Source(ABC):
     classes: tuple[str, ...]
     series: bool = False
     unit: Unit | None = None
+    public_names: tuple[str, ...] = ()
     left_out: Sequence[tuple[str, str]] = ()
     passed_over: Mapping[str, int] = MappingProxyType({})
 

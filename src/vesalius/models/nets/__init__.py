@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "preprocess": ["Preprocess"],
         "recurrent.net": ["RecurrentNet"],
         "residual": ["SmallResNet"],
+        "timm_net": ["TimmNet"],
         "torchvision_net": ["TorchvisionNet"],
     },
 )

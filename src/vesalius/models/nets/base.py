@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from vesalius.config.errors import InputError
+from vesalius.models.nets.weight_record import WeightRecord
 
 
 class Staged(nn.Module):
@@ -25,23 +26,16 @@ class Staged(nn.Module):
             InputError: with the cure.
         """
 
-    def check_preprocess(self, mean: Tensor, std: Tensor) -> None:
-        """Refuse a normalisation other than the one that pretrained weights were trained with.
-
-        Args:
-            mean: (C,) subtracted from images on the scale where white is 1.
-            std: (C,) divisor on that scale.
-
-        Raises:
-            InputError: with the numbers that it must have.
-        """
-
-    def load_pretrained(self) -> None:
+    def load_pretrained(self) -> WeightRecord | None:
         """Load the pretrained weights that the config names, if any; for a run that starts from scratch.
+
+        Returns:
+            What is known of them; None without weights.
 
         Raises:
             InputError: if they cannot be read or downloaded, or do not fit.
         """
+        return None
 
 
 class Net(Staged):
@@ -103,12 +97,6 @@ class EncoderBased(Staged):
         if isinstance(self.encoder, Staged):
             self.encoder.check_image(channels, height, width)
 
-    def check_preprocess(self, mean: Tensor, std: Tensor) -> None:
-        """Refuse a normalisation that the encoder's pretrained weights do not expect."""
-        if isinstance(self.encoder, Staged):
-            self.encoder.check_preprocess(mean, std)
-
-    def load_pretrained(self) -> None:
-        """Load the pretrained weights of the encoder, if its config names any."""
-        if isinstance(self.encoder, Staged):
-            self.encoder.load_pretrained()
+    def load_pretrained(self) -> WeightRecord | None:
+        """Load the pretrained weights of the encoder, if its config names any, and return their record."""
+        return self.encoder.load_pretrained() if isinstance(self.encoder, Staged) else None

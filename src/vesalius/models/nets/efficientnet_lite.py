@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from vesalius.models.nets.base import Net
 from vesalius.models.nets.heads import build_head
+from vesalius.models.nets.weight_record import WeightRecord, record_of_file
 from vesalius.models.nets.weight_sets import WeightSet, find_set
 from vesalius.models.nets.weights import adapt_channels, is_path, load_into, read_weights
 
@@ -66,24 +67,20 @@ class EfficientNetLite0(Net):
         """Seven: a stage begins where the resolution drops or the number of channels grows; the first has the stem."""
         return self.trunk.stages()
 
-    def check_preprocess(self, mean: Tensor, std: Tensor) -> None:
-        """Refuse a normalisation other than the one in the record of the weights."""
-        if self.weight_set is not None:
-            self.weight_set.check_preprocess(mean, std)
-
-    def load_pretrained(self) -> None:
-        """Load the weights that the config names, if any.
+    def load_pretrained(self) -> WeightRecord | None:
+        """Load the weights that the config names, if any, and return their record.
 
         Raises:
             InputError: if the package or file is missing or damaged, or does not fit.
         """
         if self.weights is None:
-            return
+            return None
         state = read_weights(self.weights) if self.weight_set is None else self.weight_set.read()
         kernel = state.get("_conv_stem.weight")
         if kernel is not None and kernel.ndim == 4 and kernel.shape[1] == 3:
             state = {**state, "_conv_stem.weight": adapt_channels(kernel, self.trunk._conv_stem.in_channels)}
         load_into(self.trunk, state, ("_fc.",), self.weights)
+        return self.weight_set or record_of_file(self.weights, "efficientnet_lite0")
 
 
 class _Trunk(nn.Module):

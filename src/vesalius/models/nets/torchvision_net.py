@@ -2,7 +2,6 @@
 
 import warnings
 from functools import lru_cache
-from itertools import chain
 from typing import Any, Literal, cast
 
 import torch
@@ -12,6 +11,8 @@ from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
 from vesalius.models.nets.base import Net
 from vesalius.models.nets.heads import HeadKind, build_head
+from vesalius.models.nets.stages import check_image, split_stages
+from vesalius.models.nets.weight_record import WeightRecord
 from vesalius.models.nets.weights import adapt_channels, check_name, fetch, load_into
 
 # Constructor arguments without which a network has more than one output or takes a minute to build.
@@ -19,10 +20,6 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "googlenet": {"aux_logits": False, "init_weights": True},
     "inception_v3": {"aux_logits": False, "init_weights": True},
 }
-# Children of a network whose own children are distributed over stages.
-_CONTAINERS = ("features", "layers", "trunk_output", "blocks", "encoder", "classifier", "heads")
-# Blocks that begin a stage although no convolution or pooling in them has a stride.
-_STAGE_BLOCKS = ("PatchMerging", "PatchMergingV2", "EncoderBlock")
 
 
 class TorchvisionNet(Net):
@@ -37,6 +34,7 @@ class TorchvisionNet(Net):
         architecture: a name of `torchvision.models.list_models(module=torchvision.models)`.
         weights: torchvision's name of weights (`DEFAULT`), the path of a state dict, or None for random ones. Weights
             of googlenet and inception_v3 need images normalised by 0.5 and 0.5, all others as `imagenet`.
+        download: fetch named weights that are not in torch's folder of downloads; else nothing is fetched.
         stem: `standard`, or `small` for images of about 28 pixels (resnet family only): a 3x3 convolution of stride 1
             without max-pooling (He et al. 2016, section 4.2), which is never pretrained.
         head: `linear` replaces the last layer; `article` replaces all after the convolutions by a global average
@@ -57,6 +55,7 @@ class TorchvisionNet(Net):
         *,
         architecture: str,
         weights: str | None = None,
+        download: bool = False,
         stem: Literal["standard", "small"] = "standard",
         head: HeadKind = "linear",
         dropout: float | None = None,
@@ -64,7 +63,7 @@ class TorchvisionNet(Net):
         super().__init__()
         _check_options(architecture, weights, stem)
         self.architecture = architecture
-        self.weights = weights
+        self.weights, self.download = weights, download
         with warnings.catch_warnings():  # torchvision warns of a future change of initialisation
             warnings.simplefilter("ignore", FutureWarning)
             from torchvision.models import get_model
@@ -96,43 +95,18 @@ class TorchvisionNet(Net):
         A stage begins where the resolution drops, or with each block of a transformer that keeps one resolution.
         Together they hold each parameter outside the head exactly once.
         """
-        groups: list[list[nn.Module]] = [[]]
-        for unit in _units(self.trunk):
-            if _begins_stage(unit) and any(_has_parameters(part) for part in groups[-1]):
-                groups.append([])
-            groups[-1].append(unit)
-        loose = list(self.trunk.parameters(recurse=False))
-        for name in _CONTAINERS:
-            if isinstance(getattr(self.trunk, name, None), nn.Module):
-                loose += self.trunk.get_submodule(name).parameters(recurse=False)
-        if loose:  # a class token or position embedding, which belongs to no layer
-            groups[0].append(nn.ParameterList(loose))
-        return [nn.ModuleList(group) for group in groups if any(_has_parameters(part) for part in group)]
+        return split_stages(self.trunk)
 
     def check_image(self, channels: int, height: int, width: int) -> None:
-        """Refuse images that the architecture cannot take; runs on the meta device, without memory or arithmetic.
+        """Refuse images that the architecture cannot take.
 
         Raises:
             InputError: with the cure.
         """
-        tensors = chain(self.named_parameters(), self.named_buffers())
-        on_meta = {name: value.detach().to("meta") for name, value in tensors}
-        training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                image = torch.empty(1, channels, height, width, device="meta")
-                torch.func.functional_call(self, on_meta, (image,))
-        except Exception as error:  # kernels and assertions raise many types
-            raise InputError(
-                f"model.net.architecture={self.architecture} cannot take images of {height}x{width} pixels "
-                f"({str(error).splitlines()[0].rstrip('.')}): set model.preprocess.image_size=224."
-            ) from error
-        finally:
-            self.train(training)
+        check_image(self, self.architecture, channels, height, width)
 
-    def load_pretrained(self) -> None:
-        """Load the weights that the config names, if any.
+    def load_pretrained(self) -> WeightRecord | None:
+        """Load the weights that the config names, if any, and return their record.
 
         The last layer's are loaded too if it is a single linear layer with as many outputs.
 
@@ -140,8 +114,8 @@ class TorchvisionNet(Net):
             InputError: if they cannot be read or downloaded, or do not fit.
         """
         if self.weights is None:
-            return
-        state = fetch(self.architecture, self.weights)
+            return None
+        state, record = fetch(self.architecture, self.weights, download=self.download)
         name = f"{self._stem_name}.weight"
         channels = _first_conv(self.trunk)[1].in_channels
         if name in state and state[name].ndim == 4 and state[name].shape[1] == 3:
@@ -153,6 +127,7 @@ class TorchvisionNet(Net):
             with torch.no_grad():
                 last.weight.copy_(kernel)
                 last.bias.copy_(torch.zeros_like(last.bias) if bias is None else bias)
+        return record
 
 
 @lru_cache(maxsize=1)
@@ -242,26 +217,3 @@ def _classifier_dropouts(trunk: nn.Module, name: str) -> list[nn.Dropout]:
     parts = [trunk.get_submodule(name), getattr(trunk, "dropout", None)]
     layers = [layer for part in parts if isinstance(part, nn.Module) for layer in part.modules()]
     return [layer for layer in layers if isinstance(layer, nn.Dropout)]
-
-
-def _units(network: nn.Module) -> list[nn.Module]:
-    """The network's parts in order of use, those of containers one by one."""
-    units: list[nn.Module] = []
-    for name, child in network.named_children():
-        units += _units(child) if name in _CONTAINERS and list(child.children()) else [child]
-    return units
-
-
-def _begins_stage(unit: nn.Module) -> bool:
-    # A resnet's removed max-pool is an Identity, and still separates stem and first stage.
-    if isinstance(unit, nn.Identity) or type(unit).__name__ in _STAGE_BLOCKS:
-        return True
-    return any(_largest(getattr(part, "stride", 1)) > 1 for part in unit.modules())
-
-
-def _largest(stride: Any) -> int:
-    return max(stride) if isinstance(stride, tuple) else stride if isinstance(stride, int) else 1
-
-
-def _has_parameters(part: nn.Module) -> bool:
-    return next(part.parameters(), None) is not None

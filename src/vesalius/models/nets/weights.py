@@ -5,6 +5,7 @@ import re
 import socket
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
 from vesalius.models.nets.tensor_files import load_tensors
+from vesalius.models.nets.weight_record import WeightRecord, hash_of, record_of_file
 
 _ENDINGS = (".pt", ".pth", ".safetensors")
 # The oldest DenseNet files number the layers of a block as submodules.
@@ -24,18 +26,21 @@ _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 
 
-def fetch(architecture: str, weights: str) -> dict[str, Tensor]:
-    """Read a state dict in torchvision's key layout.
+def fetch(architecture: str, weights: str, *, download: bool) -> tuple[dict[str, Tensor], WeightRecord]:
+    """Read a state dict in torchvision's key layout, and what is known of it.
 
     Args:
         architecture: torchvision's name of the network.
-        weights: torchvision's name of the weights (`DEFAULT`, `IMAGENET1K_V1`, ...), taken from torch's hub folder or
-            downloaded into it and checked by hash; or the path of a `.pt`, `.pth` or `.safetensors` file.
+        weights: torchvision's name of the weights (`DEFAULT`, `IMAGENET1K_V1`, ...), taken from torch's hub folder; or
+            the path of a `.pt`, `.pth` or `.safetensors` file.
+        download: named weights that are not in that folder into it; they are checked by hash.
 
     Raises:
         InputError: if the name is unknown, or the file is missing, damaged, or cannot be downloaded.
     """
-    return read_weights(weights) if is_path(weights) else _download(architecture, weights)
+    if is_path(weights):
+        return read_weights(weights), record_of_file(weights, architecture)
+    return _named(architecture, weights, download=download)
 
 
 def is_path(weights: str) -> bool:
@@ -139,7 +144,7 @@ def read_weights(file: str) -> dict[str, Tensor]:
     return state  # type: ignore[return-value]  # a dict or OrderedDict, whose metadata is needed
 
 
-def _download(architecture: str, weights: str) -> dict[str, Tensor]:
+def _named(architecture: str, weights: str, *, download: bool) -> tuple[dict[str, Tensor], WeightRecord]:
     problem = check_name(architecture, weights)
     if problem:
         raise InputError(problem)
@@ -148,6 +153,15 @@ def _download(architecture: str, weights: str) -> dict[str, Tensor]:
     entry = get_model_weights(architecture)[weights]
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = folder / Path(urlparse(entry.url).path).name
+    copy = (
+        f"Put that file into {folder}, or set model.net.weights=/path/to/{file.name} for a local copy, or "
+        "model.net.weights=null to train without."
+    )
+    if not (file.is_file() or download):
+        raise InputError(
+            f"model.net.weights={weights}: {entry.url} is not on this machine, and nothing is fetched unless you ask: "
+            f"set model.net.download=true. {copy}"
+        )
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(30.0)  # a network that drops packets counts as offline
     try:
@@ -155,10 +169,11 @@ def _download(architecture: str, weights: str) -> dict[str, Tensor]:
     except (URLError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         problem = "is damaged" if file.is_file() else "could not be downloaded"
         raise InputError(
-            f"model.net.weights={weights}: {entry.url} {problem} ({str(error).splitlines()[0]}). Put that file into "
-            f"{folder}, or set model.net.weights=/path/to/{file.name} for a local copy, or model.net.weights=null to "
-            "train without."
+            f"model.net.weights={weights}: {entry.url} {problem} ({str(error).splitlines()[0]}). {copy}"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
-    return state
+    # Of torchvision's weights all were trained last on ImageNet-1k, those called SWAG on Instagram before.
+    trained_on = ("Instagram 3.6B", "ImageNet-1k") if "SWAG" in entry.name else ("ImageNet-1k",)
+    record = WeightRecord(architecture, entry.name, f"torchvision, {entry.url}", "see torchvision", trained_on)
+    return state, replace(record, sha256=hash_of(file))

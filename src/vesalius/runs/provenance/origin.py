@@ -3,7 +3,7 @@
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ def provenance(
     split: str,
     acquisition: Mapping[str, Any],
     seed: int,
+    weights: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Everything that decides whether two runs should be equal: plain containers without host name or user's paths.
 
@@ -41,6 +42,7 @@ def provenance(
         split: hash of which sample is in which split.
         acquisition: how the training images were acquired, as far as their files state it.
         seed: of the run.
+        weights: the records of all pretrained weights that it rests on.
     """
     return {
         "code": code.to_dict(),
@@ -52,6 +54,7 @@ def provenance(
         "split": split,
         "acquisition": dict(acquisition),
         "seed": seed,
+        "weights": [dict(record) for record in weights],
     }
 
 

@@ -76,6 +76,7 @@ class MedMNIST(Source):
         self.series = self.unit == "volume"
         self.facts = VOLUME_SETS[name] if volumes else SETS[name]
         self.task, self.classes = self.facts.task, self.facts.classes
+        self.public_names = (name,)
         file = f"{name}.npz" if size == 28 else f"{name}_{size}.npz"
         self.path = (Path(root) if root is not None else Path.home() / ".medmnist").expanduser() / file
         self._url = f"{base_url.rstrip('/')}/{file}?download=1"
