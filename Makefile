@@ -45,10 +45,12 @@ bench: install   ## speed and memory comparisons, printed as tables
 proof: install   ## the minutes-long proofs behind the published figures (docs/results.md)
 	$(BIN)/python -m pytest -m proof -s
 
-# KILLS: of each family; two processes: a fifth of it more. 25 take hours on 2 cores.
+# KILLS: of each family; a fifth of them of two processes. SWEEP_KILLS: of sweeps; half as many of searches. 25 and 20 take
+# half an hour on 2 idle cores.
 KILLS ?= 25
-torture: install   ## trainings of every family that are killed at random moments end with the same bits; prints a summary
-	KILLS=$(KILLS) $(BIN)/python -m pytest -m torture -s
+SWEEP_KILLS ?= 20
+torture: install   ## trainings and sweeps that are killed at random moments end with the same bits; prints a summary
+	KILLS=$(KILLS) SWEEP_KILLS=$(SWEEP_KILLS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m torture -s
 
 clean:
 	rm -rf .venv site .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -175,7 +175,7 @@ def test_a_damaged_sweep_is_named(tmp_path, content):
 
 def damage_and_resume(vesalius_in, run: Path, name: str, damage: Callable[[Path], None]):
     damage(run / name)
-    done = vesalius_in(run.parent, "train", f"resume={run}")
+    done = vesalius_in(run.parent, "train", f"resume={run}", "resume_despite=[code]")
     assert "Traceback" not in done.stderr, done.stderr
     return done
 

@@ -120,7 +120,7 @@ def test_a_text_in_place_of_an_object_is_a_text(place) -> None:
     assert not (place / "RAN").exists()
 
 
-@pytest.mark.parametrize("verb", [["embed", "run=run"], ["train", "resume=run"]])
+@pytest.mark.parametrize("verb", [["embed", "run=run"], ["train", "resume=run", "resume_despite=[code]"]])
 def test_other_verbs_refuse_it_too(verb, place, vesalius_in) -> None:
     if verb[0] == "train":
         shutil.rmtree(place / "run")
@@ -167,7 +167,7 @@ def test_a_checkpoint_deletes_no_file_of_another_name(name, place, vesalius_in) 
         if "Checkpoint" in key:
             state |= {"best_model_path": name, "kth_best_model_path": name, "best_k_models": {name: 0.0}}
     torch.save(checkpoint, path)
-    done = vesalius_in(place, "train", "resume=run")
+    done = vesalius_in(place, "train", "resume=run", "resume_despite=[code]")
     assert done.returncode == 2, done.stdout + done.stderr
     assert "is no checkpoint of its run" in done.stderr
     assert (place / "source").read_text() == "x"

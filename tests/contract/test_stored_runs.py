@@ -51,7 +51,7 @@ def test_it_is_evaluated_again_with_the_same_numbers(stored, vesalius_in) -> Non
 
 
 def test_it_is_resumed_to_the_same_end(stored, vesalius_in) -> None:
-    done = vesalius_in(stored, "train", "resume=interrupted")
+    done = vesalius_in(stored, "train", "resume=interrupted", "resume_despite=[code]")
     assert done.returncode == 0, done.stderr
     resumed, finished = (read(stored / name / "metrics.json") for name in ("interrupted", "finished"))
     assert read(stored / "interrupted/state.json")["attempt"] == 2

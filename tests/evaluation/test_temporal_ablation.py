@@ -140,7 +140,7 @@ def test_the_single_frame_arm_has_the_callbacks_of_the_config_and_one_device(mak
     (options,) = given
     assert (options["devices"], options["num_nodes"], options["strategy"]) == (1, 1, "auto")
     names = [type(callback).__name__ for callback in options["callbacks"]]
-    assert "EMAWeightAveraging" in names
+    assert "EMA" in names
     assert "Checkpoint" in names
     assert "LearningRateMonitor" not in names  # refuses to work without a logger
     assert not options["logger"]

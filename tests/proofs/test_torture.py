@@ -1,24 +1,27 @@
 """`make torture`: trainings of every family are killed at random moments, and end with the bits of one never stopped.
 
-`KILLS` is how many kills each family gets (25), `SEED` draws the moments. A fifth of them, at least one, falls into the
-middle of an epoch, a fifth into a checkpoint's half-written file, a fifth into the moment before a whole one takes its
-name, and the rest comes at a random time, which may be in the imports or in the evaluation. Then a fifth
-as many kills, at least one, of two processes that train together. Each run is killed a few times before it may end.
+`KILLS` is how many kills each family gets (25), `SEED` draws configurations and moments. A fifth of them, at least one,
+hits two processes that train together. Of the others a fifth falls into the middle of an epoch, a fifth into a
+checkpoint's half-written file, a tenth into the moment before a whole one takes its name, one into the start of the
+command, and the rest comes at a random time: in the training, the evaluation or in between. Each run is killed a few
+times before it may end.
+
+Each attempt is a process of its own. Those that are killed are forks of an interpreter that has its imports done
+(`warm_interpreter`), or the imports would take most of the time; the last attempt of each run is the plain command.
 """
 
 import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bit_equality import differences
+from kills import kill_all, killed_after, orphans
 from store_runs import COMMON, FAMILIES
 
 pytestmark = pytest.mark.torture
@@ -26,95 +29,117 @@ pytestmark = pytest.mark.torture
 HELPERS = Path(__file__).parents[1] / "helpers"
 KILLS, SEED = int(os.environ.get("KILLS", "25")), int(os.environ.get("SEED", "0"))
 KILLS_PER_RUN = 4
-ALWAYS = ["callbacks.last.every_n_steps=1", "+callbacks.killer._target_=killer.Killer", "trainer.max_epochs=3"]
-EXTRA = {"cnn": ["callbacks=ema", "model.net.dropout=0.3"], "lstm": ["trainer.accumulate_grad_batches=2"]}
-DDP = "two processes"
+ALWAYS = ["callbacks.last.every_n_steps=1", "+callbacks.killer._target_=killer.Killer", "trainer.max_epochs=4"]
+ALWAYS += ["data.batch_size=8", "evaluation.probes=false"]  # 4 batches per epoch
+BF16, ACCUMULATE, EMA = "trainer.precision=bf16", "trainer.accumulate_grad_batches=2", "callbacks=ema"
+DROPOUT, AUGMENT = "model.net.dropout=0.3", "data/augment=standard"
+#: What the runs of a family carry over besides weights and optimisers.
+CONFIGURATIONS = {
+    "cnn": [[DROPOUT, AUGMENT], [EMA, BF16, DROPOUT], [ACCUMULATE, EMA], ["trainer.deterministic=true", BF16]],
+    "lstm": [[DROPOUT, BF16], [ACCUMULATE, DROPOUT], [EMA]],
+    "autoencoder": [[AUGMENT], [EMA, ACCUMULATE], [BF16]],
+    "gan": [[], ["model.n_critic=2", ACCUMULATE, "data.batch_size=4"], [BF16]],
+}
+DDP = {"cnn": [EMA, DROPOUT], "lstm": [ACCUMULATE, DROPOUT], "autoencoder": [BF16], "gan": []}
+MOST = {"batch": 5, "rank": 5, "write": 60, "rename": 3}
 
 
-def command(kill: str, *arguments: str) -> tuple[subprocess.Popen[str], float]:
-    """A training in a session of its own, so that all of it can be killed."""
-    path = os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "PYTHONPATH": path, "KILL": kill, "OMP_NUM_THREADS": "1"}
-    line = [sys.executable, "-m", "vesalius.cli", "train", *arguments]
-    kept = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(line, env=env, start_new_session=True, **kept), time.monotonic()
+def kinds_of(count: int, draw: random.Random) -> tuple[list[str], list[str]]:
+    """Where each kill of a single process falls, and each of two."""
+    pair = max(1, count // 5)
+    of_two = (["batch", "write", "rank"] + ["time"] * pair)[:pair]
+    single = ["batch"] * pair + ["write"] * pair + ["rename"] * max(1, pair // 2) + ["start"]
+    single = (single + ["time"] * count)[: count - pair]
+    draw.shuffle(single)
+    return single, of_two
 
 
-def processes_of(run: Path) -> list[int]:
-    """Ids of processes of this machine that work on a run."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if any(word == str(run) for word in words):
-            found.append(int(entry.name))
-    return found
+@pytest.fixture(scope="module")
+def total() -> Iterator[Counter[str]]:
+    """Kills of all families, and how many runs did not end with the same bits; printed at the end."""
+    counts = Counter[str]()
+    yield counts
+    unequal, runs = counts.pop("unequal"), counts.pop("runs")
+    print(f"\nTrainings: {sum(counts.values())} kills of {runs} runs, {runs - unequal} of which ended bit-identical.")
 
 
-def kill_all(run: Path) -> None:
-    """SIGKILL to every process of a run, as when the machine goes down."""
-    for number in processes_of(run):
-        try:
-            os.kill(number, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+class Torture:
+    """Runs of a family that are killed and resumed.
 
+    Args:
+        place: holds each run's folder and the references.
+        draw: of everything random.
+        warm, fresh: run `vesalius ...` in a folder.
+    """
 
-def kinds_of(count: int, draw: random.Random) -> list[str]:
-    """Where each kill falls."""
-    share = max(1, count // 5)
-    kinds = (["batch"] * share + ["write"] * share + ["rename"] * share)[:count]
-    kinds += ["time"] * (count - len(kinds))
-    draw.shuffle(kinds)
-    return kinds
+    def __init__(self, place: Path, draw: random.Random, warm, fresh, monkeypatch) -> None:
+        self.place, self.draw, self.warm, self.fresh, self.monkeypatch = place, draw, warm, fresh, monkeypatch
+        self.happened, self.unequal, self.runs = Counter[str](), list[str](), 0
+        self.references: dict[tuple[str, ...], tuple[Path, float]] = {}
 
-
-@pytest.mark.parametrize("family", [*sorted(FAMILIES), DDP])
-def test_killed_runs_end_with_the_same_bits(family, tmp_path):
-    draw = random.Random(f"{SEED} {family}")
-    kinds = kinds_of(KILLS if family != DDP else max(1, KILLS // 5), draw)
-    name = "cnn" if family == DDP else family
-    arguments = [*COMMON, *FAMILIES[name], *EXTRA.get(name, []), *ALWAYS]
-    if family == DDP:
-        arguments = ["trainer=ddp_cpu", *(one for one in arguments if one != "trainer=cpu")]
-    whole = tmp_path / "whole"
-    process, started = command("", *arguments, f"hydra.run.dir={whole}")
-    output, _ = process.communicate(timeout=1200)
-    assert process.returncode == 0, output
-    seconds = time.monotonic() - started
-    happened, runs, unequal = Counter[str](), 0, list[str]()
-    while kinds:
-        run, runs = tmp_path / f"killed{runs}", runs + 1
-        for _ in range(min(KILLS_PER_RUN, len(kinds))):
-            kind = kinds.pop()
-            kill = "" if kind == "time" else f"{kind}:{draw.randint(1, {'batch': 7, 'write': 90, 'rename': 4}[kind])}"
-            process, _ = command(kill, *arguments, f"hydra.run.dir={run}", "resume=auto")
-            try:
-                process.communicate(timeout=draw.uniform(0, seconds) if kind == "time" else 1200)
-                if process.returncode == 0:  # the run ended first: this kill falls into another run
+    def run(self, kinds: list[str], configurations: list[list[str]], suffix: str = "") -> None:
+        """Kill runs until no kill is left in `kinds`."""
+        while kinds:
+            arguments = self.draw.choice(configurations)
+            reference, seconds = self.reference(arguments)
+            folder, self.runs = self.place / f"killed{self.runs}", self.runs + 1
+            folder.mkdir()
+            for _ in range(min(KILLS_PER_RUN, len(kinds))):
+                kind = kinds.pop()
+                if not self.attempt(folder, kind, arguments, seconds):  # it ended first: this kill hits another run
                     kinds.append(kind)
                     break
-                happened[kind] += 1
-            except subprocess.TimeoutExpired:
-                process.kill()
-                kill_all(run)
-                process.communicate()
-                happened["time, in the work" if (run / "state.json").is_file() else "time, in the imports"] += 1
-            for _ in range(200):  # what it has started ends with it
-                if not processes_of(run):
-                    break
-                time.sleep(0.1)
-            assert not processes_of(run), "an orphan"
-        process, _ = command("", *arguments, f"hydra.run.dir={run}", "resume=auto")
-        output, _ = process.communicate(timeout=1200)
-        assert process.returncode == 0, output
-        assert "Traceback" not in output
-        found = differences(whole, run)
-        unequal += [f"{run.name}: {one}" for one in found]
-        if not found:
-            shutil.rmtree(run)
-    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(happened.items()))
-    print(f"\n{family}: {sum(happened.values())} kills of {runs} runs ({counts}): {len(unequal)} differences.")
-    assert not unequal, unequal
+                self.happened[kind + suffix] += 1
+                assert not (left := orphans(folder)), f"orphans: {left}"
+            self.monkeypatch.setenv("KILL", "")
+            done = self.fresh(folder, *arguments, "resume=auto", timeout=1800)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "Traceback" not in done.stderr
+            found = differences(reference, folder / "run")
+            self.unequal += [f"{folder.name}: {one}" for one in found]
+            if not found:
+                shutil.rmtree(folder)
+
+    def reference(self, arguments: list[str]) -> tuple[Path, float]:
+        """A run that is not killed, and its seconds; once for each configuration."""
+        key = tuple(arguments)
+        if key not in self.references:
+            folder = self.place / f"whole{len(self.references)}"
+            folder.mkdir()
+            self.monkeypatch.setenv("KILL", "")
+            started = time.monotonic()
+            done = self.warm(folder, *arguments, timeout=1800)
+            assert done.returncode == 0, done.stdout + done.stderr
+            self.references[key] = folder / "run", time.monotonic() - started
+        return self.references[key]
+
+    def attempt(self, folder: Path, kind: str, arguments: list[str], seconds: float) -> bool:
+        """Start or resume a run that is to be killed; whether it was."""
+        self.monkeypatch.setenv("KILL", f"{kind}:{self.draw.randint(1, MOST[kind])}" if kind in MOST else "")
+        moment = {"start": self.draw.uniform(0, 4), "time": self.draw.uniform(0, seconds)}.get(kind, 1800)
+        with killed_after(moment, folder, kill_all):
+            command = self.fresh if kind == "start" else self.warm
+            done = command(folder, *arguments, "resume=auto", timeout=2000)
+        return done.returncode != 0
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_killed_runs_end_with_the_same_bits(family, tmp_path, total, warm_vesalius_in, fresh_vesalius_in, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    started, draw = time.monotonic(), random.Random(f"{SEED} {family}")
+    single, of_two = kinds_of(KILLS, draw)
+    base = ["train", *COMMON, *FAMILIES[family], *ALWAYS, "hydra.run.dir=run"]
+    two = ["trainer=ddp_cpu" if one == "trainer=cpu" else one for one in base]
+    torture = Torture(tmp_path, draw, warm_vesalius_in, fresh_vesalius_in, monkeypatch)
+    torture.run(single, [[*base, *more] for more in CONFIGURATIONS[family]])
+    torture.run(of_two, [[*two, *DDP[family]]], " of two processes")
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(torture.happened.items()))
+    print(
+        f"\n{family}: {sum(torture.happened.values())} kills of {torture.runs} runs ({counts}), "
+        f"{len(torture.references)} configurations, {time.monotonic() - started:.0f} s: "
+        f"{len(torture.unequal)} differences."
+    )
+    total.update(torture.happened)
+    total.update({"runs": torture.runs, "unequal": len({one.partition(":")[0] for one in torture.unequal})})
+    assert not torture.unequal, torture.unequal

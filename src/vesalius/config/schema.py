@@ -72,6 +72,7 @@ class TrainConfig:
     audit: Audit = field(default_factory=Audit)
     init_from: str | None = None
     resume: str | None = None
+    resume_despite: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -207,6 +208,7 @@ class GainConfig:
     n: int = 0
     metric: str = MISSING
     resume: str | None = None
+    resume_despite: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -10,15 +10,22 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+
+from vesalius.config.allowed import check_allowed
+from vesalius.config.compose import remove_if_empty
 from vesalius.config.errors import InputError
 from vesalius.launch.child import child_environment, signal_group
 from vesalius.launch.faults import again
 from vesalius.launch.rendezvous import ranks_of
+from vesalius.launch.resume_despite import KEY, check_code, set_despite
 from vesalius.launch.worker import PARENT
 from vesalius.runs.find import check_holds_runs
 from vesalius.runs.run_folder import CONFIG, METRICS, STATE, UNKNOWN, RunFolder
 from vesalius.runs.sweep_folder import SWEEP
 
+#: The only override that a resume takes: a run that goes on to another number of epochs.
+_HORIZON = "trainer.max_epochs="
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -34,6 +41,7 @@ def launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Pat
     Returns:
         The exit code, and the monitored metric of the best checkpoint (NaN without one), a sweep's objective.
     """
+    set_despite(config.get(KEY) or ())
     ranks = ranks_of(os.environ)
     if ranks is None:
         return _launch(verb, config, overrides, path)
@@ -78,6 +86,7 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
         InputError: for a folder that is in use, and for a run that cannot be resumed.
     """
     _check_model(verb, config)
+    config = {key: value for key, value in config.items() if key != KEY}
     if config.get("run") is not None:  # before anything is created in a folder that was only misspelt
         (check_holds_runs if verb == "report" else RunFolder)(Path(config["run"]))
     resume = config.get("resume")
@@ -86,15 +95,16 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
     if resume != "auto" and (Path(resume) / SWEEP).is_file():
         raise InputError(f"{resume} is the folder of a sweep: resume it with `vesalius train -m resume={resume}`.")
     folder = RunFolder(path if resume == "auto" else resume)
-    if not any(path.iterdir()):
-        path.rmdir()
+    remove_if_empty(path)
     if folder.alive:
         raise InputError(f"{folder.path} is in use by process {folder.state.get('pid')}: wait for it, or stop it.")
     if resume == "auto":
         before, now = folder.config, {**config, "resume": None}
         changed = [key for key in now if now[key] != before.get(key)]
     else:
-        changed = [override for override in overrides if not override.startswith("resume=")]
+        changed = [override for override in overrides if not override.startswith(("resume=", f"{KEY}="))]
+    if changed and all(override.startswith(_HORIZON) for override in changed):
+        return _begin_continuation(folder, config["trainer"]["max_epochs"], path)
     if changed:
         raise InputError(
             f"resume continues with the frozen config of {folder.path}, and nothing can be changed: leave out "
@@ -103,8 +113,30 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
     if folder.state.get("state") == UNKNOWN:
         sys.stderr.write(f"{folder.path / STATE} is damaged: the run goes on, and its attempts are counted from 1.\n")
     if folder.state.get("state") == "done" and resume != "auto":
-        raise InputError(f"{folder.path} is done: there is nothing to resume.")
+        more = " To train for longer, add trainer.max_epochs=EPOCHS." if verb == "train" else ""
+        raise InputError(f"{folder.path} is done: there is nothing to resume.{more}")
+    if verb == "train" and folder.state.get("state") != "done":
+        check_code(folder)
     return folder
+
+
+def _begin_continuation(folder: RunFolder, epochs: int, path: Path) -> RunFolder:
+    """Create the folder of a run that goes on from where another one is, to another number of epochs.
+
+    The other run stays as it is, with its results. Without `hydra.run.dir` the new folder stands next to its.
+
+    Raises:
+        InputError: for a config of somebody else that names other code, and code that has changed.
+    """
+    check_code(folder)
+    config = folder.config
+    check_allowed(config)  # which counts as the user's own in the new folder
+    if not any(override.startswith("hydra.run.dir=") for override in HydraConfig.get().overrides.hydra):
+        path = folder.path.resolve().parent / path.name
+    config |= {"trainer": {**config["trainer"], "max_epochs": epochs}, "resume": str(folder.path.resolve())}
+    begun = RunFolder.create(path, config, [*folder.overrides, f"{_HORIZON}{epochs}"])
+    sys.stderr.write(f"{folder.path} stays as it is. It is continued to {epochs} epochs in {path}\n")
+    return begun
 
 
 def _check_model(verb: str, config: Mapping[str, Any]) -> None:

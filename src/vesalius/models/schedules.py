@@ -11,6 +11,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -21,6 +22,8 @@ from vesalius.config.errors import InputError
 @dataclass(frozen=True)
 class Constant:
     """A constant rate, after a linear warm-up of `warmup_steps`."""
+
+    follows_horizon: ClassVar[bool] = False
 
     warmup_steps: int = 0
 
@@ -35,6 +38,8 @@ class Constant:
 @dataclass(frozen=True)
 class MultiStep:
     """Multiply the rate by `gamma` at the start of each epoch in `milestones` (counted from 0)."""
+
+    follows_horizon: ClassVar[bool] = False
 
     milestones: list[int] = field(default_factory=list)
     gamma: float = 0.1
@@ -130,6 +135,17 @@ def _finite(total_steps: float) -> int:
 def _require(condition: bool, problem: str) -> None:
     if not condition:
         raise InputError(f"model.schedule: {problem}")
+
+
+def follows_horizon(schedule: Callable[..., LRScheduler]) -> bool:
+    """Whether the rates of a schedule are a function of how long the whole training is.
+
+    Args:
+        schedule: as for `build_schedule`; one that asks for `total_steps` depends on it, unless it has an attribute
+            `follows_horizon` that is False.
+    """
+    own: bool | None = getattr(schedule, "follows_horizon", None)
+    return "total_steps" in inspect.signature(schedule).parameters if own is None else own
 
 
 def build_schedule(

@@ -207,8 +207,7 @@ class RunFolder:
         Raises:
             InputError: if the run has not written it yet.
         """
-        path = self.path / METRICS
-        if not path.is_file():
+        if not (self.path / METRICS).is_file():
             raise InputError(f"{self.path} has no {METRICS}: the run is {self.state.get('state', 'not started')}.")
         loaded: dict[str, Any] = self._read(METRICS, _read_mapping)
         return loaded
@@ -288,8 +287,8 @@ class RunFolder:
     @contextmanager
     def _recorded_state(self, cost: Cost) -> Iterator[Cost]:
         (self.path / PRUNE).unlink(missing_ok=True)  # of an earlier attempt
-        started = time.monotonic()  # the time of day may be set back meanwhile
-        state: dict[str, Any] = {"attempt": self.state.get("attempt", 0) + 1, "started": _timestamp(time.time())}
+        before, started = self.state, time.monotonic()  # the time of day may be set back meanwhile
+        state: dict[str, Any] = {"attempt": before.get("attempt", 0) + 1, "started": _timestamp(time.time())}
         write_json(self.path / STATE, {"state": "running", "pid": os.getpid(), **state})
         ending, reason = "failed", None
         try:
@@ -300,9 +299,11 @@ class RunFolder:
             ending, reason = ("interrupted", str(interruption)) if pruned is None else ("pruned", pruned)
             raise
         except BaseException as error:
+            if (refused := isinstance(error, InputError)) and before.get("state") == "interrupted":
+                ending = "interrupted"  # a resume that was refused: what is trained so far counts
             # Bad input is described on the console only: the message may name a patient or a file.
-            message = "the input was refused" if isinstance(error, InputError) else str(error)
-            reason = text_without_paths(f"{type(error).__name__}: {message}", private_paths(self.config))
+            text = f"{type(error).__name__}: {'the input was refused' if refused else error}"
+            reason = text_without_paths(text, private_paths(self.config))
             raise
         finally:
             state |= {"ended": _timestamp(time.time()), "seconds": round(time.monotonic() - started, 3)}
@@ -327,8 +328,7 @@ def _creating(path: Path) -> Iterator[None]:
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
-    loaded = read_json(path) if path.suffix == ".json" else read_yaml(path)
-    if not isinstance(loaded, dict):
+    if not isinstance(loaded := read_json(path) if path.suffix == ".json" else read_yaml(path), dict):
         raise ValueError("the file is not a mapping")
     return loaded
 

@@ -4,8 +4,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from vesalius.config.command_line import MULTIRUN, is_multirun, split_arguments
 from vesalius.config.errors import InputError
+from vesalius.launch.resume_despite import KEY, set_despite
 from vesalius.runs.run_folder import CONFIG
 from vesalius.runs.sweep_folder import SWEEP, SweepFolder
 
@@ -42,7 +45,10 @@ def resumed_arguments(verb: str, arguments: Sequence[str]) -> list[str]:
     asked = [text.partition("=")[2].strip("'\"") for text in overrides if text.startswith("resume=")]
     if not is_multirun(arguments) or not asked or asked[-1] == "null":
         return list(arguments)
-    rest = [text for text in overrides if not text.startswith(("resume=", "hydra.sweep.dir="))]
+    for text in overrides:
+        if text.startswith(f"{KEY}="):
+            set_despite(yaml.safe_load(text.partition("=")[2]) or ())
+    rest = [text for text in overrides if not text.startswith(("resume=", "hydra.sweep.dir=", f"{KEY}="))]
     path = Path(asked[-1])
     if asked[-1] == "auto":
         folders = [text.partition("=")[2].strip("'\"") for text in overrides if text.startswith("hydra.sweep.dir=")]
@@ -50,7 +56,7 @@ def resumed_arguments(verb: str, arguments: Sequence[str]) -> list[str]:
             raise InputError("-m resume=auto: name the sweep to begin or resume with hydra.sweep.dir=DIR.")
         path = Path(folders[-1])
         if not (path / SWEEP).is_file():
-            return [text for text in arguments if not text.startswith("resume=")]
+            return [text for text in arguments if not text.startswith(("resume=", f"{KEY}="))]
     elif (path / CONFIG).is_file():
         raise InputError(f"resume={path} is the folder of one run and not of a sweep: leave out -m.")
     folder = SweepFolder(path)

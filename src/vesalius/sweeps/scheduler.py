@@ -14,6 +14,7 @@ from typing import Any
 
 from vesalius.config.errors import InputError
 from vesalius.launch.launch import objective_of, record_exit, work_command
+from vesalius.launch.resume_despite import check_code
 from vesalius.runs.run_folder import CONFIG, PATIENCE, RunFolder
 from vesalius.runs.sweep_folder import FINISHED, SweepFolder, SweepJob
 from vesalius.sweeps.live_table import SweepBoard, job_line
@@ -134,7 +135,10 @@ class JobStream:
             folder = RunFolder(path)
             if self.sweep.cluster_name(number) is None:  # a scheduler's job is no orphan
                 self._wait_for_orphan(folder)
-            if folder.state.get("state") != "failed":
+            state = folder.state.get("state")
+            if state not in ("failed", *FINISHED):
+                check_code(folder)
+            if state != "failed":
                 return folder, bool(folder.state)
         if path.exists():
             shutil.rmtree(path)  # of a job that has failed, or that was killed while its folder was created

@@ -25,16 +25,11 @@ from vesalius.runs.provenance.code import code_version
 from vesalius.runs.provenance.origin import provenance
 from vesalius.runs.run_folder import DIFF, PROVENANCE, SPLIT, RunFolder, write_atomically, write_json
 from vesalius.terminal import command_console
-from vesalius.training.checkpoints import (
-    CheckpointMetadata,
-    check_size,
-    check_weights,
-    find_resumable,
-    load_checkpoint,
-)
+from vesalius.training.checkpoints import CheckpointMetadata, check_size, check_weights, load_checkpoint
 from vesalius.training.history import EpochProgress, History
 from vesalius.training.position import EpochPosition
 from vesalius.training.rank_consistency import RankConsistency, killed_rank
+from vesalius.training.resuming import Start
 from vesalius.training.rng_state import RngState
 from vesalius.training.sample_grids import SampleGrids
 from vesalius.training.setting_errors import setting_error
@@ -72,9 +67,8 @@ class Session:
         pl.seed_everything(self.config["seed"], workers=True, verbose=False)
         tracked = rank() == 0 and not self.dry_run
         self._loggers = list(build_named(self.config["logger"], "logger").values()) if tracked else []
-        self.last, self._stopped = find_resumable(folder.checkpoints)
-        if self.last is not None and folder.best.exists():
-            load_checkpoint(folder.best)  # a damaged one is found now, and not when training has ended
+        self._start = Start(folder, self.config)
+        self.last, self._stopped = self._start.path, self._start.content
         self._metadata, self._ranks = CheckpointMetadata(), RankConsistency()
         self._trainer = self._build_trainer()
         init_from = self.config["init_from"]
@@ -113,7 +107,7 @@ class Session:
     def prepare_data(self) -> None:
         """List, split and decode the samples."""
         check_names(self.config["audit"]["fail_on"], "audit.fail_on")
-        split, written = self.folder.path / SPLIT, self._written_split()
+        split, written = self._start.split, self._start.written_split()
         if split.exists() or (self.last is not None and written is None):
             self.data.reuse_split(split, written)  # a resumed run keeps its patients in their splits
         self.data.setup()
@@ -122,10 +116,7 @@ class Session:
                 raise InputError(f"{split} is gone, and these data are split otherwise now: take it from a backup.")
             logger.warning("split.csv was gone, and is written again: the samples are in the same splits as before.")
         self.fingerprint = self.data.source.fingerprint()
-
-    def _written_split(self) -> str | None:
-        """Hash of the split that the run began with; None for a run that begins, or is older than such hashes."""
-        return None if self.last is None else self._stopped["provenance"].get("split")
+        self._start.check_data(self.fingerprint)
 
     def check(self) -> None:
         """Run the quick audit and the checks of `audit.fail_on`, before time is spent on training.
@@ -163,7 +154,7 @@ class Session:
         if self.last is not None:
             check_weights(self._stopped["state_dict"], self.model)
             self._weights = self._stopped["provenance"].get("weights") or []
-            self._stopped = {}  # Lightning reads the file again
+            self._stopped = self._start.content = {}  # Lightning reads the file again
 
     def load_start(self, model: FamilyModule) -> None:
         """Give a new model the weights that this run starts from: pretrained, from the data, of `init_from`."""
@@ -194,6 +185,7 @@ class Session:
             seed=self.config["seed"],
             weights=self._weights,
         )
+        self._start.record(origin)
         self._metadata.fill(self.config, self.data.facts, origin)
         if rank() == 0:
             write_json(self.folder.path / PROVENANCE, origin)
@@ -201,6 +193,7 @@ class Session:
             if code.diff:
                 write_atomically(self.folder.path / DIFF, code.diff)
             write_split(self.data.split, self.folder.path / SPLIT)
+            self._start.copy_best()
             write_skipped(self.data, self.folder.path)
             for tracker in self.trackers:
                 tracker.begin(self.folder.path, self.config, self.config["name"], self.data.facts.task)

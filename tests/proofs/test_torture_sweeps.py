@@ -1,0 +1,136 @@
+"""`make torture`, second part: sweeps and searches are killed at random moments, and end as ones never stopped.
+
+`SWEEP_KILLS` (20) hit sweeps, half as many hit searches with Optuna. Each kill is one of these: of the sweep's own
+process, after which its jobs save what they have; of one job; of everything at once, as when the machine goes down.
+Afterwards the sweep is resumed. At its end no job is lost, doubled or numbered otherwise, no process is left, and each
+job has the bits of the same job of a sweep that was not killed.
+"""
+
+import json
+import os
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bit_equality import differences
+from kills import kill, kill_all, killed_after, orphans, processes_in
+from store_runs import COMMON, FAMILIES
+
+pytestmark = pytest.mark.torture
+
+KILLS, SEED = int(os.environ.get("SWEEP_KILLS", "20")), int(os.environ.get("SEED", "0"))
+KILLS_PER_SWEEP = 5
+LEARNING_RATE = "model.optimizer.lr=tag(log, interval(1e-4, 1e-1))"
+SEARCH = ["hydra/sweeper=vesalius_optuna", LEARNING_RATE, "hydra.sweeper.n_trials=4"]
+RUN = [*COMMON, *FAMILIES["cnn"], "model.net.dropout=0.3", "callbacks.last.every_n_steps=1", "trainer.max_epochs=4"]
+#: Arguments of each kind; trials of two slots depend on which ends first unless they are drawn at random.
+KINDS = {
+    "sweeps": [
+        ["seed=0,1,2,3", "hydra.launcher.n_jobs=2"],
+        ["seed=0,1", "model.net.dropout=0.2,0.4", "callbacks=ema"],
+    ],
+    "searches": [
+        [*SEARCH, "hydra.launcher.n_jobs=2", "hydra.sweeper.sampler=random"],
+        [*SEARCH, "hydra.sweeper.sampler=tpe"],
+    ],
+}
+
+
+def kill_sweep(place: Path) -> int:
+    """Only the process of the sweep: the one whose parent is not among those that work in its folder."""
+    found = processes_in(place)
+    return kill(*(number for number, parent in found.items() if parent not in found))
+
+
+def kill_job(place: Path) -> int:
+    """One of the jobs that run, if any does."""
+    found = processes_in(place)
+    return kill(*sorted(number for number, parent in found.items() if parent in found)[:1])
+
+
+ENDS: dict[str, Callable[[Path], int]] = {"the sweep": kill_sweep, "a job": kill_job, "everything": kill_all}
+
+
+def jobs_of(folder: Path) -> list[dict[str, Any]]:
+    """Number, overrides and state of each job, as `sweep.json` lists them."""
+    jobs = json.loads((folder / "sweep.json").read_text())["jobs"]
+    kept = [{key: job[key] for key in ("number", "overrides", "state", "objective")} for job in jobs]
+    return sorted(kept, key=lambda job: job["number"])
+
+
+def trials_of(folder: Path) -> list[tuple[Any, ...]]:
+    """Number, parameters, state and values of each trial; nothing for a sweep without a study."""
+    from vesalius.sweeps.search.journal import JOURNAL, open_journal
+
+    if not (folder / JOURNAL).exists():
+        return []
+    import optuna
+
+    trials = optuna.load_study(study_name="study", storage=open_journal(folder / JOURNAL)).trials
+    return [(trial.number, trial.params, trial.state.name, trial.values) for trial in trials]
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_killed_sweeps_end_as_others(kind, tmp_path, warm_vesalius_in, fresh_vesalius_in, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    started, draw = time.monotonic(), random.Random(f"{SEED} {kind}")
+    left, happened, swept, unequal = KILLS if kind == "sweeps" else KILLS // 2, Counter[str](), 0, list[str]()
+    references: dict[int, tuple[Path, float]] = {}
+    while left:
+        which, swept = swept % 2, swept + 1
+        arguments = ["train", "-m", *RUN, *KINDS[kind][which], "hydra.sweep.dir=sweep"]
+        if which not in references:
+            whole, before = tmp_path / f"whole{which}", time.monotonic()
+            whole.mkdir()
+            done = warm_vesalius_in(whole, *arguments, timeout=1800)
+            assert done.returncode == 0, done.stdout + done.stderr
+            references[which] = whole / "sweep", time.monotonic() - before
+        reference, seconds = references[which]
+        place = tmp_path / f"killed{swept}"
+        place.mkdir()
+        listed = set[int]()
+        for _ in range(min(KILLS_PER_SWEEP, left)):
+            end = draw.choice(sorted(ENDS))
+            with killed_after(draw.uniform(0, seconds * 0.6), place, ENDS[end]) as killed:
+                done = warm_vesalius_in(place, *arguments, "resume=auto", timeout=1800)
+            if not killed.is_set():  # it ended first, or no job was running
+                if done.returncode == 0:
+                    break
+                raise AssertionError(done.stdout + done.stderr)
+            left -= 1
+            happened[end] += 1
+            assert not (alive := orphans(place)), f"orphans: {alive}"
+            if (place / "sweep/sweep.json").exists():
+                now = [job["number"] for job in json.loads((place / "sweep/sweep.json").read_text())["jobs"]]
+                assert listed <= set(now), "a job was lost"
+                assert len(now) == len(set(now)), "a job is doubled"
+                listed = set(now)
+        done = fresh_vesalius_in(place, *arguments, "resume=auto", timeout=1800)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (alive := orphans(place)), f"orphans: {alive}"
+        folder, found = place / "sweep", list[str]()
+        if jobs_of(folder) != jobs_of(reference):
+            found.append(f"jobs {jobs_of(folder)} and {jobs_of(reference)}")
+        if trials_of(folder) != trials_of(reference):
+            found.append(f"trials {trials_of(folder)} and {trials_of(reference)}")
+        folders = {path.parent.name for path in folder.glob("*/config.yaml")}
+        if folders != {path.parent.name for path in reference.glob("*/config.yaml")}:
+            found.append(f"folders {sorted(folders)}")
+        for path in sorted(reference.glob("*/config.yaml")):
+            found += [f"job {path.parent.name}: {one}" for one in differences(path.parent, folder / path.parent.name)]
+        unequal += [f"{place.name}: {one}" for one in found]
+        if not found:
+            shutil.rmtree(place)
+    counts = ", ".join(f"{count} of {end}" for end, count in sorted(happened.items()))
+    print(
+        f"\n{kind}: {sum(happened.values())} kills of {swept} ({counts}), {time.monotonic() - started:.0f} s: "
+        f"{len(unequal)} differences."
+    )
+    assert not unequal, unequal
