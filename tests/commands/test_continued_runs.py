@@ -3,6 +3,7 @@
 import json
 import shutil
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -142,10 +143,10 @@ def test_packages_and_source_are_compared(tmp_path):
     source_hash.cache_clear()
     (tmp_path / "a.py").write_text("2")
     assert source_hash(tmp_path) != one
-    same = {"code": {"source": source_hash()}, "packages": {"torch": torch.__version__, "vesalius": "0"}}
+    same = {"code": {"source": source_hash()}, "packages": {"torch": version("torch"), "vesalius": "0"}}
     assert code_changes(same) == []
     other = {**same, "packages": {"torch": "1.0", "no_such_package": "2"}}
-    assert code_changes(other) == [f"torch (1.0 → {torch.__version__})", "no_such_package (2 → none)"]
+    assert code_changes(other) == [f"torch (1.0 → {version('torch')})", "no_such_package (2 → none)"]
 
 
 def test_an_unknown_word_is_refused():

@@ -45,8 +45,8 @@ def refusal(word: str, what: str) -> InputError:
         what: has changed, the begin of a sentence.
     """
     return InputError(
-        f"{what} since the run was stopped, so that it would not end as one that never was: undo that, start a new run, "
-        f"or go on all the same with {KEY}=[{word}], which its provenance then records."
+        f"{what} since the run was stopped, so that it would not end as one that never was: undo that, start a new "
+        f"run, or go on all the same with {KEY}=[{word}], which its provenance then records."
     )
 
 

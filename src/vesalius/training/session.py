@@ -200,7 +200,8 @@ class Session:
         samples = [origin["data"], self.data.split[["sample_id", "split"]].to_numpy().tolist()]
         self._ranks.fill(self.config, samples, self.data.batch_size)
         try:
-            self._trainer.fit(self.model, datamodule=self.data, ckpt_path=None if self.last is None else str(self.last))
+            last = None if self.last is None else str(self.last)
+            self._trainer.fit(self.model, datamodule=self.data, ckpt_path=last, weights_only=True)
         except (MisconfigurationException, ValueError) as error:
             problem = setting_error(error, self.config)
             if problem is None:
