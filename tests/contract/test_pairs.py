@@ -17,7 +17,8 @@ from vesalius.runs.run_folder import RunFolder
 from vesalius.training import session
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
-# One entry a model family: the data, and overrides that train two epochs in seconds with everything random on.
+# One entry a model family, and one for each other kind of net over time: the data,
+# and overrides that train two epochs in seconds with everything random on.
 PAIRS = {
     "cnn": (
         "medmnist",
@@ -32,6 +33,22 @@ PAIRS = {
             "data.frames=8",
             "model=lstm",
             "model.net.layers=2",
+            "model.net.dropout=0.3",
+        ],
+    ),
+    "transformer": (
+        "perfusion",
+        ["data/augment=standard", "data.batch_size=12", "data.frames=8", "model=transformer", "model.net.dropout=0.3"],
+    ),
+    "attention": (  # over the features of a frozen encoder, computed once
+        "perfusion",
+        [
+            "data/augment=none",
+            "data.batch_size=12",
+            "data.frames=8",
+            "model=attention",
+            "model.finetune.freeze=all",
+            "model.cache_features=true",
             "model.net.dropout=0.3",
         ],
     ),

@@ -13,12 +13,14 @@ CONF = Path(__file__).parents[2] / "conf"
 GROUPS = sorted(
     (str(path.parent.relative_to(CONF)), path.stem)
     for path in CONF.rglob("*.yaml")
-    if path.parent != CONF and path.parent.name != "study" and path.stem != "base"  # studies: tests/runs/test_gain.py
+    if path.parent != CONF
+    and path.parent.name != "study"
+    and not path.stem.startswith("base")  # studies: tests/runs/test_gain.py
 )
 MODELS = [option for group, option in GROUPS if group == "model"]
 DATA = [option for group, option in GROUPS if group == "data"]
 ENCODERS = {"spatial_resnet": "autoencoder"}  # model/encoder options that another model than lstm is for
-SERIES_MODELS = ("lstm", "gru", "rnn", "article_lstm")
+SERIES_MODELS = ("lstm", "gru", "rnn", "article_lstm", "attention", "transformer")
 EXPERIMENTS = [option for group, option in GROUPS if group == "experiment"]
 
 #: One experiment of each family, quick to train a step of.
@@ -109,6 +111,7 @@ def _chosen(group: str, option: str) -> list[str]:
     if group == "model/encoder":
         needed = {"torchvision": "architecture=resnet18", "flat": "image_size=[32,32]"}
         completed = [f"model.net.encoder.{needed[option]}"] if option in needed else []
+        completed += ["data/augment=none"] if option == "imagenet" else []
         return [f"model={ENCODERS.get(option, 'lstm')}", f"model/encoder={option}", *completed]
     if group in ("model/generator", "model/critic"):
         return ["model=gan", f"{group}={option}"]

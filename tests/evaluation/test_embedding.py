@@ -23,8 +23,8 @@ from vesalius.models.classifier import CNNClassifier
 from vesalius.models.losses.classification import ClassificationLoss
 from vesalius.models.losses.task import build_task_loss
 from vesalius.models.nets.preprocess import Preprocess
-from vesalius.models.nets.recurrent.net import RecurrentNet
 from vesalius.models.nets.residual import SmallResNet
+from vesalius.models.nets.series.recurrent import RecurrentNet
 from vesalius.models.sequence import SequenceClassifier
 
 CPU = torch.device("cpu")

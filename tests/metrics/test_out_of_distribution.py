@@ -85,3 +85,8 @@ def test_a_damaged_file_is_refused(tmp_path) -> None:
     (tmp_path / "ood.safetensors").write_bytes(b"\x80\x04pickle")
     with pytest.raises(InputError, match="cannot be read"):
         read_arrays(tmp_path / "ood.safetensors")
+
+
+def test_features_that_do_not_vary_have_no_distance():
+    with pytest.raises(InputError, match="nearly all equal"):
+        fit_features(np.full((20, 4), 3.0), np.full((5, 4), 3.0), np.arange(5))

@@ -65,7 +65,7 @@ def test_a_training_step_of_the_recipes(make_facts, name):
 
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
-@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "article_lstm"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "article_lstm", "attention", "transformer"])
 def test_a_training_step_of_the_series_models(make_facts, name, task):
     quantities = {"target_mean": (0.0,) * 3, "target_std": (1.0,) * 3} if task == "regression" else {}
     facts = make_facts(task, size=28, sequence_length=4, time_step=1.5, **quantities)

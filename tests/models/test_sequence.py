@@ -14,8 +14,9 @@ from vesalius.models.finetune import Finetune
 from vesalius.models.losses.classification import ClassificationLoss
 from vesalius.models.losses.task import build_task_loss
 from vesalius.models.nets.preprocess import Preprocess
-from vesalius.models.nets.recurrent.net import RecurrentNet
 from vesalius.models.nets.residual import SmallResNet
+from vesalius.models.nets.series.attention import AttentionNet
+from vesalius.models.nets.series.recurrent import RecurrentNet
 from vesalius.models.nets.torchvision_net import TorchvisionNet
 from vesalius.models.schedules import OneCycle
 from vesalius.models.sequence import SequenceClassifier
@@ -250,3 +251,26 @@ def test_facts_of_a_checkpoint_rebuild_the_time_scales(make_model, make_facts):
     facts = Facts.from_dict(make_facts(sequence_length=6, time_step=2.0).to_dict())
     model = SequenceClassifier(facts, make_net(), build_task_loss, torch.optim.AdamW, Preprocess)
     assert (model.net.time_step, model.net.duration) == (2.0, 10.0)
+
+
+def test_kept_features_are_those_of_the_frames(make_model):
+    frozen = {
+        "finetune": Finetune(freeze="all"),
+        "net": partial(AttentionNet, encoder=ENCODER, input_size=8, hidden_size=8),
+    }
+    batch = make_batches(1)[0] | {"frame": torch.arange(16 * 6).reshape(16, 6)}
+    model, kept = make_model(**frozen), make_model(**frozen, cache_features=True)
+    for one in (model, kept):
+        one.finetune.apply(one.net.train(), 0)
+        one.batch_loss(batch).backward()
+    for (name, one), (_, other) in zip(model.named_parameters(), kept.named_parameters(), strict=True):
+        assert (one.grad is None) == (other.grad is None), name
+        if one.grad is not None:
+            torch.testing.assert_close(other.grad, one.grad, msg=name)
+    black = batch | {"image": torch.zeros_like(batch["image"])}  # known by their numbers
+    with torch.inference_mode():
+        expected = model.eval().predict_step(batch)["probabilities"]
+        torch.testing.assert_close(kept.eval().predict_step(black)["probabilities"], expected, atol=1e-5, rtol=0)
+    assert not torch.allclose(kept.predict_step(black)["probabilities"], expected)  # with gradients of the images
+    with pytest.raises(InputError, match="cache_features"):
+        make_model(cache_features=True)

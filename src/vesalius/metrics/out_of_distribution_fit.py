@@ -25,7 +25,7 @@ def fit_features(
         rate: share of the validation images that shall be above the threshold, each patient counting once.
 
     Raises:
-        InputError: for features that are not finite or too long, or fewer than 2 training images.
+        InputError: for features that are not finite, too long or (nearly) all equal, or fewer than 2 training images.
     """
     if not len(val) or not np.isfinite(val).all() or train.shape[1] > MOST_FEATURES:
         raise InputError(
@@ -33,7 +33,10 @@ def fit_features(
             f"{MOST_FEATURES}."
         )
     gaussian = Mahalanobis.fit(train)
-    factor = np.linalg.cholesky(gaussian.precision) / gaussian.scale[:, None]
+    try:
+        factor = np.linalg.cholesky(gaussian.precision) / gaussian.scale[:, None]
+    except np.linalg.LinAlgError as error:
+        raise InputError("the feature vectors are nearly all equal, so there is no distance among them.") from error
     unscaled = OutOfDistribution(gaussian.mean.astype(np.float32), factor.astype(np.float32), 1.0)
     threshold = np.float32(_upper_quantile(unscaled.score(val), patients, rate))
     # Rounded up, so that the validation image at the threshold is not above it.

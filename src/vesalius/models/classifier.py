@@ -69,18 +69,13 @@ class CNNClassifier(SupervisedModule):
             net=module,
             loss=loss,
             test_time_flips=test_time_flips,
+            cache_features=cache_features,
             preprocess=prepare,
             optimizer=optimizer,
             schedule=schedule,
             finetune=finetune,
             channels_last=channels_last,
         )
-        if cache_features and not (isinstance(module, Net) and self.finetune.freezes_all):
-            raise InputError(
-                "model.cache_features=true: features change while a net is trained: set model.finetune.freeze=all, or "
-                "model.cache_features=false."
-            )
-        self._cache = FeatureCache() if cache_features else None
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (B, C, H, W) in 0..value_max to logits, or to standardised values, (B, K)."""
@@ -89,16 +84,16 @@ class CNNClassifier(SupervisedModule):
 
     def batch_loss(self, batch: Batch) -> Tensor:
         """The mean loss over the samples of a training batch."""
-        outputs = self(batch["image"]) if self._cache is None else self._outputs_of_known(batch, self._cache)
+        outputs = self(batch["image"]) if self.cache is None else self._outputs_of_known(batch, self.cache)
         loss: Tensor = self.loss(outputs, batch["target"])
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the epoch's loss, of the images as they are, and metrics, averaged over flips."""
-        if self._cache is None or len(self.views) > 1:
+        if self.cache is None or len(self.views) > 1:
             outputs = self._outputs(batch["image"])
         else:
-            outputs = [self._outputs_of_known(batch, self._cache)]
+            outputs = [self._outputs_of_known(batch, self.cache)]
         self.val_loss.update(self.loss(outputs[0], batch["target"]), weight=self.loss_weight(batch))
         self.val_metrics.update(self.predictions(outputs), batch["target"])
 

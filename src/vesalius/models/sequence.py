@@ -1,6 +1,7 @@
 """The `lstm` model family: classes or continuous targets of an image series."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +11,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.models.family import Batch
+from vesalius.models.feature_cache import FeatureCache
 from vesalius.models.finetune import Finetune
 from vesalius.models.losses.classification import ClassificationLoss
 from vesalius.models.losses.regression import RegressionLoss
+from vesalius.models.nets.base import Net
 from vesalius.models.nets.preprocess import Preprocess
-from vesalius.models.nets.recurrent.net import RecurrentNet
+from vesalius.models.nets.series.base import SeriesNet
+from vesalius.models.nets.series.frames import encode_alike
 from vesalius.models.single_loss import trained_encoder
 from vesalius.models.supervised import SupervisedModule
 from vesalius.models.views import Flip
@@ -26,8 +30,9 @@ class SequenceClassifier(SupervisedModule):
     """Trains a net to classify image series, or to predict continuous targets of them.
 
     A batch is a dict of `image` (B, T, C, H, W) in 0..value_max, `mask` (B, T), True where a frame is real (padding
-    is at the end), `time` (B, T) seconds since the first frame, `index` (B,) row numbers of the sample table, and
-    `target`: class indices (B,), or 0 and 1 (B, K) for multilabel, or values (B, K) for regression.
+    is at the end), `time` (B, T) seconds since the first frame, `index` (B,) row numbers of the sample table, `frame`
+    (B, T) numbers of the frames in the data, which only `cache_features` reads, and `target`: class indices (B,), or 0
+    and 1 (B, K) for multilabel, or values (B, K) for regression.
 
     Args:
         facts: task, classes, shape and statistics of the data.
@@ -40,17 +45,19 @@ class SequenceClassifier(SupervisedModule):
         test_time_flips: `horizontal`, `vertical` or both. In validation and prediction, probabilities (or values) are
             averaged over the series and its mirror images.
         channels_last: store the encoder's kernels with channels innermost, which convolutions are faster with.
+        cache_features: compute the features of each frame once, for a net whose encoder is frozen below its head
+            (`finetune.freeze=all`), on series that are not augmented.
 
     Raises:
         InputError: if the parts do not fit the data or each other.
     """
 
-    net: RecurrentNet
+    net: SeriesNet
 
     def __init__(
         self,
         facts: Facts,
-        net: Callable[..., RecurrentNet],
+        net: Callable[..., SeriesNet],
         loss: Callable[..., ClassificationLoss | RegressionLoss],
         optimizer: Callable[..., Optimizer],
         preprocess: Callable[..., Preprocess],
@@ -58,6 +65,7 @@ class SequenceClassifier(SupervisedModule):
         finetune: Finetune | None = None,
         test_time_flips: Sequence[Flip] = (),
         channels_last: bool = True,
+        cache_features: bool = False,
     ) -> None:
         if facts.sequence_length is None:
             raise InputError("model: the data has single images, and this model takes image series: choose model=cnn.")
@@ -74,6 +82,7 @@ class SequenceClassifier(SupervisedModule):
             net=module,
             loss=loss,
             test_time_flips=test_time_flips,
+            cache_features=cache_features,
             preprocess=prepare,
             optimizer=optimizer,
             schedule=schedule,
@@ -101,7 +110,11 @@ class SequenceClassifier(SupervisedModule):
 
     def batch_loss(self, batch: Batch) -> Tensor:
         """The mean loss over the samples of a training batch."""
-        loss: Tensor = self.loss(self(batch["image"], batch["mask"], batch["time"]), batch["target"])
+        if self.cache is None:
+            outputs = self(batch["image"], batch["mask"], batch["time"])
+        else:
+            outputs = self._outputs_of_known(batch, self.cache)
+        loss: Tensor = self.loss(outputs, batch["target"])
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -161,5 +174,20 @@ class SequenceClassifier(SupervisedModule):
 
     def _outputs(self, batch: Batch) -> list[Tensor]:
         """Outputs of the net for each view of the series, first as they are."""
+        # Gradients of inputs, as explanations need them, do not reach through kept features.
+        if self.cache is not None and len(self.views) == 1 and "frame" in batch and not torch.is_grad_enabled():
+            return [self._outputs_of_known(batch, self.cache)]
         prepared, mask, time = self._prepare_series(batch["image"], batch["mask"], batch["time"])
         return [self.net(prepared.flip(view) if view else prepared, mask, time) for view in self.views]
+
+    def _outputs_of_known(self, batch: Batch, cache: FeatureCache) -> Tensor:
+        """Outputs (B, K) from features that are computed once for each frame."""
+        mask, encoder = batch["mask"], cast(Net, self.net.encoder)
+
+        def encode(frames: Tensor) -> Tensor:
+            return encoder.features(self.preprocess(frames))
+
+        # In 32 bits, in which predictions are computed after a training in fewer.
+        with torch.no_grad(), torch.autocast(mask.device.type, enabled=False):
+            features = cache.get(batch["frame"][mask], lambda: encode_alike(encode, batch["image"][mask]))
+        return self.net.read(self.net.project(features, mask), mask, batch["time"])

@@ -6,11 +6,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.models.epoch_metrics.classification import ClassificationMetrics
 from vesalius.models.epoch_metrics.regression import RegressionMetrics
+from vesalius.models.feature_cache import FeatureCache
 from vesalius.models.losses.classification import ClassificationLoss
 from vesalius.models.losses.regression import RegressionLoss
+from vesalius.models.nets.base import EncoderBased, Net
 from vesalius.models.single_loss import SingleLossModule
 from vesalius.models.views import Flip, flip_views
 
@@ -22,11 +25,16 @@ class SupervisedModule(SingleLossModule):
         facts: task, classes, shape and statistics of the data.
         loss: called as `loss(facts=...)`.
         test_time_flips: `horizontal`, `vertical` or both.
+        cache_features: compute the features of each image once.
         options: of `SingleLossModule`.
 
     Attributes:
         views: dimensions to flip for each mirror image; the first view is the image as it is.
         predicts: name of what `predict_step` returns: `probabilities`, or `values` for regression.
+        cache: of features; None where they are not kept.
+
+    Raises:
+        InputError: for features to keep that change in training.
     """
 
     METRICS: ClassVar[tuple[str, ...]] = (
@@ -44,6 +52,7 @@ class SupervisedModule(SingleLossModule):
         *,
         loss: Callable[..., ClassificationLoss | RegressionLoss],
         test_time_flips: Sequence[Flip],
+        cache_features: bool,
         **options: Any,
     ) -> None:
         views = flip_views(test_time_flips)
@@ -51,7 +60,14 @@ class SupervisedModule(SingleLossModule):
         super().__init__(
             val_metrics=RegressionMetrics(facts) if regression else ClassificationMetrics(facts), **options
         )
+        encoder = self.net.encoder if isinstance(self.net, EncoderBased) else self.net
+        if cache_features and not (isinstance(encoder, Net) and self.finetune.freezes_all):
+            raise InputError(
+                "model.cache_features=true: features change while a net is trained: set model.finetune.freeze=all, or "
+                "model.cache_features=false."
+            )
         self.views = views
+        self.cache = FeatureCache() if cache_features else None
         self.loss = loss(facts=facts)
         self.predicts = "values" if regression else "probabilities"
 

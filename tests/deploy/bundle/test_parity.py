@@ -101,6 +101,15 @@ CASES: dict[str, tuple[str, list[str], dict[str, Any], str, dict[str, Any]]] = {
     "gru": ("gru", ["model.net.bidirectional=true"], SERIES, "model", {}),
     "rnn": ("rnn", [], {"sequence_length": 6}, "model", {}),
     "article_lstm": ("article_lstm", [], SERIES, "model", {}),
+    "attention": ("attention", [], SERIES, "model", {}),
+    "attention, frozen encoder": (
+        "attention",
+        ["model/encoder=imagenet", "model.net.encoder.weights=null", "data/augment=none"],
+        {"sequence_length": 6, "channels": 3},
+        "model",
+        {},
+    ),
+    "transformer": ("transformer", ["model.net.pooling=attention"], {**SERIES, "task": "regression"}, "model", {}),
     "autoencoder": ("autoencoder", [], {}, "model", {}),
     "autoencoder decoder": (
         "autoencoder",
@@ -117,11 +126,14 @@ CASES: dict[str, tuple[str, list[str], dict[str, Any], str, dict[str, Any]]] = {
     "article_gan": ("article_gan", [], {"size": 28}, "model", {}),
 }
 #: Those of `make test-all`; the others are in `make proof`.
-FIRST = {"cnn u16 resized, flips", "lstm both ways"}
+FIRST = {"cnn u16 resized, flips", "lstm both ways", "transformer"}
 
 
 def test_every_preset_is_covered() -> None:
-    assert {preset for preset, *_ in CASES.values()} == {path.stem for path in CONF.glob("*.yaml")} - {"base"}
+    assert {preset for preset, *_ in CASES.values()} == {path.stem for path in CONF.glob("*.yaml")} - {
+        "base",
+        "base_series",
+    }
 
 
 @pytest.mark.parametrize(

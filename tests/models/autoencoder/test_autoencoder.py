@@ -16,8 +16,8 @@ from vesalius.models.nets.autoencoder.article import ArticleAutoencoder
 from vesalius.models.nets.autoencoder.decoder import RefiningDecoder, ResidualDecoder
 from vesalius.models.nets.autoencoder.net import AutoencoderNet
 from vesalius.models.nets.preprocess import Preprocess
-from vesalius.models.nets.recurrent.net import RecurrentNet
 from vesalius.models.nets.residual import SmallResNet
+from vesalius.models.nets.series.recurrent import RecurrentNet
 from vesalius.models.schedules import OneCycle
 from vesalius.models.sequence import SequenceClassifier
 

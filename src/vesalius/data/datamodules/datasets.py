@@ -72,6 +72,7 @@ class SeriesDataset(Dataset[Batch]):
         time = self.time[positions]
         return {
             "image": self.store.frames(positions),
+            "frame": positions,
             "mask": place < length[:, None],
             "time": time - time[:, :1],
             "length": length,

@@ -28,10 +28,11 @@ class SequenceData(ImageDataModule):
     """Image series with their targets; see `ImageDataModule` for the other options.
 
     A batch holds `image` (B, T, C, H, W), the stored integers, or floats in the same units once augmented (geometry
-    alike for all frames of a series); `mask` (B, T) bool, True where a frame is real; `time` (B, T) float32 seconds
-    since the first frame, or numbers of frames where there are no times; `length` (B,) int64 real frames; `target` (B,)
-    int64 class indices, or (B, K) float32 for `multilabel` and `regression`; `index` (B,) int64 row numbers in the
-    table. T is the longest series of the batch; padding repeats the last real frame and its time.
+    alike for all frames of a series); `frame` (B, T) int64 numbers of these frames in the store; `mask` (B, T) bool,
+    True where a frame is real; `time` (B, T) float32 seconds since the first frame, or numbers of frames where there
+    are no times; `length` (B,) int64 real frames; `target` (B,) int64 class indices, or (B, K) float32 for `multilabel`
+    and `regression`; `index` (B,) int64 row numbers in the table. T is the longest series of the batch; padding repeats
+    the last real frame and its time.
 
     Args:
         source: gives image series.

@@ -58,6 +58,7 @@ def _gather(batch: Batch, positions: Tensor, length: Tensor) -> Batch:
     return {
         **batch,
         "image": batch["image"][rows, positions],
+        "frame": batch["frame"][rows, positions],
         "mask": mask,
         "time": time - time[:, :1],
         "length": length,

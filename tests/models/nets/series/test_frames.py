@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from vesalius.models.nets.recurrent.frames import encode_frames
 from vesalius.models.nets.residual import SmallResNet
+from vesalius.models.nets.series.frames import encode_frames
 
 # Peaks of a process's own memory over a training step, in MiB, past what the libraries take: one for each pair of
 # numbers, of frames and of those of a chunk, each in a fork.
 MEASURE = """
 import os, sys, torch
 from functools import partial
-from vesalius.models.nets.recurrent.net import RecurrentNet
+from vesalius.models.nets.series.recurrent import RecurrentNet
 from vesalius.models.nets.residual import SmallResNet
 torch.set_num_threads(1)
 def peak():  # that of a fork begins with what is resident

@@ -1,6 +1,6 @@
 import torch
 
-from vesalius.models.nets.recurrent.pooling import TemporalPooling
+from vesalius.models.nets.series.pooling import TemporalPooling
 
 STATES = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0))
 LENGTHS = torch.tensor([5, 1, 3])
@@ -33,3 +33,12 @@ def test_attention_is_a_softmax_over_real_frames():
         torch.testing.assert_close(mean, (weights * row[:length]).sum(0))
     torch.nn.init.zeros_(pool.score[2].weight)  # no score: the plain mean
     torch.testing.assert_close(pool(STATES, MASK), TemporalPooling("mean", 4, bidirectional=False)(STATES, MASK))
+
+
+def test_each_head_weighs_its_own_part_of_the_state():
+    torch.manual_seed(0)
+    pool = TemporalPooling("attention", 4, heads=2)
+    for row, length, mean in zip(STATES, LENGTHS, pool(STATES, MASK), strict=True):
+        weights = pool.score(row[:length]).softmax(0)
+        expected = torch.cat([(weights[:, [head]] * row[:length, 2 * head : 2 * head + 2]).sum(0) for head in (0, 1)])
+        torch.testing.assert_close(mean, expected)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from vesalius.models.nets.recurrent.layers import CELLS, RecurrentLayers
+from vesalius.models.nets.series.recurrent_layers import CELLS, RecurrentLayers
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from series_batches import make_series, padded
 from vesalius.config.errors import InputError
-from vesalius.models.nets.recurrent.net import RecurrentNet
 from vesalius.models.nets.residual import SmallResNet
+from vesalius.models.nets.series.recurrent import RecurrentNet
 
 CELLS = ["lstm", "gru", "rnn"]
 POOLINGS = ["last", "mean", "attention"]
@@ -24,22 +25,6 @@ def make_net(*, seed=0, **changes):
     net = RecurrentNet(1, 3, 2.0, 9, **(options | changes)).eval()
     nn.init.normal_(net.encoder.layers[0][0].residual[4].weight)  # it starts at zero
     return net
-
-
-def make_series(batch=4, frames=7, *, ragged=True, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    image = torch.randn(batch, frames, 1, 16, 16, generator=generator)
-    lengths = torch.randint(1, frames + 1, (batch, 1), generator=generator)
-    lengths[: 1 if ragged else batch] = frames
-    mask = torch.arange(frames) < lengths
-    time = torch.rand(batch, frames, generator=generator).cumsum(1)
-    return image, mask, time
-
-
-def padded(image, mask, time, extra):
-    image = torch.cat([image, 100 * torch.randn(len(image), extra, *image.shape[2:])], dim=1)
-    mask = torch.cat([mask, mask.new_zeros(len(mask), extra)], dim=1)
-    return image, mask, torch.cat([time, time[:, -1:].expand(-1, extra)], dim=1)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,111 @@
+"""A network that relates every frame of a series to all others."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vesalius.models.nets.series.base import SeriesNet, TimeInput
+from vesalius.models.nets.series.pooling import PoolingKind, TemporalPooling, check_heads
+
+
+class TransformerNet(SeriesNet):
+    """CNN features of every frame, related to each other by a small transformer (Vaswani et al. 2017).
+
+    Args:
+        in_channels: channels of a frame.
+        num_outputs: K.
+        time_step: usual seconds between two frames.
+        sequence_length: frames of the longest series.
+        encoder: image network, as `SeriesNet` takes it; also the options not named here.
+        hidden_size: length of a state.
+        layers: number of blocks.
+        heads: of the attention of each block; divides `hidden_size`.
+        dropout: probability within the blocks and before the last layer.
+        pooling: how states become one vector per series: `last`, `mean` or `attention` (see `TemporalPooling`).
+
+    Raises:
+        InputError: for invalid options, all of them at once.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_outputs: int,
+        time_step: float,
+        sequence_length: int,
+        *,
+        encoder: Callable[..., nn.Module],
+        input_size: int = 128,
+        normalize: bool = True,
+        time_inputs: Sequence[TimeInput] = (),
+        hidden_size: int = 128,
+        layers: int = 2,
+        heads: int = 4,
+        dropout: float = 0.0,
+        pooling: PoolingKind = "mean",
+        chunk_frames: int | None = 512,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            time_step,
+            sequence_length,
+            encoder=encoder,
+            input_size=input_size,
+            normalize=normalize,
+            time_inputs=time_inputs,
+            dropout=dropout,
+            chunk_frames=chunk_frames,
+            hidden_size=hidden_size,
+            layers=layers,
+            heads=heads,
+        )
+        check_heads(heads, hidden_size)
+        self.causal = False
+        self.project_inputs = nn.Linear(self.width, hidden_size)
+        self.blocks = nn.ModuleList(_Block(hidden_size, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(hidden_size)
+        self.add_head(TemporalPooling(pooling, hidden_size), hidden_size, num_outputs)
+
+    def over_time(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        """States (B, T, F) of the last block."""
+        x: Tensor = self.project_inputs(inputs)
+        x = x + positions(x.shape[1], x.shape[2], x.device).to(x.dtype)
+        for block in self.blocks:
+            x = block(x, mask)
+        states: Tensor = self.norm(x)
+        return states
+
+
+def positions(count: int, features: int, device: torch.device) -> Tensor:
+    """Sines and cosines (count, features) of a frame's number, with wavelengths from 2π to 20,000π."""
+    half = (features + 1) // 2
+    rates = torch.exp(torch.arange(half, device=device) * (-math.log(10_000.0) / half))
+    angles = torch.arange(count, device=device)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :features]
+
+
+class _Block(nn.Module):
+    """Attention over the real frames, then two dense layers, each normalised first and added (Xiong et al. 2020)."""
+
+    def __init__(self, features: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.rate = heads, dropout
+        self.attention_norm, self.dense_norm = nn.LayerNorm(features), nn.LayerNorm(features)
+        self.query_key_value = nn.Linear(features, 3 * features)
+        self.attended = nn.Linear(features, features)
+        self.dense = nn.Sequential(
+            nn.Linear(features, 2 * features), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * features, features)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        split = self.query_key_value(self.attention_norm(x)).unflatten(2, (3, self.heads, -1))
+        query, key, value = split.permute(2, 0, 3, 1, 4)  # (3, B, heads, T, features of a head)
+        rate = self.rate if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :], dropout_p=rate)
+        x = x + self.dropout(self.attended(mixed.transpose(1, 2).flatten(2)))
+        out: Tensor = x + self.dropout(self.dense(self.dense_norm(x)))
+        return out
