@@ -10,7 +10,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DT, TM
 
-from vesalius.data.formats.acquisition import Acquisition, Plane
+from vesalius.data.formats.acquisition import UNKNOWN, Acquisition, Plane
 from vesalius.data.formats.dicom.decode import frame_transform
 from vesalius.data.formats.dicom.limits import check_image, frame_count
 from vesalius.data.formats.dicom.reading import read_header
@@ -76,7 +76,7 @@ class Frame:
     elapsed: float | None
     order: tuple[int, ...]
     window: Range | None
-    acquisition: Acquisition
+    acquisition: Acquisition = UNKNOWN
 
 
 @dataclass(frozen=True)
