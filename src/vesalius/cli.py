@@ -24,7 +24,7 @@ VERBS = {
     "gain": "what synthetic images are worth to a classifier: trained with and without them",
     "compare": "compare runs that differ in one key, on the same patients",
     "report": "one page and table of a run, or of a whole sweep, finished or not",
-    "verify": "whether a finished run's files are as they were, and its numbers right",
+    "verify": "whether a finished model's files are as they were, and its numbers right",
     "rerun": "a finished run's frozen config again, and how far its numbers agree",
     "audit": "leakage, duplicates and other flaws of a data set; trains nothing",
 }

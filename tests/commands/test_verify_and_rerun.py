@@ -57,7 +57,7 @@ def test_a_list_that_was_written_anew_is_not_signed(folder):
     content["files"]["split.csv"] = "0" * 64
     (folder / HASHES).write_text(json.dumps(content))
     problems, signed = changed_files(folder)
-    assert problems == ["split.csv was changed after the run had ended."]
+    assert problems == ["split.csv and its hash in hashes.json differ: one of the two was changed."]
     assert not signed
 
 
@@ -117,6 +117,23 @@ def test_a_run_that_is_not_done_is_refused(tmp_path, vesalius_in):
         done = vesalius_in(tmp_path, verb, "run=run")
         assert done.returncode == 2, done.stderr
         assert "run is interrupted" in done.stderr
+
+
+def test_what_is_no_run_is_named_with_what_to_do(tmp_path, vesalius_in):
+    for name, file in (("several", "ensemble.json"), ("bundle", "manifest.json")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("{}")
+        (tmp_path / name / file).write_text("{}")
+        for verb in ("rerun", "report"):
+            done = vesalius_in(tmp_path, verb, f"run={name}")
+            assert done.returncode == 2, done.stderr
+            assert f"and vesalius {verb} takes a run" in done.stderr
+    done = vesalius_in(tmp_path, "verify")
+    assert done.returncode == 2
+    assert "either run=DIR or bundle=DIR" in done.stderr
+    done = vesalius_in(tmp_path, "ensemble", "runs=several", "out=bundle")
+    assert done.returncode == 2
+    assert "bundle exists already: name another folder with out=FOLDER" in done.stderr
 
 
 # --- whole runs ------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from vesalius.deploy.ensemble.evaluate import evaluate_ensemble
 from vesalius.deploy.ensemble.folder import EnsembleFolder
 from vesalius.deploy.ensemble.members import Member
 from vesalius.deploy.ensemble.predictions import pool
+from vesalius.deploy.ensemble.verify import verify_ensemble
 from vesalius.evaluation.decision import DecisionOptions
 from vesalius.metrics.classification.decision_rule import DecisionRule
 from vesalius.metrics.decision.scaling import Calibration
@@ -191,6 +192,26 @@ def test_an_ensemble_is_evaluated_on_other_patients(folder, tmp_path) -> None:
     place = RunFolder.create(tmp_path / "own", load_config("evaluate", alone), alone).path
     with pytest.raises(InputError, match="is an ensemble"):
         evaluate(place)
+
+
+def test_an_ensemble_is_verified_by_its_hashes_and_its_numbers(folder, tmp_path) -> None:
+    path, _ = folder
+    copy = Path(shutil.copytree(path, tmp_path / "copy"))
+    found = verify_ensemble(copy)
+    assert found.problems == []
+    assert found.numbers > 50
+    assert any("members" in note for note in found.notes)
+    metrics = json.loads((copy / "metrics.json").read_text())
+    metrics["calibration"]["temperature"] += 0.1
+    (copy / "metrics.json").write_text(json.dumps(metrics))
+    problems = verify_ensemble(copy).problems
+    assert "metrics.json was changed after the run had ended." in problems
+    assert any(one.startswith("calibration.temperature is") for one in problems)
+    shutil.copyfile(path / "metrics.json", copy / "metrics.json")
+    table = pd.read_csv(copy / "predictions" / "test.csv", dtype=str)
+    table.loc[0, "target"] = "1" if table.loc[0, "target"] == "0" else "0"
+    table.to_csv(copy / "predictions" / "test.csv", index=False)
+    assert any(one.startswith("test.") for one in verify_ensemble(copy).problems)
 
 
 def test_a_changed_member_and_a_newer_schema_are_refused(folder, tmp_path) -> None:

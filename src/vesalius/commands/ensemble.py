@@ -2,24 +2,22 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from vesalius.config.errors import InputError
-from vesalius.deploy.ensemble.evaluate import compared, evaluate_ensemble, member_names
+from vesalius.deploy.ensemble.evaluate import compared, decision_options, evaluate_ensemble, member_names
 from vesalius.deploy.ensemble.folder import write_members
 from vesalius.deploy.ensemble.members import Member, read_members
 from vesalius.evaluation.base import write_tables
-from vesalius.evaluation.decision import DecisionOptions
 from vesalius.evaluation.metric_tables import print_metrics
 from vesalius.launch.worker import enter
 from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.runs.arms import REPEATS, other_differences
 from vesalius.runs.find import find_finished
+from vesalius.runs.hashes import write_hashes
 from vesalius.runs.run_folder import METRICS, RunFolder, write_json
 from vesalius.terminal import command_console, command_table
 
@@ -34,7 +32,8 @@ def _ensemble(folder: RunFolder) -> None:
     config = folder.config
     runs, left_out = find_finished([config["runs"]] if isinstance(config["runs"], str) else config["runs"])
     members = read_members(runs)
-    metrics, tables = evaluate_ensemble(members, _options(members, config["decision"]), seed=config["seed"])
+    options = decision_options([member.folder.config for member in members], config["decision"], members[0].facts.task)
+    metrics, tables = evaluate_ensemble(members, options, seed=config["seed"])
     names = member_names(members)
     write_members(folder, members, names)
     write_tables(tables, folder.predictions)
@@ -42,20 +41,10 @@ def _ensemble(folder: RunFolder) -> None:
         left_out.append(f"Members differ also in {', '.join(differ)}.")
     metrics["notes"] = [*_notes(metrics), *left_out]
     write_json(folder.path / METRICS, metrics)
+    write_hashes(folder.path)
     console = command_console()
     print_ensemble(metrics, members, console)
     console.print(f"Written to: {folder.path}", soft_wrap=True, highlight=False, markup=False)
-
-
-def _options(members: Sequence[Member], rule: str | None) -> DecisionOptions:
-    """How decisions are taken: as the members' runs do."""
-    options = [DecisionOptions.of_config(member.folder.config["evaluation"]) for member in members]
-    rules = list(dict.fromkeys(one.rule for one in options))
-    if rule is None and len(rules) > 1:
-        raise InputError(f"decision: the members decide by {' and by '.join(rules)}: choose one with decision=.")
-    chosen = replace(options[0], rule=rule or rules[0])
-    chosen.check(members[0].facts.task)
-    return chosen
 
 
 def _notes(metrics: Mapping[str, Any]) -> list[str]:
@@ -79,20 +68,23 @@ def print_ensemble(metrics: Mapping[str, Any], members: Sequence[Member], consol
     if metrics["test"]:
         print_metrics(metrics, console)
     names = compared(members[0].facts)
-    table = command_table("calibrated", *names, *(f"{name}\ndifference" for name in names))
+    table = command_table("calibrated", *names)
     rows = {"ensemble": metrics.get("ensemble"), "members, mean": metrics.get("members_mean"), **metrics["members"]}
     rows["out of fold"] = metrics.get("out_of_fold")
-    keys = [*names, *(f"{name}_difference" for name in names)]
     for title, entries in rows.items():
-        if entries:
-            cells = [format_metric(entries[key]) if key in entries else "–" for key in keys]
-            table.add_row(*map(Text, [title, *cells]))
+        for what, keys in ((title, names), ("  difference", [f"{name}_difference" for name in names])):
+            if entries and any(key in entries for key in keys):
+                cells = [format_metric(entries[key]) if key in entries else "–" for key in keys]
+                table.add_row(*map(Text, [what, *cells]))
     console.print(table)
     no_skill = ", ".join(
         f"{name} {format_number(entry['no_skill'])}" for name, entry in next(iter(metrics["members"].values())).items()
         if name in names
     )  # fmt: skip
-    lines = [f"Difference: the ensemble minus the row, paired by patient. No skill: {no_skill}.", *metrics["notes"]]
+    lines = [
+        f"Difference: the ensemble minus the row above, paired by patient. No skill: {no_skill}.",
+        *metrics["notes"],
+    ]
     for line in lines:
         console.print(Text(line, style="dim"))
 

@@ -14,7 +14,6 @@ from vesalius.config.facts import Facts
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.datamodules.skipped import write_skipped
 from vesalius.data.datamodules.summary import print_data
-from vesalius.deploy.ensemble import ENSEMBLE
 from vesalius.deploy.ensemble.backend import EnsembleBackend
 from vesalius.deploy.ensemble.folder import EnsembleFolder
 from vesalius.evaluation.base import results_of
@@ -26,7 +25,7 @@ from vesalius.evaluation.monitoring.shift import detect_shift
 from vesalius.launch.worker import enter
 from vesalius.metrics.shift.sentinel import describe
 from vesalius.models.family import output_kind
-from vesalius.runs.run_folder import METRICS, SPLIT, RunFolder, write_json
+from vesalius.runs.run_folder import ENSEMBLE, METRICS, SPLIT, RunFolder, write_json
 from vesalius.terminal import command_console
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 

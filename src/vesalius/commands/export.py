@@ -7,9 +7,9 @@ from typing import get_args
 from vesalius.config.errors import InputError
 from vesalius.deploy.bundle.export import export_run
 from vesalius.deploy.bundle.graphs import Part
-from vesalius.deploy.bundle.reading import CARD_HTML, MANIFEST, hash_of
+from vesalius.deploy.bundle.reading import CARD_HTML, hash_of
 from vesalius.launch.worker import enter
-from vesalius.runs.run_folder import RunFolder
+from vesalius.runs.run_folder import MANIFEST, RunFolder
 from vesalius.terminal import command_console
 
 BUNDLE = "bundle"

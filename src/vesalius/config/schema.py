@@ -162,9 +162,10 @@ class ServeConfig:
 
 @dataclass
 class VerifyConfig:
-    """`vesalius verify`."""
+    """`vesalius verify`; exactly one of `run` and `bundle` is given."""
 
-    run: str = MISSING
+    run: str | None = None
+    bundle: str | None = None
 
 
 @dataclass

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from vesalius.deploy.bundle.reading import MANIFEST
-from vesalius.deploy.ensemble import ENSEMBLE
 from vesalius.deploy.predictor import Predictor
+from vesalius.runs.run_folder import ENSEMBLE, MANIFEST
 
 
 def load(path: str | Path) -> Predictor:

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -54,11 +54,11 @@ def verify(run: RunFolder, checkpoint: Mapping[str, Any]) -> Verification:
         InputError: for a run that has not finished.
     """
     found, config, metrics = Verification(), run.config, run.metrics
-    _check_hashes(run, found)
+    check_hashes(run, found)
     if without_paths(config) != checkpoint["config"]:
         changed = ", ".join(_differences(checkpoint["config"], without_paths(config)))
         found.problems.append(f"config.yaml is not the config that the run was trained with: {changed}.")
-    tables = _read_tables(run.predictions, found)
+    tables = read_tables(run.predictions, found)
     _check_split(run, checkpoint, tables, found)
     _check_monitor(metrics, checkpoint, found)
     if {"val", "test"} <= tables.keys():
@@ -66,7 +66,8 @@ def verify(run: RunFolder, checkpoint: Mapping[str, Any]) -> Verification:
     return found
 
 
-def _check_hashes(run: RunFolder, found: Verification) -> None:
+def check_hashes(run: RunFolder, found: Verification) -> None:
+    """Compare the files with those that `hashes.json` lists."""
     try:
         changed, signed = changed_files(run.path)
     except FileNotFoundError:
@@ -131,13 +132,7 @@ def _check_numbers(
     except (KeyError, ValueError, TypeError, IndexError, InputError) as error:
         found.problems.append(f"the predictions are not a table of this task: {describe_error(error)}")
         return
-    for part in (part for part in again if part in metrics):
-        for path, stored, computed in _shared(metrics[part], again[part], part):
-            found.numbers += 1
-            if not _equal(stored, computed):
-                found.problems.append(
-                    f"{path} is {_shown(stored)} in metrics.json, and {_shown(computed)} by its table."
-                )
+    compare_numbers(metrics, again, found)
     before, now = checkpoint["provenance"].get("code") or {}, code_version().to_dict()
     if any("metrics.json, and" in problem for problem in found.problems) and before != now:
         found.notes.append(
@@ -149,8 +144,21 @@ def _check_numbers(
         found.notes.append(f"{', '.join(left)}: not computed again, which needs the images: `vesalius rerun` does.")
 
 
-def _read_tables(folder: Path, found: Verification) -> dict[str, pd.DataFrame]:
-    """The predictions by split, and those of baselines as `baselines/NAME`."""
+def compare_numbers(metrics: Metrics, again: Metrics, found: Verification) -> None:
+    """Compare the parts of metrics that were computed again with the stored ones."""
+    for part in (part for part in again if part in metrics):
+        for path, stored, computed in _shared(metrics[part], again[part], part):
+            found.numbers += 1
+            if not _equal(stored, computed):
+                found.problems.append(
+                    f"{path} is {_shown(stored)} in metrics.json, and {_shown(computed)} by its table."
+                )
+
+
+def read_tables(
+    folder: Path, found: Verification, expected: Collection[str] = ("val", "test")
+) -> dict[str, pd.DataFrame]:
+    """The predictions by split, and those of baselines as `baselines/NAME`; what is expected and gone is a problem."""
     tables = {}
     for path in sorted(folder.glob("**/*.csv")):
         name = path.relative_to(folder).with_suffix("").as_posix()
@@ -159,7 +167,7 @@ def _read_tables(folder: Path, found: Verification) -> dict[str, pd.DataFrame]:
         except (*DAMAGE, csv.Error) as error:
             found.problems.append(f"predictions/{name}.csv cannot be read: {describe_error(error)}")
     found.problems += [
-        f"predictions/{name}.csv is gone." for name in ("val", "test") if not (folder / f"{name}.csv").is_file()
+        f"predictions/{name}.csv is gone." for name in expected if not (folder / f"{name}.csv").is_file()
     ]
     return tables
 

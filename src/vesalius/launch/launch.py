@@ -21,7 +21,7 @@ from vesalius.launch.rendezvous import ranks_of
 from vesalius.launch.resume_despite import KEY, check_code, set_despite
 from vesalius.launch.worker import PARENT
 from vesalius.runs.find import check_holds_runs
-from vesalius.runs.run_folder import CONFIG, METRICS, STATE, UNKNOWN, RunFolder
+from vesalius.runs.run_folder import CONFIG, ENSEMBLE, MANIFEST, METRICS, STATE, UNKNOWN, RunFolder
 from vesalius.runs.sweep_folder import SWEEP
 
 #: The only override that a resume takes: a run that goes on to another number of epochs.
@@ -88,8 +88,12 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
     _check_model(verb, config)
     config = {key: value for key, value in config.items() if key != KEY}
     if config.get("run") is not None:  # before anything is created in a folder that was only misspelt
+        _check_kind(verb, Path(config["run"]))
         (check_holds_runs if verb == "report" else RunFolder)(Path(config["run"]))
     resume = config.get("resume")
+    if verb != "train" and (path / CONFIG).exists():
+        option = "out" if "out" in config else "hydra.run.dir"
+        raise InputError(f"{path} exists already: name another folder with {option}=FOLDER.")
     if resume is None or (resume == "auto" and not (path / CONFIG).exists()):
         return RunFolder.create(path, {**config, **({"resume": None} if "resume" in config else {})}, overrides)
     if resume != "auto" and (Path(resume) / SWEEP).is_file():
@@ -137,6 +141,19 @@ def _begin_continuation(folder: RunFolder, epochs: int, path: Path) -> RunFolder
     begun = RunFolder.create(path, config, [*folder.overrides, f"{_HORIZON}{epochs}"])
     sys.stderr.write(f"{folder.path} stays as it is. It is continued to {epochs} epochs in {path}\n")
     return begun
+
+
+def _check_kind(verb: str, path: Path) -> None:
+    """Of verbs for what was trained by itself: name what to do with an ensemble or a bundle."""
+    cures = {
+        ("rerun", ENSEMBLE): "run the runs of its members again, and create it again from these",
+        ("report", ENSEMBLE): f"give the folder of its members' runs; its own numbers are in {METRICS}",
+        ("rerun", MANIFEST): "run the run again that it was exported from",
+        ("report", MANIFEST): "its numbers are on its model card; or give the run that it was exported from",
+    }
+    for file, what in ((ENSEMBLE, "an ensemble"), (MANIFEST, "a bundle")):
+        if (verb, file) in cures and (path / file).is_file():
+            raise InputError(f"{path} is {what}, and vesalius {verb} takes a run: {cures[verb, file]}.")
 
 
 def _check_model(verb: str, config: Mapping[str, Any]) -> None:

@@ -7,11 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.config.plain import read_json
-from vesalius.runs.run_folder import CONFIG, DIFF, HISTORY, METRICS, OOD, OVERRIDES, PROVENANCE, SPLIT, write_json
+from vesalius.runs.run_folder import (
+    CONFIG,
+    DIFF,
+    ENSEMBLE,
+    HISTORY,
+    METRICS,
+    OOD,
+    OVERRIDES,
+    PROVENANCE,
+    SPLIT,
+    write_json,
+)
 from vesalius.runs.signature import is_own, signature_of
 
 HASHES = "hashes.json"
-_FILES = (CONFIG, OVERRIDES, PROVENANCE, DIFF, SPLIT, HISTORY, METRICS, OOD, "audit.json", "skipped.csv")
+_FILES = (CONFIG, OVERRIDES, PROVENANCE, DIFF, SPLIT, HISTORY, METRICS, OOD, ENSEMBLE, "audit.json", "skipped.csv")
 _FOLDERS = ("predictions/**/*.csv", "checkpoints/*.ckpt", "figures/*")
 _BLOCK = 2**22
 
@@ -37,10 +48,12 @@ def changed_files(folder: Path) -> tuple[list[str], bool]:
     problems = [f"{name} is gone." for name in sorted(files.keys() - there.keys())]
     problems += [f"{name} was not there when the run ended." for name in sorted(there.keys() - files.keys())]
     shared = sorted(files.keys() & there.keys())
-    problems += [
-        f"{name} was changed after the run had ended." for name in shared if file_hash(there[name]) != files[name]
-    ]
-    return problems, is_own(content.get("signature"), _signed(files))
+    own = is_own(content.get("signature"), _signed(files))
+    # A list that nobody vouches for may be what was changed.
+    unknown = f"and its hash in {HASHES} differ: one of the two was changed"
+    why = "was changed after the run had ended" if own else unknown
+    problems += [f"{name} {why}." for name in shared if file_hash(there[name]) != files[name]]
+    return problems, own
 
 
 def file_hash(path: Path) -> str:

@@ -31,6 +31,7 @@ CONFIG, STATE, METRICS, SPLIT, HISTORY = (
 )
 OVERRIDES, PROVENANCE, DIFF = "overrides.yaml", "provenance.json", "uncommitted.diff"
 OOD = "ood.safetensors"  # statistics of the features of the training images
+ENSEMBLE, MANIFEST = "ensemble.json", "manifest.json"  # what tells ensembles and bundles from runs
 #: What a training's config holds mappings for.
 _TRAINING = ("data", "model", "trainer", "callbacks", "monitor", "evaluation", "audit")
 PRUNE = "prune"  # asks the run to stop, and holds the reason
@@ -114,7 +115,9 @@ class RunFolder:
         if not (self.path / CONFIG).is_file():
             if not self.path.exists():
                 raise InputError(f"{self.path} is not a run folder: it does not exist; correct the path.")
-            cure = " It is a bundle: give it as bundle=." if (self.path / "manifest.json").is_file() else ""
+            cure = ""
+            if (self.path / MANIFEST).is_file():
+                cure = " It is a bundle, which predict, serve and verify take as bundle=; other verbs take its run."
             raise InputError(f"{self.path} is not a run folder: it holds no {CONFIG}.{cure}")
         check_links(self.path)
         self.checkpoints = self.path / "checkpoints"

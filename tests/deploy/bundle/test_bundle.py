@@ -27,9 +27,12 @@ from vesalius.deploy.bundle.export import export_run
 from vesalius.deploy.bundle.golden import check_golden, golden_inputs
 from vesalius.deploy.bundle.graphs import graph_of
 from vesalius.deploy.bundle.manifest import Manifest
-from vesalius.deploy.bundle.reading import MANIFEST, MODEL, Bundle, hash_of
+from vesalius.deploy.bundle.reading import MODEL, Bundle, hash_of
 from vesalius.deploy.bundle.session import Session
+from vesalius.deploy.bundle.verify import verify_bundle
 from vesalius.deploy.bundle.wire import graph_problems
+from vesalius.metrics.classification.decision_rule import DecisionRule
+from vesalius.runs.run_folder import MANIFEST
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 pytestmark = pytest.mark.xdist_group("bundle")  # what they share takes seconds
@@ -221,6 +224,47 @@ def test_a_missing_package_and_a_folder_that_is_no_bundle_have_a_cure(cnn_bundle
         vesalius.load(cnn_bundle)
 
 
+CONTRADICTIONS: list[Any] = [
+    (lambda plain: plain["facts"].update(image_size=[32, 32]), "the graph takes other inputs than the contract states"),
+    (lambda plain: plain["facts"].update(value_max=65535), "the graph takes other inputs"),
+    (lambda plain: plain["contract"].update(series=True), "the graph takes other inputs"),
+    (
+        lambda plain: [plain["facts"][name].pop() for name in ("classes", "class_counts")],
+        "the manifest names 3 classes, and the graph gives 4",
+    ),
+    (lambda plain: plain["decision"].update(threshold=0.1), "the decision in the manifest is not that of metrics.json"),
+]
+
+
+@pytest.mark.parametrize(("change", "why"), CONTRADICTIONS)
+def test_a_manifest_that_contradicts_the_graph_or_the_metrics_is_refused(change, why, copied) -> None:
+    edit(copied, change)
+    with pytest.raises(InputError, match=f"contradicts itself .*{why}.*take it from its source again"):
+        vesalius.load(copied)
+
+
+def test_a_manifest_that_states_other_sizes_than_the_graph_is_refused(copied) -> None:
+    edit(copied, lambda plain: plain["inputs"][0].update(shape=["batch", 1, 32, 32]))
+    with pytest.raises(InputError, match="has not the inputs and outputs of its manifest"):
+        vesalius.load(copied)
+
+
+def test_a_bundle_is_verified_from_the_files_on(cnn_bundle, copied) -> None:
+    found = verify_bundle(cnn_bundle)
+    assert found.files == len(Bundle(cnn_bundle).manifest.hashes)
+    assert found.difference <= 1e-4
+    assert found.sha256 == hash_of(cnn_bundle / MANIFEST)
+    (copied / "model_card.md").write_text("better")
+    with pytest.raises(InputError, match=r"model_card\.md is not the file that was exported"):
+        verify_bundle(copied)
+
+
+def test_a_golden_file_that_the_model_does_not_take_is_refused_by_its_own_name(cnn_run, without_tracing, tmp_path):
+    Image.fromarray(np.zeros((28, 28), np.uint16)).save(tmp_path / "patient 7.png")
+    with pytest.raises(InputError, match=r"golden=.*: patient 7\.png has uint16 values"):
+        export_run(cnn_run, tmp_path / "bundle", golden=tmp_path / "patient 7.png")
+
+
 @pytest.fixture
 def without_tracing(cnn_bundle, monkeypatch) -> None:
     """An export writes the graph of the shared bundle: to trace it takes seconds."""
@@ -297,19 +341,11 @@ def test_a_model_in_half_precision_is_exported_in_32_bits(cnn_run) -> None:
 
 
 def test_a_graph_that_gives_something_else_than_it_states_is_refused(copied) -> None:
-    def one_class_less(plain: Any) -> None:
-        plain["facts"]["classes"].pop()
-        plain["facts"]["class_counts"].pop()
-
-    content = (copied / MODEL).read_bytes()
     specs = Bundle(copied).manifest
-    fewer = [replace(spec, shape=("batch", 3)) if spec.name == "decision" else spec for spec in specs.outputs]
+    square = [replace(spec, shape=("batch", "batch")) if spec.name == "decision" else spec for spec in specs.outputs]
     image = np.zeros((2, 1, 28, 28), np.uint8)
-    with pytest.raises(InputError, match=r"states bool \(batch, 3\) as decision, and gives bool \(2, 4\)"):
-        Session(content, specs.inputs, fewer).run({"image": image})
-    edit(copied, one_class_less)
-    with pytest.raises(InputError, match="has not one output for each of its classes"):
-        vesalius.load(copied)
+    with pytest.raises(InputError, match=r"states bool \(batch, batch\) as decision, and gives bool \(2, 4\)"):
+        Session((copied / MODEL).read_bytes(), specs.inputs, square).run({"image": image})
 
 
 def test_differences_are_relative_to_the_scale_of_an_output() -> None:
@@ -346,4 +382,6 @@ def test_a_strangers_decision_is_checked(decision, copied) -> None:
     (copied / "metrics.json").write_text(json.dumps({**metrics, "decision": decision}))
     edit(copied, lambda plain: plain["hashes"].update({"metrics.json": hash_of(copied / "metrics.json")}))
     with pytest.raises(InputError, match="decision is not what a run writes"):
+        DecisionRule.of_metrics({"decision": decision}, Bundle(copied).manifest.facts)
+    with pytest.raises(InputError, match="the decision in the manifest is not that of metrics"):
         vesalius.load(copied)

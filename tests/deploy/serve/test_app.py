@@ -130,6 +130,22 @@ def test_the_files_of_a_series_are_one_input_whether_packed_or_not(tmp_path, pix
         assert one["frames"] == 3
 
 
+@pytest.mark.parametrize(
+    ("path", "form", "problem"),
+    [
+        ("/predict?explian=true", {}, "There is no option 'explian'"),
+        ("/predict", {"explain": "true"}, "The form may hold only files, and not 'explain'"),
+        ("/explain?preview=true", {}, "There is no option 'preview'"),
+        ("/explain", {"target": "bright"}, "not 'target'"),
+    ],
+)
+def test_an_option_that_would_be_passed_over_is_refused(path, form, problem, client, pixels):
+    reply = client.post(path, data=form, files={"files": ("a.png", image(pixels))})
+    assert reply.status_code == 422
+    assert problem in reply.json()["problem"]
+    assert "?NAME=VALUE" in reply.json()["cure"]
+
+
 def test_a_file_that_is_refused_does_not_stop_the_others(client, pixels):
     reply = send(client, {"good.png": image(pixels), "bad.png": b"no image", "cut.dcm": dicom(pixels)[:-9]})
     assert reply.status_code == 200

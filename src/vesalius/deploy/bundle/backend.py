@@ -1,6 +1,6 @@
 """A bundle, computed by ONNX Runtime: neither torch nor Lightning is imported."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.deploy.backend import Outputs
-from vesalius.deploy.bundle.manifest import Manifest
-from vesalius.deploy.bundle.reading import MANIFEST, MODEL, Bundle, hash_of
+from vesalius.deploy.bundle.manifest import BATCH, FRAMES, Manifest
+from vesalius.deploy.bundle.reading import MODEL, Bundle, hash_of
 from vesalius.deploy.bundle.session import Session
 from vesalius.deploy.contract import InputContract
 from vesalius.deploy.inputs import ModelInput
 from vesalius.metrics.out_of_distribution import OutOfDistribution
-from vesalius.runs.run_folder import METRICS, OOD
+from vesalius.runs.run_folder import MANIFEST, METRICS, OOD
 
 #: By the kind of the model: names of the graph's outputs that become `values`, `features`, `errors` and `scores`.
 OUTPUTS: dict[str, tuple[str | None, ...]] = {
@@ -62,9 +62,9 @@ class BundleBackend:
         self.ood = OutOfDistribution.from_arrays(files.read_arrays(OOD)) if files.has(OOD) else None
         self.session = Session.of(files, threads)
         files.verify()
-        values = OUTPUTS[kind][0]
-        if values is not None and self._width(values) != self.facts.num_classes:
-            raise InputError(f"{files.path} has not one output for each of its classes: take it from its source again.")
+        if contradictions := list(self._contradictions()):
+            found = "; ".join(contradictions)
+            raise InputError(f"{files.path} contradicts itself ({found}): take it from its source again.")
         self._names = [name if name in self.session.outputs else None for name in OUTPUTS[kind]]
         self._path = files.path
 
@@ -72,6 +72,23 @@ class BundleBackend:
     def sha256(self) -> str:
         """Of the manifest, which holds the hashes of all other files."""
         return hash_of(self._path / MANIFEST)
+
+    def _contradictions(self) -> Iterator[str]:
+        """In what the manifest, the graph, the metrics and the statistics of features differ."""
+        values, features, _ = OUTPUTS[self.manifest.kind]
+        classes = None if values is None else self._width(values)
+        if values is not None and classes != (count := self.facts.num_classes):
+            yield f"the manifest names {count} classes, and the graph gives {classes or 'other outputs'}"
+        contract = self.contract
+        pixels = (BATCH, *((FRAMES,) if contract.series else ()), contract.channels, *contract.image_size)
+        taken = {name: (spec.dtype, spec.shape) for name, spec in self.session.inputs.items()}
+        more = {name: (dtype, (BATCH, FRAMES)) for name, dtype in (("mask", "bool"), ("time", "float32"))}
+        if taken != {"image": (contract.dtype.name, pixels)} | (more if contract.series else {}):
+            yield "the graph takes other inputs than the contract states"
+        if dict(self.manifest.decision) != (self.metrics.get("decision") or {}):
+            yield "the decision in the manifest is not that of metrics.json"
+        if self.ood is not None and self._width(features) not in (None, len(self.ood.mean)):
+            yield "the statistics of features are of other features than the graph gives"
 
     def _width(self, name: str) -> int | str | None:
         """Columns of an output; None without it."""

@@ -26,7 +26,6 @@ from vesalius.deploy.bundle.manifest import Manifest
 from vesalius.deploy.bundle.onnx_export import onnx_model
 from vesalius.deploy.bundle.parity import compare_with_model, reference_of
 from vesalius.deploy.bundle.reading import (
-    MANIFEST,
     MODEL,
     REQUIREMENTS,
     WEIGHTS,
@@ -38,7 +37,7 @@ from vesalius.deploy.bundle.session import Session
 from vesalius.deploy.bundle.trained import trained_model
 from vesalius.deploy.contract import InputContract
 from vesalius.runs.redaction import without_paths
-from vesalius.runs.run_folder import METRICS, OOD, write_atomically, write_json
+from vesalius.runs.run_folder import MANIFEST, METRICS, OOD, write_atomically, write_json
 
 _WITH_FILES = (
     "classifier",
@@ -88,7 +87,7 @@ def export_run(
             shutil.copyfile(trained.ood, place / OOD)
         write_atomically(place / REQUIREMENTS, requirements())
         if golden is not None and contract is not None:
-            write_golden_files(place, Path(golden).expanduser())
+            write_golden_files(place, Path(golden).expanduser(), contract)
         else:
             write_golden_arrays(place, graph.inputs, facts, contract, config["data"]["source"])
         manifest = Manifest(

@@ -34,21 +34,27 @@ _PHANTOMS = ("vesalius.data.sources.Lesions", "vesalius.data.sources.Perfusion")
 Feeds = dict[str, NDArray[Any]]
 
 
-def write_golden_files(folder: Path, given: Path) -> None:
+def write_golden_files(folder: Path, given: Path, contract: InputContract) -> None:
     """Copy the user's files into a bundle, in their order and by numbers: names may be patients'.
 
     Args:
         folder: of the bundle.
         given: a file, or a folder of files.
+        contract: of the model.
 
     Raises:
-        InputError: for no files, or too many.
+        InputError: for no files, too many, or one that the model does not take, by its own name.
     """
     if not given.exists():
         raise InputError(f"golden={given} does not exist: correct the path.")
     found = [given] if given.is_file() else [parent / name for parent, names in walk(given) for name in names]
     if not 0 < len(found) <= _MOST_FILES:
         raise InputError(f"golden={given} holds {len(found)} files: give a few, at most {_MOST_FILES}.")
+    for one in find_inputs(given, contract)[0]:
+        try:
+            one.read(contract)
+        except InputError as error:
+            raise InputError([f"golden={given}: {problem}" for problem in error.problems]) from None
     root = given.parent if given.is_file() else given
     relative = [file.relative_to(root) for file in found]
     folders = _numbers({path.parent.as_posix() for path in relative})

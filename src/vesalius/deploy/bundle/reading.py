@@ -10,8 +10,9 @@ from vesalius.config.errors import InputError
 from vesalius.config.plain import parse_json
 from vesalius.deploy.bundle.manifest import Manifest
 from vesalius.runs.arrays import MOST_BYTES
+from vesalius.runs.run_folder import MANIFEST
 
-MANIFEST, MODEL, WEIGHTS = "manifest.json", "model.onnx", "weights.safetensors"
+MODEL, WEIGHTS = "model.onnx", "weights.safetensors"
 CARD_MARKDOWN, CARD_HTML, REQUIREMENTS, GOLDEN = "model_card.md", "model_card.html", "requirements.txt", "golden"
 _MAX_MANIFEST = 16 << 20
 #: Most bytes of any file; a protocol buffer, as an ONNX graph is one, cannot have more.

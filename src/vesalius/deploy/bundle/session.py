@@ -49,7 +49,7 @@ class Session:
         self.inputs = {spec.name: spec for spec in inputs}
         self.outputs = {spec.name: spec for spec in outputs}
         for specs, found in ((self.inputs, self._session.get_inputs()), (self.outputs, self._session.get_outputs())):
-            if list(specs) != [one.name for one in found]:
+            if list(specs) != [one.name for one in found] or not all(_states(one, specs[one.name]) for one in found):
                 raise InputError(f"{name} has not the inputs and outputs of its manifest: take the bundle again.")
 
     @classmethod
@@ -83,6 +83,15 @@ class Session:
                 stated = _describe(self.outputs[name])
                 raise InputError(f"The graph states {stated} as {name}, and gives {_found(computed[name])}.")
         return computed
+
+
+def _states(node: Any, spec: TensorSpec) -> bool:
+    """Whether the graph states the type of a specification, and no other size where both state a number."""
+    known = {"tensor(float)": "float32", "tensor(double)": "float64"}
+    dtype = known.get(node.type, node.type.removeprefix("tensor(").removesuffix(")"))
+    sizes = zip(node.shape, spec.shape, strict=False)
+    differ = any(isinstance(one, int) and isinstance(other, int) and one != other for one, other in sizes)
+    return dtype == spec.dtype and len(node.shape) == len(spec.shape) and not differ
 
 
 def _fits(array: Any, spec: TensorSpec, sizes: dict[str, int]) -> bool:

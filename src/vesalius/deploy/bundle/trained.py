@@ -9,8 +9,7 @@ import pytorch_lightning as pl
 
 from vesalius.config.facts import Facts
 from vesalius.deploy.bundle.reading import hash_of
-from vesalius.deploy.ensemble import ENSEMBLE
-from vesalius.runs.run_folder import OOD, RunFolder
+from vesalius.runs.run_folder import ENSEMBLE, OOD, RunFolder
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
 

@@ -2,9 +2,6 @@
 
 import lazy_loader
 
-#: The file that tells the folder of an ensemble from that of a run.
-ENSEMBLE = "ensemble.json"
-
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={

@@ -1,12 +1,13 @@
 """The numbers of an ensemble: its own, from the mean of its members' predictions, and the members' next to them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from vesalius.config.facts import Facts
+from vesalius.config.errors import InputError
+from vesalius.config.facts import Facts, Task
 from vesalius.deploy.ensemble.members import Member, calibrated, output_columns
 from vesalius.deploy.ensemble.predictions import Pooled, pool
 from vesalius.evaluation.base import SCHEMA, Entries, Metrics
@@ -47,13 +48,8 @@ def evaluate_ensemble(
     facts, names = members[0].facts, member_names(members)
     val, test = pool(members, "val"), pool(members, "test")
     computed = _Metrics.of(members, seed)
-    predictions = {"val": val.own} | ({"test": test.own} if test.whole else {})
-    metrics = score_splits(predictions, facts, options.rule)
-    if facts.task != "regression":
-        fitted = fit_decision(val.own, facts, options, metrics["decision"]["threshold"])
-        fitted |= {"decision": metrics["decision"]}
-        metrics |= score_decision(test.own, facts, fitted, prevalence=options.prevalence) if test.whole else fitted
-    tables = dict(predictions)
+    tables = {"val": val.own} | ({"test": test.own} if test.whole else {})
+    metrics = score_mean(tables, facts, options)
     metrics.setdefault("test", {})
     held_out = val if test.whole else test
     if not held_out.whole:
@@ -68,6 +64,44 @@ def evaluate_ensemble(
         own = {name: (member.run.results or {}).get("test") or {} for name, member in zip(names, members, strict=True)}
         metrics["members"] = {name: {key: of[key] for key in compared(facts) if key in of} for name, of in own.items()}
     return {"schema": SCHEMA, **metrics}, tables
+
+
+def score_mean(predictions: Mapping[str, pd.DataFrame], facts: Facts, options: DecisionOptions) -> Metrics:
+    """Metrics and decisions of the mean of the members.
+
+    Args:
+        predictions: its tables of `val`, and of `test` where it has one.
+        facts: of the members' data.
+        options: how decisions are taken.
+    """
+    metrics = score_splits(predictions, facts, options.rule)
+    if facts.task == "regression":
+        return metrics
+    fitted = fit_decision(predictions["val"], facts, options, metrics["decision"]["threshold"])
+    fitted |= {"decision": metrics["decision"]}
+    if "test" not in predictions:
+        return metrics | fitted
+    return metrics | score_decision(predictions["test"], facts, fitted, prevalence=options.prevalence)
+
+
+def decision_options(configs: Sequence[Mapping[str, Any]], rule: str | None, task: Task) -> DecisionOptions:
+    """How decisions are taken: as the members' runs do.
+
+    Args:
+        configs: of the members.
+        rule: in place of theirs; None: theirs.
+        task: of all.
+
+    Raises:
+        InputError: where members decide by several rules, and for a rule that the task does not allow.
+    """
+    options = [DecisionOptions.of_config(config["evaluation"]) for config in configs]
+    rules = list(dict.fromkeys(one.rule for one in options))
+    if rule is None and len(rules) > 1:
+        raise InputError(f"decision: the members decide by {' and by '.join(rules)}: choose one with decision=.")
+    chosen = replace(options[0], rule=rule or rules[0])
+    chosen.check(task)
+    return chosen
 
 
 def member_names(members: Sequence[Member]) -> list[str]:

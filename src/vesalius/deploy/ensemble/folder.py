@@ -8,9 +8,8 @@ from typing import Any
 
 from vesalius.config.errors import InputError
 from vesalius.config.plain import read_json
-from vesalius.deploy.ensemble import ENSEMBLE
 from vesalius.deploy.ensemble.members import Member
-from vesalius.runs.run_folder import CONFIG, METRICS, OOD, SPLIT, RunFolder, write_json
+from vesalius.runs.run_folder import CONFIG, ENSEMBLE, METRICS, OOD, SPLIT, RunFolder, write_json
 from vesalius.runs.signature import SIGNATURE
 
 SCHEMA = 1

@@ -1,6 +1,6 @@
 """The ASGI app: its paths, and what each takes and gives."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from importlib import resources
@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from vesalius import __version__
+from vesalius.config.diagnose import did_you_mean
 from vesalius.deploy.predictor import Predictor
 from vesalius.deploy.serve.arrays import read_npy
 from vesalius.deploy.serve.description import describe
@@ -40,7 +41,12 @@ _BODY = {
         "as of a series. Or an array of uint8, uint16 or float32 in the model's value range, as numpy.save writes it.",
         "content": {
             "multipart/form-data": {
-                "schema": {"type": "object", "properties": {"files": _FILES}, "required": ["files"]}
+                "schema": {
+                    "type": "object",
+                    "properties": {"files": _FILES},
+                    "required": ["files"],
+                    "additionalProperties": False,
+                }
             },
             _NPY: {"schema": {"type": "string", "format": "binary"}},
         },
@@ -175,6 +181,8 @@ async def _work(
     of_array: Callable[[NDArray[Any]], Result],
 ) -> Result:
     """Read the body of a request, and do what is wanted with its files or its array in another thread."""
+    options = {option.alias for option in request.scope["route"].dependant.query_params}
+    _refuse_unknown(request.query_params.keys() - options, options, "There is no option")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == _NPY:
         array = read_npy(await request.body(), limits)
@@ -184,6 +192,8 @@ async def _work(
         raise Refused(415, problem, f"Send multipart/form-data or {_NPY}.")
     try:
         async with request.form(max_files=limits.files, max_fields=_MOST_FIELDS) as form:
+            texts = {name for name, field in form.multi_items() if not isinstance(field, UploadFile)}
+            _refuse_unknown(texts, options, "The form may hold only files, and not")
             fields = [field for _, field in form.multi_items() if isinstance(field, UploadFile)]
             files = [(field.filename or "", cast(IO[bytes], field.file)) for field in fields]
             if not files:
@@ -191,3 +201,11 @@ async def _work(
             return await inference.run(lambda: of_files(files))
     except FormParserError as error:
         raise Refused(400, "The body is no form as its content type claims", "Send multipart/form-data.") from error
+
+
+def _refuse_unknown(found: Collection[str], options: Collection[str], problem: str) -> None:
+    """Refuse what would be passed over without a word."""
+    if found:
+        name = min(found)
+        near = did_you_mean(name, options).strip()
+        raise Refused(422, f"{problem} {name[:80]!r}", f"Options stand in the address, as ?NAME=VALUE. {near}".rstrip())

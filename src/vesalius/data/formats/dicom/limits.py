@@ -52,10 +52,9 @@ def check_image(dataset: Dataset, name: str, *, pixels_read: bool = True) -> Non
         InputError: if its sizes are invalid, or more than is safe to decode.
     """
     keyword = pixel_keyword(dataset)
-    incomplete = "Rows" not in dataset and UID(str(dataset.get("SOPClassUID", ""))).name.endswith("Image Storage")
-    if incomplete:
-        raise InputError(f"{name} ends before the size of its image: it is damaged; replace or delete it.")
     if "Rows" not in dataset or (pixels_read and keyword is None):
+        if object_kind(dataset).endswith("Image Storage"):
+            raise InputError(f"{name} is cut off before its pixels end: take it from its source again, or delete it.")
         raise NoImage(f"{name} holds no image ({object_kind(dataset)}): take it out.")
     try:
         height, width = int(dataset.Rows), int(dataset.Columns)
@@ -103,6 +102,6 @@ def check_image(dataset: Dataset, name: str, *, pixels_read: bool = True) -> Non
         needed = needed * 2 // 3
     if held < needed:
         raise InputError(
-            f"{name} is cut off: it claims {frames} frame(s) and needs at least {needed} bytes for them, but holds "
-            f"{held}; replace or delete it."
+            f"{name} is cut off before its pixels end ({frames} frame(s) need at least {needed} bytes, and it holds "
+            f"{held}): take it from its source again, or delete it."
         )
