@@ -75,8 +75,8 @@ class BundleBackend:
 
     def _contradictions(self) -> Iterator[str]:
         """In what the manifest, the graph, the metrics and the statistics of features differ."""
-        values, features, _ = OUTPUTS[self.manifest.kind]
-        classes = None if values is None else self._width(values)
+        values, features, *_ = OUTPUTS[self.manifest.kind]
+        classes = self._width(values)
         if values is not None and classes != (count := self.facts.num_classes):
             yield f"the manifest names {count} classes, and the graph gives {classes or 'other outputs'}"
         contract = self.contract
@@ -90,9 +90,9 @@ class BundleBackend:
         if self.ood is not None and self._width(features) not in (None, len(self.ood.mean)):
             yield "the statistics of features are of other features than the graph gives"
 
-    def _width(self, name: str) -> int | str | None:
+    def _width(self, name: str | None) -> int | str | None:
         """Columns of an output; None without it."""
-        spec = self.session.outputs.get(name)
+        spec = None if name is None else self.session.outputs.get(name)
         return None if spec is None or len(spec.shape) != 2 else spec.shape[1]
 
     def compute(self, inputs: Sequence[ModelInput]) -> Outputs:
