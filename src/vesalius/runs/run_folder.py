@@ -22,13 +22,8 @@ from vesalius.runs.reading import DAMAGE, check_links, describe_error, read_prov
 from vesalius.runs.redaction import private_paths, text_without_paths
 from vesalius.runs.signature import sign, signed_targets
 
-CONFIG, STATE, METRICS, SPLIT, HISTORY = (
-    "config.yaml",
-    "state.json",
-    "metrics.json",
-    "split.csv",
-    "history.csv",
-)
+CONFIG, STATE, METRICS = "config.yaml", "state.json", "metrics.json"
+SPLIT, HISTORY = "split.csv", "history.csv"
 OVERRIDES, PROVENANCE, DIFF = "overrides.yaml", "provenance.json", "uncommitted.diff"
 OOD = "ood.safetensors"  # statistics of the features of the training images
 ENSEMBLE, MANIFEST = "ensemble.json", "manifest.json"  # what tells ensembles and bundles from runs
