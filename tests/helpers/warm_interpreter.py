@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import pkgutil
+import resource
 import signal
 import subprocess
 import sys
@@ -154,6 +155,10 @@ def _in_child(work) -> None:
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
+    if peaks := os.environ.get("PEAK_MEMORY"):  # a file, for the kilobytes that each process took at most
+        used = [resource.getrusage(of).ru_maxrss for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        with open(peaks, "a") as file:
+            file.write(f"{max(used)}\n")
     os._exit(code)
 
 

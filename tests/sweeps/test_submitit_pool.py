@@ -199,7 +199,10 @@ def test_a_result_is_read_and_nothing_that_it_names_is_run(full_slurm, tmp_path)
         return found.code, found.last_lines
 
     assert ended(pickle.dumps(("success", (3, ["said"]))), tmp_path / "good") == (3, ["said"])
-    for number, content in enumerate((pickle.dumps(("success", Hostile())), b"no pickle")):
+    reserving = b"\x80\x02Nr\xff\xff\xff\x7f."  # would take 32 GB for the memo of one value
+    others = [pickle.dumps(one) for one in (("success", Hostile()), 3, ("success", 3), ("success", ("x", None)))]
+    hostile = (b"no pickle", b"", reserving, bytes(2**21), *others)
+    for number, content in enumerate(hostile):
         code, (said,) = ended(content, tmp_path / str(number))
         assert code != 0
         assert "is not the result of a job" in said

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 MOST_BYTES, MOST_YAML_BYTES = 2**25, 2**20  # a YAML file takes seconds per MiB
-_MOST_PARTS, _MOST_DEPTH = 2_000_000, 60
+_MOST_PARTS, _MOST_DEPTH = 500_000, 60
 
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
+from vesalius.config.allowed import check_allowed
 from vesalius.config.build import build
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
@@ -186,6 +187,21 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise InputError(f"{path} is not a checkpoint of Vesalius: its facts are damaged ({error}). {_CURE}") from error
     return checkpoint  # type: ignore[no-any-return]
+
+
+def load_initial(path: Path) -> dict[str, Any]:
+    """Another run's checkpoint, to start from its weights.
+
+    Raises:
+        InputError: as `load_checkpoint`, for weights that are not numbers, and for a model that a config may not name.
+    """
+    checkpoint = load_checkpoint(path)
+    check_allowed({"model": checkpoint["config"].get("model")})
+    weights = checkpoint["state_dict"].items()
+    broken = [name for name, one in weights if not isinstance(one, torch.Tensor) or bool(one.isnan().any())]
+    if broken:
+        raise InputError(f"{path} has weights that are not finite: {format_list(broken)}. {_CURE}")
+    return checkpoint
 
 
 def find_resumable(folder: Path) -> tuple[Path | None, dict[str, Any]]:

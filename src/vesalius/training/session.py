@@ -25,7 +25,7 @@ from vesalius.runs.provenance.code import code_version
 from vesalius.runs.provenance.origin import provenance
 from vesalius.runs.run_folder import DIFF, PROVENANCE, SPLIT, RunFolder, write_atomically, write_json
 from vesalius.terminal import command_console
-from vesalius.training.checkpoints import CheckpointMetadata, check_size, check_weights, load_checkpoint
+from vesalius.training.checkpoints import CheckpointMetadata, check_size, check_weights, load_initial
 from vesalius.training.history import EpochProgress, History
 from vesalius.training.position import EpochPosition
 from vesalius.training.rank_consistency import RankConsistency, killed_rank
@@ -72,7 +72,7 @@ class Session:
         self._metadata, self._ranks = CheckpointMetadata(), RankConsistency()
         self._trainer = self._build_trainer()
         init_from = self.config["init_from"]
-        self._initial = None if init_from is None else load_checkpoint(RunFolder(init_from).best)
+        self._initial = None if init_from is None else load_initial(RunFolder(init_from).best)
         self._weights: list[dict[str, Any]] = []
         self.data: ImageDataModule = build(self.config["data"], "data")
 

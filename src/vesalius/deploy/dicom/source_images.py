@@ -56,7 +56,11 @@ class HeaderCache:
                 header = read_header(Path(file), name)
             except NotDicom:
                 raise InputError(f"{name} is no DICOM file, and a report is for a DICOM study.") from None
-            missing = [keyword for keyword in _REQUIRED if not header.get(keyword)]
+            try:
+                missing = [keyword for keyword in _REQUIRED if not header.get(keyword)]
+            except Exception as error:  # nearly anything can be wrong with a damaged value
+                reason = f"{name} has a damaged header ({type(error).__name__}), so that no report can refer to it"
+                raise InputError(f"{reason}: replace it.") from error
             if missing:
                 raise InputError(f"{name} has no {missing[0]}, so that no report can refer to it: complete its header.")
             self._headers[file] = header
@@ -71,5 +75,12 @@ def study_of(images: Sequence[SourceImage]) -> str:
 def place_in_study(images: Sequence[SourceImage]) -> tuple[float, ...]:
     """What sorts inputs as readers see them: by numbers of series, image and frame."""
     first = images[0]
-    numbers = [first.header.get(keyword) for keyword in ("SeriesNumber", "InstanceNumber")]
-    return (*(math.inf if number in (None, "") else float(number) for number in numbers), *first.frames[:1])
+    return (*(_number(first.header, keyword) for keyword in ("SeriesNumber", "InstanceNumber")), *first.frames[:1])
+
+
+def _number(header: Dataset, keyword: str) -> float:
+    """A number of a header; infinite where it has none that can be read."""
+    try:
+        return float(header.get(keyword))
+    except Exception:  # nearly anything can be wrong with a damaged value
+        return math.inf

@@ -1,9 +1,12 @@
 """Decoders that may crash run in processes of their own, and crash nothing else."""
 
+import json
 import os
 import pickle
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -161,3 +164,58 @@ def test_single_frames_are_sent_by_themselves(tmp_path):
 
 def test_the_process_of_the_decoders_imports_nothing_of_the_package():
     assert "vesalius" not in decoders.WORKER_FILE.read_text()
+
+
+PROBE = """
+import json, runpy, resource, sys
+limit = runpy.run_path(sys.argv[1], run_name="worker")["limit"]
+limit(1000)
+found = {}
+try:
+    bytearray(2**31)
+except MemoryError:
+    found["memory"] = True
+try:
+    with open(sys.argv[2], "wb") as file:
+        file.write(b"x" * 100)
+except OSError:
+    found["file"] = True
+try:
+    held = [open(sys.argv[1]) for _ in range(200)]
+except OSError:
+    found["handles"] = True
+    held = None
+found["seconds"] = resource.getrlimit(resource.RLIMIT_CPU)[0]
+found["core"] = resource.getrlimit(resource.RLIMIT_CORE)
+limit(2**29)
+found["large"] = len(bytearray(2**31))
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have other limits")
+def test_a_decoder_has_memory_for_its_pixels_some_seconds_and_no_files(tmp_path):
+    """Memory grows with the pixels that a request is for, so that a header cannot ask for more than it states."""
+    command = [sys.executable, "-c", PROBE, str(decoders.WORKER_FILE), str(tmp_path / "written")]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert found.pop("seconds") <= 121
+    assert found.pop("core") == [0, 0]
+    assert found == {"memory": True, "file": True, "handles": True, "large": 2**31}
+    assert (tmp_path / "written").stat().st_size == 0
+
+
+def test_a_decoder_knows_no_secret(tmp_path, monkeypatch):
+    """Taken over, it can lie about pixels, and has nothing to tell."""
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        "import json, os, sys; sys.stdin.buffer.readline()\n"
+        "print(json.dumps({'reason': ' '.join(sorted(os.environ)) + chr(27) + '[31m'}), flush=True)"
+    )
+    monkeypatch.setenv("WANDB_API_KEY", "secret")
+    monkeypatch.setattr(decoders, "WORKER_FILE", worker)
+    decoders.stop_workers()
+    with pytest.raises(InputError, match="PATH") as refused:
+        decode_file(LOSSLESS)
+    decoders.stop_workers()
+    assert "WANDB" not in str(refused.value)
+    assert "\x1b" not in str(refused.value)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DT, TM
 
+from vesalius.config.errors import InputError
 from vesalius.data.formats.acquisition import UNKNOWN, Acquisition, Plane
 from vesalius.data.formats.dicom.decode import frame_transform
 from vesalius.data.formats.dicom.limits import check_image, frame_count
@@ -118,6 +119,15 @@ def read_image_header(path: Path, name: str) -> Header:
         InputError: if it is damaged.
     """
     dataset = read_header(path, name, HEADER_TAGS)
+    try:
+        return _image_header(dataset, name)
+    except InputError:
+        raise
+    except Exception as error:  # nearly anything can be wrong with the values of a damaged header
+        raise InputError(f"{name} has a damaged header ({type(error).__name__}): replace or delete it.") from error
+
+
+def _image_header(dataset: Dataset, name: str) -> Header:
     check_image(dataset, name, pixels_read=False)
     gap, thickness = _number(dataset.get("SpacingBetweenSlices")), _number(dataset.get("SliceThickness"))
     phases = _number(dataset.get("NumberOfTemporalPositions"))

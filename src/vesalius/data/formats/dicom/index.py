@@ -161,8 +161,6 @@ def _header(root: Path, name: str) -> Header | NotDicom | InputError:
         return read_image_header(root / name, name)
     except (NotDicom, InputError) as error:
         return error
-    except Exception as error:  # nearly anything can be wrong with the values of a damaged header
-        return InputError(f"{name} has a damaged header ({type(error).__name__}): replace or delete it.")
 
 
 def _group_series(headers: Sequence[Header]) -> list[SeriesFiles]:

@@ -25,7 +25,7 @@ from vesalius.data.formats.inflation import is_bomb
 _PREAMBLE = 128
 _PREFIX = b"DICM"
 MAX_INFLATED = 2**29
-MAX_HEADER_INFLATED = 2**24  # at any factor: objects of a parsed header take a hundred times their bytes
+MAX_HEADER_INFLATED = 2**23  # at any factor: objects of a parsed header take a hundred times their bytes
 # A file that has no preamble must start with group 0002 or 0008, in either byte order
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from vesalius.config.errors import InputError
 from vesalius.data.formats.dicom.reading import read_header
 
 #: Attributes of the file that samples may be grouped by; none identifies a patient.
@@ -23,7 +24,10 @@ def header_subgroups(root: Path, paths: Sequence[str], keywords: Sequence[str]) 
     known: dict[str, list[str]] = {}
     for path in dict.fromkeys(paths) if keywords else ():
         header = read_header(root / path, path, keywords)
-        known[path] = [_text(header.get(keyword)) for keyword in keywords]
+        try:
+            known[path] = [_text(header.get(keyword)) for keyword in keywords]
+        except Exception as error:  # nearly anything can be wrong with a damaged value
+            raise InputError(f"{path} has a damaged header ({type(error).__name__}): replace or delete it.") from error
     return {keyword: [known[path][at] for path in paths] for at, keyword in enumerate(keywords)}
 
 
