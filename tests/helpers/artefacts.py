@@ -349,6 +349,15 @@ def dicom_deflated(place: Path) -> list[str]:
     return predicted(place)
 
 
+def volumes(place: Path) -> Path:
+    """A folder of small volumes of two classes, and the place for one more."""
+    for number in range(12):
+        path = place / "bomb" / "ab"[number % 2] / f"{number}.nii"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), path)
+    return place / "bomb" / "a"
+
+
 def nifti_bomb(place: Path) -> list[str]:
     """Two gigabytes of voxels in two megabytes."""
     header = nibabel.Nifti1Header()
@@ -356,10 +365,7 @@ def nifti_bomb(place: Path) -> list[str]:
     header.set_data_shape((1024, 1024, 1024))
     header["vox_offset"], header["magic"], header["sform_code"] = 352, b"n+1", 1
     header["srow_x"][0] = header["srow_y"][1] = header["srow_z"][2] = 1
-    (place / "bomb" / "a").mkdir(parents=True)
-    (place / "bomb" / "b").mkdir()
-    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), place / "bomb" / "b" / "b.nii")
-    with gzip.open(place / "bomb" / "a" / "a.nii.gz", "wb", compresslevel=1) as file:
+    with gzip.open(volumes(place) / "a.nii.gz", "wb", compresslevel=1) as file:
         file.write(header.binaryblock + bytes(4))
         for _ in range(128):
             file.write(bytes(2**24))
@@ -368,11 +374,8 @@ def nifti_bomb(place: Path) -> list[str]:
 
 def nifti_header(place: Path) -> list[str]:
     nifti = nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4))
-    (place / "bomb" / "a").mkdir(parents=True)
-    (place / "bomb" / "b").mkdir()
-    nibabel.save(nifti, place / "bomb" / "b" / "b.nii")
     nifti.header["dim"][1:4] = 32_767
-    (place / "bomb" / "a" / "a.nii").write_bytes(nifti.header.binaryblock + bytes(4 + 128))
+    (volumes(place) / "a.nii").write_bytes(nifti.header.binaryblock + bytes(4 + 128))
     return ["train", "data=nifti", "data.source.root=bomb", "trainer=cpu", "logger=none"]
 
 
