@@ -85,3 +85,7 @@ def test_a_classifier_does_not_start_from_weights_that_saw_its_test_patients(tmp
     with pytest.raises(InputError, match=r"init_from=.*has learned from"):
         run("other_split", "seed=1", f"init_from={tmp_path}/first")
     run("same_split", "seed=1", f"init_from={tmp_path}/first", f"data.split_file={tmp_path}/first/split.csv")
+
+
+def test_imagenet_is_no_run_of_ours():
+    check_data_overlap("evaluation.extractor", "imagenet", table(a="val", b="test"), HERE, "A")

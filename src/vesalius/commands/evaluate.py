@@ -11,6 +11,7 @@ from vesalius.config.build import build
 from vesalius.config.checks import check_config
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
+from vesalius.config.targets import locate
 from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.datamodules.skipped import write_skipped
 from vesalius.data.datamodules.summary import print_data
@@ -18,6 +19,7 @@ from vesalius.deploy.ensemble.backend import EnsembleBackend
 from vesalius.deploy.ensemble.folder import EnsembleFolder
 from vesalius.evaluation.base import results_of
 from vesalius.evaluation.data_compatibility import check_fit, warn_of_known_patients
+from vesalius.evaluation.data_overlap import check_data_overlap
 from vesalius.evaluation.decision import DecisionOptions
 from vesalius.evaluation.final import finish
 from vesalius.evaluation.inference import inference_device
@@ -67,6 +69,12 @@ def _evaluate(folder: RunFolder) -> None:
     if config["evaluation"]["prevalence"] is not None:
         evaluation = {**evaluation, "prevalence": config["evaluation"]["prevalence"]}
         DecisionOptions.of_config(evaluation).check(facts.task)
+    kind = output_kind(locate(checkpoint["config"]["model"]["_target_"]))
+    extractor = config["evaluation"]["extractor"]
+    if extractor is not None:
+        if kind != "samples":
+            raise InputError("evaluation.extractor: only the images of a gan are compared in features: leave it out.")
+        evaluation = {**evaluation, "extractor": extractor}
     data: ImageDataModule = build(config["data"], "data")
     if other_data:
         _check_options(config, same=data.source.fingerprint() == checkpoint["provenance"].get("data"))
@@ -75,9 +83,12 @@ def _evaluate(folder: RunFolder) -> None:
     data.setup("test" if other_data else None)
     if other_data:
         print_data(data.source)(data.table)
+    check_data_overlap(
+        "evaluation.extractor", extractor, data.table, config["data"]["source"], data.source.fingerprint()
+    )
     model = restore_model(checkpoint) if len(members) == 1 else EnsembleBackend(run.path).module
     device = inference_device(trained["trainer"])
-    check_fit(data, facts, targets=output_kind(model) == "targets")
+    check_fit(data, facts, targets=kind == "targets")
     if other_data:
         for member in members:
             warn_of_known_patients(data, member, "these numbers are")
@@ -93,13 +104,13 @@ def _evaluate(folder: RunFolder) -> None:
         weights=[record for member in members for record in member.provenance.get("weights") or []],
     )
     console = command_console()
-    if other_data and output_kind(model) == "targets":
+    if other_data and kind == "targets":
         shift = detect_shift(results, final.predictions["test"], run)
         if shift is not None:
             write_json(folder.path / METRICS, {**final.metrics, "shift": shift.to_dict()})
             for line in describe(shift):
                 console.print(line, highlight=False, markup=False)
-    if not other_data:
+    if not other_data and extractor is None:
         console.print(_comparison(final.metrics["test"], run.metrics["test"]), highlight=False)
     console.print(f"Written to: {folder.path}", soft_wrap=True, highlight=False)
 

@@ -27,6 +27,7 @@ class Reevaluation:
     baselines: bool = False
     drop_duplicates: bool = False
     prevalence: float | None = None
+    extractor: str | None = None
 
 
 @dataclass

@@ -9,6 +9,7 @@ import pandas as pd
 
 from vesalius.config.errors import InputError
 from vesalius.data.splits.file import load_run_split
+from vesalius.evaluation.feature_extractors import IMAGENET
 from vesalius.runs.run_folder import CONFIG, SPLIT, RunFolder
 
 logger = logging.getLogger("vesalius")
@@ -41,7 +42,7 @@ def check_data_overlap(
 
     Args:
         key: of the config, that names the other run.
-        named: folder of the other run; nothing is known, and all is accepted, of a file of weights or None.
+        named: folder of the other run; nothing is known, and all is accepted, of a file of weights, `imagenet` or None.
         table: the sample table of this run, with its `split`.
         source: this run's `data.source`. Runs on another kind of source, another phantom or another public set have
             other data, whatever their samples are called; so have runs on other files in another folder, with a
@@ -79,7 +80,7 @@ def _folder_of(source: Mapping[str, Any]) -> Any:
 def _lineage(named: str | None) -> Iterator[RunFolder]:
     """The run, the run that it started from, and so on."""
     first = named
-    while named is not None and not Path(named).is_file():
+    while named is not None and named != IMAGENET and not Path(named).is_file():
         if named != first and not (Path(named) / CONFIG).is_file():
             logger.warning(
                 "%s started from the weights of a run that is gone: its training images are not known.", first
