@@ -46,6 +46,8 @@ EXPERIMENT_DATA = {
     "ae_anomaly": "lesions",
     "ae_label_efficiency": "lesions",
     "lesions_padim": "lesions",
+    "lesions_vicreg": "lesions",
+    "medmnist_vicreg": "medmnist",
     "lesions_gan": "lesions",
     "breast_gan": "medmnist",
     "article_gan": "lesions",

@@ -1,10 +1,11 @@
 """The `autoencoder` model family: low-dimensional codes of images, learned without labels."""
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -164,16 +165,17 @@ class Autoencoder(SingleLossModule):
         prepared = self.prepare(torch.cat([batch["image"].float(), batch["view"].float()]))
         code, other = self.net.encode(prepared)[0].chunk(2)
         original, reconstruction = self.preprocess.restore(prepared[: len(code)]), self.net.decode(code.detach())
-        if self.rank_and_world_size[1] > 1:  # variances are over the whole batch
+        if self.training and self.rank_and_world_size[1] > 1:  # variances are over the whole batch
             code, other = (self._gather(part) for part in (code, other))
         loss: Tensor = self.net.agreement(code, other)  # type: ignore[operator]
         return loss + self.loss(reconstruction, original), reconstruction, original
 
     def _gather(self, codes: Tensor) -> Tensor:
-        """Codes (B, D) of all devices, with their gradients."""
-        gathered = self.all_gather(codes, sync_grads=True)
-        assert isinstance(gathered, Tensor)
-        return gathered.reshape(-1, codes.shape[1])
+        """Codes (B, D) of all devices, with their gradients; parts may differ in size."""
+        sizes = cast(Tensor, self.all_gather(torch.tensor(len(codes), device=codes.device))).tolist()
+        padded = F.pad(codes, (0, 0, 0, max(sizes) - len(codes)))
+        parts = cast(Tensor, self.all_gather(padded, sync_grads=True))
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     def _variational_loss(
         self, mean: Tensor, log_variance: Tensor, noise: Tensor, original: Tensor
