@@ -10,8 +10,8 @@ the metric's bias and cover too little at 60 patients. Calibration error: `class
 
 Coverage for proportions of .50 to .99 and 60 or 200 patients, with a correlation within patients of 0 to 1 (`pytest -m
 proof -s tests/metrics/intervals/test_coverage.py`): without repeats 94 to 97 %; with 4 images each, 2 to 5 of half the
-patients, or 1 to 29 each, 93 to 99 %, where plain Wilson falls to 74 %; with 30 or 100 of a tenth of the patients and 1
-of the others, 92 to 100 %.
+patients, or 1 to 29 each, 93 to 99.6 %, where plain Wilson falls to 74 %; with 30 or 100 of a tenth of the patients and
+1 of the others, 92 to 100 %.
 """
 
 import numpy as np
