@@ -31,6 +31,7 @@ from vesalius.runs.run_folder import RunFolder
 from vesalius.sweeps.slurm import check_slurm
 from vesalius.terminal import command_console
 from vesalius.training.checkpoints import load_checkpoint, restore_model
+from vesalius.training.frozen_features import keep_features, load_features
 from vesalius.training.session import Session
 from vesalius.training.tracking.base import outputs_of
 
@@ -97,6 +98,7 @@ def _evaluate(session: Session) -> None:
     folder, config, data = session.folder, session.config, session.data
     checkpoint = load_checkpoint(folder.best)
     model, device = restore_model(checkpoint), inference_device(config["trainer"])
+    load_features(model.to(device), data)
     final = finish(
         results_of(model, data, data.facts, config, device, folder.path),
         folder,
@@ -107,6 +109,7 @@ def _evaluate(session: Session) -> None:
         start=session.load_start,
         weights=checkpoint["provenance"].get("weights") or [],
     )
+    keep_features(model, data)
     command_console().print(f"Run folder: {folder.path}", soft_wrap=True, highlight=False)
     outputs = outputs_of(data, final.predictions)
     for tracker in session.trackers:

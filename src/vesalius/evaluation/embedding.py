@@ -1,7 +1,6 @@
 """Feature tables: an encoder's features of every sample, written batch by batch."""
 
 import csv
-import hashlib
 import json
 import logging
 import os
@@ -25,6 +24,7 @@ from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.samples import SPLITS, UNUSED, Split, check_samples, target_columns
 from vesalius.data.sources.base import Source
 from vesalius.models.family import FamilyModule
+from vesalius.models.feature_cache import hash_tensors
 from vesalius.runs.redaction import without_paths
 
 logger = logging.getLogger("vesalius")
@@ -46,11 +46,8 @@ def extractor_hash(model: nn.Module, config: Mapping[str, Any]) -> str:
         model: on any device.
         config: the node `model` of the run's config, or of its checkpoint.
     """
-    digest = hashlib.blake2b(json.dumps(without_paths(config), sort_keys=True).encode(), digest_size=16)
-    for name, tensor in sorted({**dict(model.named_buffers()), **model.state_dict()}.items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    described = json.dumps(without_paths(config), sort_keys=True)
+    return hash_tensors(described, {**dict(model.named_buffers()), **model.state_dict()})
 
 
 class _EverySample(ImageDataModule):

@@ -21,6 +21,7 @@ from vesalius.evaluation.inference import predict
 from vesalius.evaluation.scoring import restrict_to_classes, score_table
 from vesalius.models.family import FamilyModule
 from vesalius.runs.run_folder import SPLIT
+from vesalius.training.frozen_features import KeepFeatures
 
 #: Places in a series, as parts of its length, from which validation chooses one.
 PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -83,6 +84,7 @@ def train_on_frames(model: FamilyModule, frames: ImageDataModule, config: Mappin
         if not isinstance(callback, LearningRateMonitor | DeviceStatsMonitor)  # which refuse to work without a logger
     ]
     try:
+        callbacks.append(KeepFeatures())
         trainer: pl.Trainer = build(options, "trainer", callbacks=callbacks, logger=[], default_root_dir=str(work))
         trainer.fit(model, datamodule=frames)
         state = torch.load(work / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)

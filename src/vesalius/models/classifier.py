@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -132,10 +131,8 @@ class CNNClassifier(SupervisedModule):
 
     def _outputs_of_known(self, batch: Batch, cache: FeatureCache) -> Tensor:
         """Outputs (B, K) from features that are computed once for each image."""
-        net = cast(Net, self.net)
-        with torch.no_grad():
-            features = cache.get(batch["index"], lambda: net.features(self.prepare(batch["image"])))
-        outputs: Tensor = net.head(features)
+        features = self.known_features(batch["index"], batch["image"], cache)
+        outputs: Tensor = cast(Net, self.net).head(features)
         return outputs
 
     def _outputs(self, image: Tensor) -> list[Tensor]:

@@ -1,7 +1,6 @@
 """The `lstm` model family: classes or continuous targets of an image series."""
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +10,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.models.family import Batch
-from vesalius.models.feature_cache import FeatureCache
 from vesalius.models.finetune import Finetune
 from vesalius.models.losses.classification import ClassificationLoss
 from vesalius.models.losses.regression import RegressionLoss
-from vesalius.models.nets.base import Net
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.nets.series.base import SeriesNet
-from vesalius.models.nets.series.frames import encode_alike
 from vesalius.models.single_loss import trained_encoder
 from vesalius.models.supervised import SupervisedModule
 from vesalius.models.views import Flip
@@ -110,10 +106,7 @@ class SequenceClassifier(SupervisedModule):
 
     def batch_loss(self, batch: Batch) -> Tensor:
         """The mean loss over the samples of a training batch."""
-        if self.cache is None:
-            outputs = self(batch["image"], batch["mask"], batch["time"])
-        else:
-            outputs = self._outputs_of_known(batch, self.cache)
+        outputs = self.net.read(self._encode(batch), batch["mask"], batch["time"])
         loss: Tensor = self.loss(outputs, batch["target"])
         return loss
 
@@ -134,7 +127,7 @@ class SequenceClassifier(SupervisedModule):
 
     def hidden_states(self, batch: Batch) -> Tensor:
         """States (B, T, F) after each frame; undefined at padding."""
-        return self.net.states(*self._prepare_series(batch["image"], batch["mask"], batch["time"]))
+        return self.net.states_of(self._encode(batch), batch["mask"], batch["time"])
 
     def embed(self, batch: Batch) -> Tensor:
         """Feature vectors (B, F), float32: the states of each series, pooled over time, before the head."""
@@ -174,20 +167,15 @@ class SequenceClassifier(SupervisedModule):
 
     def _outputs(self, batch: Batch) -> list[Tensor]:
         """Outputs of the net for each view of the series, first as they are."""
-        # Gradients of inputs, as explanations need them, do not reach through kept features.
-        if self.cache is not None and len(self.views) == 1 and "frame" in batch and not torch.is_grad_enabled():
-            return [self._outputs_of_known(batch, self.cache)]
+        if len(self.views) == 1:
+            return [self.net.read(self._encode(batch), batch["mask"], batch["time"])]
         prepared, mask, time = self._prepare_series(batch["image"], batch["mask"], batch["time"])
         return [self.net(prepared.flip(view) if view else prepared, mask, time) for view in self.views]
 
-    def _outputs_of_known(self, batch: Batch, cache: FeatureCache) -> Tensor:
-        """Outputs (B, K) from features that are computed once for each frame."""
-        mask, encoder = batch["mask"], cast(Net, self.net.encoder)
-
-        def encode(frames: Tensor) -> Tensor:
-            return encoder.features(self.preprocess(frames))
-
-        # In 32 bits, in which predictions are computed after a training in fewer.
-        with torch.no_grad(), torch.autocast(mask.device.type, enabled=False):
-            features = cache.get(batch["frame"][mask], lambda: encode_alike(encode, batch["image"][mask]))
-        return self.net.read(self.net.project(features, mask), mask, batch["time"])
+    def _encode(self, batch: Batch) -> Tensor:
+        """Features (B, T, F) of frames; if the encoder is frozen, they are computed once for each."""
+        mask, cache = batch["mask"], self.cache
+        # Gradients of images, as explanations need them, do not reach through kept features.
+        if cache is None or "frame" not in batch or (torch.is_grad_enabled() and not self.training):
+            return self.net.encode(self._prepare_series(batch["image"], mask, batch["time"])[0], mask)
+        return self.net.project(self.known_features(batch["frame"][mask], batch["image"][mask], cache), mask)

@@ -1,16 +1,16 @@
 """What the families that predict targets share: loss, metrics and predictions by the task, averaged over flips."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.models.epoch_metrics.classification import ClassificationMetrics
 from vesalius.models.epoch_metrics.regression import RegressionMetrics
-from vesalius.models.feature_cache import FeatureCache
+from vesalius.models.feature_cache import FeatureCache, encode_alike
 from vesalius.models.losses.classification import ClassificationLoss
 from vesalius.models.losses.regression import RegressionLoss
 from vesalius.models.nets.base import EncoderBased, Net
@@ -60,8 +60,7 @@ class SupervisedModule(SingleLossModule):
         super().__init__(
             val_metrics=RegressionMetrics(facts) if regression else ClassificationMetrics(facts), **options
         )
-        encoder = self.net.encoder if isinstance(self.net, EncoderBased) else self.net
-        if cache_features and not (isinstance(encoder, Net) and self.finetune.freezes_all):
+        if cache_features and not (isinstance(self.encoder, Net) and self.finetune.freezes_all):
             raise InputError(
                 "model.cache_features=true: features change while a net is trained: set model.finetune.freeze=all, or "
                 "model.cache_features=false."
@@ -82,3 +81,22 @@ class SupervisedModule(SingleLossModule):
         """
         convert = self.loss.values if isinstance(self.loss, RegressionLoss) else self.loss.probabilities
         return torch.stack([convert(each) for each in outputs]).mean(dim=0)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The image network, with its head."""
+        return self.net.encoder if isinstance(self.net, EncoderBased) else self.net
+
+    def known_features(self, numbers: Tensor, image: Tensor, cache: FeatureCache) -> Tensor:
+        """Feature vectors (N, F) of images (N, C, H, W) before the encoder's head, computed once for each number (N,).
+
+        In 32 bits, in which predictions are computed after a training in fewer.
+        """
+        net = cast(Net, self.encoder)
+
+        def compute(new: Tensor) -> Tensor:
+            with torch.autocast(image.device.type, enabled=False):
+                return encode_alike(lambda some: net.features(self.prepare(some)), image[new])
+
+        with torch.no_grad():
+            return cache.get(numbers, compute)

@@ -26,6 +26,7 @@ from vesalius.runs.provenance.origin import provenance
 from vesalius.runs.run_folder import DIFF, PROVENANCE, SPLIT, RunFolder, write_atomically, write_json
 from vesalius.terminal import command_console
 from vesalius.training.checkpoints import CheckpointMetadata, check_size, check_weights, load_initial
+from vesalius.training.frozen_features import KeepFeatures
 from vesalius.training.history import EpochProgress, History
 from vesalius.training.position import EpochPosition
 from vesalius.training.rank_consistency import RankConsistency, killed_rank
@@ -90,6 +91,7 @@ class Session:
             History(),
             EpochProgress(),
             SampleGrids(),
+            KeepFeatures(),
             TrackEpochs(),
             self._metadata,
             *build_named(self.config["callbacks"], "callbacks").values(),

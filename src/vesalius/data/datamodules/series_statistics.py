@@ -29,12 +29,17 @@ def even_frames(store: Store, rows: Tensor, longest: int) -> Floats:
         rows: (N,) which series.
         longest: frames of the longest series; at most `EVEN_FRAMES` are taken.
     """
-    part = torch.linspace(0, 1, min(EVEN_FRAMES, longest))
     pooled = []
     for few in torch.split(rows, _SERIES_AT_ONCE):
-        positions = store.offsets[few][:, None] + ((store.lengths[few][:, None] - 1) * part).round().long()
+        positions = even_positions(store, few, min(EVEN_FRAMES, longest))
         pooled.append(pool(store.frames(positions).to(torch.float32).flatten(1, 2).numpy()))
     return np.concatenate(pooled)
+
+
+def even_positions(store: Store, rows: Tensor, count: int) -> Tensor:
+    """Numbers in the store (N, count) of frames evenly chosen from each series, the first and last included."""
+    part = torch.linspace(0, 1, count)
+    return store.offsets[rows][:, None] + ((store.lengths[rows][:, None] - 1) * part).round().long()
 
 
 def mean_over_time(store: Store, rows: Tensor) -> Floats:

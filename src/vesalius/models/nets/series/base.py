@@ -119,11 +119,15 @@ class SeriesNet(EncoderBased):
 
     def read(self, features: Tensor, mask: Tensor, time: Tensor) -> Tensor:
         """Outputs (B, K) from what `encode` returns."""
-        return self._outputs(self.over_time(self._inputs(features, time), mask), mask)
+        return self._outputs(self.states_of(features, mask, time), mask)
 
     def states(self, image: Tensor, mask: Tensor, time: Tensor) -> Tensor:
         """States (B, T, F) after each frame, arguments as in `forward`."""
-        return self.over_time(self._inputs(self.encode(image, mask), time), mask)
+        return self.states_of(self.encode(image, mask), mask, time)
+
+    def states_of(self, features: Tensor, mask: Tensor, time: Tensor) -> Tensor:
+        """States (B, T, F) after each frame from what `encode` returns."""
+        return self.over_time(self._inputs(features, time), mask)
 
     def forward_steps(self, image: Tensor, mask: Tensor, time: Tensor) -> Tensor:
         """Outputs (B, T, K) after each frame, as if the series had ended there; arguments as in `forward`.

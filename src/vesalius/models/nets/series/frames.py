@@ -1,7 +1,7 @@
 """Encodes many frames with one image network in bounded memory."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
@@ -36,24 +36,6 @@ def encode_frames(encoder: nn.Module, frames: Tensor, chunk_frames: int | None) 
         contexts = partial(_contexts, encoder)
         run = partial(checkpoint, encoder, use_reentrant=False, context_fn=contexts)  # type: ignore[assignment]
     return torch.cat([run(chunk) for chunk in chunks])
-
-
-def encode_alike(encode: Callable[[Tensor], Tensor], frames: Tensor, size: int = 32) -> Tensor:
-    """Encode frames in chunks of one size, the last one filled up with copies.
-
-    The last bits of a convolution may depend on how many images it is given: here they do not depend on which frames,
-    and how many, are encoded together, so that a resumed run computes the features that an uninterrupted one did.
-
-    Args:
-        encode: maps images (size, C, H, W) to features (size, F).
-        frames: (N, C, H, W), N at least 1.
-        size: of a chunk.
-
-    Returns:
-        Features (N, F).
-    """
-    filled = torch.cat([frames, frames[-1:].expand(-len(frames) % size, *frames.shape[1:])])
-    return torch.cat([encode(chunk) for chunk in torch.split(filled, size)])[: len(frames)]
 
 
 def _contexts(encoder: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
