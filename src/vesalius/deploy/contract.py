@@ -48,6 +48,7 @@ class InputContract:
         timed: whether the frames of a series have times in seconds.
         frame_seconds: between two frames, where files do not state it; None where they must.
         acquisition: how the training images were acquired, as far as their files stated it.
+        mask_text: whether print and static overlays are masked, as in the run's own images.
     """
 
     read: ReadOptions
@@ -63,6 +64,7 @@ class InputContract:
     timed: bool
     frame_seconds: float | None
     acquisition: AcquisitionRange = NOTHING_KNOWN
+    mask_text: bool = False
 
     @classmethod
     def of_run(cls, data: Mapping[str, Any], facts: Facts, acquisition: Any) -> "InputContract":
@@ -107,12 +109,21 @@ class InputContract:
             timed=timed,
             frame_seconds=source.get("repetition_time") or (None if rate is None else 1 / rate),
             acquisition=acquired,
+            mask_text=bool(source.get("mask_text", False)),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, as a bundle's manifest holds them."""
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         return {**plain, "acquisition": self.acquisition.to_dict()}
+
+    def masked(self, loaded: NDArray[Any]) -> NDArray[Any]:
+        """An image or a series as it was read, with print masked where the run's own images were."""
+        if not self.mask_text:
+            return loaded
+        from vesalius.data.formats.overlays import mask_print  # imports scipy
+
+        return mask_print(loaded)
 
     def check_header(self, header: Acquisition, name: str) -> None:
         """Refuse an image that was acquired otherwise than the training images.

@@ -85,6 +85,7 @@ def from_array(
     if array.ndim != axes or 0 in array.shape:
         shape = "a series (T, C, H, W)" if contract.series else "an image (C, H, W)"
         raise InputError(f"{name} has the shape {array.shape}, and the model takes {shape}.")
+    array = contract.masked(array)
     frames = np.stack([contract.image(frame, name) for frame in (array if contract.series else array[None])])
     return ModelInput(frames, _seconds(times, len(frames), name, contract) if contract.series else None)
 

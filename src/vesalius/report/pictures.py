@@ -98,7 +98,7 @@ def add_thumbnails(run: Run, worst: Sequence[dict[str, str]], budget: Budget) ->
         for entry in worst:
             if entry["sample_id"] in table.index:
                 row = {str(name): value for name, value in table.loc[entry["sample_id"]].items()}
-                uri = _thumbnail(source.load(row))
+                uri = _thumbnail(source.image(row))
                 if budget.take(uri):
                     entry["image"] = uri
     except (VesaliusError, OSError, ImportError, KeyError):

@@ -15,7 +15,7 @@ from vesalius.data.audit.datamodule import AuditData
 from vesalius.data.audit.file_properties import FileProperties
 from vesalius.data.audit.findings import CHECKS, check_names
 from vesalius.data.audit.page import audit_page
-from vesalius.data.audit.printed_text import shows_text
+from vesalius.data.formats.printed_text import shows_text
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.image_folder import ImageFolder
 from vesalius.data.sources.lesions import Lesions
@@ -335,7 +335,13 @@ def test_the_page_shows_the_pairs_and_what_is_not_covered(audited, phantom):
     assert quick.report["splits"] == {"train": 60, "val": 0, "test": 60}
     assert [finding["check"] for finding in quick.report["findings"]] == [finding.check for finding in quick.findings]
     assert quick.report["checked"] == [name for name in CHECKS if name in (*QUICK, "near_duplicates")]
-    assert set(full.report["not_checked"]) == {"telling_files", "unusual_shape", "identifying_tags", "text_in_pixels"}
+    assert set(full.report["not_checked"]) == {
+        "telling_files",
+        "unusual_shape",
+        "identifying_tags",
+        "text_in_pixels",
+        "masked_text",
+    }
     assert {*full.report["checked"], *full.report["not_checked"]} == set(CHECKS)
     assert "no file for each sample" in page
     assert run_audit(seen, ["exact_duplicates"]).failures == ["audit.fail_on: exact_duplicates found something."]

@@ -38,6 +38,8 @@ QUICK = (
     "few_patients",
     "unreadable",
 )
+#: And where text is masked.
+MASKING = ("text_in_pixels", "masked_text")
 _SEVERITIES = ("error", "warning", "note")
 
 
@@ -98,7 +100,7 @@ def full_audit(data: AuditInput) -> list[Finding]:
 def quick_audit(data: AuditInput) -> list[Finding]:
     """The findings of the checks that take a second: equal images, conflicting labels, shifted classes, bad files.
 
-    In sets of up to `QUICK_PAIRS` samples, of similar images too.
+    In sets of up to `QUICK_PAIRS` samples, of similar images too; where text is masked, for what is left of it.
     """
     return _sorted(
         [
@@ -108,6 +110,7 @@ def quick_audit(data: AuditInput) -> list[Finding]:
             *table_checks.prevalence_shift(data),
             *table_checks.few_patients(data),
             *image_checks.unreadable(data),
+            *(image_checks.text_in_pixels(data) if data.source.mask_text else ()),
         ]
     )
 
@@ -141,7 +144,8 @@ def _is_small(data: AuditInput) -> bool:
 
 
 def _quick_checks(data: AuditInput) -> list[str]:
-    return [name for name in CHECKS if name in QUICK or (name == "near_duplicates" and _is_small(data))]
+    more = {"near_duplicates": _is_small(data), **dict.fromkeys(MASKING, data.source.mask_text)}
+    return [name for name in CHECKS if name in QUICK or more.get(name)]
 
 
 def _sorted(findings: list[Finding]) -> list[Finding]:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from vesalius.data.audit.audit_input import AuditInput
 from vesalius.data.audit.file_properties import is_dicom
-from vesalius.data.audit.printed_text import MIN_SIDE
+from vesalius.data.formats.printed_text import MIN_SIDE
 
 #: Patients of each class that `telling_files` needs.
 MIN_PATIENTS = 10
@@ -37,7 +37,9 @@ def unavailable_checks(data: AuditInput, wanted: Sequence[str]) -> dict[str, str
         reasons.setdefault("telling_files", "samples have no single class")
     elif paths and patients_of_rarest_class(data.table, data.source.classes) < MIN_PATIENTS:
         reasons["telling_files"] = f"a class has fewer than {MIN_PATIENTS} patients"
-    if "text_in_pixels" in wanted and min(data.source.load(record).shape[-2:]) < MIN_SIDE:
+    if not data.source.mask_text:
+        reasons["masked_text"] = "data.source.mask_text is not set"
+    if "text_in_pixels" in wanted and min(data.source.image(record).shape[-2:]) < MIN_SIDE:
         reasons["text_in_pixels"] = f"images of fewer than {MIN_SIDE} pixels per side hold no legible text"
     return {name: why for name, why in reasons.items() if name in wanted}
 

@@ -25,7 +25,8 @@ CHECKS: dict[str, str] = {
     "unusual_shape": "images of another size than most",
     "telling_files": "file properties that predict the class",
     "identifying_tags": "DICOM attributes that name the patient",
-    "text_in_pixels": "signs of text drawn into the pixels",
+    "text_in_pixels": "signs of text drawn into the pixels, or, with data.source.mask_text, left there",
+    "masked_text": "images whose text is masked",
 }
 
 

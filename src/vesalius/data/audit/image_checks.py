@@ -1,8 +1,9 @@
 """Checks of the images: copies, conflicting labels, odd grey values, printed text, files that cannot be decoded."""
 
+import contextlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from vesalius.config.diagnose import format_list
 from vesalius.data.audit.audit_input import AuditInput
 from vesalius.data.audit.equal_images import across_splits
 from vesalius.data.audit.findings import MOST_LISTED, Finding
-from vesalius.data.audit.printed_text import shows_text
 from vesalius.data.audit.similar_images import Pair
+from vesalius.data.formats.overlays import shows_print
 from vesalius.data.samples import target_columns
 
 #: At most this many images or headers are read one by one, spread evenly over the data set.
@@ -141,27 +142,44 @@ def _robust_distance(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def text_in_pixels(data: AuditInput) -> Iterator[Finding]:
-    """Images that seem to show lines of print; of larger sets 200 are inspected, in their native size."""
-    found = []
+    """Images that seem to show lines of print, or static overlays of a clip; where they are masked, what is left.
+
+    Of larger sets 200 are inspected, in their native size.
+    """
     records: list[Any] = data.table.to_dict("records")
     records = records[:: max(1, -(-len(records) // MOST_READ))]
-    for record in records:
-        try:
-            image = data.source.load(record)
-        except Exception:  # `unreadable` lists it
-            continue
-        if shows_text(image[len(image) // 2] if image.ndim == 4 else image):
-            found.append(str(record["sample_id"]))
+    inspected = f"of the {len(records)} inspected images"
+    found = _with_print(data.source.image, records)
     if found:
+        after = " after masking" if data.source.mask_text else ""
         yield Finding(
             "text_in_pixels",
             "warning",
-            f"{len(found)} of the {len(records)} inspected images seem to show text: it may name the patient, and a "
-            "network may read it; crop or blank it.",
+            f"{len(found)} {inspected} seem to show text{after}: it may name the patient, and a network may read it; "
+            + ("crop or blank it." if after else "crop or blank it, or mask it with data.source.mask_text=true."),
             len(found),
             samples=found[:MOST_LISTED],
             numbers={"inspected": len(records)},
         )
+    if data.source.mask_text and (masked := _with_print(data.source.load, records)):
+        yield Finding(
+            "masked_text",
+            "note",
+            f"{len(masked)} {inspected} showed text, which is masked; {len(found)} still seem to show some.",
+            len(masked),
+            samples=masked[:MOST_LISTED],
+            numbers={"inspected": len(records), "left": len(found)},
+        )
+
+
+def _with_print(load: Callable[[Any], NDArray[Any]], records: list[Any]) -> list[str]:
+    """Samples that show text, or of a clip static overlays."""
+    found = []
+    for record in records:
+        with contextlib.suppress(Exception):  # of a damaged file: `unreadable` lists it
+            if shows_print(load(record)):
+                found.append(str(record["sample_id"]))
+    return found
 
 
 def unreadable(data: AuditInput) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from vesalius.config.facts import Task
+from vesalius.data.formats.overlays import MASK_VERSION, mask_print
 from vesalius.data.sources.vocabulary import Unit
 
 
@@ -39,6 +40,7 @@ class Source(ABC):
         unit: what a sample is, where files may hold several.
         public_names: of the public data set that the images are of; none for one's own.
         left_out: after `samples`, the files that are left out of the table: pseudonym and reason.
+        mask_text: whether print and static overlays are masked in `image`.
         passed_over: after `samples`, the number of files, rows and the like that no sample comes from, by kind.
     """
 
@@ -47,6 +49,7 @@ class Source(ABC):
     series: bool = False
     unit: Unit | None = None
     public_names: tuple[str, ...] = ()
+    mask_text: bool = False
     left_out: Sequence[tuple[str, str]] = ()
     passed_over: Mapping[str, int] = MappingProxyType({})
 
@@ -78,9 +81,19 @@ class Source(ABC):
             InputError: if the sample cannot be decoded; it names the sample by its `sample_id`, and the cure.
         """
 
+    def image(self, row: Mapping[str, Any]) -> np.ndarray:
+        """What `load` returns, with print and static overlays masked where `mask_text` is set."""
+        loaded = self.load(row)
+        return mask_print(loaded) if self.mask_text else loaded
+
+    @property
+    def masking(self) -> list[object]:
+        """What `fingerprint` adds to its settings: nothing where nothing is masked."""
+        return ["mask_text", MASK_VERSION] if self.mask_text else []
+
     @abstractmethod
     def fingerprint(self) -> str:
-        """A hex digest of all that `load` depends on: file contents, settings, the decoder's version."""
+        """A hex digest of all that `image` depends on: file contents, settings, `masking`, the decoder's version."""
 
     def files(self, row: Mapping[str, Any]) -> list[Path]:
         """The files that a sample is read from; empty for synthetic images and for archives."""

@@ -87,7 +87,7 @@ class FrameFolder(LabelledSource):
         parts = [list(frames) for frames in self._table["_frames"]]
         paths = sorted({path for frames in parts for path in frames})
         return content_digest(
-            self.root, paths, [DECODER_VERSION, self._channels, parts], show_names=not self._pseudonyms
+            self.root, paths, [DECODER_VERSION, self._channels, parts, *self.masking], show_names=not self._pseudonyms
         )
 
     @cached_property

@@ -38,6 +38,7 @@ class ImageFolder(Source):
         channels: convert every image to grey (1) or RGB (3); None leaves them as they are.
         classes: the classes in the order wanted; None sorts the names of the folders.
         ordinal: the classes, in this order, are grades.
+        mask_text: whether print is filled with the grey values around it.
 
     Raises:
         InputError: with every problem of the folder's layout or of these settings.
@@ -55,7 +56,9 @@ class ImageFolder(Source):
         classes: Sequence[str] | None = None,
         ordinal: bool = False,
         subgroups: Sequence[str] = (),
+        mask_text: bool = False,
     ) -> None:
+        self.mask_text = mask_text
         self.root = Path(root).expanduser()
         self._index, self._columns = index, (index_file_column, index_group_column)
         self._subgroups = list(subgroups)
@@ -96,7 +99,9 @@ class ImageFolder(Source):
 
     def fingerprint(self) -> str:
         """A digest of every file's path and content, and the settings; reads all files once."""
-        return content_digest(self.root, [item.path for item in self._items], [DECODER_VERSION, self._channels])
+        return content_digest(
+            self.root, [item.path for item in self._items], [DECODER_VERSION, self._channels, *self.masking]
+        )
 
     def files(self, row: Mapping[str, Any]) -> list[Path]:
         """The image file."""

@@ -38,6 +38,7 @@ class LabelledSource(Source):
             folders of splits and classes; its first group is the patient. Without either, each file is taken for a
             patient of its own.
         pseudonyms: whether paths and patients are replaced by keyed hashes.
+        mask_text: whether print, and what stands still over a clip, is filled with the grey values around it.
 
     Attributes:
         root: the folder.
@@ -72,7 +73,9 @@ class LabelledSource(Source):
         unmatched: Literal["error", "skip"] = "error",
         group_pattern: str | None = None,
         pseudonyms: bool = True,
+        mask_text: bool = False,
     ) -> None:
+        self.mask_text = mask_text
         self.root = Path(root).expanduser()
         self._key, self._skip, self._pseudonyms = key, unmatched == "skip", pseudonyms
         self._group_pattern, self._must_have_classes = group_pattern, classes is not None or task != "auto"

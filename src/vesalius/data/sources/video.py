@@ -95,7 +95,7 @@ class Video(LabelledSource):
         """A digest of every clip used, the frames, and the versions of decoder and library; reads all clips once."""
         table = self._table
         parts = list(zip(table["_path"], map(list, table["_frames"]), strict=True))
-        settings = [DECODER_VERSION, self._version, self._channels, parts]
+        settings = [DECODER_VERSION, self._version, self._channels, parts, *self.masking]
         return content_digest(self.root, sorted(set(table["_path"])), settings, show_names=not self._pseudonyms)
 
     def _decode(self, path: str, timeline: Timeline, numbers: Sequence[int], name: str) -> np.ndarray:

@@ -180,7 +180,7 @@ def _decode_rows(source: Source, rows: list[dict[Any, Any]], decoding: Decoding)
 def _decode(source: Source, row: Mapping[str, Any], decoding: Decoding) -> np.ndarray:
     """An image, (C, H, W), or a series, (T, C, H, W), as it goes into the file."""
     name = row["sample_id"]
-    loaded = source.load(row)
+    loaded = source.image(row)
     axes = "(T, C, H, W)" if source.series else "(C, H, W)"
     if loaded.ndim != 3 + source.series or 0 in loaded.shape or loaded.dtype.name not in DTYPES:
         raise InputError(

@@ -155,7 +155,7 @@ def _of_phantom(config: Mapping[str, Any]) -> list[tuple[NDArray[Any], Any]]:
     source = build(config, "data.source")
     rows = source.samples().to_dict("records")
     chosen = [rows[number] for number in np.unique(np.linspace(0, len(rows) - 1, _COUNT).astype(int))]
-    return [(source.load(row), row.get("_times")) for row in chosen]
+    return [(source.image(row), row.get("_times")) for row in chosen]
 
 
 def _fits_png(image: NDArray[Any]) -> bool:

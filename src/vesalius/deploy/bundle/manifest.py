@@ -134,6 +134,7 @@ def _contract(plain: Mapping[str, Any], facts: Facts) -> InputContract:
     if bits not in (None, 8, 16) or (seconds is not None and not (_is_number(seconds) and seconds > 0)):
         raise ValueError("contract.bits or contract.frame_seconds is no such number")
     flags = {key: plain[key] for key in ("one_window", "converts_channels", "resizes", "series", "timed")}
+    flags["mask_text"] = plain.get("mask_text", False)  # older bundles have none
     if not all(isinstance(flag, bool) for flag in flags.values()):
         raise ValueError(f"{', '.join(flags)} of the contract are not all true or false")
     return InputContract(

@@ -38,7 +38,7 @@ def explain_test_images(folder: RunFolder, method: str) -> None:
     table = source.samples()
     kept = table[table["sample_id"].astype(str).isin(chosen)]
     rows: list[dict[str, Any]] = [dict(zip(kept.columns, row, strict=True)) for row in kept.to_numpy(dtype=object)]
-    inputs = [from_array(source.load(row), "a test sample", backend.contract, row.get("_times")) for row in rows]
+    inputs = [from_array(source.image(row), "a test sample", backend.contract, row.get("_times")) for row in rows]
     cells = []
     for row, one, found in zip(rows, inputs, explanations(backend, inputs, method=method), strict=True):
         title = _title(row, source.classes, backend.facts.classes, found.target)

@@ -69,6 +69,7 @@ class Dicom(Source):
             group.
         subgroups: columns of the table to report on, and attributes of the files' headers (`KEYWORDS`).
         progress: show a bar if reading the headers takes long.
+        mask_text: whether print, and what stands still over a cine, is filled with the grey values around it.
 
     Raises:
         InputError: with every problem of these settings and of the table.
@@ -100,7 +101,9 @@ class Dicom(Source):
         unmatched: Literal["error", "skip"] = "error",
         group_pattern: str | None = None,
         progress: bool = True,
+        mask_text: bool = False,
     ) -> None:
+        self.mask_text = mask_text
         self.root = Path(root).expanduser()
         self._key, self._match = key, match or key
         self.unit, self._slices, self._channels = unit, slices, channels
@@ -166,6 +169,7 @@ class Dicom(Source):
             self._window,
             self._channels,
             windows,
+            *self.masking,
         ]
         return content_digest(self.root, paths, settings, show_names=False)
 

@@ -71,6 +71,7 @@ class Table(Source):
         plane: of the slices of NIfTI volumes: `axial`, `coronal` or `sagittal`.
         unmatched: `skip` leaves out rows without a file or without a target, and counts them.
         pseudonyms: whether to hide paths and groups.
+        mask_text: whether print, and what stands still over a clip, is filled with the grey values around it.
 
     Raises:
         InputError: with every problem of the table; from `samples`, with all paths that do not exist.
@@ -97,7 +98,9 @@ class Table(Source):
         unmatched: Literal["error", "skip"] = "error",
         group_pattern: str | None = None,
         pseudonyms: bool = True,
+        mask_text: bool = False,
     ) -> None:
+        self.mask_text = mask_text
         problems = pattern_problems(group_pattern)
         if (group is None) == (group_pattern is None):
             problems.append(
@@ -160,7 +163,7 @@ class Table(Source):
         frames = [[(self._relative(file), number) for file, number in part.frames] for part in parts]
         used = {file for part in parts for file in part.files}
         files = sorted(self._relative(file) for file in used if not os.path.isdir(file))
-        settings = [decoder_versions(sorted(used)), asdict(self._read_options), frames]
+        settings = [decoder_versions(sorted(used)), asdict(self._read_options), frames, *self.masking]
         return content_digest(self._root, files, settings, show_names=not self._pseudonyms)
 
     @cached_property

@@ -132,7 +132,7 @@ class Nifti(LabelledSource):
         table = self._table
         paths = sorted({name for path in set(table["_path"]) for name in _halves(self.root, path)})
         parts = [(path, *astuple(cut)) for path, cut in zip(table["_path"], table["_cut"], strict=True)]
-        settings = [DECODER_VERSION, self.series, self._channels, *self._preparation.settings(), parts]
+        settings = [DECODER_VERSION, self.series, self._channels, *self._preparation.settings(), parts, *self.masking]
         return content_digest(self.root, paths, settings, show_names=not self._pseudonyms)
 
     @cached_property
