@@ -1,7 +1,6 @@
 """The report in a real browser: it renders, sorts, filters and answers to the pointer, and asks the network nothing."""
 
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -13,12 +12,9 @@ from report_maker import write_sweep
 from vesalius.commands.report import write_report
 from vesalius.terminal import command_console
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="browser tests take playwright: pip install playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.xdist_group("browser"),  # it is started once
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
 ]
 
 
@@ -29,14 +25,6 @@ def path(tmp_path_factory):
     Image.fromarray(np.zeros((60, 80), np.uint8)).save(sweep / "3/figures/test_images.png")
     write_report(sweep, images=True, console=command_console())
     return sweep / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

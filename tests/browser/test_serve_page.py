@@ -1,7 +1,6 @@
 """The page of a served model in a real browser: files are dropped, predictions seen, and nothing else is asked for."""
 
 import io
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,13 +15,10 @@ from running_server import running
 from vesalius.deploy.predictor import Predictor
 from vesalius.deploy.serve import Limits, create_app
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="browser tests take playwright: pip install playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
     pytest.mark.xdist_group("browser"),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
 ]
 CARD = "<!doctype html><title>Card</title><style>p { color: red }</style><h1>The card</h1><p>text</p>"
 LIMITS = Limits(megabytes=8, files=50, pixels=2**22, frames=64, seconds=60, requests=8)
@@ -35,14 +31,6 @@ DROP = """([files]) => {
   for (const type of ["dragenter", "dragover", "drop"])
     zone.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: data }));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
