@@ -22,8 +22,8 @@ from documented_commands import (
 )
 from vesalius.cli import VERBS
 from vesalius.config.compose import conf_dir, register_resolvers
-from vesalius.config.diagnose import find_problems
 from vesalius.config.facts import Task
+from vesalius.config.override_problems import find_problems
 from vesalius.config.schema import register_schemas
 from vesalius.data.audit.findings import CHECKS
 from vesalius.metrics.names import (

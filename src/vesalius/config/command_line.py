@@ -6,11 +6,8 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-#: Keys whose values name a file or a folder of the user's.
-PATH_KEYS = frozenset(
-    {"root", "file", "index", "labels", "manifest", "mask", "split_file", "cache_dir", "weights", "init_from", "run"}
-    | {"extractor", "synthetic", "input", "bundle", "golden", "token"}
-)
+from vesalius.config.path_keys import PATH_KEYS
+
 # Keys whose values Hydra's grammar must not read: folders are called `2020`, patterns hold parentheses.
 _TEXT_KEYS = (
     PATH_KEYS | {"resume", "out", "output", "reports", "column", "dir", "group_pattern", "pattern"} | {"intended_use"}

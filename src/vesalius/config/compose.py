@@ -19,9 +19,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from vesalius.config.command_line import PATH_KEYS, config_dir_of, is_multirun, quote_text_values, split_arguments
-from vesalius.config.diagnose import find_problems, missing_values, several_values
+from vesalius.config.command_line import config_dir_of, is_multirun, quote_text_values, split_arguments
 from vesalius.config.errors import InputError
+from vesalius.config.override_problems import find_problems, missing_values, several_values
+from vesalius.config.path_keys import PATH_KEYS
 from vesalius.config.schema import register_schemas, root_keys
 
 Plain = dict[str, Any]

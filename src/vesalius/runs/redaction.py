@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vesalius.config.command_line import PATH_KEYS
+from vesalius.config.path_keys import PATH_KEYS
 from vesalius.config.plain import read_json
 
 #: Figures that show no pixel of a patient's image.
