@@ -75,8 +75,9 @@ def test_killed_runs_end_with_the_same_bits(variant, vesalius_in, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_two_processes_that_are_killed_end_with_the_same_bits(vesalius_in, tmp_path, monkeypatch):
-    arguments = [*DDP, *FAMILIES["cnn"], KILLER, ALWAYS]
+@pytest.mark.parametrize("family", ["cnn", "gan"])  # their epochs' losses are summed on one device, and on each
+def test_two_processes_that_are_killed_end_with_the_same_bits(family, vesalius_in, tmp_path, monkeypatch):
+    arguments = [*DDP, *FAMILIES[family], KILLER, ALWAYS]
     whole = train(vesalius_in, tmp_path, monkeypatch, [], arguments, "whole")
     killed = train(vesalius_in, tmp_path, monkeypatch, ["batch:2", "write:30"], arguments, "killed")
     assert differences(whole, killed) == []
@@ -92,6 +93,16 @@ def test_a_rank_that_was_killed_is_named(vesalius_in, tmp_path, monkeypatch):
     assert "Traceback" not in done.stderr
     monkeypatch.setenv("KILL", "")
     assert vesalius_in(tmp_path, "train", "resume=run").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_the_deterministic_profile_gives_the_same_bits_twice(family, vesalius_in, fresh_vesalius_in, tmp_path):
+    arguments = ["train", *COMMON, *FAMILIES[family], "trainer.deterministic=true"]
+    for name, run in (("one", fresh_vesalius_in), ("other", vesalius_in)):
+        done = run(tmp_path, *arguments, f"hydra.run.dir={name}")
+        assert done.returncode == 0, done.stderr
+    assert differences(tmp_path / "one", tmp_path / "other") == []
 
 
 def test_the_bits_are_compared(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from vesalius.runs.run_folder import prune_reason, write_json
-from vesalius.runs.sweep_folder import SweepJob
+from vesalius.runs.sweep_folder import FINISHED, SweepJob
 
 Curve = Callable[[dict[str, float]], list[float]]
 
@@ -66,6 +66,9 @@ class FakeLauncher:
     def _work(self, number: int, overrides: list[str]) -> Iterator[SweepJob | None]:
         """One step an epoch; ends with the job as it ended."""
         path, numbers = self.path / str(number), numbers_of(overrides)
+        if (state := _told(path).get("state")) in FINISHED:
+            yield SweepJob(number, tuple(overrides), path, state)
+            return
         if _told(path).get("state") == "failed":
             shutil.rmtree(path)
         try:

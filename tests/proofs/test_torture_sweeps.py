@@ -1,9 +1,11 @@
 """`make torture`, second part: sweeps and searches are killed at random moments, and end as ones never stopped.
 
 `SWEEP_KILLS` (20) hit sweeps, half as many hit searches with Optuna. Each kill is one of these: of the sweep's own
-process, after which its jobs save what they have; of one job; of everything at once, as when the machine goes down.
+process, after which its jobs save what they have; of one job; of the process of which the jobs are forks; of everything
+at once, as when the machine goes down.
 Afterwards the sweep is resumed. At its end no job is lost, doubled or numbered otherwise, no process is left, and each
-job has the bits of the same job of a sweep that was not killed. All processes are forks of a `warm_interpreter`.
+job has the bits of the same job of a sweep that was not killed. The sweep's process is
+a fork of a `warm_interpreter`.
 """
 
 import json
@@ -44,23 +46,39 @@ KINDS = {
 
 def kill_sweep(place: Path) -> int:
     """Only the process of the sweep: the one whose parent is not among those that work in its folder."""
-    found = processes_in(place)
-    return kill(*(number for number, parent in found.items() if parent not in found))
+    return kill(*_generations(place)[0])
+
+
+def kill_template(place: Path) -> int:
+    """The process of which the jobs are forks, if there is one."""
+    return kill(*_generations(place)[1])
 
 
 def kill_job(place: Path) -> int:
     """One of the jobs that run, if any does."""
+    return kill(*_generations(place)[2][:1])
+
+
+def _generations(place: Path) -> tuple[list[int], list[int], list[int]]:
+    """The sweep's process, what it has started, and what that has."""
     found = processes_in(place)
-    return kill(*sorted(number for number, parent in found.items() if parent in found)[:1])
+    sweep = [number for number, parent in found.items() if parent not in found]
+    template = [number for number, parent in found.items() if parent in sweep]
+    return sweep, template, [number for number, parent in found.items() if parent in template]
 
 
-ENDS: dict[str, Callable[[Path], int]] = {"the sweep": kill_sweep, "a job": kill_job, "everything": kill_all}
+ENDS: dict[str, Callable[[Path], int]] = {
+    "the sweep": kill_sweep,
+    "a job": kill_job,
+    "what the jobs are forks of": kill_template,
+    "everything": kill_all,
+}
 
 
 def jobs_of(folder: Path) -> list[dict[str, Any]]:
     """Number, overrides and state of each job, as `sweep.json` lists them."""
     jobs = json.loads((folder / "sweep.json").read_text())["jobs"]
-    kept = [{key: job[key] for key in ("number", "overrides", "state", "objective")} for job in jobs]
+    kept = [{key: job.get(key) for key in ("number", "overrides", "state", "objective")} for job in jobs]
     return sorted(kept, key=lambda job: job["number"])
 
 

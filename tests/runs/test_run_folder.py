@@ -1,6 +1,7 @@
 """The run folder and its state."""
 
 import contextlib
+import fcntl
 import json
 import subprocess
 import sys
@@ -61,6 +62,23 @@ def test_a_folder_with_other_files_is_refused_and_left_as_it_is(tmp_path):
     with pytest.raises(InputError, match="not empty"):
         RunFolder.create(tmp_path, {}, [])
     assert (tmp_path / "split.csv").read_text() == "mine"
+
+
+def test_a_folder_whose_creation_was_killed_is_created_once_more(tmp_path):
+    for name in (".creating", "overrides.yaml", ".config.yaml.77", "signature"):
+        (tmp_path / name).write_text("")
+    folder = RunFolder.create(tmp_path, {"seed": 1}, ["seed=1"])
+    assert folder.config == {"seed": 1}
+    assert folder.overrides == ["seed=1"]
+    assert not (tmp_path / ".creating").exists()
+
+
+def test_a_folder_that_another_command_is_creating_is_refused(tmp_path):
+    with (tmp_path / ".creating").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="just being created"):
+            RunFolder.create(tmp_path, {"seed": 1}, [])
+    assert [path.name for path in tmp_path.iterdir()] == [".creating"]
 
 
 def test_a_discarded_folder_is_gone(folder):

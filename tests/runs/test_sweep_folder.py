@@ -87,6 +87,15 @@ def test_a_new_sweep_takes_no_folder_that_holds_something(sweep, tmp_path):
             take_folder(path, resume=False)
 
 
+def test_a_sweep_that_was_killed_while_it_began_can_begin_again(tmp_path):
+    for name in (".sweep.json.77", ".lock", "multirun.yaml"):
+        (tmp_path / name).touch()
+    take_folder(tmp_path, resume=False).close()
+    (tmp_path / ".notes").touch()
+    with pytest.raises(InputError, match="is not empty"):
+        take_folder(tmp_path, resume=False)
+
+
 def test_only_what_a_sweep_that_never_began_has_created_is_withdrawn(sweep, tmp_path):
     refused = tmp_path / "a" / "b"
     take_folder(refused, resume=False).close()

@@ -9,7 +9,7 @@ from vesalius.config.errors import InputError
 from vesalius.runs.reading import describe_error, overrides_by_key, read_or, read_sweep
 from vesalius.runs.redaction import text_without_paths
 from vesalius.runs.run import Run, read_run
-from vesalius.runs.run_folder import CONFIG
+from vesalius.runs.run_folder import CONFIG, METRICS, RunFolder
 from vesalius.runs.sweep_folder import SWEEP
 
 
@@ -164,3 +164,16 @@ def _jobs_without_folder(path: Path, sweep: Mapping[str, Any]) -> Iterator[Run]:
             reason = text_without_paths(str(job["reason"])) if job.get("reason") else None
             state = str(job.get("state", "waiting"))
             yield Run(str(job["number"]), None, {}, overrides_by_key(job.get("overrides") or []), state, reason)
+
+
+def latest_run(parent: Path) -> RunFolder:
+    """The newest finished run among the folders in `parent`.
+
+    Raises:
+        InputError: if there is none.
+    """
+    runs = [RunFolder(path.parent) for path in sorted(parent.glob(f"*/{CONFIG}"))]
+    done = [run for run in runs if run.state.get("state") == "done" and (run.path / METRICS).is_file()]
+    if not done:
+        raise InputError(f"{parent} holds no finished run: train one with `vesalius train`.")
+    return max(done, key=lambda run: str(run.state.get("ended", "")))

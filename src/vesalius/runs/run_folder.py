@@ -20,7 +20,7 @@ from vesalius.runs.locks import NoLocks, is_vesalius, lock, warn_without_locks
 from vesalius.runs.provenance.cost import Cost, Joules
 from vesalius.runs.reading import DAMAGE, check_links, describe_error, read_provenance, read_state
 from vesalius.runs.redaction import private_paths, text_without_paths
-from vesalius.runs.signature import sign, signed_targets
+from vesalius.runs.signature import SIGNATURE, sign, signed_targets
 
 CONFIG, STATE, METRICS = "config.yaml", "state.json", "metrics.json"
 SPLIT, HISTORY = "split.csv", "history.csv"
@@ -35,6 +35,8 @@ PATIENCE = 120.0
 #: State of a run whose `state.json` cannot be read.
 UNKNOWN = "unknown"
 _CREATING = ".creating"
+#: How the names begin of what is in a folder before its config.
+_CREATED = (_CREATING, OVERRIDES, f".{OVERRIDES}.", f".{CONFIG}.", SIGNATURE)
 _PROBES = 2.0  # seconds in which another process may only be testing whether somebody works on the run
 
 
@@ -128,15 +130,16 @@ class RunFolder:
         Raises:
             InputError: if the folder already holds a run or anything else.
         """
-        with _creating(path):
-            return cls._create(path, config, overrides)
+        with _creating(path) as begun:
+            return cls._create(path, config, overrides, begun=begun)
 
     @classmethod
-    def _create(cls, path: Path, config: Mapping[str, Any], overrides: list[str]) -> "RunFolder":
+    def _create(cls, path: Path, config: Mapping[str, Any], overrides: list[str], *, begun: bool) -> "RunFolder":
         if (path / CONFIG).exists():
             resume = shlex.quote(f"resume={path}")
             raise InputError(f"{path} already holds a run: continue it with {resume}, or choose another folder.")
-        if any(inside.name != _CREATING for inside in path.iterdir()):
+        own = _CREATED if begun else (_CREATING,)
+        if any(not inside.name.startswith(own) for inside in path.iterdir()):
             raise InputError(f"{path} is not empty, and a run must not mix with other files: choose another folder.")
         write_atomically(path / OVERRIDES, yaml.safe_dump(overrides))
         frozen = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
@@ -312,36 +315,28 @@ class RunFolder:
 
 
 @contextmanager
-def _creating(path: Path) -> Iterator[None]:
-    """Keep a second command that is given the same new folder from writing into it at the same moment."""
+def _creating(path: Path) -> Iterator[bool]:
+    """Keep a second command that is given the same new folder from writing into it at the same moment.
+
+    Yields:
+        Whether an earlier command was killed while it created the same folder.
+    """
     path.mkdir(parents=True, exist_ok=True)
-    try:
-        (path / _CREATING).open("x").close()
-    except FileExistsError as error:
-        raise InputError(f"{path} is just being created by another command: choose another folder.") from error
-    try:
-        yield
-    finally:
-        (path / _CREATING).unlink(missing_ok=True)
+    begun = (path / _CREATING).exists()
+    with (path / _CREATING).open("w") as file:
+        with suppress(NoLocks):
+            if not lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                raise InputError(f"{path} is just being created by another command: choose another folder.")
+        try:
+            yield begun
+        finally:
+            (path / _CREATING).unlink(missing_ok=True)
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(loaded := read_json(path) if path.suffix == ".json" else read_yaml(path), dict):
         raise ValueError("the file is not a mapping")
     return loaded
-
-
-def latest_run(parent: Path) -> RunFolder:
-    """The newest finished run among the folders in `parent`.
-
-    Raises:
-        InputError: if there is none.
-    """
-    runs = [RunFolder(path.parent) for path in sorted(parent.glob(f"*/{CONFIG}"))]
-    done = [run for run in runs if run.state.get("state") == "done" and (run.path / METRICS).is_file()]
-    if not done:
-        raise InputError(f"{parent} holds no finished run: train one with `vesalius train`.")
-    return max(done, key=lambda run: str(run.state.get("ended", "")))
 
 
 def _timestamp(seconds: float) -> str:

@@ -251,7 +251,8 @@ def _check_vacant(path: Path) -> None:
         raise InputError(
             f"{path} already holds a sweep: go on with it by {shlex.quote(f'resume={path}')}, or choose another folder."
         )
-    if any(inside.name not in _BEFORE for inside in path.iterdir()):
+    begun = f".{SWEEP}."  # by a command that was killed while it wrote
+    if any(inside.name not in _BEFORE and not inside.name.startswith(begun) for inside in path.iterdir()):
         raise InputError(f"{path} is not empty, and a sweep must not mix with other files: choose another folder.")
 
 

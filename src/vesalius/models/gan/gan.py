@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -187,13 +187,17 @@ class GAN(AlternatingModule):
         self._loss_sums = self._loss_sums.to(self.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the running losses for a resume within the epoch."""
-        checkpoint["train_losses"] = {"sums": self._loss_sums.cpu(), "steps": list(self._step_counts)}
+        """Store the running losses of each device for a resume within the epoch; every device calls it."""
+        sums = cast(Tensor, self.all_gather(self._loss_sums)).cpu()
+        checkpoint["train_losses"] = {"sums": sums, "steps": list(self._step_counts)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the running losses."""
         if "train_losses" in checkpoint:
-            self._loss_sums = checkpoint["train_losses"]["sums"].clone()
+            sums, (rank, devices) = checkpoint["train_losses"]["sums"], self.rank_and_world_size
+            if sums.dim() == 2:  # on other numbers of devices each has the mean
+                sums = sums[rank] if len(sums) == devices else sums.mean(0)
+            self._loss_sums = sums.clone()
             self._step_counts = list(checkpoint["train_losses"]["steps"])
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:

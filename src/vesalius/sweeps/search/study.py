@@ -113,17 +113,12 @@ class SweepStudy:
         return self.study.get_trials(deepcopy=False)
 
     def jobs(self) -> Iterator[tuple[int, list[str]]]:
-        """The trials that a killed sweep left unfinished, then new ones, each drawn on request."""
+        """The trials that a killed sweep left open, also those whose run has ended since, then new ones on request."""
         for left in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if not self.has_drawn(left):
                 continue
             self.study.sampler = self._samplers(left.number)
-            job = self._draw(Trial(self.study, left._trial_id))
-            state = RunFolder(self.path / str(left.number)).state if self._has_run(left.number) else {}
-            if state.get("state") in _STATES:  # it ended after the sweep was killed
-                self.done(SweepJob(left.number, tuple(job), self.path / str(left.number), state["state"]))
-            else:
-                yield left.number, job
+            yield left.number, self._draw(Trial(self.study, left._trial_id))
         while len(self.trials) < self._n_trials and time.monotonic() < self._end:
             number = len(self.trials)
             if self._has_run(number):
