@@ -33,7 +33,7 @@ CALLBACK = "+callbacks.more._target_=pytorch_lightning.callbacks"
         ([f"{CALLBACK}.LearningRateFinder"], r"sweep model\.optimizer\.lr"),
         ([f"{CALLBACK}.BatchSizeFinder"], r"set data\.batch_size"),
         (["+trainer.overfit_batches=1"], r"trainer\.overfit_batches.*trainer\.limit_train_batches"),
-        (["model=probe"], r"model\.cache_features=true: .*data/augment=none"),
+        (["model=probe", "data/augment=light"], r"model\.cache_features=true: .*data/augment=none"),
         (["data.folds=5"], r"data\.folds=5.*data\.fold=range\(5\)"),
     ],
 )
@@ -51,7 +51,7 @@ def test_what_would_fail_after_training_is_refused_before(overrides, message):
         [f"{CALLBACK}.LearningRateMonitor"],
         ["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=2"],
         ["trainer.max_epochs=-1", "trainer.max_steps=10", "trainer.check_val_every_n_epoch=2"],
-        ["model=probe", "data/augment=none"],
+        ["model=probe"],
         ["data.fold=4"],
         ["data.fold=0", "data.folds=2"],
     ],

@@ -24,6 +24,11 @@ PAIRS = {
         "medmnist",
         ["data/augment=standard", "data.sampling=balanced", "data.batch_size=16", "model.net.dropout=0.3"],
     ),
+    "probe": ("medmnist", ["model=probe", "model.preprocess.image_size=32", "data.train_fraction=0.5"]),
+    "finetune_lora": (
+        "medmnist",
+        ["model=finetune_lora", "model.preprocess.image_size=32", "model.net.dropout=0.2", "data.batch_size=16"],
+    ),
     "lstm": (
         "perfusion",
         [
@@ -149,9 +154,11 @@ def test_equal_seeds_give_equal_runs_also_where_one_is_stopped_and_resumed(
     class Stop(RuntimeError):
         pass
 
+    last_epoch = int(pd.read_csv(whole.path / "history.csv")["epoch"].max())
+
     class Stopper(session.EpochProgress):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            if trainer.current_epoch == 1 and batch_idx == 1:
+            if trainer.current_epoch == last_epoch and batch_idx == last_epoch:
                 raise Stop
 
     with monkeypatch.context() as patch:

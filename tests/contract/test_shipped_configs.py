@@ -45,6 +45,7 @@ EXPERIMENT_DATA = {
     "ae_rate_distortion": "lesions",
     "ae_anomaly": "lesions",
     "ae_label_efficiency": "lesions",
+    "transfer": "lesions",
     "lesions_padim": "lesions",
     "lesions_vicreg": "lesions",
     "medmnist_vicreg": "medmnist",
@@ -105,7 +106,6 @@ def _chosen(group: str, option: str) -> list[str]:
     if group == "model":
         needed = {
             "torchvision": ["model.net.architecture=resnet18"],
-            "probe": ["data/augment=none"],
             "vicreg": ["data/augment=standard"],
             "timm": ["model.net.architecture=resnet10t"],
         }

@@ -104,6 +104,16 @@ def test_a_key_that_makes_no_arms_is_refused(tmp_path, by, words):
         grouped(paths, by)
 
 
+def test_a_group_makes_arms_by_the_options_that_were_chosen(tmp_path):
+    paths = []
+    for option, rate in (("probe", 0), ("lora", 1)):
+        for seed in (0, 1):
+            folder = write_run(tmp_path / f"{option}{seed}", TABLE, seed=seed, model__lr=rate)
+            (folder / "overrides.yaml").write_text(f"- model={option}\n- seed={seed}\n")
+            paths.append(folder)
+    assert list(grouped(paths, "model")) == ["probe", "lora"]
+
+
 def test_what_follows_the_seed_or_names_a_run_is_no_difference(tmp_path):
     paths = [
         write_run(tmp_path / f"a{seed}", TABLE, seed=seed, name=f"n{seed}", model__lr=0.1 * seed, init_from=str(seed))

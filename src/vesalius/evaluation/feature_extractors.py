@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -110,13 +110,17 @@ def _random(facts: Facts, device: torch.device) -> Extractor:
     return Extractor("random", layer, "seed 0", net.feature_dim, embed, device)
 
 
-def imagenet_extractor(device: torch.device) -> Extractor:
+def imagenet_extractor(device: torch.device, layers: Literal["last", "stages"] = "last") -> Extractor:
     """EfficientNet-Lite0 with its packaged ImageNet weights, for grey and RGB images of any size.
+
+    Args:
+        device: where to compute.
+        layers: of the net, as its argument.
 
     Raises:
         InputError: if the weights are not installed.
     """
-    net = EfficientNetLite0(3, 1, weights=IMAGENET)
+    net = EfficientNetLite0(3, 1, weights=IMAGENET, layers=layers)
     net.load_pretrained()
     net = net.eval().to(memory_format=torch.channels_last)
     record = net.weight_set

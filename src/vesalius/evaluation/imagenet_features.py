@@ -29,11 +29,12 @@ def imagenet_features(data: ImageDataModule, rows: Tensor, device: torch.device)
         device: where to compute.
 
     Returns:
-        (N, 1280); None where the weights are not installed, or for images that are neither grey nor RGB.
+        (N, 1568), of all stages; None where the weights are not installed, or for images that are neither grey nor
+        RGB.
     """
     if not find_set("efficientnet_lite0", IMAGENET).installed or data.store.shape[0] not in (1, 3):
         return None
-    extractor = imagenet_extractor(device)
+    extractor = imagenet_extractor(device, "stages")
     file = data.store.path / f"imagenet-{MOST_FRAMES}-{extractor.digest}.npz"
     known = read_features(file, len(data.store), extractor.dim)
     missing = np.setdiff1d(rows.numpy(), known[0])

@@ -1,8 +1,9 @@
 """The `cnn` model family: classes or continuous targets of single images."""
 
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -12,6 +13,7 @@ from vesalius.config.facts import Facts
 from vesalius.models.family import Batch
 from vesalius.models.feature_cache import FeatureCache
 from vesalius.models.finetune import Finetune
+from vesalius.models.head_start import fit_head as fit_regression_head
 from vesalius.models.losses.classification import ClassificationLoss
 from vesalius.models.losses.regression import RegressionLoss
 from vesalius.models.nets.base import Net
@@ -40,6 +42,8 @@ class CNNClassifier(SupervisedModule):
         channels_last: store kernels and images with channels innermost, which convolutions are faster with.
         cache_features: compute the features of each image once, for a net of which only the head is trained
             (`finetune.freeze=all`), on images that are not augmented.
+        fit_head: start from the linear head that regression finds on the net's features, with the penalty that does
+            best on validation. With `finetune.freeze=all` and a learning rate of 0 the model stays there.
 
     Raises:
         InputError: if the parts do not fit the data or each other.
@@ -57,6 +61,7 @@ class CNNClassifier(SupervisedModule):
         test_time_flips: Sequence[Flip] = (),
         channels_last: bool = True,
         cache_features: bool = False,
+        fit_head: bool = False,
     ) -> None:
         prepare = preprocess(facts=facts)
         channels = prepare.out_channels
@@ -75,6 +80,9 @@ class CNNClassifier(SupervisedModule):
             finetune=finetune,
             channels_last=channels_last,
         )
+        if fit_head and not isinstance(module, Net):
+            raise InputError("model.fit_head=true: this net has no features and head: let it inherit from Net.")
+        self._fits_head, self._task = fit_head, facts.task
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (B, C, H, W) in 0..value_max to logits, or to standardised values, (B, K)."""
@@ -128,6 +136,20 @@ class CNNClassifier(SupervisedModule):
         if encoder:
             state_dict = {f"net.{name}": value for name, value in encoder.items()}
         return super().load_initial(state_dict)
+
+    def fit_start(self, batches: Callable[[Literal["train", "val"]], Iterable[Batch]], device: torch.device) -> None:
+        """Fit the head to the features of the images, if the config asks for it."""
+        if not self._fits_head:
+            return
+        self.to(device).eval()
+        cache = self.cache or FeatureCache()
+
+        def features(batch: Batch) -> Tensor:
+            return self.known_features(batch["index"].to(device), batch["image"].to(device), cache)
+
+        scale = self.loss.standardize if isinstance(self.loss, RegressionLoss) else Tensor.cpu
+        fit_regression_head(cast(Net, self.net).head, features, batches("train"), batches("val"), scale, self._task)
+        self.train()
 
     def _outputs_of_known(self, batch: Batch, cache: FeatureCache) -> Tensor:
         """Outputs (B, K) from features that are computed once for each image."""

@@ -1,7 +1,7 @@
 """The interface of every model family to a training run."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, Literal
 
 import pytorch_lightning as pl
@@ -78,6 +78,14 @@ class FamilyModule(pl.LightningModule):
         if record is not None:
             record.check_input(self.preprocess.mean, self.preprocess.std)
         return record
+
+    def fit_start(self, batches: Callable[[Literal["train", "val"]], Iterable[Batch]], device: torch.device) -> None:
+        """Fit what a model starts from to labelled samples, in a model that does so.
+
+        Args:
+            batches: returns those of a split, each sample once, as it is.
+            device: where to compute.
+        """
 
     def initialize(self, images: Callable[[], Tensor]) -> None:
         """Initialise weights from training images, in nets that do so.

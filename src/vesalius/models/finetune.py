@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, cast
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from vesalius.config.errors import InputError
 from vesalius.models.nets.base import Staged
+from vesalius.models.nets.lora import add_lora, is_adapter
 
 
 class Finetune:
@@ -22,6 +24,9 @@ class Finetune:
         lr_decay: the learning rate of a stage is `lr * lr_decay**distance`; the head has distance 0, the last stage 1
             (Howard and Ruder 2018, Universal Language Model Fine-tuning).
         exempt_biases_and_norms: no weight decay on biases, normalisations and other vectors.
+        freeze_norm: BatchNorm of all stages keeps the statistics of the pretrained weights.
+        lora_rank: of low-rank adapters, which learn in place of the weights of the stages; None for none. Stages are
+            then in evaluation mode.
 
     Raises:
         InputError: for values out of range, all of them at once.
@@ -34,6 +39,8 @@ class Finetune:
         unfreeze_every: int | None = None,
         lr_decay: float = 1.0,
         exempt_biases_and_norms: bool = False,
+        freeze_norm: bool = False,
+        lora_rank: int | None = None,
     ) -> None:
         problems: list[str] = []
         if freeze != "all" and freeze < 0:
@@ -42,8 +49,11 @@ class Finetune:
             problems.append(f"model.finetune.unfreeze_every={unfreeze_every}: must be epochs (1 or more) or null.")
         if not 0 < lr_decay <= 1:
             problems.append(f"model.finetune.lr_decay={lr_decay}: must be above 0 and at most 1.")
+        if lora_rank is not None and lora_rank < 1:
+            problems.append(f"model.finetune.lora_rank={lora_rank}: must be 1 or more, or null.")
         if problems:
             raise InputError(problems)
+        self.freeze_norm, self.lora_rank = freeze_norm, lora_rank
         self.freeze = freeze
         self.unfreeze_every = unfreeze_every
         self.lr_decay = lr_decay
@@ -65,16 +75,23 @@ class Finetune:
         Raises:
             InputError: if it has no stages, or fewer than are to be frozen.
         """
-        if self.freeze == 0 and self.lr_decay == 1.0:
+        if not (self._changes_stages or self.lr_decay < 1.0):
             return
         name = type(net).__name__
         if not isinstance(net, Staged):
-            raise InputError(
-                f"model.finetune: freeze and lr_decay need a net with stages; let {name} inherit from Net."
-            )
+            raise InputError(f"model.finetune: its options need a net with stages; let {name} inherit from Net.")
         count = len(net.stages())
         if self.freeze != "all" and self.freeze > count:
             raise InputError(f"model.finetune.freeze={self.freeze}: {name} has {count} stages: choose 0 to {count}.")
+
+    @property
+    def _changes_stages(self) -> bool:
+        return self.freeze != 0 or self.freeze_norm or self.lora_rank is not None
+
+    def adapt(self, net: nn.Module) -> None:
+        """Add the adapters, if any, to a network with stages."""
+        if self.lora_rank is not None:
+            add_lora(cast(Staged, net).stages(), self.lora_rank)
 
     def frozen_stages(self, count: int, epoch: int) -> int:
         """Number of frozen stages, out of `count`, in an epoch (counted from 0)."""
@@ -86,18 +103,21 @@ class Finetune:
         """Freeze and unfreeze for an epoch; frozen stages are in evaluation mode, so BatchNorm keeps its statistics.
 
         Args:
-            net: a network with stages, unless `freeze` is 0.
+            net: a network with stages, unless the options need none.
             epoch: counted from 0.
         """
-        if self.freeze == 0:
+        if not self._changes_stages:
             return
         stages = cast(Staged, net).stages()
         frozen = self.frozen_stages(len(stages), epoch)
         for position, stage in enumerate(stages):
             trained = position >= frozen
-            for parameter in stage.parameters():
-                parameter.requires_grad_(trained)
-            stage.train(trained and net.training)
+            for name, parameter in stage.named_parameters():
+                parameter.requires_grad_(trained and (self.lora_rank is None or is_adapter(name)))
+            stage.train(trained and net.training and self.lora_rank is None)
+            for part in stage.modules():
+                if self.freeze_norm and isinstance(part, _BatchNorm):
+                    part.eval()
 
     def param_groups(self, net: nn.Module) -> list[dict[str, Any]]:
         """All parameters in groups for an optimiser, head first; `lr_scale` multiplies the learning rate.

@@ -79,6 +79,7 @@ class SingleLossModule(FamilyModule):
         self.preprocess = preprocess
         self.finetune = Finetune() if finetune is None else finetune
         self.finetune.check(net)
+        self.finetune.adapt(net)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.net.to(memory_format=self.memory_format)
         self.check_optimizer(optimizer, "model.optimizer")
@@ -192,6 +193,8 @@ class SingleLossModule(FamilyModule):
             self.log("train/loss", self._loss_sum / self._loss_samples, sync_dist=True)  # equal on all ranks
             self.log("lr", self._lr)
         self._reset_train_loss()
+        if not any(group.get("initial_lr", group["lr"]) for group in self.trainer.optimizers[0].param_groups):
+            self.trainer.should_stop = True  # nothing is learned at a rate of 0
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the running loss for a resume within the epoch; never write non-finite weights.

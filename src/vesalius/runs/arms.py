@@ -111,15 +111,16 @@ def arms_by(runs: Sequence[Run], by: str) -> list[Arm]:
 
     Args:
         runs: finished runs.
-        by: a dotted key of their configs. Runs that do not have it count as `none`.
+        by: a dotted key of their configs, or a group of configs of which every run's command chose an option, such as
+            `model`. Runs that do not have the key count as `none`.
 
     Returns:
         Arms that are named `none` for null, by the distinctive part of a path or of a `_target_`, else by the value as
         written.
 
     Raises:
-        InputError: for a key that no run has or that is no single value, one value only, a seed and fold twice in an
-            arm, or arms of different seeds or folds.
+        InputError: for a key that no run has, a group of which no options were chosen, one value only, a seed and
+            fold twice in an arm, or arms of different seeds or folds.
     """
     if by in ("seed", "data.fold"):
         word = by.rpartition(".")[2]
@@ -131,7 +132,9 @@ def arms_by(runs: Sequence[Run], by: str) -> list[Arm]:
         known = {key for run in runs for key, _ in flatten(run.config)}
         raise InputError(f"by={by}: no run's config has this key.{did_you_mean(by, known)}")
     groups = {key for value in values if isinstance(value, Mapping) for key in value}
-    if groups:
+    if groups and all(by in run.overrides for run in runs):
+        values = [run.overrides[by] for run in runs]  # the options chosen from a group of configs
+    elif groups:
         raise InputError(
             f"by={by}: this is a group of keys; name one of them, such as {by}.{min(groups)} (of {len(groups)})."
         )

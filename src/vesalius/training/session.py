@@ -21,6 +21,7 @@ from vesalius.data.splits.file import split_hash, write_split
 from vesalius.launch.worker import rank
 from vesalius.metrics.baselines.principal_components import MAX_TRAIN
 from vesalius.models.family import FamilyModule
+from vesalius.models.nets.lora import merge_lora
 from vesalius.runs.provenance.code import code_version
 from vesalius.runs.provenance.origin import provenance
 from vesalius.runs.run_folder import DIFF, PROVENANCE, SPLIT, RunFolder, write_atomically, write_json
@@ -159,15 +160,16 @@ class Session:
             self._stopped = self._start.content = {}  # Lightning reads the file again
 
     def load_start(self, model: FamilyModule) -> None:
-        """Give a new model the weights that this run starts from: pretrained, from the data, of `init_from`."""
+        """Give a new model what it starts from: pretrained weights, those of `init_from`, what is fitted to data."""
         record = model.load_pretrained()
         self._weights = [] if record is None else [record.to_dict()]
         model.initialize(lambda: self.data.pixels(self.data.spread_rows("train", MAX_TRAIN)))
         if self._initial is not None:
             self._weights += self._initial["provenance"].get("weights") or []
-            skipped = model.load_initial(self._initial["state_dict"])
+            skipped = model.load_initial(merge_lora(self._initial["state_dict"]))
             if skipped:
                 command_console(stderr=True).print(f"init_from: these weights stay as they were: {', '.join(skipped)}")
+        model.fit_start(self.data.loader, self._trainer.strategy.root_device)
 
     def fit(self) -> None:
         """Train, from the last checkpoint where there is one; provenance and split are written first.

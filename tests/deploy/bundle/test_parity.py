@@ -87,7 +87,14 @@ CASES: dict[str, tuple[str, list[str], dict[str, Any], str, dict[str, Any]]] = {
     ),
     "torchvision": ("torchvision", ["model.net.architecture=densenet121"], {}, "model", {}),
     "efficientnet_lite0": ("efficientnet_lite0", ["model.net.weights=null"], {}, "model", {}),
-    "probe": ("probe", ["model.net.weights=null"], {"channels": 3}, "model", {}),
+    "probe": ("probe", ["model.net.weights=null", "model.preprocess.image_size=64"], {"channels": 3}, "model", {}),
+    "finetune_lora": (
+        "finetune_lora",
+        ["model.net.weights=null", "model.preprocess.image_size=32"],
+        {},
+        "model",
+        {},
+    ),
     "lstm": ("lstm", [], SERIES, "model", {}),
     "lstm both ways": (
         "lstm",

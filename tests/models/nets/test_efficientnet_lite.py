@@ -49,6 +49,19 @@ def test_stages_hold_every_parameter_outside_the_head_once(net) -> None:
     assert len(net.stages()) == 7
 
 
+def test_features_of_all_stages_are_their_means_and_standard_deviations(net) -> None:
+    stages = EfficientNetLite0(3, 2, weights="imagenet", layers="stages")
+    stages.load_pretrained()
+    image = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        found, maps = stages.eval().features(image), net.feature_maps(image, range(7))
+    expected = [part for one in maps for part in (one.mean(dim=(2, 3)), one.std(dim=(2, 3), correction=0))]
+    torch.testing.assert_close(found, torch.cat(expected, dim=1), rtol=1e-3, atol=2e-3)
+    assert stages.feature_dim == found.shape[1]
+    held = [id(parameter) for stage in stages.stages() for parameter in stage.parameters()]
+    assert sorted(held) == sorted(id(parameter) for parameter in stages.trunk.parameters())
+
+
 def test_weights_are_read_without_a_network(monkeypatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a socket was opened")

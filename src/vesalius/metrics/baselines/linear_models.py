@@ -6,7 +6,8 @@ Continuous targets have `mean_target`, `ridge_pixels` and `ridge_pca`. A series 
 its frames.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,6 @@ from numpy.typing import NDArray
 from vesalius.config.facts import Task
 
 Floats = NDArray[np.float64]
-#: (M, D) features to (M, K) probabilities or continuous values.
-Predict = Callable[[NDArray[Any]], Floats]
 
 #: Images of at most this height and width go into the regressions.
 POOLED_SIZE = 28
@@ -124,9 +123,33 @@ def _components(train: Floats, others: Floats, seed: int) -> tuple[Floats, Float
     return standardise(pca.transform(train), pca.transform(others))
 
 
+@dataclass(frozen=True)
+class LinearModel:
+    """Logistic or ridge regression.
+
+    Attributes:
+        weight: (K, D).
+        bias: (K,); minus infinity for a class that training lacks.
+        task: how outputs become predictions.
+    """
+
+    weight: Floats
+    bias: Floats
+    task: Task
+
+    def __call__(self, features: NDArray[Any]) -> Floats:
+        """Probabilities or continuous values (M, K) from features (M, D) on the scale of those of training."""
+        from scipy.special import expit, softmax
+
+        outputs: Floats = features.astype(np.float64, copy=False) @ self.weight.T + self.bias
+        if self.task == "regression":
+            return outputs
+        return np.asarray(expit(outputs) if self.task == "multilabel" else softmax(outputs, axis=1))
+
+
 def fit_linear(
     train: NDArray[Any], truth: NDArray[Any], val: NDArray[Any], val_truth: NDArray[Any], task: Task
-) -> Predict:
+) -> LinearModel:
     """Logistic or ridge regression with the penalty that does best on validation.
 
     Args:
@@ -135,9 +158,6 @@ def fit_linear(
         val: (V, D) features on the same scale.
         val_truth: (V, K).
         task: how classes relate to a sample; `regression` for ridge.
-
-    Returns:
-        A function that predicts from other features on that scale. A class that training lacks has probability 0.
     """
     if task == "regression":
         fits = [_ridge(train, truth, penalty) for penalty in RIDGE_PENALTIES]
@@ -161,42 +181,38 @@ def loss(predictions: Floats, truth: NDArray[Any], train_truth: NDArray[Any], ta
     return float(-np.log(np.clip(of_truth, 1e-12, None)).mean())
 
 
-def _ridge(train: NDArray[Any], truth: Floats, penalty: float) -> Predict:
+def _ridge(train: NDArray[Any], truth: Floats, penalty: float) -> LinearModel:
     from sklearn.linear_model import Ridge
 
     model = Ridge(alpha=1 / penalty).fit(train, truth)
-    return lambda others: np.asarray(model.predict(others)).reshape(len(others), -1) if len(others) else truth[:0]
+    return LinearModel(np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_), "regression")
 
 
-def _logistic(train: NDArray[Any], one_hot: NDArray[np.int64], task: Task, penalty: float) -> Predict:
+def _logistic(train: NDArray[Any], one_hot: NDArray[np.int64], task: Task, penalty: float) -> LinearModel:
     """One multinomial regression, or one binary regression per label."""
     if task != "multilabel":
-        return _fit(train, one_hot.argmax(axis=1), one_hot.shape[1], penalty)
+        return LinearModel(*_fit(train, one_hot.argmax(axis=1), one_hot.shape[1], penalty), task)
+    # Of two classes the first has output 0, so that the second's is the log-odds.
     fits = [_fit(train, one_hot[:, k], 2, penalty) for k in range(one_hot.shape[1])]
-    return lambda others: np.column_stack([fit(others)[:, 1] for fit in fits])
+    weight = np.stack([weight[1] - weight[0] for weight, _ in fits])
+    return LinearModel(weight, np.stack([bias[1] - bias[0] for _, bias in fits]), task)
 
 
-def _fit(train: NDArray[Any], target: NDArray[np.int64], count: int, penalty: float) -> Predict:
-    """Probabilities of the values 0..count-1 of `target`; 1 for a value that is the only one."""
+def _fit(train: NDArray[Any], target: NDArray[np.int64], count: int, penalty: float) -> tuple[Floats, Floats]:
+    """Weights (count, D) and biases of a softmax over the values 0..count-1 of `target`."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     present = np.unique(target)
-    model = None
+    weight, bias = np.zeros((count, train.shape[1])), np.full(count, -np.inf)
+    bias[present] = 0.0
     if len(present) > 1:
         with warnings.catch_warnings():
             # On separable classes the weights never converge; the ranking does, long before.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model = LogisticRegression(C=penalty, max_iter=ITERATIONS).fit(train.astype(np.float32, copy=False), target)
-
-    def predict(others: NDArray[Any]) -> Floats:
-        probabilities = np.zeros((len(others), count))
-        if model is None:
-            probabilities[:, present[0]] = 1.0
-        elif len(others):
-            probabilities[:, present] = model.predict_proba(others.astype(np.float32, copy=False))
-        return probabilities
-
-    return predict
+        fitted = present if len(present) > 2 else present[1:]
+        weight[fitted], bias[fitted] = model.coef_, model.intercept_
+    return weight, bias

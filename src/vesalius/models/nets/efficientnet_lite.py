@@ -1,7 +1,9 @@
 """EfficientNet-Lite0, a small network for images of any size, whose ImageNet weights come as a Python package."""
 
 from collections.abc import Sequence
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -36,28 +38,45 @@ class EfficientNetLite0(Net):
         weights: `imagenet` for the packaged set (`vesalius.models.nets.weight_sets`), the path of a state dict, or
             None for random ones.
         dropout: probability before the last layer.
+        layers: what the features are: `last`, the pooled last layer; or `stages`, mean and standard deviation over the
+            image of each channel of each stage's output, which also have textures that the last layer ignores.
 
     Attributes:
-        feature_dim: 1280.
+        feature_dim: 1280, or 1568 for `stages`.
         weight_set: where the weights come from, and which input they expect; None for random ones and for files.
 
     Raises:
         InputError: for a set of weights that is not known.
     """
 
-    def __init__(self, in_channels: int, num_outputs: int, *, weights: str | None = None, dropout: float = 0.2) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        num_outputs: int,
+        *,
+        weights: str | None = None,
+        dropout: float = 0.2,
+        layers: Literal["last", "stages"] = "last",
+    ) -> None:
         super().__init__()
         self.weights = weights
         known = weights is not None and not is_path(weights)
         self.weight_set: WeightSet | None = find_set("efficientnet_lite0", str(weights)) if known else None
-        self.trunk = _Trunk(in_channels)
-        self.feature_dim = _FEATURES
-        self.head = build_head("linear", _FEATURES, num_outputs, dropout)
+        self.layers = layers
+        self.trunk = _Trunk(in_channels, last=layers == "last")
+        self.feature_dim = _FEATURES if layers == "last" else 2 * sum(channels for *_, channels in _STAGES)
+        self.head = build_head("linear", self.feature_dim, num_outputs, dropout)
 
     def features(self, x: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to feature vectors (B, 1280)."""
-        features: Tensor = self.trunk(x)
-        return features
+        """Map images (B, C, H, W) to feature vectors (B, feature_dim)."""
+        if self.layers == "last":
+            features: Tensor = self.trunk(x)
+            return features
+        pooled = []
+        for one in self.feature_maps(x, range(len(_STAGES))):
+            variance, mean = torch.var_mean(one, dim=(2, 3), correction=0)
+            pooled += [mean, (variance + 1e-6).sqrt()]  # a constant channel would have an infinite gradient
+        return torch.cat(pooled, dim=1)
 
     def feature_maps(self, x: Tensor, stages: Sequence[int]) -> list[Tensor]:
         """Map images (B, C, H, W) to the outputs (B, D, h, w) of some stages; those above the last are not computed."""
@@ -79,14 +98,15 @@ class EfficientNetLite0(Net):
         kernel = state.get("_conv_stem.weight")
         if kernel is not None and kernel.ndim == 4 and kernel.shape[1] == 3:
             state = {**state, "_conv_stem.weight": adapt_channels(kernel, self.trunk._conv_stem.in_channels)}
-        load_into(self.trunk, state, ("_fc.",), self.weights)
+        unused = ("_fc.",) if self.layers == "last" else ("_fc.", "_conv_head.", "_bn1.")
+        load_into(self.trunk, state, unused, self.weights)
         return self.weight_set or record_of_file(self.weights, "efficientnet_lite0")
 
 
 class _Trunk(nn.Module):
     """From images to feature vectors."""
 
-    def __init__(self, in_channels: int) -> None:
+    def __init__(self, in_channels: int, *, last: bool) -> None:
         super().__init__()
         self._conv_stem = _SameConv(in_channels, _STEM, 3, stride=2)
         self._bn0 = _batch_norm(_STEM)
@@ -98,8 +118,10 @@ class _Trunk(nn.Module):
                 width = channels
             self._ends.append(len(blocks))
         self._blocks = nn.ModuleList(blocks)
-        self._conv_head = nn.Conv2d(width, _FEATURES, 1, bias=False)
-        self._bn1 = _batch_norm(_FEATURES)
+        if last:
+            self._conv_head = nn.Conv2d(width, _FEATURES, 1, bias=False)
+            self._bn1 = _batch_norm(_FEATURES)
+        self._has_last = last
         for part in self.modules():
             if isinstance(part, nn.Conv2d):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
@@ -123,7 +145,7 @@ class _Trunk(nn.Module):
         starts = [0, *self._ends[:-1]]
         stages = [list(self._blocks[a:b]) for a, b in zip(starts, self._ends, strict=True)]
         stages[0] = [self._conv_stem, self._bn0, *stages[0]]
-        stages[-1] += [self._conv_head, self._bn1]
+        stages[-1] += [self._conv_head, self._bn1] if self._has_last else []
         return [nn.ModuleList(parts) for parts in stages]
 
 
