@@ -27,7 +27,7 @@ from vesalius.runs.provenance.origin import provenance
 from vesalius.runs.run_folder import DIFF, PROVENANCE, SPLIT, RunFolder, write_atomically, write_json
 from vesalius.terminal import command_console
 from vesalius.training.checkpoints import CheckpointMetadata, check_size, check_weights, load_initial
-from vesalius.training.frozen_features import KeepFeatures
+from vesalius.training.frozen_features import KeepFeatures, load_features
 from vesalius.training.history import EpochProgress, History
 from vesalius.training.position import EpochPosition
 from vesalius.training.rank_consistency import RankConsistency, killed_rank
@@ -169,7 +169,9 @@ class Session:
             skipped = model.load_initial(merge_lora(self._initial["state_dict"]))
             if skipped:
                 command_console(stderr=True).print(f"init_from: these weights stay as they were: {', '.join(skipped)}")
-        model.fit_start(self.data.loader, self._trainer.strategy.root_device)
+        device = self._trainer.strategy.root_device
+        load_features(model.to(device), self.data)
+        model.fit_start(self.data.loader, device)
 
     def fit(self) -> None:
         """Train, from the last checkpoint where there is one; provenance and split are written first.
