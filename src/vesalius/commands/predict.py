@@ -44,6 +44,11 @@ def _predict(folder: RunFolder) -> None:
     model = load(config["run"]) if config["bundle"] is None else Predictor(BundleBackend(config["bundle"]))
     if config["explain"] is not None:
         check_explanation(model.backend, config["explain"], config["explain_target"])
+    scorer = None
+    if config["autoencoder"] is not None:
+        from vesalius.deploy.anomaly import AnomalyScorer  # torch
+
+        scorer = AnomalyScorer(config["autoencoder"], model.contract)
     files, passed_over = find_inputs(Path(config["input"]).expanduser(), model.contract, config["column"])
     monitor = ShiftMonitor(model.backend)
     batches = model.rows(files, [file.name for file in files], config["batch_size"], observe=monitor.update)
@@ -52,6 +57,9 @@ def _predict(folder: RunFolder) -> None:
     refused = table["problem"].dropna()
     if len(refused) and (config["on_bad_file"] == "error" or len(refused) == len(table)):
         raise InputError([*refused.head(_SHOWN), *[f"And {len(refused) - _SHOWN} more."] * (len(refused) > _SHOWN)])
+    if scorer is not None:
+        table = pd.concat([table, scorer.columns(files, config["batch_size"])], axis=1)
+        table["problem"] = table.pop("problem")  # the last, as ever
     reported = [] if reports is None else reports.write(model, files, table)
     _write(table, output)
     console = command_console()
@@ -132,6 +140,8 @@ def _summarize(table: pd.DataFrame, console: Console) -> None:
     unlike = int(table["ood"].eq(True).sum()) if "ood" in table else 0
     if unlike:
         console.print(f"{unlike} unlike the images that the run learned from: see the column ood.", highlight=False)
+    if unusual := int(table["anomaly"].eq(True).sum()) if "anomaly" in table else 0:
+        console.print(f"{unusual} unusual to the autoencoder: see the column anomaly.", highlight=False)
     if len(refused):
         console.print(f"{len(refused)} refused:", highlight=False)
         for problem in refused.head(_SHOWN):

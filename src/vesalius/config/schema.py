@@ -104,6 +104,7 @@ class PredictConfig:
     bundle: str | None = None
     input: str = MISSING
     column: str | None = None
+    autoencoder: str | None = None
     output: str | None = None
     reports: str | None = None
     explain: str | None = None

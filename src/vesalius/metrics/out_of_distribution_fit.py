@@ -38,12 +38,12 @@ def fit_features(
     except np.linalg.LinAlgError as error:
         raise InputError("the feature vectors are nearly all equal, so there is no distance among them.") from error
     unscaled = OutOfDistribution(gaussian.mean.astype(np.float32), factor.astype(np.float32), 1.0)
-    threshold = np.float32(_upper_quantile(unscaled.score(val), patients, rate))
+    threshold = np.float32(upper_quantile(unscaled.score(val), patients, rate))
     # Rounded up, so that the validation image at the threshold is not above it.
     return OutOfDistribution(unscaled.mean, unscaled.whitening, float(np.nextafter(threshold, np.float32(np.inf))))
 
 
-def _upper_quantile(scores: NDArray[np.float64], patients: NDArray[Any], rate: float) -> float:
+def upper_quantile(scores: NDArray[np.float64], patients: NDArray[Any], rate: float) -> float:
     """The least of the scores above which at most this share lies, each patient counting once."""
     _, patient, counts = np.unique(patients, return_inverse=True, return_counts=True)
     weights = 1 / counts[patient]
