@@ -397,6 +397,48 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
 }
 
 
+def _dicom_with(old: bytes, new: bytes) -> Callable[[Path], Any]:
+    def write(place: Path) -> Any:
+        content = write_image(place / "seed", np.zeros((8, 8), np.uint16)).read_bytes()
+        assert old in content
+        return content.replace(old, new), "auto", None
+
+    return write
+
+
+def _one_class(place: Path) -> Any:
+    val = pd.DataFrame({"sample_id": ["a", "b"], "group_id": ["a", "b"], "target": [0, 0]})
+    test = val.assign(target=[0, 1])
+    shares = {"prob/0": [0.4, 0.5], "prob/1": [0.6, 0.5]}
+    return "binary", 2, "argmax", [val.assign(**shares), test.assign(**shares)]
+
+
+_HEAD = "sample_id,group_id,target,prob/healthy,prob/nodule,prob/cyst,prob/spiculated"
+#: What was found, and is mended: the shortest input of each kind.
+FOUND: list[tuple[str, Callable[[Path], Any]]] = [
+    ("overrides", lambda _: ("gain", ["+seed=null"])),
+    ("overrides", lambda _: ("gain", ["+seed="])),
+    ("overrides", lambda _: ("embed", ["\U00081b71 Ç==6", "++data.fold=-1"])),
+    ("overrides", lambda _: ("embed", ["data.source=0.0"])),
+    ("overrides", lambda _: ("gain", [f"~data/augment{'9' * 400}"])),
+    ("metrics", _one_class),
+    ("predictions", lambda _: f"{_HEAD}\na,p,1,0.2,0.3,0.5,{'9' * 400}\n".encode()),
+    ("predictions", lambda _: f"{_HEAD}\n0,0,a,p,1,0.2,0.3,0.5,0\n".encode()),
+    ("dicom", _dicom_with(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.5.1.4\0")),
+    ("dicom", _dicom_with(b"\x08\x00\x16\x00UI", b"\x08\x00\x16\x00US")),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("number", range(len(FOUND)))
+def test_what_was_found_is_refused(number, tmp_path) -> None:
+    name, write = FOUND[number]
+    value = write(tmp_path)
+    _, check, documented = TARGETS[name](tmp_path)
+    with contextlib.suppress(*documented):
+        check(value)
+
+
 @pytest.mark.slow
 @pytest.mark.fuzz
 @pytest.mark.filterwarnings("ignore")

@@ -1,6 +1,7 @@
 """Compose a verb's config with Hydra and freeze it. Torch-free: this is all that runs before work starts."""
 
 import contextlib
+import errno
 import os
 import secrets
 import sys
@@ -21,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vesalius.config.command_line import config_dir_of, is_multirun, quote_text_values, split_arguments
 from vesalius.config.errors import InputError
-from vesalius.config.override_problems import find_problems, missing_values, several_values
+from vesalius.config.override_problems import NOT_COMPOSED, find_problems, missing_values, several_values
 from vesalius.config.path_keys import PATH_KEYS
 from vesalius.config.schema import register_schemas, root_keys
 
@@ -162,7 +163,7 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
     HydraConfig.instance().cfg = None
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task)()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except NOT_COMPOSED as error:
         if getattr(error, "full_key", None) == "hydra.sweep.dir":  # in a run's folder, and there are several runs
             cure = "name the sweep's folder with hydra.sweep.dir=DIR"
             raise InputError(f"several values of run have no folder in common: {cure}.") from error
@@ -172,6 +173,8 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
         _raise_problems(verb, arguments, overrides, error)
     except OSError as error:  # Hydra creates the output folder before its path is checked
         if begun or not _was_creating_a_folder(error):
+            if error.errno == errno.ENAMETOOLONG:
+                _raise_problems(verb, arguments, overrides, error)
             raise
         if isinstance(error, NotADirectoryError):
             place = next(one for one in Path(error.filename).parents if os.path.exists(one))
@@ -223,7 +226,7 @@ def load_config(verb: str, overrides: list[str], config_dir: str | None = None) 
     try:
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
             config = hydra.compose(verb, [*search, *overrides], return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (*NOT_COMPOSED, OSError) as error:
         problems = find_problems(verb, conf_dir(), config_dir, overrides)
         raise InputError(problems or one_line(error)) from error
     choices = config.hydra.runtime.choices

@@ -23,6 +23,10 @@ from vesalius.config.command_line import spelling
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.schema import root_keys
 
+#: What Hydra and OmegaConf raise for what cannot be composed; assertions where a part is set of what is null.
+NOT_COMPOSED = (HydraException, OmegaConfBaseException, ValueError, AssertionError, RecursionError)
+_LONGEST_KEY = 200
+
 
 def missing_values(config: DictConfig) -> list[str]:
     """One sentence for every `???` without a value, or for a `${...}` that names no key."""
@@ -65,6 +69,9 @@ def _problems(verb: str, overrides: list[str], searchpath: list[str], folders: l
         except HydraException:
             yield _unreadable(text)
             continue
+        if len(override.key_or_group) > _LONGEST_KEY:  # no file system has names of that length
+            yield f"{override.key_or_group[:40]}...: this is not a part of the config."
+            continue
         # Hydra's own settings are its own to check; where it should search for configs matters here too.
         if override.key_or_group == "hydra.searchpath":
             searchpath.append(text)
@@ -86,7 +93,7 @@ def _problems(verb: str, overrides: list[str], searchpath: list[str], folders: l
             found = list(_value_problem(verb, base, override))
             yield from found
             if not found and not override.is_delete():
-                OmegaConf.update(base, override.key_or_group, next(iter(_values(override)), None), force_add=True)
+                yield from _update(base, override)
     yield from missing_values(base)
 
 
@@ -101,20 +108,29 @@ def _compose_choices(verb: str, chosen: list[str], first: int) -> Generator[str,
     Returns:
         The config of the choices that compose; None where even they do not.
     """
-    with contextlib.suppress(HydraException, OmegaConfBaseException):
+    with contextlib.suppress(*NOT_COMPOSED):
         return compose(verb, chosen)  # one composition, where no choice is wrong
     good = chosen[:first]
     for choice in chosen[first:]:
         try:
             compose(verb, [*good, choice])
             good.append(choice)
-        except (HydraException, OmegaConfBaseException) as error:
+        except NOT_COMPOSED as error:
             yield _composition_problem(verb, error)
     try:
         return compose(verb, good)
-    except (HydraException, OmegaConfBaseException) as error:
+    except NOT_COMPOSED as error:
         yield _composition_problem(verb, error)
         return None
+
+
+def _update(base: DictConfig, override: Override) -> Iterator[str]:
+    """Set the value, or give a message where it cannot be."""
+    key, value = override.key_or_group, next(iter(_values(override)), None)
+    try:
+        OmegaConf.update(base, key, value, force_add=True)
+    except NOT_COMPOSED as error:
+        yield f"{key}={value}: {_reason(error)}."
 
 
 def several_values(overrides: Iterable[str]) -> Iterator[str]:
@@ -192,8 +208,14 @@ def _value_problem(verb: str, base: DictConfig, override: Override) -> Iterator[
     for value in _values(override):
         try:
             OmegaConf.update(base.copy(), key, value, merge=True)
-        except (OmegaConfBaseException, ValueError) as error:
-            yield f"{key}={value}: {str(error).splitlines()[0]}."
+        except NOT_COMPOSED as error:
+            yield f"{key}={value}: {_reason(error)}."
+
+
+def _reason(error: BaseException) -> str:
+    """First line of an error; OmegaConf has no words for a part of what is null."""
+    null = isinstance(error, AssertionError) or not str(error)
+    return "it is part of what is null, which must be chosen first" if null else str(error).splitlines()[0]
 
 
 def _names(node: Any) -> list[str]:

@@ -175,6 +175,8 @@ def read_tables(
 def _read_table(path: Path) -> pd.DataFrame:
     """A predictions table with the very numbers that were written, and all else as text."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError("it has rows of more cells than its header")
     if not {"sample_id", "group_id"} <= set(table.columns):
         raise ValueError("it names no samples and patients")
     for name in table.columns:

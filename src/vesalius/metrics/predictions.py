@@ -127,7 +127,7 @@ def _probability_problems(table: pd.DataFrame, task: Task, classes: Sequence[str
     for column in columns:
         try:
             values = table[column].to_numpy(dtype=np.float64, na_value=np.nan)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             problems.append(f"{name}: column {column} holds text; it must hold numbers between 0 and 1.")
             continue
         if not np.isfinite(values).all():

@@ -67,6 +67,11 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
         table = pd.read_csv(run.folder.predictions / name, dtype=as_written, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise InputError(f"{table_name} cannot be read: {describe_error(error)}") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise InputError(f"{table_name} has rows of more cells than its header.")
+    for column in table.columns:
+        if table[column].dtype.kind == "O":  # also where a number has too many digits for any type
+            table[column] = table[column].astype(str)
     if not as_written.keys() <= set(table.columns):
         raise InputError(f"{table_name} names no samples and patients.")
     return table

@@ -12,7 +12,7 @@ from vesalius.data.datamodules.base import ImageDataModule
 from vesalius.data.datamodules.datasets import ImageDataset
 from vesalius.data.datamodules.targets import targets_of
 from vesalius.data.sources.base import Source
-from vesalius.data.splits.file import synthetic_rows
+from vesalius.data.splits.file import load_run_split, synthetic_rows
 from vesalius.data.store.joined import JoinedStore
 from vesalius.data.store.store import Store
 from vesalius.data.synthetic import Ratio, SyntheticImages, check_ratio, check_split, mix
@@ -124,7 +124,7 @@ class ClassificationData(ImageDataModule):
 
 def _check_run_images(path: Path, added: set[str]) -> None:
     """Refuse to go on with other synthetic images than the run began with."""
-    split = pd.read_csv(path, dtype=str, keep_default_na=False)
+    split = load_run_split(path)
     before = set(split.loc[synthetic_rows(split), "sample_id"])
     if before != added:
         raise InputError(

@@ -68,6 +68,8 @@ def _read(path: Path) -> pd.DataFrame:
         raise InputError(f"the split file {path} does not exist: correct `data.split_file`.") from None
     except (OSError, ValueError) as error:
         raise InputError(f"the split file {path} cannot be read ({error}): save it as a CSV.") from error
+    if not isinstance(given.index, pd.RangeIndex):
+        raise InputError(f"the split file {path.name} has rows of more cells than its header: save it again as a CSV.")
     missing = [column for column in _COLUMNS if column not in given]
     if missing:
         raise InputError(

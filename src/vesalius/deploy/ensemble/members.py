@@ -53,7 +53,10 @@ class Member:
         columns = output_columns(self.facts)
         if missing := [name for name in columns if name not in table]:
             raise InputError(f"predictions/{split}.csv of {self.run.name} has no column {', '.join(missing)}.")
-        values = table[columns].to_numpy(dtype=np.float64)
+        try:
+            values = table[columns].to_numpy(dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"predictions/{split}.csv of {self.run.name} has text where numbers are.") from None
         return table.assign(**dict(zip(columns, calibrated(values, self.rule).T, strict=True)))
 
 

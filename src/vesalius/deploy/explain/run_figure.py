@@ -8,11 +8,13 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from vesalius.config.build import build
+from vesalius.config.errors import InputError
 from vesalius.data.sources.base import Source
 from vesalius.deploy.explain.methods import check_explanation, explanations
 from vesalius.deploy.explain.picture import picture
 from vesalius.deploy.inputs import from_array
 from vesalius.deploy.run_backend import RunBackend
+from vesalius.runs.reading import describe_error
 from vesalius.runs.run_folder import RunFolder
 
 #: Name of the figure in the run's folder `figures`, from where the report takes it.
@@ -33,7 +35,10 @@ def explain_test_images(folder: RunFolder, method: str) -> None:
     backend = RunBackend(folder.path)
     check_explanation(backend, method, None)
     source: Source = build(folder.config["data"]["source"], "data.source")
-    tested = pd.read_csv(folder.predictions / "test.csv", usecols=["sample_id"], dtype=str)["sample_id"]
+    try:
+        tested = pd.read_csv(folder.predictions / "test.csv", usecols=["sample_id"], dtype=str)["sample_id"]
+    except (OSError, ValueError) as error:
+        raise InputError(f"predictions/test.csv of {folder.path} cannot be read: {describe_error(error)}") from error
     chosen = tested.iloc[np.unique(np.linspace(0, len(tested) - 1, _SHOWN).astype(np.int64))]
     table = source.samples()
     kept = table[table["sample_id"].astype(str).isin(chosen)]

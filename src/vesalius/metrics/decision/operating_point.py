@@ -57,7 +57,7 @@ def predictive_values(
 
     Args:
         rates: `sensitivity` and `specificity`.
-        prevalence: share of samples that are positive, between 0 and 1.
+        prevalence: share of samples that are positive; at 0 and 1 there is no value but the reason.
         n: number of samples that the rates rest on.
         groups: number of their patients.
 
@@ -65,12 +65,15 @@ def predictive_values(
         Entries whose no-skill value is the share of positives, and of negatives. Where nothing is predicted positive
         (negative), `ppv` (`npv`) has no value but the reason.
     """
-    odds = prevalence / (1 - prevalence)
     known = [value_and_ends(rates[name]) for name in ("sensitivity", "specificity")]
     counts: dict[str, Any] = {"n": n, "groups": groups}
     if known[0] is None or known[1] is None:
         reason = "no sensitivity and specificity to compute it from"
         return {name: missing_entry(reason, **counts) for name in ("ppv", "npv")}
+    if not 0 < prevalence < 1:
+        reason = f"a prevalence of {prevalence:g}, at which every sample has the same class"
+        return {name: missing_entry(reason, **counts) for name in ("ppv", "npv")}
+    odds = prevalence / (1 - prevalence)
     sensitivity, specificity = known[0], known[1]
     return {
         "ppv": _of_odds(sensitivity, _complement(specificity), odds, "positive", prevalence, counts),
