@@ -26,6 +26,7 @@ VERBS = {
     "report": "one page and table of a run, or of a whole sweep, finished or not",
     "verify": "whether a finished model's files are as they were, and its numbers right",
     "rerun": "a finished run's frozen config again, and how far its numbers agree",
+    "identities": "who pseudonyms are; export, forget or encrypt it",
     "audit": "leakage, duplicates and other flaws of a data set; trains nothing",
 }
 

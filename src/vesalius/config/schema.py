@@ -224,6 +224,15 @@ class AuditConfig:
 
 
 @dataclass
+class IdentitiesConfig:
+    """`vesalius identities`."""
+
+    action: str = "list"
+    pseudonyms: list[str] = field(default_factory=list)
+    output: str | None = None
+
+
+@dataclass
 class CompareConfig:
     """`vesalius compare`."""
 
@@ -261,6 +270,7 @@ SCHEMAS: dict[str, type] = {
     "report": ReportConfig,
     "verify": VerifyConfig,
     "rerun": RerunConfig,
+    "identities": IdentitiesConfig,
 }
 
 

@@ -27,6 +27,7 @@ EXTRAS = {
     "python_multipart": "deploy",
     "pynetdicom": "deploy",
     "uvicorn": "deploy",
+    "cryptography": "privacy",
     "timm": "backbones",
     "huggingface_hub": "backbones",
     "gdcm": "medical",

@@ -2,14 +2,18 @@
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from vesalius.config.errors import InputError
+from vesalius.data.identity_cipher import SALT_BYTES, Cipher
 
 logger = logging.getLogger("vesalius")
 
@@ -17,6 +21,8 @@ _VARIABLE = "VESALIUS_IDENTITIES"
 _DEFAULT = "~/.vesalius/identities.sqlite"
 _APPLICATION = 0x76657361  # "vesa": distinguishes our files from other programs' SQLite files
 _KEY_BYTES = 32
+_KEY_PLACE = "key"  # what its encryption is bound to
+_SHORTEST = 4  # a shorter id is part of many others by chance
 #: How long to wait for a file that another process has locked.
 WAIT_SECONDS = 30.0
 _IDS_PER_QUERY = 500  # SQLite takes at least 999 values per statement
@@ -25,6 +31,14 @@ _SCHEMA = (
     "CREATE TABLE key (value BLOB NOT NULL)",
     "CREATE TABLE identities (pseudonym TEXT PRIMARY KEY, kind TEXT NOT NULL, real BLOB NOT NULL) WITHOUT ROWID",
 )
+
+
+class Identity(NamedTuple):
+    """A pseudonym, the kind of id, and the real id."""
+
+    pseudonym: str
+    kind: str
+    real: str
 
 
 class Identities:
@@ -36,11 +50,21 @@ class Identities:
     splits and predictions of several runs can be joined; another file has another key and gives other pseudonyms.
 
     The file is an SQLite database, safe for several threads and processes. Each call opens it again, so an object may
-    be sent to other processes.
+    be sent to other processes. With a passphrase the key and the real ids are encrypted in it, one by one.
     """
 
-    def __init__(self, path: Path, key: bytes) -> None:
-        self._path, self._key = path, key
+    def __init__(self, path: Path, key: bytes, cipher: Cipher | None = None) -> None:
+        self._path, self._key, self._cipher = path, key, cipher
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether a passphrase protects the file."""
+        return self._cipher is not None
 
     @classmethod
     def open(cls, path: Path | None = None) -> "Identities":
@@ -55,7 +79,9 @@ class Identities:
         file = _default_path() if path is None else path
         _create_private(file)
         with _database(file) as database:
-            return cls(file, _key(database, file))
+            stored = _key(database, file)
+            cipher = _cipher(database)
+            return cls(file, stored if cipher is None else cipher.decrypt(stored, _KEY_PLACE), cipher)
 
     def pseudonyms(self, kind: str, real: Sequence[str]) -> list[str]:
         """One pseudonym for each real id: the first letter of the kind and 16 hexadecimal digits.
@@ -82,13 +108,95 @@ class Identities:
 
     def reveal(self, pseudonym: str) -> tuple[str, str] | None:
         """The kind and the real id behind a pseudonym; None where the file does not hold it."""
-        with _database(self._path) as database:
-            query = "SELECT kind, real FROM identities WHERE pseudonym = ?"
-            found: tuple[str, bytes] | None = database.execute(query, (pseudonym,)).fetchone()
-        return None if found is None else (found[0], found[1].decode("utf-8", "surrogatepass"))
+        found = self._rows("WHERE pseudonym = ?", (pseudonym,))
+        return (found[0].kind, found[0].real) if found else None
 
-    @staticmethod
-    def _store(database: sqlite3.Connection, kind: str, hidden: dict[bytes, str]) -> None:
+    def entries(self) -> list[Identity]:
+        """All that the file holds, by kind and pseudonym."""
+        return self._rows("ORDER BY kind, pseudonym")
+
+    def forget(self, pseudonyms: Sequence[str]) -> list[Identity]:
+        """Delete ids for good, with all others that contain them, such as paths with a patient's number.
+
+        The key stays, so that runs go on and equal ids get equal pseudonyms; and data that are read again come back.
+
+        Returns:
+            What was deleted.
+
+        Raises:
+            InputError: for a pseudonym that the file does not hold.
+        """
+        entries = self.entries()
+        named = {entry.pseudonym: entry for entry in entries if entry.pseudonym in set(pseudonyms)}
+        unknown = [name for name in pseudonyms if name not in named]
+        if unknown:
+            raise InputError(f"{', '.join(unknown)}: the file of patients' identities holds no such pseudonym.")
+        texts = [entry.real for entry in named.values() if len(entry.real) >= _SHORTEST]
+        gone = [entry for entry in entries if entry.pseudonym in named or any(text in entry.real for text in texts)]
+        with _database(self._path) as database:
+            database.execute("PRAGMA secure_delete = ON")
+            database.execute("BEGIN IMMEDIATE")
+            rows = [(entry.pseudonym,) for entry in gone]
+            database.executemany("DELETE FROM identities WHERE pseudonym = ?", rows)
+            database.execute("COMMIT")
+            database.execute("VACUUM")
+        return gone
+
+    def encrypt(self) -> "Identities":
+        """The same file, its key and real ids encrypted with the passphrase that is given or typed.
+
+        Raises:
+            InputError: where it is encrypted already.
+        """
+        if self._cipher is not None:
+            raise InputError(
+                "the file of patients' identities is encrypted already: to change its passphrase, decrypt it."
+            )
+        salt = secrets.token_bytes(SALT_BYTES)
+        return self._rewritten(Cipher.of_passphrase(salt, new=True), salt)
+
+    def decrypt(self) -> "Identities":
+        """The same file without a passphrase."""
+        return self._rewritten(None, b"")
+
+    def _rewritten(self, cipher: Cipher | None, salt: bytes) -> "Identities":
+        changed = Identities(self._path, self._key, cipher)
+        with _database(self._path) as database:
+            database.execute("PRAGMA secure_delete = ON")
+            database.execute("BEGIN IMMEDIATE")
+            rows = database.execute("SELECT pseudonym, real FROM identities").fetchall()
+            new = [(changed._sealed(self._opened(real, name), name), name) for name, real in rows]
+            database.executemany("UPDATE identities SET real = ? WHERE pseudonym = ?", new)
+            database.execute("UPDATE key SET value = ?", (changed._sealed(self._key, _KEY_PLACE),))
+            database.execute("DROP TABLE IF EXISTS protection")
+            if cipher is not None:
+                database.execute("CREATE TABLE protection (salt BLOB NOT NULL)")
+                database.execute("INSERT INTO protection VALUES (?)", (salt,))
+            database.execute("COMMIT")
+            database.execute("VACUUM")
+        return changed
+
+    def log(self, action: str, entries: Sequence[Identity] = ()) -> None:
+        """Add a line to the log next to the file: when, what, and how many ids of which pseudonyms; no real id."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        line = {"time": stamp, "action": action, "pseudonyms": [entry.pseudonym for entry in entries]}
+        handle = os.open(log_of(self._path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(handle, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _rows(self, condition: str, values: Sequence[str] = ()) -> list[Identity]:
+        with _database(self._path) as database:
+            rows = database.execute(f"SELECT pseudonym, kind, real FROM identities {condition}", values).fetchall()
+        opened = ((name, kind, self._opened(real, name)) for name, kind, real in rows)
+        return [Identity(name, kind, real.decode("utf-8", "surrogatepass")) for name, kind, real in opened]
+
+    def _sealed(self, value: bytes, place: str) -> bytes:
+        return value if self._cipher is None else self._cipher.encrypt(value, place)
+
+    def _opened(self, stored: bytes, place: str) -> bytes:
+        return stored if self._cipher is None else self._cipher.decrypt(stored, place)
+
+    def _store(self, database: sqlite3.Connection, kind: str, hidden: dict[bytes, str]) -> None:
         """Write the pseudonyms that are new; without new ones the file need not be writable."""
         names = list(hidden.values())
         known: set[str] = set()
@@ -96,11 +204,24 @@ class Identities:
             part = names[start : start + _IDS_PER_QUERY]
             query = f"SELECT pseudonym FROM identities WHERE pseudonym IN ({','.join('?' * len(part))})"
             known.update(name for (name,) in database.execute(query, part))
-        rows = [(name, kind, identity) for identity, name in hidden.items() if name not in known]
+        rows = [(name, kind, self._sealed(identity, name)) for identity, name in hidden.items() if name not in known]
         if rows:
             database.execute("BEGIN IMMEDIATE")
             database.executemany("INSERT OR IGNORE INTO identities VALUES (?, ?, ?)", rows)
             database.execute("COMMIT")
+
+
+def log_of(path: Path) -> Path:
+    """The log of a file of identities: what `vesalius identities` did with it."""
+    return path.with_suffix(".log")
+
+
+def _cipher(database: sqlite3.Connection) -> Cipher | None:
+    """The cipher of an encrypted file."""
+    if not database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'protection'").fetchone()[0]:
+        return None
+    (salt,) = database.execute("SELECT salt FROM protection").fetchone()
+    return Cipher.of_passphrase(salt)
 
 
 def _default_path() -> Path:
@@ -164,7 +285,7 @@ def _key(database: sqlite3.Connection, path: Path) -> bytes:
     if database.execute("PRAGMA application_id").fetchone() != (_APPLICATION,):
         raise _not_ours(path, "another program wrote it")
     keys = database.execute("SELECT value FROM key").fetchall()
-    if len(keys) != 1 or not isinstance(keys[0][0], bytes) or len(keys[0][0]) != _KEY_BYTES:
+    if len(keys) != 1 or not isinstance(keys[0][0], bytes) or len(keys[0][0]) < _KEY_BYTES:
         raise _not_ours(path, "it holds no key")
     key: bytes = keys[0][0]
     return key
