@@ -195,7 +195,7 @@ def test_every_page_is_in_the_navigation():
 
 
 def _options(group):
-    return [path.stem for path in (conf_dir() / group).glob("*.yaml") if path.stem != "base"]
+    return [path.stem for path in (conf_dir() / group).glob("*.yaml") if not path.stem.startswith("base")]
 
 
 @pytest.mark.parametrize(
