@@ -4,8 +4,9 @@
 process, after which its jobs save what they have; of one job; of the process of which the jobs are forks; of everything
 at once, as when the machine goes down.
 Afterwards the sweep is resumed. At its end no job is lost, doubled or numbered otherwise, no process is left, and each
-job has the bits of the same job of a sweep that was not killed. The sweep's process is
-a fork of a `warm_interpreter`.
+job has the bits of the same job of a sweep that was not killed. One sweep
+in three is the plain command, whose jobs are forks of a template; the others are forks of a `warm_interpreter`, and so
+are their jobs.
 """
 
 import json
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.torture
 
 KILLS, SEED = int(os.environ.get("SWEEP_KILLS", "20")), int(os.environ.get("SEED", "0"))
 KILLS_PER_SWEEP = 5
+_IMPORTS = 4.0  # seconds, about
 LEARNING_RATE = "model.optimizer.lr=tag(log, interval(1e-4, 1e-1))"
 SEARCH = ["hydra/sweeper=vesalius_optuna", LEARNING_RATE, "hydra.sweeper.n_trials=4"]
 RUN = [*COMMON, *FAMILIES["cnn"], "model.net.dropout=0.3", "callbacks.last.every_n_steps=1", "trainer.max_epochs=4"]
@@ -45,32 +47,43 @@ KINDS = {
 
 
 def kill_sweep(place: Path) -> int:
-    """Only the process of the sweep: the one whose parent is not among those that work in its folder."""
-    return kill(*_generations(place)[0])
+    """Only the process of the sweep."""
+    return kill(*_by_role(place)[0])
 
 
 def kill_template(place: Path) -> int:
     """The process of which the jobs are forks, if there is one."""
-    return kill(*_generations(place)[1])
+    return kill(*_by_role(place)[1])
 
 
 def kill_job(place: Path) -> int:
     """One of the jobs that run, if any does."""
-    return kill(*_generations(place)[2][:1])
+    return kill(*_by_role(place)[2][:1])
 
 
-def _generations(place: Path) -> tuple[list[int], list[int], list[int]]:
-    """The sweep's process, what it has started, and what that has."""
+def _by_role(place: Path) -> tuple[list[int], list[int], list[int]]:
+    """Processes that work in a folder: the sweep, whose parent does not; the template of the jobs; the jobs."""
     found = processes_in(place)
     sweep = [number for number, parent in found.items() if parent not in found]
-    template = [number for number, parent in found.items() if parent in sweep]
-    return sweep, template, [number for number, parent in found.items() if parent in template]
+    template = [
+        number for number in found if b"vesalius.launch.template" in _command_of(number) and number not in sweep
+    ]
+    forks = [number for number, parent in found.items() if parent in template]
+    template = [number for number in template if found[number] in sweep]
+    return sweep, template, forks or [number for number in found if number not in (*sweep, *template)]
+
+
+def _command_of(number: int) -> bytes:
+    try:
+        return Path(f"/proc/{number}/cmdline").read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
 
 
 ENDS: dict[str, Callable[[Path], int]] = {
     "the sweep": kill_sweep,
     "a job": kill_job,
-    "what the jobs are forks of": kill_template,
+    "the template": kill_template,
     "everything": kill_all,
 }
 
@@ -111,7 +124,7 @@ def run_folders(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_killed_sweeps_end_as_others(kind, tmp_path, warm_vesalius_in, monkeypatch):
+def test_killed_sweeps_end_as_others(kind, tmp_path, warm_vesalius_in, fresh_vesalius_in, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     started, draw = time.monotonic(), random.Random(f"{SEED} {kind}")
     left, happened, swept, unequal = KILLS if kind == "sweeps" else max(1, KILLS // 2), Counter[str](), 0, list[str]()
@@ -123,11 +136,14 @@ def test_killed_sweeps_end_as_others(kind, tmp_path, warm_vesalius_in, monkeypat
             references[which] = whole_sweep(warm_vesalius_in, tmp_path / f"whole{which}", arguments)
         reference, seconds = references[which]
         place, listed = tmp_path / f"killed{swept}", list[int]()
+        vesalius_in, latest = warm_vesalius_in, seconds * 0.6
+        if swept % 3 == 1:
+            vesalius_in, latest = fresh_vesalius_in, latest + 2 * _IMPORTS
         place.mkdir()
         for _ in range(min(KILLS_PER_SWEEP, left)):
             end = draw.choice(sorted(ENDS))
-            with killed_after(draw.uniform(0, seconds * 0.6), place, ENDS[end]) as killed:
-                done = warm_vesalius_in(place, *arguments, "resume=auto", timeout=1800)
+            with killed_after(draw.uniform(0, latest), place, ENDS[end]) as killed:
+                done = vesalius_in(place, *arguments, "resume=auto", timeout=1800)
             if not killed.is_set():  # it ended first, or no job was running
                 assert done.returncode == 0, done.stdout + done.stderr
                 break
@@ -138,7 +154,7 @@ def test_killed_sweeps_end_as_others(kind, tmp_path, warm_vesalius_in, monkeypat
                 assert set(listed) <= set(now), f"a job was lost: {listed} and {now}"
                 assert len(now) == len(set(now)), f"a job is doubled: {now}"
                 listed = now
-        done = warm_vesalius_in(place, *arguments, "resume=auto", timeout=1800)
+        done = vesalius_in(place, *arguments, "resume=auto", timeout=1800)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         assert not (alive := orphans(place)), f"orphans: {alive}"

@@ -10,6 +10,7 @@ import pytest
 
 from run_maker import predictions, write_run
 from vesalius.config.errors import InputError
+from vesalius.launch import resume_despite
 from vesalius.runs import sweep_folder
 from vesalius.runs.sweep_folder import SweepFolder, axes_of, take_folder, withdraw
 from vesalius.sweeps.resume import flags_of, resumed_arguments
@@ -144,6 +145,15 @@ def test_how_jobs_are_run_may_change_on_resume(sweep):
     assert "hydra.sweeper.n_trials=9" in resumed_arguments(
         "train", ["-m", f"resume={sweep.path}", "hydra.sweeper.n_trials=9"]
     )
+
+
+def test_what_a_resume_goes_on_despite_is_no_argument_of_the_sweep(sweep, monkeypatch):
+    monkeypatch.setenv(resume_despite._VARIABLE, "")
+    plain = resumed_arguments("train", ["-m", f"resume={sweep.path}"])
+    assert resumed_arguments("train", ["-m", f"resume={sweep.path}", "resume_despite=[code,data]"]) == plain
+    assert [word for word in resume_despite.WORDS if resume_despite.is_despite(word)] == ["code", "data"]
+    with pytest.raises(InputError, match="one or more of code, data, split"):
+        resumed_arguments("train", ["-m", f"resume={sweep.path}", "resume_despite=everything"])
 
 
 def test_a_sweep_goes_on_where_its_relative_paths_are(tmp_path, monkeypatch):

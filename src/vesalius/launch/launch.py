@@ -103,7 +103,7 @@ def begin_run(verb: str, config: Mapping[str, Any], overrides: list[str], path: 
     if folder.alive:
         raise InputError(f"{folder.path} is in use by process {folder.state.get('pid')}: wait for it, or stop it.")
     if resume == "auto":
-        before, now = folder.config, {**config, "resume": None}
+        before, now = {**folder.config, "resume": None}, {**config, "resume": None}
         changed = [key for key in now if now[key] != before.get(key)]
     else:
         changed = [override for override in overrides if not override.startswith(("resume=", f"{KEY}="))]
