@@ -88,13 +88,11 @@ CASES: dict[str, tuple[str, list[str], dict[str, Any], str, dict[str, Any]]] = {
     "torchvision": ("torchvision", ["model.net.architecture=densenet121"], {}, "model", {}),
     "efficientnet_lite0": ("efficientnet_lite0", ["model.net.weights=null"], {}, "model", {}),
     "probe": ("probe", ["model.net.weights=null", "model.preprocess.image_size=64"], {"channels": 3}, "model", {}),
-    "finetune_lora": (
-        "finetune_lora",
-        ["model.net.weights=null", "model.preprocess.image_size=32"],
-        {},
-        "model",
-        {},
-    ),
+    **{
+        name: (name, ["model.net.weights=null", "model.preprocess.image_size=32"], {}, "model", {})
+        for name in ("finetune_full", "finetune_partial", "finetune_lora", "scratch")
+    },
+    "timm": ("timm", ["model.net.architecture=resnet10t", "model.preprocess.image_size=32"], {}, "model", {}),
     "lstm": ("lstm", [], SERIES, "model", {}),
     "lstm both ways": (
         "lstm",
