@@ -45,7 +45,8 @@ def train(path: Path) -> None:
         check_config(folder.config)
         check_slurm(folder.config)
         if rank() == 0:
-            with folder.attempt(EnergyMeter(gpus=visible_gpus())) as cost, named_rank(folder.path / "logs"):
+            gpus = [] if folder.config["trainer"].get("accelerator") == "cpu" else visible_gpus()
+            with folder.attempt(EnergyMeter(gpus=gpus)) as cost, named_rank(folder.path / "logs"):
                 _train(folder, cost)
         else:
             _train(folder, Cost())

@@ -42,9 +42,11 @@ def visible_gpus() -> list[str]:
     """UUIDs of the GPUs that this process may use; none where there is no CUDA."""
     import torch
 
-    if not torch.cuda.is_available():
+    try:
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        return [f"GPU-{torch.cuda.get_device_properties(at).uuid}" for at in range(count)]
+    except RuntimeError:  # of a driver that does not work, which is no reason not to train
         return []
-    return [f"GPU-{torch.cuda.get_device_properties(at).uuid}" for at in range(torch.cuda.device_count())]
 
 
 def _processors(rapl: Path) -> list[Counter]:
