@@ -81,3 +81,13 @@ def test_a_bundle_gives_the_scores_of_the_run(whole, tmp_path):
     with torch.inference_mode():
         expected = model(torch.from_numpy(np.stack(images)[:, None])).amax(dim=(1, 2))
     np.testing.assert_allclose(tables[0]["score"], expected, rtol=1e-4)
+
+
+def test_on_other_data_the_normal_classes_are_those_of_the_run(whole, warm_vesalius_in, tmp_path):
+    other = ["data=lesions", "data.source.seed=5", "data.source.patients=32", "data.source.image_size=32"]
+    run = f"run={whole.path}"
+    done = warm_vesalius_in(tmp_path, "evaluate", run, *other, f"hydra.run.dir={tmp_path / 'other'}")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "other/predictions/test.csv")
+    assert (table["normal"] == (table["target"] == 0)).all()
+    assert RunFolder(tmp_path / "other").metrics["test"]["auroc"]["value"] is not None

@@ -93,7 +93,8 @@ def _evaluate(folder: RunFolder) -> None:
         for member in members:
             warn_of_known_patients(data, member, "these numbers are")
     write_skipped(data, folder.path)
-    settings = {"seed": trained["seed"], "evaluation": evaluation, "chosen": run.metrics, "other_data": other_data}
+    settings = {key: trained[key] for key in ("seed", "data")}
+    settings |= {"evaluation": evaluation, "chosen": run.metrics, "other_data": other_data}
     results = results_of(model, data, facts, settings, device, folder.path)
     final = finish(
         results,

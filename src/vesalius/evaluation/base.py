@@ -50,7 +50,7 @@ class Results(ABC):
         model: finished.
         data: set up.
         facts: of the data that the model was trained on.
-        config: frozen; `seed` and `evaluation`, and for `analyses` all of the run's. Also `chosen`, the run's
+        config: frozen; `seed`, `data` and `evaluation`, and for `analyses` all of the run's. Also `chosen`, the run's
             metrics, where it has chosen before how classes are decided, and `other_data`: whether the data are others
             than its own.
         device: where to compute.

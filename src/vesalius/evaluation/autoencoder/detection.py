@@ -57,9 +57,13 @@ class AnomalyResults(Results):
         table = self.outputs.table(rows).assign(**{SCORE: scores.astype(np.float64)})
         return table if self._normal is None else table.assign(**{NORMAL: self._normal[rows].numpy().astype(int)})
 
-    @property
+    @cached_property
     def _normal(self) -> Tensor | None:
-        return getattr(self.data, "normal", None)
+        """Whether each row of the table is of a class that the run learned from; None where that is not known."""
+        names, classes = self.config["data"].get("train_classes"), self.data.source.classes
+        names = [names] if isinstance(names, str) else names or []
+        numbers = [number for number, name in enumerate(classes) if name in names]
+        return torch.isin(self.data.targets, torch.tensor(numbers)) if numbers else None
 
     def score(self, predictions: Mapping[str, pd.DataFrame]) -> Metrics:
         """How well scores separate unusual from normal images; of the test, whether maps peak inside known lesions."""
@@ -78,7 +82,8 @@ class AnomalyResults(Results):
         if NORMAL not in table or table[NORMAL].all():
             return {name: missing_entry(_UNKNOWN, n=len(table), groups=table["group_id"].nunique()) for name in RANKING}
         normal = table[NORMAL].to_numpy(dtype=bool)
-        return anomaly_metrics(table, scores=(SCORE,), normal=normal, classes=self.facts.classes)[SCORE]
+        classes = self.facts.classes if self.data is None else self.data.source.classes  # None: only tables are known
+        return anomaly_metrics(table, scores=(SCORE,), normal=normal, classes=classes)[SCORE]
 
     def rescore(
         self, predictions: Mapping[str, pd.DataFrame], baselines: Mapping[str, pd.DataFrame], metrics: Metrics
