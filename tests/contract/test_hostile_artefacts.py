@@ -49,6 +49,8 @@ ARTEFACTS: dict[str, tuple[Artefact, str]] = {
     "a config without end": (a.in_checkpoint(a.laughs), "more parts"),
     "a model of terabytes": (a.in_checkpoint(a.huge_model), "other shapes than the model"),
     "images of terabytes": (a.in_checkpoint(a.huge_image), "facts.image_size"),
+    "states of the optimiser: resume": (a.resumed(a.short_states), "of another shape"),
+    "states of callbacks: resume": (a.resumed(a.strange_callbacks), "does not fit this run"),
     "NaN weights": (a.in_checkpoint(a.not_finite), "not finite"),
     "NaN weights: init_from": (a.in_checkpoint(a.not_finite, "train", *a.SMALL, "init_from=run"), "not finite"),
     "wrong shapes": (a.in_checkpoint(a.other_shapes), "other shapes"),

@@ -16,6 +16,7 @@ import yaml
 from vesalius.config.build import build
 from vesalius.config.errors import InputError
 from vesalius.runs.signature import sign, signed_targets
+from vesalius.training.checkpoints import check_optimizer
 
 STORED = Path(__file__).parents[1] / "stored_runs"
 
@@ -209,3 +210,31 @@ def test_a_signature_of_another_folder_or_content_is_none(place, vesalius_in, mo
     edit(place / "edited", in_augment, payload(place, "shutil.copy"))
     assert RunFolder(place / "edited").config["model"]["net"]["_target_"] == "mine.Net"
     assert_refused(vesalius_in(place, "evaluate", "run=edited"), place, "data.augment._target_=shutil.copy")
+
+
+@pytest.mark.parametrize("kind", ["Adam", "AdamW", "SGD", "NAdam", "RMSprop", "Adagrad", "LBFGS", "Adafactor"])
+def test_states_of_optimisers_have_the_shapes_of_their_weights(kind) -> None:
+    """A fused step would read and write beyond a smaller one."""
+    weight = torch.nn.Parameter(torch.ones(3, 4))
+    more = {"momentum": 0.9} if kind == "SGD" else {}
+    optimizer = getattr(torch.optim, kind)([weight], lr=0.01, **more)
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = (weight**2).sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    check_optimizer(optimizer)
+    name, state = next((n, s) for n, s in optimizer.state[weight].items() if getattr(s, "ndim", 0) or n == "d")
+    if kind in ("LBFGS", "Adafactor"):
+        return
+    spread = torch.zeros(()).expand(3, 4)
+    optimizer.state[weight][name] = spread
+    check_optimizer(optimizer)
+    assert optimizer.state[weight][name].untyped_storage().nbytes() >= 48
+    for other in (state[:1], torch.zeros(()), torch.zeros(1)):
+        optimizer.state[weight][name] = other
+        with pytest.raises(InputError, match="another shape"):
+            check_optimizer(optimizer)

@@ -196,6 +196,24 @@ def huge_image(content: dict[str, Any]) -> None:
     content["facts"]["image_size"] = [10**9, 10**9]
 
 
+def resumed(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], list[str]]:
+    def write(place: Path) -> list[str]:
+        edit_checkpoint(copied(place, "run", state="interrupted") / "checkpoints" / "last.ckpt", change)
+        return ["train", "resume=run", "resume_despite=[code]"]
+
+    return write
+
+
+def short_states(content: dict[str, Any]) -> None:
+    """A fused step of the optimiser would write beyond them."""
+    for states in content["optimizer_states"][0]["state"].values():
+        states |= {name: torch.zeros(1) for name in ("exp_avg", "exp_avg_sq")}
+
+
+def strange_callbacks(content: dict[str, Any]) -> None:
+    content["callbacks"] = dict.fromkeys(content["callbacks"], {"rows": 3})
+
+
 def not_finite(content: dict[str, Any]) -> None:
     next(iter(content["state_dict"].values())).fill_(float("nan"))
 

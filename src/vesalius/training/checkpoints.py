@@ -25,6 +25,8 @@ logger = logging.getLogger("vesalius")
 _CURE = "Take it from a backup, or train again."
 #: What every checkpoint holds, and what it holds for training to go on.
 _CONTENT = {"config": dict, "facts": dict, "state_dict": dict, "provenance": dict, "epoch": int}
+#: Of optimisers' states: numbers; and optimisers with states of other shapes, which no fused step reads.
+_SCALARS, _OTHER_SHAPES = {"step", "mu_product", "eta", "mu"}, {"LBFGS", "Adafactor"}
 _TRAINING = {"loops", "callbacks", "optimizer_states", "lr_schedulers", "global_step"}
 
 
@@ -150,6 +152,11 @@ class CheckpointMetadata(Callback):
         """Set what to write, once the data are known; of the user's paths only the last parts."""
         self.contents = {"config": without_paths(config), "facts": facts.to_dict(), "provenance": provenance}
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Check what a checkpoint gave to the optimisers."""
+        for optimizer in trainer.optimizers:
+            check_optimizer(optimizer)
+
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
@@ -187,6 +194,27 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise InputError(f"{path} is not a checkpoint of Vesalius: its facts are damaged ({error}). {_CURE}") from error
     return checkpoint  # type: ignore[no-any-return]
+
+
+def check_optimizer(optimizer: torch.optim.Optimizer) -> None:
+    """Refuse restored states that are not of their weights' shapes; lay the others out as the weights are.
+
+    A fused step of torch reads and writes as many numbers of a state as its weight has, whatever there is in memory.
+
+    Raises:
+        InputError: naming the state.
+    """
+    kind = type(optimizer)
+    if not kind.__module__.startswith("torch.optim") or kind.__name__ in _OTHER_SHAPES:
+        return
+    for parameter, states in optimizer.state.items():
+        for name, value in states.items():
+            if not isinstance(value, torch.Tensor):
+                continue
+            if value.shape != (torch.Size() if name in _SCALARS else parameter.shape):
+                raise InputError(f"the checkpoint has a state {name} of the optimiser of another shape. {_CURE}")
+            if value.stride() != parameter.stride() and name not in _SCALARS:
+                states[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def load_initial(path: Path) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """A training in four steps: prepare the data, check them, build the model, fit it."""
 
 import logging
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from vesalius.config.build import build, build_named
 from vesalius.config.diagnose import did_you_mean
-from vesalius.config.errors import InputError, RunFailed
+from vesalius.config.errors import InputError, RunFailed, VesaliusError
 from vesalius.data.audit.audit import run_audit
 from vesalius.data.audit.audit_input import AuditInput
 from vesalius.data.audit.findings import check_names
@@ -24,6 +26,7 @@ from vesalius.models.family import FamilyModule
 from vesalius.models.nets.lora import merge_lora
 from vesalius.runs.provenance.code import code_version
 from vesalius.runs.provenance.origin import provenance
+from vesalius.runs.reading import describe_error
 from vesalius.runs.run_folder import DIFF, PROVENANCE, SPLIT, RunFolder, write_atomically, write_json
 from vesalius.terminal import command_console
 from vesalius.training.checkpoints import CheckpointMetadata, check_size, check_weights, load_initial
@@ -208,17 +211,31 @@ class Session:
         try:
             last = None if self.last is None else str(self.last)
             self._trainer.fit(self.model, datamodule=self.data, ckpt_path=last, weights_only=True)
-        except (MisconfigurationException, ValueError) as error:
-            problem = setting_error(error, self.config)
+        except Exception as error:
+            problem = self._explain(error)
             if problem is None:
                 raise
             raise problem from error
-        except RuntimeError as error:  # of the other ranks, which see a lost connection only
-            if (lost := killed_rank(self._trainer)) is None:
-                raise
-            raise RunFailed(
-                f"{lost}: see its log, then go on with `vesalius train resume={self.folder.path}`."
-            ) from error
+
+    def _explain(self, error: Exception) -> VesaliusError | None:
+        """An error of Lightning's in words; None for one of ours, and where there are no words."""
+        if isinstance(error, VesaliusError):
+            return None
+        if self.last is not None and _is_of_restoring(error):
+            reason = f"{type(error).__name__}: {describe_error(error).rstrip('.')}"
+            return InputError(f"{self.last} does not fit this run ({reason}): take it from a backup, or train again.")
+        if isinstance(error, MisconfigurationException | ValueError):
+            return setting_error(error, self.config)
+        # of the other ranks, which see a lost connection only
+        if isinstance(error, RuntimeError) and (lost := killed_rank(self._trainer)) is not None:
+            return RunFailed(f"{lost}: see its log, then go on with `vesalius train resume={self.folder.path}`.")
+        return None
+
+
+def _is_of_restoring(error: Exception) -> bool:
+    """Whether an error comes from giving the state of a checkpoint to the parts of a training."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(Path(frame.filename).name == "checkpoint_connector.py" for frame in frames)
 
 
 def check_monitor(name: str, model: pl.LightningModule) -> None:
