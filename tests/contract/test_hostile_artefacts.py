@@ -35,7 +35,7 @@ ARTEFACTS: dict[str, tuple[Artefact, str]] = {
     # pickles, and checkpoints that are none
     "pickle: predict": (a.pickled("predict", "run=run", "input=source"), "it is a pickle"),
     "pickle: resume": (
-        a.pickled("train", "resume=run", name="run/checkpoints/last.ckpt", state="interrupted"),
+        a.pickled("train", "resume=run", a.DESPITE, name="run/checkpoints/last.ckpt", state="interrupted"),
         "pickle",
     ),
     "pickle: init_from": (a.pickled("train", *a.SMALL, "init_from=run"), "it is a pickle"),

@@ -32,6 +32,9 @@ SMALL = ["data.source.patients=32", "data.source.slices=1", "data.source.image_s
 SMALL += ["trainer.max_epochs=1", "evaluation.baselines=false", "data.source.seed=9", "hydra.run.dir=new"]
 
 
+DESPITE = "resume_despite=[code]"  # what is stored is of an older commit
+
+
 class Payload:
     """Unpickled, it would write a file."""
 
@@ -88,7 +91,7 @@ def config_of(verb: str) -> Callable[[Path], list[str]]:
 
 def resumed_config(place: Path) -> list[str]:
     edit_config(copied(place, "run", state="interrupted"), lambda config: config["model"].update(net=copying(place)))
-    return ["train", "resume=run"]
+    return ["train", "resume=run", DESPITE]
 
 
 def checkpoint_of(*command: str, family: str = "cnn") -> Callable[[Path], list[str]]:
@@ -199,7 +202,7 @@ def huge_image(content: dict[str, Any]) -> None:
 def resumed(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], list[str]]:
     def write(place: Path) -> list[str]:
         edit_checkpoint(copied(place, "run", state="interrupted") / "checkpoints" / "last.ckpt", change)
-        return ["train", "resume=run", "resume_despite=[code]"]
+        return ["train", "resume=run", DESPITE]
 
     return write
 
@@ -211,7 +214,7 @@ def short_states(content: dict[str, Any]) -> None:
 
 
 def strange_callbacks(content: dict[str, Any]) -> None:
-    content["callbacks"] = dict.fromkeys(content["callbacks"], {"rows": 3})
+    content["callbacks"] = {key: {"rows": 3} for key in content["callbacks"]}
 
 
 def not_finite(content: dict[str, Any]) -> None:
