@@ -115,9 +115,8 @@ def test_probabilities_are_calibrated_decisions_are_the_nets_and_sets_follow(cnn
     calibration = {"method": "temperature", "temperature": 0.5}
     conformal = {"coverage": 0.9, "by_class": True, "thresholds": [0.1, 0.2, 0.3, 0.9]}
     plain = Predictor(Fixed(cnn, probabilities, {})).predict(pixels)
-    table = Predictor(Fixed(cnn, probabilities, {"calibration": calibration, "conformal": conformal})).predict(
-        [*pixels, np.zeros((3, 3), np.uint8)]
-    )
+    metrics = {"calibration": calibration, "conformal": conformal, "abstain": {"share": 0.4, "confidence": 0.6}}
+    table = Predictor(Fixed(cnn, probabilities, metrics)).predict([*pixels, np.zeros((3, 3), np.uint8)])
     columns = [f"prob/{name}" for name in cnn.facts.classes]
     squares = probabilities**2 / (probabilities**2).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(table[columns][:5], squares)
@@ -125,9 +124,10 @@ def test_probabilities_are_calibrated_decisions_are_the_nets_and_sets_follow(cnn
     assert table["prediction"].tolist()[:5] == plain["prediction"].tolist()
     names = np.array(cnn.facts.classes)
     assert table["set"].tolist()[:5] == ["|".join(names[row]) for row in squares >= [0.1, 0.2, 0.3, 0.9]]
-    assert list(table) == ["input", *columns, "prediction", "set", "problem"]
+    assert list(table) == ["input", *columns, "prediction", "abstain", "set", "problem"]
+    assert table["abstain"].tolist()[:5] == (squares.max(axis=1) < 0.6).tolist()
     assert "set" not in plain
-    assert table.iloc[5][[*columns, "prediction", "set"]].isna().all()
+    assert table.iloc[5][[*columns, "prediction", "abstain", "set"]].isna().all()
 
 
 def test_a_model_that_generates_is_refused_with_the_cure() -> None:

@@ -38,12 +38,15 @@ def table_of(task: str, seed: int, patients: int = 60, per: int = 2) -> pd.DataF
     return table
 
 
+@pytest.mark.parametrize("abstain", [None, 0.2])
 @pytest.mark.parametrize("task", TASKS)
-def test_a_runs_parts_are_written_read_and_applied_again(task):
+def test_a_runs_parts_are_written_read_and_applied_again(task, abstain):
+    if abstain is not None and task == "multilabel":
+        return
     facts, val, test = facts_of(task), table_of(task, 1), table_of(task, 2)
     threshold = 0.3 if task == "binary" else "argmax"
     decision = {"decision": {"rule": "argmax", "threshold": threshold}}
-    fitted = fit_decision(val, facts, DecisionOptions("argmax"), threshold) | decision
+    fitted = fit_decision(val, facts, DecisionOptions("argmax", abstain=abstain), threshold) | decision
     metrics = score_decision(test, facts, fitted)
     assert ("operating_point" in metrics) is (task == "binary")
     assert {"calibration", "conformal", "decision_curve", "abstention"} <= metrics.keys()
@@ -60,6 +63,10 @@ def test_a_runs_parts_are_written_read_and_applied_again(task):
     assert scores == metrics["calibration"]["test"]
     before = classification_metrics(test, task=facts.task, classes=facts.classes, names=["brier"])
     assert scores["brier"]["value"] < before["brier"]["value"]
+    left = rule.abstains(probabilities)
+    assert (left is None) is (abstain is None) is ("abstain" not in metrics)
+    if left is not None:
+        assert 1 - left.mean() == pytest.approx(metrics["abstain"]["test"]["coverage"]["value"])
     sizes = [len(one.split("|")) if one else 0 for one in rule.prediction_sets(probabilities) or []]
     assert np.mean(sizes) == pytest.approx(metrics["conformal"]["test"]["set_size"]["value"])
 
@@ -154,6 +161,8 @@ def test_other_data_come_with_the_shares_that_they_seem_to_have():
         (DecisionOptions("cost@20"), "multiclass", "needs two classes"),
         (DecisionOptions("argmax", prevalence=1.5), "binary", "evaluation.prevalence=1.5"),
         (DecisionOptions("argmax", prevalence=0.1), "multiclass", "is of two classes"),
+        (DecisionOptions("argmax", abstain=1.0), "binary", "evaluation.abstain=1.0: give a share"),
+        (DecisionOptions("argmax", abstain=0.1), "multilabel", "is for one class a sample"),
         (DecisionOptions("argmax", coverage=1.0), "binary", "evaluation.conformal.coverage=1.0"),
     ],
 )

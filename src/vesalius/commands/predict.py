@@ -137,6 +137,8 @@ def _summarize(table: pd.DataFrame, console: Console) -> None:
     counts = Counter(table["prediction"].dropna()) if "prediction" in table else Counter()
     named = ", ".join(f"{count} {name or 'none'}" for name, count in counts.most_common())
     console.print(f"{done} predicted{': ' if named else ''}{named}.", highlight=False, markup=False)
+    if unsure := int(table["abstain"].eq(True).sum()) if "abstain" in table else 0:
+        console.print(f"{unsure} too unsure, to be left to a person: see the column abstain.", highlight=False)
     unlike = int(table["ood"].eq(True).sum()) if "ood" in table else 0
     if unlike:
         console.print(f"{unlike} unlike the images that the run learned from: see the column ood.", highlight=False)

@@ -48,6 +48,7 @@ class Evaluation(Reevaluation):
     extractor: str | None = None
     evidence_classes: list[str] | None = None
     conformal: Conformal = field(default_factory=Conformal)
+    abstain: float | None = None
 
 
 @dataclass

@@ -146,7 +146,8 @@ class Predictor:
     def columns(self) -> list[str]:
         """Those of `predict`'s table.
 
-        `input`; `prob/<class>`, calibrated, for each class, `prediction`, and `set` where the run has prediction sets;
+        `input`; `prob/<class>`, calibrated, for each class, `prediction`, `abstain` where the run leaves the least sure
+        to a person, and `set` where it has prediction sets;
         or `pred/<target>` for each target; where the run has statistics of its features `ood`, whether the input is
         unlike the training images, and `ood_score`, its distance from them, 1 at the threshold; of an autoencoder
         `score`, the mean squared error of the reconstruction, on the scale where white is 1, of an anomaly detector the
@@ -155,6 +156,7 @@ class Predictor:
         task = self.facts.task
         prefix = "pred" if task == "regression" else "prob"
         decided = [] if task in ("regression", "unlabelled") else ["prediction"]
+        decided += ["abstain"] * (self.rule.least_confidence is not None)
         decided += ["set"] * (self.rule.sets is not None)
         decided += ["ood", "ood_score"] if self.backend.ood is not None else []
         decided += ["score"] * (task == "unlabelled")
@@ -215,6 +217,9 @@ class Predictor:
         if "prediction" in columns:
             table["prediction"] = None
             table.loc[rows, "prediction"] = self.rule.decide(outputs[rows])
+        if "abstain" in columns:
+            table["abstain"] = None
+            table.loc[rows, "abstain"] = self.rule.abstains(outputs[rows])
         if "set" in columns:
             table["set"] = None
             table.loc[rows, "set"] = self.rule.prediction_sets(outputs[rows])
@@ -224,7 +229,7 @@ class Predictor:
         if "score" in columns:
             table["score"] = scores
         table["problem"] = [None if isinstance(one, ModelInput) else " ".join(one.problems) for one in read]
-        return table.astype({name: object for name in ("ood", "problem") if name in columns})
+        return table.astype({name: object for name in ("abstain", "ood", "problem") if name in columns})
 
 
 def _times_of(seconds: Iterable[Sequence[float]] | None, arrays: int) -> Iterator[Sequence[float] | None]:

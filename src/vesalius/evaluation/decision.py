@@ -12,7 +12,7 @@ from vesalius.config.facts import Facts, Task
 from vesalius.evaluation.base import Entries, Metrics
 from vesalius.metrics.classification.metrics import classification_metrics
 from vesalius.metrics.classification.thresholds import check_rule, level_note
-from vesalius.metrics.decision.abstention import abstention_curve
+from vesalius.metrics.decision.abstention import abstention_curve, fit_abstention, score_abstention
 from vesalius.metrics.decision.conformal import ConformalSets, fit_sets, score_sets
 from vesalius.metrics.decision.net_benefit import decision_curve
 from vesalius.metrics.decision.operating_point import predictive_values, rate_differences, rates_of
@@ -34,19 +34,21 @@ class DecisionOptions:
         prevalence: of class 1 where the model will be used; None: that of validation.
         coverage: of prediction sets.
         by_class: whether each class is to be covered so.
+        abstain: share of the samples to leave to a person; None: none.
     """
 
     rule: str
     prevalence: float | None = None
     coverage: float = 0.9
     by_class: bool = False
+    abstain: float | None = None
 
     @classmethod
     def of_config(cls, evaluation: Mapping[str, Any]) -> "DecisionOptions":
         """Those of the part `evaluation` of a frozen config."""
         sets = evaluation.get("conformal") or {}
         given = {name: sets[name] for name in ("coverage", "by_class") if name in sets}
-        return cls(evaluation["decision"], evaluation.get("prevalence"), **given)
+        return cls(evaluation["decision"], evaluation.get("prevalence"), **given, abstain=evaluation.get("abstain"))
 
     def check(self, task: Task) -> None:
         """Refuse options before anything is trained for them.
@@ -69,6 +71,10 @@ class DecisionOptions:
             problems.append(
                 f"evaluation.conformal.coverage={self.coverage}: give a share between 0 and 1, such as 0.9."
             )
+        if self.abstain is not None and not 0 < self.abstain < 1:
+            problems.append(f"evaluation.abstain={self.abstain}: give a share between 0 and 1, such as 0.1, or null.")
+        if self.abstain is not None and task in ("multilabel", "regression"):
+            problems.append(f"evaluation.abstain={self.abstain}: is for one class a sample, but the task is {task}.")
         if problems:
             raise InputError(problems)
 
@@ -83,8 +89,8 @@ def fit_decision(val: pd.DataFrame, facts: Facts, options: DecisionOptions, thre
         threshold: chosen on the same predictions.
 
     Returns:
-        `calibration`, `conformal` and, of two classes, `operating_point`, as in `metrics.json`, without what they come
-        to on the test split.
+        `calibration`, `conformal`, `abstain` where asked for and, of two classes, `operating_point`, as in
+        `metrics.json`, without what they come to on the test split.
     """
     p = read_predictions(val, task=facts.task, classes=facts.classes, name="validation predictions")
     calibration = fit_calibration(p)
@@ -92,6 +98,9 @@ def fit_decision(val: pd.DataFrame, facts: Facts, options: DecisionOptions, thre
     sets = fit_sets(p.truth, calibrated, p.groups, options.coverage, by_class=options.by_class)
     priors = p.truth.mean(axis=0).tolist()
     fitted: Metrics = {"calibration": calibration.to_dict() | {"priors": priors}, "conformal": sets.to_dict()}
+    if options.abstain is not None:
+        cut = fit_abstention(p, calibration, threshold, options.abstain)
+        fitted["abstain"] = {"share": options.abstain, "confidence": cut}
     if facts.task == "binary":
         rule, positive = options.rule, facts.classes[1]
         at = 0.5 if threshold == "argmax" else float(threshold)
@@ -141,6 +150,8 @@ def score_decision(
         },
         "abstention": abstention_curve(raw, calibration, threshold),
     }
+    if cut := fitted.get("abstain"):
+        metrics["abstain"] = {**cut, "test": score_abstention(raw, calibration, threshold, cut["confidence"])}
     if point := fitted.get("operating_point"):
         at = prevalence or point["prevalence"]
         rates = rates_of(_score(test, facts, threshold, _RATES), facts.classes[1])

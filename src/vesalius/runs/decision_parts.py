@@ -7,12 +7,18 @@ from vesalius.runs.shapes import check_number, entries_of, list_of, mapping_of
 
 _CALIBRATION = {"ece", "brier"}
 _RATES = {"sensitivity", "specificity"}
-_NUMBERS = {"calibration": ["temperature"], "operating_point": ["threshold", "prevalence"], "conformal": ["coverage"]}
+_NUMBERS = {
+    "calibration": ["temperature"],
+    "operating_point": ["threshold", "prevalence"],
+    "conformal": ["coverage"],
+    "abstain": ["share", "confidence"],
+}
 _TEST = {
     "calibration": _CALIBRATION,
     "operating_point": _RATES | {"ppv", "npv"},
     "conformal": {"coverage", "set_size"},
     "prior_shift": _CALIBRATION,
+    "abstain": {"coverage", "accuracy"},
 }
 
 

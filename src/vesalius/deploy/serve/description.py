@@ -7,7 +7,7 @@ from typing import Any
 from vesalius.deploy.predictor import Predictor
 
 #: Parts of metrics.json that describe the model to whoever uses it.
-_METRICS = ("decision", "calibration", "operating_point", "conformal", "abstention", "subgroups", "test")
+_METRICS = ("decision", "calibration", "operating_point", "conformal", "abstain", "abstention", "subgroups", "test")
 
 
 def describe(predictor: Predictor, name: str, *, has_card: bool) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class Prediction(BaseModel):
     prediction: str | None = Field(
         default=None, description="The class that the operating point decides for; labels joined by |."
     )
+    abstain: bool | None = Field(default=None, description="Whether it is too unsure, and to be left to a person.")
     prediction_set: list[str] | None = Field(default=None, description="The classes of the conformal prediction set.")
     out_of_distribution: bool | None = Field(
         default=None, description="Whether the input is unlike the training images."
@@ -64,6 +65,7 @@ def _prediction(row: Mapping[Any, Any]) -> Prediction:
         probabilities=probabilities or None,
         values=values or None,
         prediction=known.get("prediction"),
+        abstain=bool(known["abstain"]) if "abstain" in known else None,
         prediction_set=[name for name in known["set"].split("|") if name] if "set" in known else None,
         out_of_distribution=bool(known["ood"]) if "ood" in known else None,
         ood_score=known.get("ood_score"),

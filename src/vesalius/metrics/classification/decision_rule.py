@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts, Task
+from vesalius.metrics.decision.confidence import confidence
 from vesalius.metrics.decision.conformal import ConformalSets
 from vesalius.metrics.decision.scaling import Calibration
-from vesalius.metrics.predictions import decide
+from vesalius.metrics.predictions import Decision, decide
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class DecisionRule:
         threshold: probability of class 1 of a binary task (or of each label) above which it is predicted; NaN: argmax.
         calibration: of the net's probabilities; None of a run that has none.
         sets: prediction sets; None of a run that has none.
+        least_confidence: below which a sample is left to a person; None of a run that decides all.
     """
 
     task: Task
@@ -31,6 +33,7 @@ class DecisionRule:
     threshold: float
     calibration: Calibration | None = None
     sets: ConformalSets | None = None
+    least_confidence: float | None = None
 
     @classmethod
     def of_metrics(cls, metrics: Mapping[str, Any], facts: Facts) -> "DecisionRule":
@@ -42,13 +45,17 @@ class DecisionRule:
         decision = metrics.get("decision") or {}
         if not isinstance(decision, Mapping):
             raise InputError("metrics.json: decision is not what a run writes: evaluate the run again.")
-        threshold = decision.get("threshold")
+        threshold, cut = decision.get("threshold"), metrics.get("abstain")
+        least = cut.get("confidence") if isinstance(cut, Mapping) else None
+        if cut is not None and (not isinstance(least, float) or facts.task in ("multilabel", "regression")):
+            raise InputError("metrics.json: abstain is not what a run writes: evaluate the run again.")
         return cls(
             facts.task,
             facts.classes,
             threshold if isinstance(threshold, int | float) else np.nan,
             Calibration.of_metrics(metrics, facts.num_classes),
             ConformalSets.of_metrics(metrics, facts.num_classes),
+            least,
         )
 
     def decide(self, probabilities: NDArray[np.float64]) -> list[str]:
@@ -77,6 +84,21 @@ class DecisionRule:
             None where the run has no sets.
         """
         return None if self.sets is None else self._names(self.sets.contains(self.calibrate(probabilities)))
+
+    def abstains(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+        """(N,) which decisions are left to a person, since they are less sure than the run's cut.
+
+        Args:
+            probabilities: (N, K), as the net gives them.
+
+        Returns:
+            None where the run decides all.
+        """
+        if self.least_confidence is None or self.calibration is None:
+            return None
+        decision: Decision = "argmax" if np.isnan(self.threshold) else self.threshold
+        sure = confidence(probabilities, self.task, self.calibration, decision)[:, 0]
+        return np.asarray(sure < self.least_confidence)
 
     def _names(self, held: NDArray[np.bool_]) -> list[str]:
         names = np.array(self.classes)

@@ -8,9 +8,10 @@ N samples, K classes.
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vesalius.metrics.decision.scaling import Calibration, log_odds
+from vesalius.metrics.decision.confidence import confidence
+from vesalius.metrics.decision.scaling import Calibration
+from vesalius.metrics.entry import MetricEntry, metric_entry, missing_entry
 from vesalius.metrics.intervals.clustered import proportion_interval
 from vesalius.metrics.predictions import Decision, Predictions
 
@@ -34,7 +35,7 @@ def abstention_curve(p: Predictions, calibration: Calibration, decision: Decisio
         `value`, `low` and `high` (cluster-adjusted Wilson), `n` (of multilabel data: labels' decisions) and `groups`.
     """
     correct = p.truth == p.decided
-    sure = confidence(p, calibration, decision).round(_DIGITS)
+    sure = confidence(p.probabilities, p.task, calibration, decision).round(_DIGITS)
     if p.single_label:
         correct = correct.all(axis=1, keepdims=True)
     flat, of_flat, groups = correct.reshape(-1, 1), sure.ravel(), np.repeat(p.groups, correct.shape[1])
@@ -54,19 +55,35 @@ def abstention_curve(p: Predictions, calibration: Calibration, decision: Decisio
     return {**curve, "accuracy": accuracy}
 
 
-def confidence(p: Predictions, calibration: Calibration, decision: Decision) -> NDArray[np.float64]:
-    """How sure each decision is; parameters as in `abstention_curve`.
+def fit_abstention(p: Predictions, calibration: Calibration, decision: Decision, share: float) -> float:
+    """The least confidence that is kept, where at most a share of the samples is left to a person.
+
+    Args:
+        p: validation predictions with the net's probabilities, at least one; of a task with one class a sample.
+        calibration: of the run.
+        decision: its threshold, or `argmax`.
+        share: of the samples, above 0 and below 1.
+    """
+    sure = np.sort(confidence(p.probabilities, p.task, calibration, decision)[:, 0])
+    return float(sure[int(share * len(sure))])
+
+
+def score_abstention(
+    p: Predictions, calibration: Calibration, decision: Decision, cut: float
+) -> dict[str, MetricEntry]:
+    """What a cut comes to on other samples; parameters as of `fit_abstention`.
 
     Returns:
-        (N, 1), or (N, K) of labels: with a threshold the distance from it in log-odds, else the calibrated probability
-        of the predicted class.
+        `coverage`, the share of the samples that is kept, and `accuracy` of these, whose no-skill value is that of all.
     """
-    calibrated = calibration.apply(p.probabilities)
-    if p.task == "multilabel" or (p.task == "binary" and decision != "argmax"):
-        threshold = min(max(0.5 if isinstance(decision, str) else decision, 0.0), 1.0)
-        at = np.full((1, len(p.classes)), threshold)
-        if p.task == "binary":
-            at[0, 0] = 1 - threshold
-        distance = np.abs(log_odds(calibrated) - log_odds(calibration.apply(at)))
-        return np.asarray(distance[:, 1:] if p.task == "binary" else distance)
-    return np.asarray(calibrated.max(axis=1, keepdims=True))
+    kept = confidence(p.probabilities, p.task, calibration, decision) >= cut
+    correct = (p.truth == p.decided).all(axis=1, keepdims=True)
+    size = {"n": len(kept), "groups": p.group_count}
+    interval = proportion_interval(kept, np.ones_like(kept), p.groups)
+    found = {"coverage": metric_entry(kept.mean(), interval, **size, no_skill=None)}
+    right, groups, all_right = correct[kept[:, 0]], p.groups[kept[:, 0]], float(correct.mean())
+    if not len(right):
+        return {**found, "accuracy": missing_entry("no sample is sure enough", no_skill=all_right)}
+    interval = proportion_interval(right, np.ones_like(right), groups)
+    size = {"n": len(right), "groups": len(np.unique(groups))}
+    return {**found, "accuracy": metric_entry(right.mean(), interval, **size, no_skill=all_right)}

@@ -71,6 +71,9 @@ def _abstention(metrics: Mapping[str, Any]) -> Iterable[str]:
         return
     at = int(np.abs(np.array(entry["kept"]) - _HALF).argmin())
     kept, whole = (_of_curve(entry["accuracy"], place) for place in (at, 0))
+    if (cut := metrics.get("abstain")) and "test" in cut:
+        coverage, accuracy = (format_metric(cut["test"][name]) for name in ("coverage", "accuracy"))
+        yield f"leaves the least sure to a person: keeps {coverage} of test samples, accuracy of these {accuracy}"
     yield f"accuracy of the surest {entry['kept'][at]:.0%}: {format_metric(kept)}, of all {format_metric(whole)}"
 
 
