@@ -162,7 +162,7 @@ def test_other_data_come_with_the_shares_that_they_seem_to_have():
         (DecisionOptions("argmax", prevalence=1.5), "binary", "evaluation.prevalence=1.5"),
         (DecisionOptions("argmax", prevalence=0.1), "multiclass", "is of two classes"),
         (DecisionOptions("argmax", abstain=1.0), "binary", "evaluation.abstain=1.0: give a share"),
-        (DecisionOptions("argmax", abstain=0.1), "multilabel", "is for one class a sample"),
+        (DecisionOptions("argmax", abstain=0.1), "multilabel", "is for one class per sample"),
         (DecisionOptions("argmax", coverage=1.0), "binary", "evaluation.conformal.coverage=1.0"),
     ],
 )

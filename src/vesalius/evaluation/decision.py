@@ -74,7 +74,7 @@ class DecisionOptions:
         if self.abstain is not None and not 0 < self.abstain < 1:
             problems.append(f"evaluation.abstain={self.abstain}: give a share between 0 and 1, such as 0.1, or null.")
         if self.abstain is not None and task in ("multilabel", "regression"):
-            problems.append(f"evaluation.abstain={self.abstain}: is for one class a sample, but the task is {task}.")
+            problems.append(f"evaluation.abstain={self.abstain}: is for one class per sample, but the task is {task}.")
         if problems:
             raise InputError(problems)
 

@@ -59,7 +59,7 @@ def fit_abstention(p: Predictions, calibration: Calibration, decision: Decision,
     """The least confidence that is kept, where at most a share of the samples is left to a person.
 
     Args:
-        p: validation predictions with the net's probabilities, at least one; of a task with one class a sample.
+        p: validation predictions with the net's probabilities, at least one; of a task with one class per sample.
         calibration: of the run.
         decision: its threshold, or `argmax`.
         share: of the samples, above 0 and below 1.
