@@ -39,6 +39,7 @@ def test_the_second_run_finds_what_the_first_has_computed(data, tmp_path, monkey
     model = {"lesions": "cnn", "perfusion": "transformer"}[data]
     overrides = [f"data={data}", f"model={model}", *small, "data/augment=none", f"data.cache_dir={tmp_path / 'cache'}"]
     overrides += ["model.finetune.freeze=all", "model.cache_features=true", "trainer.max_epochs=1"]
+    overrides += ["evaluation.evidence=false"]
     first = train_in(tmp_path / "first", overrides)
     assert sum(encoded) > 0
     (file,) = Path(tmp_path / "cache").rglob("features-*.npz")
