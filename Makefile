@@ -46,7 +46,7 @@ proof: install   ## the minutes-long proofs behind the published figures (docs/r
 	$(BIN)/python -m pytest -m proof -s
 
 # KILLS: of each family; a fifth of them of two processes. SWEEP_KILLS: of sweeps; half as many of searches. 25 and 20 take
-# half an hour on 2 idle cores.
+# ten minutes of processor time.
 KILLS ?= 25
 SWEEP_KILLS ?= 20
 torture: install   ## trainings and sweeps that are killed at random moments end with the same bits; prints a summary
