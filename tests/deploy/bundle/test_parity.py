@@ -115,6 +115,8 @@ CASES: dict[str, tuple[str, list[str], dict[str, Any], str, dict[str, Any]]] = {
         {},
     ),
     "transformer": ("transformer", ["model.net.pooling=attention"], {**SERIES, "task": "regression"}, "model", {}),
+    "vicreg": ("vicreg", [], {}, "model", {}),
+    "padim": ("padim", ["model.net.weights=null", "model.preprocess.image_size=64"], {}, "model", {}),
     "autoencoder": ("autoencoder", [], {}, "model", {}),
     "autoencoder decoder": (
         "autoencoder",
