@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from vesalius.launch.worker import PARENT, enter, follow_parent
@@ -121,11 +122,8 @@ class ForkedJob:
         """The exit code; None while the job runs."""
         if self.returncode is None and not self.abandoned:
             self._template.update()
-        if self.returncode is None and self.abandoned:
-            try:
-                os.kill(self.pid, 0)
-            except ProcessLookupError:
-                self.returncode = -signal.SIGKILL
+        if self.returncode is None and self.abandoned and not _runs(self.pid):
+            self.returncode = -signal.SIGKILL
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -133,6 +131,14 @@ class ForkedJob:
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process runs; an ended one stays in the table until its new parent asks, which may be never."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return False
 
 
 def _serve(place: int) -> int:

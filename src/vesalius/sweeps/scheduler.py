@@ -123,9 +123,9 @@ class JobStream:
         if folder.state.get("state") in FINISHED:
             self._record(self._job(number, overrides, path), done)
             return
-        self._running[number] = overrides, folder
         self.sweep.write_job(number, overrides, state="running")
         self.pool.start(number, work_command(self.verb, path), path)
+        self._running[number] = overrides, folder  # only now: a job that could not start never ends
         self.board.started(number, overrides, folder, goes_on=goes_on)
 
     def _folder(self, number: int, overrides: list[str]) -> tuple[RunFolder, bool]:
