@@ -2,6 +2,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -84,6 +85,23 @@ def test_jobs_end_with_the_process_they_are_forked_from_and_the_next_one_starts(
     os.kill(json.loads((folder / "seen.json").read_text())["imported_by"], signal.SIGKILL)
     assert ended(job) == -signal.SIGKILL  # its own exit code is lost
     assert ended(start("second", "")[0]) == 0
+
+
+def test_where_that_process_dies_as_a_job_starts_another_one_is_begun(start, monkeypatch):
+    first, folder = start("first", "")
+    assert ended(first) == 0
+    before, sending = json.loads((folder / "seen.json").read_text())["imported_by"], socket.send_fds
+
+    def kill_and_send(*arguments):
+        monkeypatch.undo()
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: not runs(before))
+        return sending(*arguments)
+
+    monkeypatch.setattr("vesalius.launch.template.socket.send_fds", kill_and_send)
+    second, folder = start("second", "")
+    assert ended(second) == 0
+    assert json.loads((folder / "seen.json").read_text())["imported_by"] != before
 
 
 def test_jobs_end_with_the_sweep(tmp_path):

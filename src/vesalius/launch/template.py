@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from vesalius.launch.worker import PARENT, enter, follow_parent
 
+_ATTEMPTS = 3
 _LONGEST = 1 << 20  # bytes of one request: an environment and a folder
 _PAUSE = 0.02  # seconds between two searches for ended jobs
 _PER_JOB = ("CUDA_VISIBLE_DEVICES",)  # read when a device is first used, after the fork
@@ -50,10 +51,17 @@ class Template:
             console: file for what the job prints; None: where this process prints.
 
         Raises:
-            OSError: if the process with the imports has died.
+            ChildProcessError: if the process with the imports dies again and again.
         """
-        if self._process is None or self._process.poll() is not None:
-            self._begin(environment)
+        for _ in range(_ATTEMPTS):
+            if self._process is None or self._process.poll() is not None:
+                self._begin(environment)
+            with contextlib.suppress(ConnectionError, ChildProcessError):  # killed, as by a lack of memory
+                return self._fork(command, environment, console)
+            self._process = None
+        raise ChildProcessError("the process that jobs are forked from has died again and again: is memory short?")
+
+    def _fork(self, command: Sequence[str], environment: Mapping[str, str], console: IO[bytes] | None) -> "ForkedJob":
         module, folder = command[-2:]
         asked = {"module": module, "folder": folder, "environment": dict(environment)}
         files = (sys.stdout, sys.stderr) if console is None else (console, console)
@@ -68,12 +76,16 @@ class Template:
         """Note the exit codes of the jobs that have ended."""
         while select.select([self._socket], [], [], 0)[0]:
             if not self._receive():
-                for job in self._jobs.values():  # Linux has sent them SIGTERM; nobody has their exit codes
-                    job.abandoned = True
+                self._abandon()
                 return
+
+    def _abandon(self) -> None:
+        for job in self._jobs.values():  # Linux has sent them SIGTERM; nobody has their exit codes
+            job.abandoned = True
 
     def _begin(self, environment: Mapping[str, str]) -> None:
         own = {key: value for key, value in environment.items() if key not in _PER_JOB}
+        self._abandon()
         self._socket, other = socket.socketpair()
         self._jobs, self._started, self._rest = {}, [], b""
         with other:
