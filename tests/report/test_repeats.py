@@ -156,7 +156,7 @@ def test_the_true_reason_why_arms_cannot_be_paired_is_given(tmp_path):
     reasons = {
         "seeds": "no seed and fold in common",
         "patients": "same patients",
-        "task": "synthesis has no predictions per sample",
+        "task": "the task synthesis are not paired",
     }
     for name, words in reasons.items():
         content = report_content(tmp_path / name)

@@ -10,6 +10,7 @@ import torch
 from run_maker import predictions, write_run
 from vesalius.config.compose import load_config
 from vesalius.config.errors import InputError, RunFailed
+from vesalius.config.facts import Facts
 from vesalius.data.sources.lesions import Lesions
 from vesalius.data.sources.medmnist.medmnist import MedMNIST
 from vesalius.metrics.comparison.paired import paired_difference
@@ -28,6 +29,18 @@ SMALL = [
 ]
 FEW = [f"arms.{name}=null" for name in ("oversampled", "synthetic_half", "synthetic_2", "synthetic_only")]
 SEEDS = (0, 1, 2)
+#: Of a generator that learned from 33 images.
+FACTS = Facts(
+    task="unlabelled",
+    classes=(),
+    channels=1,
+    image_size=(8, 8),
+    value_max=255.0,
+    class_counts=(),
+    train_size=33,
+    mean=(0.0,),
+    std=(1.0,),
+).to_dict()
 EARLY_STOPPING = (
     "+callbacks.patience={_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/auroc, mode: max}"
 )
@@ -195,7 +208,7 @@ class Trainings:
         folder = RunFolder(path)
         write_json(path / "state.json", {"state": "failed" if ending else "done", "seconds": 60.0})
         folder.checkpoints.mkdir(exist_ok=True)
-        found = {"config": {}, "facts": {"train_size": 33}, "state_dict": {}, "provenance": {}, "epoch": 0}
+        found = {"config": {}, "facts": FACTS, "state_dict": {}, "provenance": {}, "epoch": 0}
         torch.save(found, folder.best)
         return ending, 0.0
 

@@ -189,4 +189,4 @@ def test_shipped_configs_build_and_run(path: Path, images: Tensor) -> None:
 
 
 def test_shipped_configs_are_the_promised_ones() -> None:
-    assert [path.stem for path in CONFIGS] == ["article", "light", "none", "standard"]
+    assert [path.stem for path in CONFIGS] == ["article", "light", "none", "standard", "strong"]

@@ -17,7 +17,8 @@ def batch():
     value = torch.where(mask, 100 * torch.arange(4)[:, None] + frame, -1)
     image = value.to(torch.int32)[:, :, None, None, None].expand(4, 8, 1, 2, 2)
     time = 10.0 * frame.clamp(max=length[:, None] - 1)
-    return {"image": image, "mask": mask, "time": time, "length": length, "index": torch.arange(4) + 7}
+    index = torch.arange(4) + 7
+    return {"image": image, "frame": value, "mask": mask, "time": time, "length": length, "index": index}
 
 
 def frames(batch, row):
@@ -33,6 +34,7 @@ def consistent(batch):
     assert batch["mask"].shape == batch["time"].shape == (4, width)
     assert batch["mask"].sum(1).tolist() == batch["length"].tolist()
     assert (batch["image"][:, :, 0, 0, 0] // 100 == torch.arange(4)[:, None])[batch["mask"]].all()
+    assert (batch["image"][:, :, 0, 0, 0] == batch["frame"])[batch["mask"]].all()
     return True
 
 

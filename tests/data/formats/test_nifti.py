@@ -164,7 +164,7 @@ def test_what_is_no_volume_is_refused(tmp_path):
     assert "complex" in refusal(save(tmp_path / "a.nii", np.zeros((2, 2, 2), np.complex64)))
     (tmp_path / "empty.nii").touch()
     assert "0 bytes" in refusal(tmp_path / "empty.nii")
-    assert "put it there" in refusal(tmp_path / "none.nii")
+    assert "put it back" in refusal(tmp_path / "none.nii")
     (tmp_path / "folder.nii").mkdir()
     assert "is no file" in refusal(tmp_path / "folder.nii")
     (tmp_path / "text.nii").write_text("not at all")

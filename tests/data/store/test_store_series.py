@@ -226,7 +226,7 @@ from vesalius.data.store.build import Decoding, build
 
 class Long:
     series = True
-    def load(self, row):
+    def image(self, row):
         return np.zeros((400, 1, 64, 64), np.uint8)
 
 def anonymous():
@@ -242,7 +242,7 @@ def watch():
         most.append(anonymous())
         time.sleep(0.002)
 before = anonymous()
-thread = threading.Thread(target=watch)
+thread = threading.Thread(target=watch, daemon=True)
 thread.start()
 build(Long(), table, Decoding(None, "stretch", None), Path(sys.argv[2]), on_bad_file="error", progress=False)
 stop = True

@@ -323,7 +323,7 @@ def test_a_damaged_file_is_told_apart(tmp_path):
     (tmp_path / "c").write_bytes((tmp_path / "b").read_bytes().replace(b"US\x02\x00\x04\x00", b"US\x02\x00\x00\x00"))
     index = index_folder(tmp_path, progress=False)
     assert len(index.series) == 1
-    assert [name for name, _ in index.damaged] == ["c"]
+    assert [name for name, _ in index.damaged] == ["a", "c"]
 
 
 def test_an_absent_or_empty_folder_is_named(tmp_path):
