@@ -356,7 +356,7 @@ from vesalius.data.store.store import Store
 
 class Made:
     series = False
-    def load(self, row):
+    def image(self, row):
         return np.full((1, 64, 64), int(row["sample_id"]) % 256, dtype=np.uint8)
     def fingerprint(self):
         return "0"
