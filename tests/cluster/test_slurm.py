@@ -78,11 +78,12 @@ def test_a_full_queue_a_cancelled_job_and_a_killed_sweep_lose_nothing(slurm, tmp
 
 def test_a_job_that_runs_out_of_time_is_queued_again_and_ends_with_the_same_bits(slurm, tmp_path):
     sweep, here = tmp_path / "sweep", tmp_path / "here"
-    long = [*SMALL, "trainer.max_epochs=300", "trainer.check_val_every_n_epoch=50"]
+    long = [*SMALL, "trainer.max_epochs=1000", "trainer.check_val_every_n_epoch=100"]
     # submitit has SLURM warn a job 90 seconds before its end: this one is warned after half a minute.
     limits = ["hydra.launcher.timeout_min=2", "hydra.launcher.max_requeues=50", f"hydra.sweep.dir={sweep}"]
     finish(begin(tmp_path, slurm, "-m", "seed=0", *long, *ON_SLURM, *limits))
     assert json.loads((sweep / "0" / "state.json").read_text())["attempt"] > 1
+    assert "Interrupted by SIGTERM" in (sweep / "0" / "logs" / "console.log").read_text()  # it has saved what there was
     finish(begin(tmp_path, slurm, *long, "seed=0", f"hydra.run.dir={here}"))
     assert differences(sweep / "0", here) == []
 

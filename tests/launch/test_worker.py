@@ -11,7 +11,7 @@ from vesalius.runs.run_folder import Interrupted
 
 @pytest.fixture(autouse=True)
 def _signals():
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -35,6 +35,10 @@ def test_exit_codes(error, code, capsys, tmp_path):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_interrupt(number, code, tmp_path):
     assert enter(lambda folder: signal.raise_signal(number), [str(tmp_path)]) == code
+
+
+def test_the_warning_of_slurm_to_every_process_ends_nothing(tmp_path):
+    assert enter(lambda folder: signal.raise_signal(signal.SIGUSR2), [str(tmp_path)]) == 0
 
 
 def test_rank_comes_from_whoever_started_the_process(monkeypatch):

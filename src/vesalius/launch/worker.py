@@ -121,6 +121,8 @@ def _catch_signals() -> None:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    # SLURM warns every process of a job that its time runs out. The one that submitit started asks this one to stop.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def _ignore_signals() -> None:
