@@ -39,8 +39,8 @@ lint: install
 docs: install   ## the documentation site, into site/: strict, and without a network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: install   ## speed and memory comparisons, printed as tables
-	$(BIN)/python -m pytest -m benchmark -s
+bench: install   ## speed and memory next to what a user would run instead: one table, also written into docs/speed.md; 25 minutes
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -m benchmark -s tests/benchmarks --speed-page docs/speed.md --speed-json docs/speed.json
 
 proof: install   ## the minutes-long proofs behind the published figures (docs/results.md)
 	$(BIN)/python -m pytest -m proof -s
