@@ -1,6 +1,25 @@
-"""Batches of random image series for networks, and the same with longer padding."""
+"""Small networks for image series, batches of random series for them, and the same with longer padding."""
+
+from functools import partial
 
 import torch
+from torch import nn
+
+from vesalius.models.nets.residual import SmallResNet
+
+
+def make_net(kind, *, seed=0, **options):
+    """A net of `kind` for series of one channel and up to 9 frames: 3 outputs, weights of `seed`."""
+    torch.manual_seed(seed)
+    usual = {
+        "encoder": partial(SmallResNet, widths=[4, 8], blocks=1),
+        "input_size": 8,
+        "hidden_size": 12,
+        "time_inputs": ["delta", "elapsed"],
+    }
+    net = kind(1, 3, 2.0, 9, **(usual | options)).eval()
+    nn.init.normal_(net.encoder.layers[0][0].residual[4].weight)  # it starts at zero
+    return net
 
 
 def make_series(batch=4, frames=7, *, ragged=True, seed=1):

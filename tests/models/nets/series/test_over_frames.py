@@ -6,28 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from series_batches import make_series, padded
+from series_batches import make_net, make_series, padded
 from vesalius.config.errors import InputError
-from vesalius.models.nets.residual import SmallResNet
 from vesalius.models.nets.series.attention import AttentionNet
 from vesalius.models.nets.series.transformer import TransformerNet, positions
 
+pytestmark = pytest.mark.usefixtures("no_grad")
+
 NETS = [AttentionNet, partial(TransformerNet, pooling="mean"), partial(TransformerNet, pooling="last")]
-
-
-def make_net(kind, **changes):
-    torch.manual_seed(0)
-    encoder = partial(SmallResNet, widths=[4, 8], blocks=1)
-    options = {"encoder": encoder, "input_size": 8, "hidden_size": 12, "time_inputs": ["delta", "elapsed"]}
-    net = kind(1, 3, 2.0, 9, **(options | changes)).eval()
-    nn.init.normal_(net.encoder.layers[0][0].residual[4].weight)  # it starts at zero
-    return net
-
-
-@pytest.fixture(autouse=True)
-def _no_grad():
-    with torch.no_grad():
-        yield
 
 
 @pytest.mark.parametrize("kind", NETS)

@@ -4,40 +4,22 @@ import pytest
 import torch
 from torch import nn
 
-from series_batches import make_series, padded
+from series_batches import make_net, make_series, padded
 from vesalius.config.errors import InputError
-from vesalius.models.nets.residual import SmallResNet
 from vesalius.models.nets.series.recurrent import RecurrentNet
+
+pytestmark = pytest.mark.usefixtures("no_grad")
 
 CELLS = ["lstm", "gru", "rnn"]
 POOLINGS = ["last", "mean", "attention"]
-
-
-def make_net(*, seed=0, **changes):
-    torch.manual_seed(seed)
-    options = {
-        "encoder": partial(SmallResNet, widths=[4, 8], blocks=1),
-        "input_size": 8,
-        "hidden_size": 6,
-        "layers": 2,
-        "time_inputs": ["delta", "elapsed"],
-    }
-    net = RecurrentNet(1, 3, 2.0, 9, **(options | changes)).eval()
-    nn.init.normal_(net.encoder.layers[0][0].residual[4].weight)  # it starts at zero
-    return net
-
-
-@pytest.fixture(autouse=True)
-def _no_grad():
-    with torch.no_grad():
-        yield
+make_recurrent = partial(make_net, RecurrentNet, layers=2)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_appended_padding_and_what_stands_in_it_change_nothing(cell, bidirectional, pooling):
-    net = make_net(cell=cell, bidirectional=bidirectional, pooling=pooling)
+    net = make_recurrent(cell=cell, bidirectional=bidirectional, pooling=pooling)
     image, mask, time = make_series()
     outputs = net(image, mask, time)
     assert outputs.std(dim=0).min() > 1e-4  # they do depend on the series
@@ -51,7 +33,7 @@ def test_appended_padding_and_what_stands_in_it_change_nothing(cell, bidirection
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_the_order_of_samples_does_not_matter(bidirectional):
-    net = make_net(bidirectional=bidirectional)
+    net = make_recurrent(bidirectional=bidirectional)
     series, order = make_series(), torch.tensor([2, 0, 3, 1])
     torch.testing.assert_close(net(*(part[order] for part in series)), net(*series)[order], atol=1e-5, rtol=0)
 
@@ -59,7 +41,7 @@ def test_the_order_of_samples_does_not_matter(bidirectional):
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_early_outputs_of_a_causal_net_do_not_know_later_frames(cell, pooling):
-    net = make_net(cell=cell, pooling=pooling)
+    net = make_recurrent(cell=cell, pooling=pooling)
     assert net.causal
     image, mask, time = make_series(ragged=False)
     changed, later = image.clone(), time.clone()
@@ -74,7 +56,7 @@ def test_early_outputs_of_a_causal_net_do_not_know_later_frames(cell, pooling):
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_outputs_over_time_are_those_of_the_cut_series(bidirectional, pooling):
-    net = make_net(bidirectional=bidirectional, pooling=pooling)
+    net = make_recurrent(bidirectional=bidirectional, pooling=pooling)
     image, mask, time = make_series()
     steps = net.forward_steps(image, mask, time)
     assert steps.shape == (4, 7, 3)
@@ -86,7 +68,7 @@ def test_outputs_over_time_are_those_of_the_cut_series(bidirectional, pooling):
 @pytest.mark.parametrize("frames", [1, 500])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_series_of_one_frame_and_one_of_500(frames, bidirectional):
-    net = make_net(bidirectional=bidirectional, chunk_frames=64)
+    net = make_recurrent(bidirectional=bidirectional, chunk_frames=64)
     outputs = net(*make_series(2, frames, ragged=False))
     assert outputs.shape == (2, 3)
     assert outputs.isfinite().all()
@@ -94,13 +76,13 @@ def test_a_series_of_one_frame_and_one_of_500(frames, bidirectional):
 
 @pytest.mark.parametrize(("name", "sees"), [("delta", True), ("elapsed", True), (None, False)])
 def test_time_is_seen_where_it_is_an_input(name, sees):
-    net = make_net(time_inputs=[name] if name else [])
+    net = make_recurrent(time_inputs=[name] if name else [])
     image, mask, time = make_series()
     assert torch.equal(net(image, mask, time), net(image, mask, 3 * time)) != sees
 
 
 def test_time_inputs_are_on_the_scale_of_the_data():
-    net, seen = make_net(normalize=True), []
+    net, seen = make_recurrent(normalize=True), []
     net.recurrence.register_forward_pre_hook(lambda recurrence, arguments: seen.append(arguments[0]))
     image, mask, _ = make_series(2, 9, ragged=False)
     net(image, mask, 2.0 * torch.arange(9.0).expand(2, -1))  # as the data: 2 s apart, 9 frames
@@ -112,12 +94,12 @@ def test_time_inputs_are_on_the_scale_of_the_data():
 
 def test_batch_norm_never_sees_padding_in_training():
     image, mask, time = make_series()
-    one, other = make_net().train(), make_net().train()
+    one, other = make_recurrent().train(), make_recurrent().train()
     one(image, mask, time)
     other(*padded(image, mask, time, 6))
     for name, value in one.state_dict().items():
         torch.testing.assert_close(value, other.state_dict()[name], msg=name)
-    frames = make_net().train()
+    frames = make_recurrent().train()
     frames.encoder(image[mask])
     assert torch.equal(frames.encoder.stem[1].running_mean, one.encoder.stem[1].running_mean)
 
@@ -131,7 +113,7 @@ def test_batch_norm_never_sees_padding_in_training():
     ],
 )
 def test_an_exported_program_takes_any_batch_and_length_and_equals_the_net(cell, bidirectional, tmp_path):
-    net = make_net(cell=cell, bidirectional=bidirectional, pooling="attention" if bidirectional else "last")
+    net = make_recurrent(cell=cell, bidirectional=bidirectional, pooling="attention" if bidirectional else "last")
     batch, frames = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("frames", min=1, max=4096)
     program = torch.export.export(net, make_series(3, 5), dynamic_shapes=({0: batch, 1: frames},) * 3)
     torch.export.save(program, tmp_path / "net.pt2")
@@ -153,6 +135,8 @@ def test_a_net_of_users_own_is_an_encoder_too():
 
 def test_invalid_options_are_refused_together():
     with pytest.raises(InputError) as caught:
-        make_net(layers=0, dropout=1.0, time_inputs=["delta", "delta"])
-    for words in ("layers=0", "dropout=1.0", "time_inputs"):
+        make_recurrent(hidden_size=0, dropout=1.0, time_inputs=["delta", "delta"])
+    for words in ("hidden_size=0", "dropout=1.0", "time_inputs"):
         assert words in str(caught.value)
+    with pytest.raises(InputError, match="layers=0"):
+        make_recurrent(layers=0)

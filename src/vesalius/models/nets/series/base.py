@@ -21,7 +21,8 @@ class SeriesNet(EncoderBased):
     Series of a batch are padded at the end, and masks keep the padding from changing any output. In training the
     encoder receives real frames only, so that BatchNorm's statistics are theirs.
 
-    A subclass calls `add_head` at the end of its `__init__`, and defines `over_time`.
+    A subclass hands on the options that are not its own, calls `add_head` at the end of its `__init__`, and defines
+    `over_time`.
 
     Args:
         in_channels: channels of a frame.
@@ -33,10 +34,10 @@ class SeriesNet(EncoderBased):
         normalize: apply LayerNorm to each feature vector.
         time_inputs: further inputs of each step: `delta`, log(1 + seconds since the previous frame / `time_step`);
             `elapsed`, seconds since the first frame as a share of the longest series.
-        dropout: probability before the last layer.
+        hidden_size: length of what a step's input becomes over time: of a state, of each direction.
+        dropout: probability before the last layer, and where a subclass has further places for it.
         chunk_frames: most frames that are encoded at once; a batch with more is encoded in chunks whose activations
             are computed again in the backward pass (see `encode_frames`). None: always all at once.
-        counts: further options of the subclass that must be 1 or more, for one message on all of them.
 
     Attributes:
         causal: whether a state depends on no later frame.
@@ -56,15 +57,16 @@ class SeriesNet(EncoderBased):
         sequence_length: int,
         *,
         encoder: Callable[..., nn.Module],
-        input_size: int,
-        normalize: bool,
-        time_inputs: Sequence[TimeInput],
-        dropout: float,
-        chunk_frames: int | None,
-        **counts: int,
+        input_size: int = 128,
+        normalize: bool = True,
+        time_inputs: Sequence[TimeInput] = (),
+        hidden_size: int = 128,
+        dropout: float = 0.0,
+        chunk_frames: int | None = 512,
     ) -> None:
         super().__init__()
-        _check({"input_size": input_size, "chunk_frames": chunk_frames, **counts}, time_inputs, dropout)
+        counts = {"input_size": input_size, "hidden_size": hidden_size, "chunk_frames": chunk_frames}
+        _check(counts, time_inputs, dropout)
         self.encoder = (
             encoder if isinstance(encoder, nn.Module) else encoder(in_channels=in_channels, num_outputs=input_size)
         )
@@ -73,6 +75,7 @@ class SeriesNet(EncoderBased):
         self.time_step = time_step
         self.duration = time_step * max(sequence_length - 1, 1)
         self.width = input_size + len(self.time_inputs)
+        self.hidden_size = hidden_size
         self.dropout = nn.Dropout(dropout)
         self.chunk_frames = chunk_frames
 
@@ -166,12 +169,26 @@ def _at_frames(features: Tensor, mask: Tensor) -> Tensor:
     return placed.reshape(*mask.shape, -1)
 
 
-def _check(counts: dict[str, int | None], time_inputs: Sequence[str], dropout: float) -> None:
-    problems = [
-        f"model.net.{name}={count}: must be 1 or more."
-        for name, count in counts.items()
+def check_counts(**counts: int) -> None:
+    """Refuse options below 1.
+
+    Raises:
+        InputError: with the keys.
+    """
+    if problems := _too_few(**counts):
+        raise InputError(problems)
+
+
+def _too_few(**counts: int | None) -> list[str]:
+    return [
+        f"model.net.{key}={count}: must be 1 or more."
+        for key, count in counts.items()
         if count is not None and count < 1
     ]
+
+
+def _check(counts: dict[str, int | None], time_inputs: Sequence[str], dropout: float) -> None:
+    problems = _too_few(**counts)
     if len(set(time_inputs)) < len(time_inputs):
         problems.append(f"model.net.time_inputs={list(time_inputs)}: name each input once.")
     if not 0 <= dropout < 1:

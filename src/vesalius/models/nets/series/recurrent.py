@@ -1,10 +1,10 @@
 """A network that reads the frames of a series in order."""
 
-from collections.abc import Callable, Sequence
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from vesalius.models.nets.series.base import SeriesNet, TimeInput
+from vesalius.models.nets.series.base import SeriesNet, check_counts
 from vesalius.models.nets.series.pooling import PoolingKind, TemporalPooling
 from vesalius.models.nets.series.recurrent_layers import Cell, RecurrentLayers
 
@@ -17,16 +17,14 @@ class RecurrentNet(SeriesNet):
         num_outputs: K.
         time_step: usual seconds between two frames.
         sequence_length: frames of the longest series.
-        encoder: image network, as `SeriesNet` takes it; also the options not named here.
         cell: `lstm`, `gru` or `rnn`.
-        hidden_size: length of a state, of each direction.
         layers: number of stacked recurrent layers.
         bidirectional: read every series backwards too. Such a net is not causal.
-        dropout: probability between recurrent layers and before the last layer.
         pooling: how states become one vector per series: `last`, `mean` or `attention` (see `TemporalPooling`).
+        options: of `SeriesNet`. `dropout` acts between recurrent layers too.
 
     Raises:
-        InputError: for invalid options, all of them at once.
+        InputError: for invalid options.
     """
 
     def __init__(
@@ -36,33 +34,16 @@ class RecurrentNet(SeriesNet):
         time_step: float,
         sequence_length: int,
         *,
-        encoder: Callable[..., nn.Module],
-        input_size: int = 128,
-        normalize: bool = True,
-        time_inputs: Sequence[TimeInput] = (),
         cell: Cell = "lstm",
-        hidden_size: int = 128,
         layers: int = 1,
         bidirectional: bool = False,
-        dropout: float = 0.0,
         pooling: PoolingKind = "last",
-        chunk_frames: int | None = 512,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            in_channels,
-            time_step,
-            sequence_length,
-            encoder=encoder,
-            input_size=input_size,
-            normalize=normalize,
-            time_inputs=time_inputs,
-            dropout=dropout,
-            chunk_frames=chunk_frames,
-            hidden_size=hidden_size,
-            layers=layers,
-        )
+        check_counts(layers=layers)
+        super().__init__(in_channels, time_step, sequence_length, **options)
         self.recurrence = RecurrentLayers(
-            cell, self.width, hidden_size, layers=layers, bidirectional=bidirectional, dropout=dropout
+            cell, self.width, self.hidden_size, layers=layers, bidirectional=bidirectional, dropout=self.dropout.p
         )
         self.causal = not bidirectional
         features = self.recurrence.out_features

@@ -1,13 +1,13 @@
 """A network that relates every frame of a series to all others."""
 
 import math
-from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vesalius.models.nets.series.base import SeriesNet, TimeInput
+from vesalius.models.nets.series.base import SeriesNet, check_counts
 from vesalius.models.nets.series.pooling import PoolingKind, TemporalPooling, check_heads
 
 
@@ -19,15 +19,13 @@ class TransformerNet(SeriesNet):
         num_outputs: K.
         time_step: usual seconds between two frames.
         sequence_length: frames of the longest series.
-        encoder: image network, as `SeriesNet` takes it; also the options not named here.
-        hidden_size: length of a state.
         layers: number of blocks.
         heads: of the attention of each block; divides `hidden_size`.
-        dropout: probability within the blocks and before the last layer.
         pooling: how states become one vector per series: `last`, `mean` or `attention` (see `TemporalPooling`).
+        options: of `SeriesNet`. `dropout` acts within the blocks too.
 
     Raises:
-        InputError: for invalid options, all of them at once.
+        InputError: for invalid options.
     """
 
     def __init__(
@@ -37,37 +35,19 @@ class TransformerNet(SeriesNet):
         time_step: float,
         sequence_length: int,
         *,
-        encoder: Callable[..., nn.Module],
-        input_size: int = 128,
-        normalize: bool = True,
-        time_inputs: Sequence[TimeInput] = (),
-        hidden_size: int = 128,
         layers: int = 2,
         heads: int = 4,
-        dropout: float = 0.0,
         pooling: PoolingKind = "mean",
-        chunk_frames: int | None = 512,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            in_channels,
-            time_step,
-            sequence_length,
-            encoder=encoder,
-            input_size=input_size,
-            normalize=normalize,
-            time_inputs=time_inputs,
-            dropout=dropout,
-            chunk_frames=chunk_frames,
-            hidden_size=hidden_size,
-            layers=layers,
-            heads=heads,
-        )
-        check_heads(heads, hidden_size)
+        check_counts(layers=layers, heads=heads)
+        super().__init__(in_channels, time_step, sequence_length, **options)
+        check_heads(heads, self.hidden_size)
         self.causal = False
-        self.project_inputs = nn.Linear(self.width, hidden_size)
-        self.blocks = nn.ModuleList(_Block(hidden_size, heads, dropout) for _ in range(layers))
-        self.norm = nn.LayerNorm(hidden_size)
-        self.add_head(TemporalPooling(pooling, hidden_size), hidden_size, num_outputs)
+        self.project_inputs = nn.Linear(self.width, self.hidden_size)
+        self.blocks = nn.ModuleList(_Block(self.hidden_size, heads, self.dropout.p) for _ in range(layers))
+        self.norm = nn.LayerNorm(self.hidden_size)
+        self.add_head(TemporalPooling(pooling, self.hidden_size), self.hidden_size, num_outputs)
 
     def over_time(self, inputs: Tensor, mask: Tensor) -> Tensor:
         """States (B, T, F) of the last block."""
