@@ -7,8 +7,9 @@ from typing import get_args
 from vesalius.config.errors import InputError
 from vesalius.deploy.bundle.export import export_run
 from vesalius.deploy.bundle.graphs import Part
-from vesalius.deploy.bundle.reading import CARD_HTML, hash_of
+from vesalius.deploy.bundle.reading import CARD_HTML
 from vesalius.launch.worker import enter
+from vesalius.runs.hashes import file_hash
 from vesalius.runs.run_folder import MANIFEST, RunFolder
 from vesalius.terminal import command_console
 
@@ -35,7 +36,7 @@ def export(path: Path) -> None:
     lines = [
         f"Exported: {manifest.kind}, {size / 2**20:.1f} MiB.",
         f"Largest difference from the trained model: {difference:.1e}.",
-        f"SHA-256 of {MANIFEST}, which has those of all other files: {hash_of(output / MANIFEST)}",
+        f"SHA-256 of {MANIFEST}, which has those of all other files: {file_hash(output / MANIFEST)}",
         f"Model card: {output / CARD_HTML}",
         f"Written to: {output}",
     ]

@@ -79,11 +79,11 @@ class Facts:
             raise ValueError("facts.classes is not a list of names")
         if len(self.image_size) != 2:
             raise ValueError("facts.image_size is not a height and a width")
-        sides = {"image_size": max(self.image_size), "sequence_length": self.sequence_length or 1}
-        for name, value in {**sides, "channels": self.channels, "image_size ": min(self.image_size)}.items():
+        lengths = [*(("image_size", side) for side in self.image_size), ("sequence_length", self.sequence_length or 1)]
+        for name, value in [*lengths, ("channels", self.channels)]:
             most = _MOST_CHANNELS if name == "channels" else _MOST_SIDE
             if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
-                raise ValueError(f"facts.{name.strip()} is not a whole number from 1 to {most}")
+                raise ValueError(f"facts.{name} is not a whole number from 1 to {most}")
         if self.value_max not in (255, 65535, 1):
             raise ValueError("facts.value_max is not 255, 65535 or 1")
         numbers = [self.class_counts, self.mean, self.std, self.target_mean or (), self.target_std or ()]

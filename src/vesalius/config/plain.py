@@ -4,6 +4,7 @@ A file of a few bytes can stand for content without end: YAML repeats by referen
 """
 
 import json
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,24 +73,39 @@ def checked(node: Any) -> Any:
     """A node of containers as it is.
 
     Raises:
-        ValueError: for one with too many parts or levels, counted as if nothing in it were shared, and for one with
-            anything but mappings, lists, text, numbers, true, false and null.
+        ValueError: for one with too many parts or levels, and for one with anything but mappings, lists, text, numbers,
+            true, false and null.
+    """
+    for value in leaves_of(node):
+        if value is not None and not isinstance(value, str | int | float):
+            raise ValueError(f"it holds a {type(value).__name__}, which no file of Vesalius does")
+    return node
+
+
+def leaves_of(node: Any, lists: tuple[type[Collection[Any]], ...] = (list, tuple)) -> Iterator[Any]:
+    """All that a node of mappings and lists holds, keys included, without these containers themselves.
+
+    Args:
+        node: anything.
+        lists: types that count as lists.
+
+    Raises:
+        ValueError: for too many parts or levels, counted as if nothing in it were shared.
     """
     stack, left = [(node, 0)], _MOST_PARTS
     while stack:
         value, depth = stack.pop()
-        inner: list[Any] = []
         if isinstance(value, dict):
             inner = [*value, *value.values()]
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, lists):
             inner = list(value)
-        elif value is not None and not isinstance(value, str | int | float):
-            raise ValueError(f"it holds a {type(value).__name__}, which no file of Vesalius does")
+        else:
+            yield value
+            continue
         left -= len(inner)
         if left < 0 or depth > _MOST_DEPTH:
             raise ValueError("it has more parts, or more levels, than any file of Vesalius")
         stack += [(one, depth + 1) for one in inner]
-    return node
 
 
 class _Loader(yaml.SafeLoader):

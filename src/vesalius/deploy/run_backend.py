@@ -1,6 +1,5 @@
 """A finished run, computed by torch."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -22,6 +21,7 @@ from vesalius.deploy.out_of_distribution import load_out_of_distribution
 from vesalius.evaluation.inference import inference_device
 from vesalius.models.family import output_kind
 from vesalius.models.features import head_inputs
+from vesalius.runs.hashes import file_hash
 from vesalius.runs.run_folder import RunFolder
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
@@ -64,8 +64,7 @@ class RunBackend:
     @cached_property
     def sha256(self) -> str:
         """Of the checkpoint."""
-        with self._checkpoint.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_hash(self._checkpoint)
 
     def compute(self, inputs: Sequence[ModelInput]) -> Outputs:
         """What the model outputs; a series at a time, since padding would change the last bits."""

@@ -24,7 +24,6 @@ from vesalius.runs.signature import is_own, signature_of
 HASHES = "hashes.json"
 _FILES = (CONFIG, OVERRIDES, PROVENANCE, DIFF, SPLIT, HISTORY, METRICS, OOD, ENSEMBLE, "audit.json", "skipped.csv")
 _FOLDERS = ("predictions/**/*.csv", "checkpoints/*.ckpt", "figures/*")
-_BLOCK = 2**22
 
 
 def write_hashes(folder: Path) -> None:
@@ -58,11 +57,8 @@ def changed_files(folder: Path) -> tuple[list[str], bool]:
 
 def file_hash(path: Path) -> str:
     """The SHA-256 of a file, as 64 hexadecimal digits."""
-    computed = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            computed.update(block)
-    return computed.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _covered(folder: Path) -> Iterator[Path]:

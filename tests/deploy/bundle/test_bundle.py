@@ -27,11 +27,12 @@ from vesalius.deploy.bundle.export import export_run
 from vesalius.deploy.bundle.golden import check_golden, golden_inputs
 from vesalius.deploy.bundle.graphs import graph_of
 from vesalius.deploy.bundle.manifest import Manifest
-from vesalius.deploy.bundle.reading import MODEL, Bundle, hash_of
+from vesalius.deploy.bundle.reading import MODEL, Bundle
 from vesalius.deploy.bundle.session import Session
 from vesalius.deploy.bundle.verify import verify_bundle
 from vesalius.deploy.bundle.wire import graph_problems
 from vesalius.metrics.classification.decision_rule import DecisionRule
+from vesalius.runs.hashes import file_hash
 from vesalius.runs.run_folder import MANIFEST
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
@@ -53,7 +54,7 @@ def edit(bundle: Path, change: Any) -> None:
 def replace_graph(bundle: Path, content: bytes) -> None:
     """Another graph, with its hash: as from someone who means ill."""
     (bundle / MODEL).write_bytes(content)
-    edit(bundle, lambda plain: plain["hashes"].update({MODEL: hash_of(bundle / MODEL)}))
+    edit(bundle, lambda plain: plain["hashes"].update({MODEL: file_hash(bundle / MODEL)}))
 
 
 def test_files_and_arrays_get_what_the_run_predicts(cnn_run, cnn_bundle, tmp_path) -> None:
@@ -89,7 +90,7 @@ def test_golden_inputs_can_be_checked_by_who_receives_them(cnn_bundle, copied) -
     assert len(golden_inputs(bundle)) == 4
     (file, *_) = sorted((copied / "golden" / "files").iterdir())
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(file)
-    edit(copied, lambda plain: plain["hashes"].update({"golden/files/0.png": hash_of(file)}))
+    edit(copied, lambda plain: plain["hashes"].update({"golden/files/0.png": file_hash(file)}))
     with pytest.raises(RunFailed, match="golden input 0"):
         check_golden(Bundle(copied), Session.of(Bundle(copied)))
 
@@ -159,7 +160,7 @@ def test_no_path_leaves_the_folder(name, copied) -> None:
     secret = copied.parent / "secret"
     secret.write_text("secret")
     (copied / "link").symlink_to(secret)
-    edit(copied, lambda plain: plain["hashes"].update({name: hash_of(secret)}))
+    edit(copied, lambda plain: plain["hashes"].update({name: file_hash(secret)}))
     with pytest.raises(InputError, match="is not in its folder: the bundle is unsafe"):
         Bundle(copied).verify()
 
@@ -253,7 +254,7 @@ def test_a_bundle_is_verified_from_the_files_on(cnn_bundle, copied) -> None:
     found = verify_bundle(cnn_bundle)
     assert found.files == len(Bundle(cnn_bundle).manifest.hashes)
     assert found.difference <= 1e-4
-    assert found.sha256 == hash_of(cnn_bundle / MANIFEST)
+    assert found.sha256 == file_hash(cnn_bundle / MANIFEST)
     (copied / "model_card.md").write_text("better")
     with pytest.raises(InputError, match=r"model_card\.md is not the file that was exported"):
         verify_bundle(copied)
@@ -380,7 +381,7 @@ def test_the_environment_sets_the_threads(threads, cnn_bundle, monkeypatch) -> N
 def test_a_strangers_decision_is_checked(decision, copied) -> None:
     metrics = json.loads((copied / "metrics.json").read_text())
     (copied / "metrics.json").write_text(json.dumps({**metrics, "decision": decision}))
-    edit(copied, lambda plain: plain["hashes"].update({"metrics.json": hash_of(copied / "metrics.json")}))
+    edit(copied, lambda plain: plain["hashes"].update({"metrics.json": file_hash(copied / "metrics.json")}))
     with pytest.raises(InputError, match="decision is not what a run writes"):
         DecisionRule.of_metrics({"decision": decision}, Bundle(copied).manifest.facts)
     with pytest.raises(InputError, match="the decision in the manifest is not that of metrics"):

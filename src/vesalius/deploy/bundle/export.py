@@ -30,12 +30,12 @@ from vesalius.deploy.bundle.reading import (
     REQUIREMENTS,
     WEIGHTS,
     Bundle,
-    hash_of,
 )
 from vesalius.deploy.bundle.requirements import requirements
 from vesalius.deploy.bundle.session import Session
 from vesalius.deploy.bundle.trained import trained_model
 from vesalius.deploy.contract import InputContract
+from vesalius.runs.hashes import file_hash
 from vesalius.runs.redaction import without_paths
 from vesalius.runs.run_folder import MANIFEST, METRICS, OOD, write_atomically, write_json
 
@@ -131,7 +131,7 @@ def _write_weights(graph: Graph, path: Path) -> None:
 def _with_hashes(manifest: Manifest, place: Path) -> Manifest:
     """The manifest with the hash of every file, which is also written."""
     files = sorted(path for path in place.rglob("*") if path.is_file() and path != place / MANIFEST)
-    hashes = {path.relative_to(place).as_posix(): hash_of(path) for path in files}
+    hashes = {path.relative_to(place).as_posix(): file_hash(path) for path in files}
     manifest = dataclasses.replace(manifest, hashes=hashes)
     write_json(place / MANIFEST, manifest.to_dict())
     return manifest

@@ -123,12 +123,6 @@ class Bundle:
         return path
 
 
-def hash_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _bytes(path: Path, most: int) -> bytes:
     try:
         if not path.is_file():

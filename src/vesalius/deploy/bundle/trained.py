@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from vesalius.config.facts import Facts
-from vesalius.deploy.bundle.reading import hash_of
+from vesalius.runs.hashes import file_hash
 from vesalius.runs.run_folder import ENSEMBLE, OOD, RunFolder
 from vesalius.training.checkpoints import load_checkpoint, restore_model
 
@@ -77,7 +77,7 @@ def _of_ensemble(path: str | Path) -> TrainedModel:
         name=f"{config['name']}, ensemble of {len(members)}",
         acquisition=backend.contract.acquisition.to_dict(),
         ood=_ood_of(members[0].path),
-        provenance={**first, "checkpoint": {member.path.name: hash_of(member.best) for member in members}},
+        provenance={**first, "checkpoint": {member.path.name: file_hash(member.best) for member in members}},
     )
 
 
@@ -93,6 +93,6 @@ def _provenance_of(folder: RunFolder, config: Mapping[str, Any]) -> dict[str, An
         "net": str(net.get("_target_")),
         "data": str(config["data"]["source"].get("_target_")),
         "trained": {key: value for key, value in folder.provenance.items() if key != "hardware"},
-        "checkpoint": {"best": hash_of(folder.best)},
+        "checkpoint": {"best": file_hash(folder.best)},
         "ended": folder.state.get("ended"),
     }

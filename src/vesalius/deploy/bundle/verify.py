@@ -5,8 +5,9 @@ from pathlib import Path
 
 from vesalius.deploy.bundle.backend import OUTPUTS, BundleBackend
 from vesalius.deploy.bundle.golden import check_golden
-from vesalius.deploy.bundle.reading import Bundle, hash_of
+from vesalius.deploy.bundle.reading import Bundle
 from vesalius.deploy.bundle.session import Session
+from vesalius.runs.hashes import file_hash
 from vesalius.runs.run_folder import MANIFEST
 
 
@@ -36,4 +37,4 @@ def verify_bundle(path: str | Path) -> VerifiedBundle:
     if bundle.manifest.kind in OUTPUTS:
         BundleBackend(path)
     difference = check_golden(bundle, Session.of(bundle))
-    return VerifiedBundle(len(bundle.manifest.hashes), difference, hash_of(bundle.path / MANIFEST))
+    return VerifiedBundle(len(bundle.manifest.hashes), difference, file_hash(bundle.path / MANIFEST))

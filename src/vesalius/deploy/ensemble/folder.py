@@ -1,6 +1,5 @@
 """The folder of an ensemble: its members' checkpoints and configs, copied, and `ensemble.json` with their hashes."""
 
-import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from vesalius.config.errors import InputError
 from vesalius.config.plain import read_json
 from vesalius.deploy.ensemble.members import Member
+from vesalius.runs.hashes import file_hash
 from vesalius.runs.run_folder import CONFIG, ENSEMBLE, METRICS, OOD, SPLIT, RunFolder, write_json
 from vesalius.runs.signature import SIGNATURE
 
@@ -36,7 +36,7 @@ def write_members(folder: RunFolder, members: Sequence[Member], names: Sequence[
             shutil.copyfile(member.folder.path / file, target / file)
         if (signature := member.folder.path / SIGNATURE).is_file():  # the config is the same, and so is its signature
             shutil.copyfile(signature, target / SIGNATURE)
-        hashes = {file: _sha256(target / file) for file in files}
+        hashes = {file: file_hash(target / file) for file in files}
         entries.append({"name": name, "seed": member.run.seed, "fold": member.run.fold, "sha256": hashes})
     write_json(folder.path / ENSEMBLE, {"schema": SCHEMA, "task": members[0].facts.task, "members": entries})
 
@@ -66,7 +66,7 @@ class EnsembleFolder(RunFolder):
     @property
     def sha256(self) -> str:
         """Identifies the ensemble: the hash of `ensemble.json`, which holds those of the members' files."""
-        return _sha256(self.path / ENSEMBLE)
+        return file_hash(self.path / ENSEMBLE)
 
     def _entries(self) -> list[Mapping[str, Any]]:
         file = self.path / ENSEMBLE
@@ -92,7 +92,7 @@ class EnsembleFolder(RunFolder):
             file = member / name
             if not file.is_file():
                 raise InputError(f"{file} is missing: copy the whole folder of the ensemble.")
-            if not isinstance(hashes, Mapping) or hashes.get(name) != _sha256(file):
+            if not isinstance(hashes, Mapping) or hashes.get(name) != file_hash(file):
                 raise InputError(
                     f"{file} is not the file that the ensemble was evaluated with, by its hash: take it from a backup, "
                     "or create the ensemble again."
@@ -101,8 +101,3 @@ class EnsembleFolder(RunFolder):
 
 def _place(number: int) -> str:
     return f"members/{number}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

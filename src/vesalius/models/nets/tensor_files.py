@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-_MOST_PARTS, _MOST_DEPTH = 500_000, 60
+from vesalius.config.plain import leaves_of
+
 _VIEWS, _SMALL = 4, 2**20  # tensors may share their bytes, to this factor
 
 
@@ -55,19 +56,8 @@ def _kind_of(path: Path) -> str:
 
 def _check(content: Any, most: int) -> None:
     """Refuse what is small in the file and large in memory, or endless to walk through: repeats and views."""
-    stack, left = [(content, 0)], _MOST_PARTS
-    while stack:
-        value, depth = stack.pop()
-        inner: list[Any] = []
+    for value in leaves_of(content, (list, tuple, set, frozenset)):
         if isinstance(value, torch.Tensor):
             most -= value.numel() * value.element_size()
             if value.layout is not torch.strided or value.device.type != "cpu" or most < 0:
                 raise ValueError("it has tensors that are larger than the file")
-        elif isinstance(value, dict):
-            inner = [*value, *value.values()]
-        elif isinstance(value, list | tuple | set | frozenset):
-            inner = list(value)
-        left -= len(inner)
-        if left < 0 or depth > _MOST_DEPTH:
-            raise ValueError("it has more parts, or more levels, than any model")
-        stack += [(one, depth + 1) for one in inner]

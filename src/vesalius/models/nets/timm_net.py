@@ -13,8 +13,9 @@ from vesalius.config.targets import import_extra
 from vesalius.models.nets.base import Net
 from vesalius.models.nets.heads import build_head
 from vesalius.models.nets.stages import check_image, split_stages
-from vesalius.models.nets.weight_record import WeightRecord, hash_of, record_of_file
+from vesalius.models.nets.weight_record import WeightRecord, record_of_file
 from vesalius.models.nets.weights import is_path, read_weights
+from vesalius.runs.hashes import file_hash
 
 # Words for data sets in a timm tag, such as `augreg_in21k_ft_in1k`.
 _IMAGENET = re.compile(r"inw?(1|12|21|22)k")
@@ -157,7 +158,7 @@ class TimmNet(Net):
             trained_on=_data_sets(str(config.get("tag") or "")),
             mean=tuple(config["mean"]),
             std=tuple(config["std"]),
-            sha256=hash_of(file),
+            sha256=file_hash(file),
         )
 
 

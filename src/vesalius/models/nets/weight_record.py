@@ -1,6 +1,5 @@
 """What is known of a set of pretrained weights: where it is from, what it learned from, which input it expects."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -10,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from vesalius.config.errors import InputError
+from vesalius.runs.hashes import file_hash
 
 #: A record next to a file of weights is a small text; nothing larger is read.
 _MAX_BYTES = 64 * 1024
@@ -96,7 +96,7 @@ def record_of_file(file: str, architecture: str) -> WeightRecord:
         InputError: for a record that cannot be read, and for a file with another hash than its record has.
     """
     path = Path(file).expanduser()
-    digest = hash_of(path)
+    digest = file_hash(path)
     record = WeightRecord(architecture, path.name, sha256=digest)
     written = path.with_suffix(".json")
     if not written.is_file():
@@ -107,12 +107,6 @@ def record_of_file(file: str, architecture: str) -> WeightRecord:
             f"model.net.weights={path} is not the file that {written.name} describes: its sha256 is {digest}."
         )
     return replace(record, **known)
-
-
-def hash_of(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any]:

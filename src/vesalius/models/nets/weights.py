@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
 from vesalius.models.nets.tensor_files import load_tensors
-from vesalius.models.nets.weight_record import WeightRecord, hash_of, record_of_file
+from vesalius.models.nets.weight_record import WeightRecord, record_of_file
+from vesalius.runs.hashes import file_hash
 
 _ENDINGS = (".pt", ".pth", ".safetensors")
 # The oldest DenseNet files number the layers of a block as submodules.
@@ -176,4 +177,4 @@ def _named(architecture: str, weights: str, *, download: bool) -> tuple[dict[str
     # Of torchvision's weights all were trained last on ImageNet-1k, those called SWAG on Instagram before.
     trained_on = ("Instagram 3.6B", "ImageNet-1k") if "SWAG" in entry.name else ("ImageNet-1k",)
     record = WeightRecord(architecture, entry.name, f"torchvision, {entry.url}", "see torchvision", trained_on)
-    return state, replace(record, sha256=hash_of(file))
+    return state, replace(record, sha256=file_hash(file))
