@@ -22,7 +22,7 @@ VERBS = {
     "embed": "features of every sample from a run's encoder, as a table",
     "synthesize": "a folder of synthetic images from a trained generator, usable as training data",
     "gain": "what synthetic images are worth to a classifier: trained with and without them",
-    "compare": "compare runs that differ in one key, on the same patients",
+    "compare": "compare runs that differ in one key, or with their baselines, on the same patients",
     "report": "one page and table of a run, or of a whole sweep, finished or not",
     "verify": "whether a finished model's files are as they were, and its numbers right",
     "rerun": "a finished run's frozen config again, and how far its numbers agree",

@@ -20,7 +20,11 @@ SEEDS = (0, 1, 2)
 
 def compared(folder, by="init_from", **options):
     runs, _ = find_finished([str(folder)])
-    return compare(arms_by(runs, by), by=by, **{"metric": "auroc", **options})
+    return compare(arms_by(runs, by, single="baselines" in options), by=by, **{"metric": "auroc", **options})
+
+
+def auroc(table):
+    return roc_auc_score(table["target"], table["prob/sick"])
 
 
 def two_arms(folder, weak=0.8, strong=2.5, seeds=SEEDS):
@@ -113,6 +117,66 @@ def test_a_baseline_that_differs_between_arms_is_held_against_its_own(tmp_path):
     assert arms["pca of ae"]["auroc_difference"]["value"] == pytest.approx(expected)
 
 
+def test_one_arm_is_compared_with_its_baselines(tmp_path):
+    pixels = {seed: predictions(1.0, 10 + seed) for seed in SEEDS}
+    for seed in SEEDS:
+        run = write_run(tmp_path / str(seed), predictions(2.5, seed), seed=seed)
+        write_baseline(run, "pixels", pixels[seed])
+    arms = compared(tmp_path, None, baselines=["pixels"], reference="pixels")["arms"]
+    assert {name: arm.get("against") for name, arm in arms.items()} == {"model": "pixels", "pixels": None}
+    gains = [auroc(predictions(2.5, seed)) - auroc(pixels[seed]) for seed in SEEDS]
+    difference = arms["model"]["auroc_difference"]
+    assert difference["value"] == pytest.approx(np.mean(gains))
+    two = [tmp_path / "two" / f"{at}{seed}" for at in (0, 1) for seed in SEEDS]  # the same numbers as two arms of runs
+    for at, path in enumerate(two):
+        table = pixels[at] if at < 3 else predictions(2.5, at - 3)
+        write_run(path, table, seed=at % 3, init_from=None if at < 3 else "ae")
+    other = compared(tmp_path / "two")["arms"]["ae"]["auroc_difference"]
+    assert difference["ci95"] == pytest.approx(other["ci95"])
+
+
+def test_each_arm_is_compared_with_its_own_baseline(tmp_path):
+    for at, run in enumerate(two_arms(tmp_path)):
+        write_baseline(run, "pca", predictions(0.5 + 0.5 * (at >= 3), 10 + at))
+        write_baseline(run, "pixels", predictions(0.2 + 0.5 * (at >= 3), 20 + at))
+    content = compared(tmp_path, baselines=["pca", "pixels"], reference="pca")
+    arms = content["arms"]
+    assert {name: arm.get("against") for name, arm in arms.items()} == {
+        "none": "pca of none",
+        "ae": "pca of ae",
+        "pca of none": None,
+        "pca of ae": None,
+        "pixels of none": "pca of none",
+        "pixels of ae": "pca of ae",
+    }
+    gains = [auroc(predictions(2.5, seed)) - auroc(predictions(1.0, 13 + seed)) for seed in SEEDS]
+    assert arms["ae"]["auroc_difference"]["value"] == pytest.approx(np.mean(gains))
+    assert any("the 4 differences" in note for note in content["notes"])
+
+
+def test_seeds_may_have_test_patients_of_their_own(tmp_path):
+    gains = []
+    for seed in SEEDS:
+        tables = [predictions(quality, seed, first=10 * seed) for quality in (1.0, 2.5)]
+        for name, table in zip((None, "ae"), tables, strict=True):
+            write_run(tmp_path / f"{name}{seed}", table, seed=seed, init_from=name)
+        gains.append(auroc(tables[1]) - auroc(tables[0]))
+    content = compared(tmp_path, reference="none")
+    difference = content["arms"]["ae"]["auroc_difference"]
+    assert difference["value"] == pytest.approx(np.mean(gains))
+    assert difference["ci95"][1] - difference["ci95"][0] > 2 * 4.3 * np.std(gains, ddof=1) / np.sqrt(3) - 1e-9
+    assert any("test patients of its own" in note for note in content["notes"])
+    two_arms(tmp_path / "alike")
+    assert not any("test patients of its own" in note for note in compared(tmp_path / "alike")["notes"])
+
+
+@pytest.mark.parametrize(("by", "words"), [(None, "by=null: there is one arm only"), ("init_from", "all runs have")])
+def test_one_arm_without_baselines_is_refused(tmp_path, by, words):
+    write_run(tmp_path / "0", predictions(1.0, 0))
+    with pytest.raises(InputError, match=words):
+        compared(tmp_path, by)
+
+
 def test_a_baseline_that_was_not_kept_is_refused(tmp_path):
     runs = two_arms(tmp_path)
     with pytest.raises(InputError, match="no run has kept predictions of its baselines"):
@@ -127,7 +191,7 @@ def test_other_test_samples_are_refused_by_name(tmp_path):
     two_arms(tmp_path, seeds=(0,))
     write_run(tmp_path / "z0", predictions(1.0, 1), seed=1)
     write_run(tmp_path / "z1", predictions(1.0, 1, first=1), seed=1, init_from="ae")
-    with pytest.raises(InputError, match=r"/00 and .*/z1 were not tested on the same samples.*data\.split_file"):
+    with pytest.raises(InputError, match=r"/z0 and .*/z1 were not tested on the same samples.*data\.split_file"):
         compared(tmp_path)
 
 

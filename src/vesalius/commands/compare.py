@@ -28,7 +28,7 @@ def _compare(folder: RunFolder) -> None:
     config = folder.config
     runs, left_out = find_finished([config["runs"]] if isinstance(config["runs"], str) else config["runs"])
     content = compare_arms(
-        arms_by(runs, config["by"]),
+        arms_by(runs, config["by"], single=bool(config["baselines"])),
         metric=config["metric"],
         by=config["by"],
         baselines=config["baselines"],
@@ -53,7 +53,7 @@ def print_comparison(content: Mapping[str, Any], console: Console) -> None:
         head += f"; {word} {', '.join(map(str, content[word]))}" if content[word] else ""
     console.print(Text(head, style="bold"))
     table = command_table()
-    for title in (content["by"], "runs", metric, "no\nskill", "difference", "from"):
+    for title in (content["by"] or "", "runs", metric, "no\nskill", "difference", "from"):
         table.add_column(Text(title), overflow="fold", justify="right" if title in ("runs", "no\nskill") else "left")
     for name, arm in arms.items():
         row = [name, str(len(arm["runs"])), format_metric(arm[metric]), format_number(arm[metric]["no_skill"])]

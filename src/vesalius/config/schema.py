@@ -238,7 +238,7 @@ class CompareConfig:
     """`vesalius compare`."""
 
     runs: Any = MISSING  # a folder or a list of them
-    by: str = MISSING
+    by: str | None = None
     metric: str = MISSING
     baselines: list[str] = field(default_factory=list)
     reference: str | None = None

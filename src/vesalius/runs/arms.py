@@ -106,13 +106,14 @@ def varying_keys(runs: Sequence[Run]) -> dict[str, list[str]]:
     return keys
 
 
-def arms_by(runs: Sequence[Run], by: str) -> list[Arm]:
+def arms_by(runs: Sequence[Run], by: str | None, *, single: bool = False) -> list[Arm]:
     """Group runs by the value of a key; arms in the order in which they appear, each sorted by seed and fold.
 
     Args:
         runs: finished runs.
         by: a dotted key of their configs, or a group of configs of which every run's command chose an option, such as
-            `model`. Runs that do not have the key count as `none`.
+            `model`. Runs that do not have the key count as `none`. None: all runs are one arm, named `model`.
+        single: whether one arm is enough.
 
     Returns:
         Arms that are named `none` for null, by the distinctive part of a path or of a `_target_`, else by the value as
@@ -127,6 +128,22 @@ def arms_by(runs: Sequence[Run], by: str) -> list[Arm]:
         raise InputError(
             f"by={by}: runs of one arm differ by their {word}, and arms by something else: name another key."
         )
+    members = {"model": list(runs)} if by is None else _members(runs, by)
+    arms = [
+        Arm(name, {} if by is None else {by: name}, sorted(of_arm, key=_repeat_of)) for name, of_arm in members.items()
+    ]
+    problems = [*_repeated_runs(arms, by), *_unpaired_runs(arms)]
+    if len(arms) == 1 and not problems and not single:
+        same = "there is one arm only" if by is None else f"all runs have the value {arms[0].name}"
+        cure = "name a key in which they differ, or baselines=[BASELINE]."
+        problems = [f"by={by or 'null'}: {same}, and nothing to compare: {cure}"]
+    if problems:
+        raise InputError(problems)
+    return arms
+
+
+def _members(runs: Sequence[Run], by: str) -> dict[str, list[Run]]:
+    """Runs of each arm, by its name."""
     values = [_value(run.config, by) for run in runs]
     if all(value is _MISSING for value in values):
         known = {key for run in runs for key, _ in flatten(run.config)}
@@ -142,13 +159,7 @@ def arms_by(runs: Sequence[Run], by: str) -> list[Arm]:
     members: dict[str, list[Run]] = {}
     for run, name in zip(runs, distinct_labels(texts, partial(_spellings, by=by), "none"), strict=True):
         members.setdefault(name, []).append(run)
-    arms = [Arm(name, {by: name}, sorted(of_arm, key=_repeat_of)) for name, of_arm in members.items()]
-    problems = [*_repeated_runs(arms, by), *_unpaired_runs(arms)]
-    if len(arms) == 1 and not problems:
-        problems = [f"by={by}: all runs have the value {arms[0].name}: there is nothing to compare."]
-    if problems:
-        raise InputError(problems)
-    return arms
+    return members
 
 
 def other_differences(runs: Sequence[Run], by: str | None = None) -> list[str]:
@@ -207,7 +218,7 @@ def _in_words(repeat: tuple[int, int]) -> str:
     return f"seed {seed}" if fold < 0 else f"seed {seed}, fold {fold}"
 
 
-def _repeated_runs(arms: Sequence[Arm], by: str) -> Iterator[str]:
+def _repeated_runs(arms: Sequence[Arm], by: str | None) -> Iterator[str]:
     for arm in arms:
         for repeat in sorted({_repeat_of(run) for run in arm.runs}):
             same = [run for run in arm.runs if _repeat_of(run) == repeat]
@@ -216,8 +227,8 @@ def _repeated_runs(arms: Sequence[Arm], by: str) -> Iterator[str]:
                 cure = f"they differ in {format_list(keys)}" if keys else "they do not differ"
                 names = ", ".join(run.name for run in same)
                 yield (
-                    f"by={by}: arm {arm.name} has {len(same)} runs of {_in_words(repeat)} ({names}), and {cure}: leave "
-                    "some out, or choose another key."
+                    f"by={by or 'null'}: arm {arm.name} has {len(same)} runs of {_in_words(repeat)} ({names}), and "
+                    f"{cure}: leave some out, or choose another key."
                 )
 
 

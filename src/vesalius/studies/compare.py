@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
-from vesalius.metrics.comparison.arms import OUTPUTS, arm_difference, arm_metric, output_names, samples_of
+from vesalius.metrics.comparison.arms import OUTPUTS, arm_difference, arm_metric, output_names, same_samples
 from vesalius.metrics.comparison.verdict import together_note, verdict
 from vesalius.metrics.names import COUNTING, RECONSTRUCTION_METRICS
 from vesalius.runs.arms import Arm, other_differences
@@ -28,18 +28,20 @@ class _Compared:
 
     Attributes:
         outcomes: one per run.
-        against: the arm that it is compared with; None for the reference.
+        baseline: name of the baseline; None for the runs' own models.
+        of: the only arm with this baseline; None for an arm of runs, and for a baseline that all arms share.
     """
 
     outcomes: list[Outcome]
-    against: str | None = None
+    baseline: str | None = None
+    of: str | None = None
 
 
 def compare(
     arms: Sequence[Arm],
     *,
     metric: str,
-    by: str,
+    by: str | None,
     baselines: Sequence[str] = (),
     reference: str | None = None,
     seed: int = 0,
@@ -47,21 +49,22 @@ def compare(
     """Compare arms of runs on the same test samples.
 
     Args:
-        arms: at least two, with finished runs of the same seeds and folds in the same order
-            (`vesalius.runs.arms.arms_by`).
+        arms: with finished runs of the same seeds and folds in the same order (`vesalius.runs.arms.arms_by`); at least
+            two, or one and a baseline.
         metric: one of the runs' test metrics.
-        by: the key that tells the arms apart.
+        by: the key that tells the arms apart; None for one arm.
         baselines: cheap models of the runs, to compare as further arms. One with the same predictions in all arms is a
             single arm and is compared with the reference; else there is one for each arm, `<baseline> of <arm>`, which
             is compared with that arm.
-        reference: the arm to compare with; None: the first.
+        reference: the arm to compare with; None: the first. A baseline that differs between arms: each arm is compared
+            with its own.
         seed: of the bootstrap.
 
     Returns:
         Content of `compare.json`: `schema`, `task`, `metric`, `by`, `reference`, `seeds`, `folds`, `differ` (other keys
         in which runs of one seed differ), `notes` (sentences) and `arms`: for each its `runs`, the entry of the metric
-        under its name, and, but for the reference, `against`, the entry `<metric>_difference` (the arm minus that one)
-        and `verdict`. The intervals of all differences hold together in 95 % of studies.
+        under its name, and, where it is compared with another, `against`, the entry `<metric>_difference` (the arm
+        minus that one) and `verdict`. The intervals of all differences hold together in 95 % of studies.
 
     Raises:
         InputError: for runs of different tasks, classes or test samples, and for an unknown metric, baseline or arm.
@@ -74,17 +77,14 @@ def compare(
     _check_samples(outcomes)
     compared |= _baseline_arms(compared, baselines, metric)
     first = arms[0].name if reference is None else reference
-    if first not in compared:
-        raise InputError(f"reference={first}: there is no such arm.{did_you_mean(first, compared)}")
+    pairs = _pair(compared, first)
     entries: dict[str, dict[str, Any]] = {}
-    differences = len(compared) - 1
     for name, arm in compared.items():
         value = arm_metric(arm.outcomes, metric, task, seed=seed)
         entries[name] = {"runs": [outcome.run.name for outcome in arm.outcomes], metric: value}
-        if name != first:
-            against = arm.against or first
+        if (against := pairs.get(name)) is not None:
             difference = arm_difference(
-                arm.outcomes, compared[against].outcomes, metric, task, seed=seed, differences=differences
+                arm.outcomes, compared[against].outcomes, metric, task, seed=seed, differences=len(pairs)
             )
             sentence = verdict(difference, name, against, metric)
             entries[name] |= {"against": against, f"{metric}_difference": difference, "verdict": sentence}
@@ -93,11 +93,25 @@ def compare(
     content = {"schema": SCHEMA, "task": task, "metric": metric, "by": by, "reference": first}
     content |= {"seeds": [*dict.fromkeys(run.seed for run in arms[0].runs)]}
     content |= {"folds": [*dict.fromkeys(run.fold for run in arms[0].runs if run.fold is not None)], "differ": differ}
-    return content | {"notes": list(_notes(differ, runs, metric, differences)), "arms": entries}
+    return content | {"notes": list(_notes(differ, outcomes, metric, len(pairs))), "arms": entries}
 
 
-def _notes(differ: Sequence[str], runs: Sequence[Run], metric: str, differences: int) -> Iterator[str]:
+def _pair(compared: Mapping[str, _Compared], reference: str) -> dict[str, str]:
+    """The arm that each is compared with, by name; none for the reference."""
+    if reference in compared:
+        return {name: arm.of or reference for name, arm in compared.items() if name != reference}
+    own = {arm.of: name for name, arm in compared.items() if arm.baseline == reference}
+    if not own:
+        raise InputError(f"reference={reference}: there is no such arm.{did_you_mean(reference, compared)}")
+    found = {name: own.get(arm.of or name) for name, arm in compared.items() if name not in own.values()}
+    return {name: against for name, against in found.items() if against is not None}
+
+
+def _notes(differ: Sequence[str], outcomes: Sequence[Outcome], metric: str, differences: int) -> Iterator[str]:
     """What a reader must know of the numbers."""
+    runs = [outcome.run for outcome in outcomes]
+    if not all(same_samples([outcome.table for outcome in of_fold]) for of_fold in _by_fold(outcomes)):
+        yield "Each seed has test patients of its own: intervals are rather too wide than too narrow."
     if differ:
         yield f"Runs of one seed differ also in {format_list(differ)}."
     own = [run.name for run in runs if run.decision != "argmax"]
@@ -134,15 +148,22 @@ def _check_classes(outcomes: Sequence[Outcome]) -> None:
 
 
 def _check_samples(outcomes: Sequence[Outcome]) -> None:
-    """Refuse runs of one fold, or of none, that were not tested on the same samples, and name two of them."""
-    firsts: dict[int | None, Outcome] = {}
+    """Refuse runs of one seed and fold that were not tested on the same samples, and name two of them."""
+    firsts: dict[tuple[int | None, int | None], Outcome] = {}
     for other in outcomes:
-        first = firsts.setdefault(other.run.fold, other)
-        if not samples_of(other.table).equals(samples_of(first.table)):
+        first = firsts.setdefault((other.run.seed, other.run.fold), other)
+        if not same_samples([first.table, other.table]):
             raise InputError(
                 f"runs: {first.run.name} and {other.run.name} were not tested on the same samples, patients and "
-                "targets. A split follows the seed: train all runs on one with data.split_file=DIR/split.csv."
+                "targets. Train all runs of one seed on one split, with data.split_file=DIR/split.csv."
             )
+
+
+def _by_fold(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
+    found: dict[int | None, list[Outcome]] = {}
+    for outcome in outcomes:
+        found.setdefault(outcome.run.fold, []).append(outcome)
+    return list(found.values())
 
 
 def _baseline_arms(arms: Mapping[str, _Compared], baselines: Sequence[str], metric: str) -> dict[str, _Compared]:
@@ -150,7 +171,7 @@ def _baseline_arms(arms: Mapping[str, _Compared], baselines: Sequence[str], metr
     found: dict[str, _Compared] = {}
     for baseline in baselines:
         own = {
-            name: _Compared([Outcome(outcome.run, baseline) for outcome in arm.outcomes], name)
+            name: _Compared([Outcome(outcome.run, baseline) for outcome in arm.outcomes], baseline, name)
             for name, arm in arms.items()
             if all(baseline in saved_baselines(outcome.run) for outcome in arm.outcomes)
         }
@@ -161,7 +182,7 @@ def _baseline_arms(arms: Mapping[str, _Compared], baselines: Sequence[str], metr
                 raise InputError(f"baselines: {baseline} of {outcome.run.name} has no {metric} in its metrics.json.")
         one, *others = own.values()
         if all(_same_predictions(one, other) for other in others):
-            found[baseline if baseline not in arms else f"baseline {baseline}"] = _Compared(one.outcomes)
+            found[baseline if baseline not in arms else f"baseline {baseline}"] = _Compared(one.outcomes, baseline)
         else:
             found |= {f"{baseline} of {name}": arm for name, arm in own.items()}
     return found
