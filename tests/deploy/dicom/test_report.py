@@ -120,12 +120,12 @@ def test_labels_are_present_or_absent(tmp_path) -> None:
 
 def test_continuous_targets_sets_and_warnings_have_their_items(tmp_path) -> None:
     model = describe(task="regression", classes=("age in years",), operating_point="")
-    row = {"pred/age in years": 61.5, "ood": True, "ood_score": 9.0, "set": None}
+    row = {"pred/age in years": 61.5, "abstain": False, "ood": True, "ood_score": 9.0, "set": None}
     (report,), _ = build(model, [image(tmp_path / "0.dcm")], [row])
     (group,) = read(report, tmp_path).content.get_image_measurement_groups()
     numbers, words = items(group)
     assert numbers == {"pred/age in years": 61.5, "ood_score": 9.0}
-    assert words == {"ood": "373066001"}  # yes
+    assert words == {"abstain": "373067005", "ood": "373066001"}  # no, yes
 
 
 def test_frames_of_one_file_are_named_by_their_numbers(tmp_path) -> None:

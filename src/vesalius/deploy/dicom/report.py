@@ -150,5 +150,6 @@ def _evaluations(model: ModelDescription, row: Row) -> Iterator[QualitativeEvalu
             yield QualitativeEvaluation(
                 concept("set", "In the prediction set"), concept(name or "none", name or "none")
             )
-    if (outside := row.get("ood")) is not None:
-        yield QualitativeEvaluation(concept("ood", "Unlike the training images"), _YES_NO[bool(outside)])
+    for column, meaning in (("abstain", "Too unsure: to be left to a person"), ("ood", "Unlike the training images")):
+        if (flag := row.get(column)) is not None:
+            yield QualitativeEvaluation(concept(column, meaning), _YES_NO[bool(flag)])
