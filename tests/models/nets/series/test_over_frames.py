@@ -53,6 +53,19 @@ def test_seconds_are_seen_where_they_are_inputs(kind):
         assert not torch.allclose(net(image, mask, time), net(image, mask, 3 * time))
 
 
+def test_a_transformer_places_frames_by_their_times():
+    net, (image, mask, _) = make_net(TransformerNet, time_inputs=[], pooling="mean"), make_series(ragged=False)
+    regular = 2.0 * torch.arange(7.0).expand(len(image), -1)  # a usual step is 2 seconds
+    kept = torch.tensor([0, 1, 3, 6])
+    whole = net.over_time(net._inputs(net.encode(image, mask), regular), mask, regular / 2)
+    assert torch.equal(whole, net.states(image, mask, regular))
+    left = torch.zeros_like(mask).index_fill_(1, kept, True)  # the others are there, and not seen
+    hidden = net.over_time(net._inputs(net.encode(image, mask), regular), left, regular / 2)[:, kept]
+    gone = net.states(image[:, kept], mask[:, kept], regular[:, kept])
+    torch.testing.assert_close(gone, hidden, atol=1e-5, rtol=0)
+    assert not torch.allclose(net.states(image[:, kept], mask[:, kept], regular[:, :4]), hidden, atol=1e-3)
+
+
 def test_a_block_is_the_encoder_layer_of_torch():
     block = make_net(TransformerNet).blocks[0]
     oracle = nn.TransformerEncoderLayer(12, 4, 24, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
@@ -76,7 +89,7 @@ def test_a_block_is_the_encoder_layer_of_torch():
 
 
 def test_positions_differ_from_each_other_by_the_distance_only():
-    codes = positions(50, 16, torch.device("cpu")).double()
+    codes = positions(torch.arange(50.0), 16).double()
     products = codes @ codes.T
     for distance in (0, 1, 7):
         torch.testing.assert_close(

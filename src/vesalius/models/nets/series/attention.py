@@ -41,7 +41,7 @@ class AttentionNet(SeriesNet):
         self.hidden = nn.Sequential(nn.Linear(self.width, self.hidden_size), nn.GELU())
         self.add_head(TemporalPooling("attention", self.hidden_size, heads=heads), self.hidden_size, num_outputs)
 
-    def over_time(self, inputs: Tensor, mask: Tensor) -> Tensor:
+    def over_time(self, inputs: Tensor, mask: Tensor, steps: Tensor) -> Tensor:
         """The hidden layer's output (B, T, F), of each frame by itself."""
         hidden: Tensor = self.hidden(inputs)
         return hidden

@@ -85,10 +85,13 @@ class SeriesNet(EncoderBased):
         self.head = nn.Linear(features, num_outputs)
 
     @abstractmethod
-    def over_time(self, inputs: Tensor, mask: Tensor) -> Tensor:
-        """Map inputs of each step (B, T, width), with `mask` (B, T), True at real frames, to states (B, T, F).
+    def over_time(self, inputs: Tensor, mask: Tensor, steps: Tensor) -> Tensor:
+        """Map inputs of each step (B, T, width) to states (B, T, F); those at real frames must not depend on padding.
 
-        States at real frames must not depend on padding.
+        Args:
+            inputs: features and time inputs.
+            mask: (B, T), True at real frames.
+            steps: (B, T) time since the first frame, in usual steps: 0, 1, 2, ... of a regular series.
         """
 
     def forward(self, image: Tensor, mask: Tensor, time: Tensor) -> Tensor:
@@ -130,7 +133,7 @@ class SeriesNet(EncoderBased):
 
     def states_of(self, features: Tensor, mask: Tensor, time: Tensor) -> Tensor:
         """States (B, T, F) after each frame from what `encode` returns."""
-        return self.over_time(self._inputs(features, time), mask)
+        return self.over_time(self._inputs(features, time), mask, time / self.time_step)
 
     def forward_steps(self, image: Tensor, mask: Tensor, time: Tensor) -> Tensor:
         """Outputs (B, T, K) after each frame, as if the series had ended there; arguments as in `forward`.
@@ -139,11 +142,12 @@ class SeriesNet(EncoderBased):
         every end, if it is not causal.
         """
         inputs = self._inputs(self.encode(image, mask), time)
-        states = self.over_time(inputs, mask) if self.causal else None
+        passed = time / self.time_step
+        states = self.over_time(inputs, mask, passed) if self.causal else None
         steps = []
         for end in range(1, mask.shape[1] + 1):
             until = mask & (torch.arange(mask.shape[1], device=mask.device) < end)
-            steps.append(self._outputs(self.over_time(inputs, until) if states is None else states, until))
+            steps.append(self._outputs(self.over_time(inputs, until, passed) if states is None else states, until))
         return torch.stack(steps, dim=1)
 
     def _inputs(self, features: Tensor, time: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class RecurrentNet(SeriesNet):
         features = self.recurrence.out_features
         self.add_head(TemporalPooling(pooling, features, bidirectional=bidirectional), features, num_outputs)
 
-    def over_time(self, inputs: Tensor, mask: Tensor) -> Tensor:
+    def over_time(self, inputs: Tensor, mask: Tensor, steps: Tensor) -> Tensor:
         """States (B, T, F) of the last recurrent layer."""
         states: Tensor = self.recurrence(inputs, mask)
         return states

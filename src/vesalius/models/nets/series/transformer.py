@@ -14,6 +14,9 @@ from vesalius.models.nets.series.pooling import PoolingKind, TemporalPooling, ch
 class TransformerNet(SeriesNet):
     """CNN features of every frame, related to each other by a small transformer (Vaswani et al. 2017).
 
+    A frame is placed by its time, in usual steps since the first one, and not by its number: a series that lacks frames
+    reads like the whole one.
+
     Args:
         in_channels: channels of a frame.
         num_outputs: K.
@@ -49,22 +52,22 @@ class TransformerNet(SeriesNet):
         self.norm = nn.LayerNorm(self.hidden_size)
         self.add_head(TemporalPooling(pooling, self.hidden_size), self.hidden_size, num_outputs)
 
-    def over_time(self, inputs: Tensor, mask: Tensor) -> Tensor:
+    def over_time(self, inputs: Tensor, mask: Tensor, steps: Tensor) -> Tensor:
         """States (B, T, F) of the last block."""
         x: Tensor = self.project_inputs(inputs)
-        x = x + positions(x.shape[1], x.shape[2], x.device).to(x.dtype)
+        x = x + positions(steps, x.shape[2]).to(x.dtype)
         for block in self.blocks:
             x = block(x, mask)
         states: Tensor = self.norm(x)
         return states
 
 
-def positions(count: int, features: int, device: torch.device) -> Tensor:
-    """Sines and cosines (count, features) of a frame's number, with wavelengths from 2π to 20,000π."""
+def positions(steps: Tensor, features: int) -> Tensor:
+    """Sines and cosines (..., features) of times (...) in usual steps, with wavelengths from 2π to 20,000π."""
     half = (features + 1) // 2
-    rates = torch.exp(torch.arange(half, device=device) * (-math.log(10_000.0) / half))
-    angles = torch.arange(count, device=device)[:, None] * rates
-    return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :features]
+    rates = torch.exp(torch.arange(half, device=steps.device) * (-math.log(10_000.0) / half))
+    angles = steps[..., None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)[..., :features]
 
 
 class _Block(nn.Module):
