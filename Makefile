@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test test-all coverage lint docs bench proof torture fuzz clean
+.PHONY: install demo test test-all coverage lint docs bench gpu proof torture fuzz clean
 
 install: .venv/installed
 
@@ -18,7 +18,7 @@ demo: install   ## train the default network on the built-in phantom, a few minu
 # One thread per worker: two workers that wait for each other's cores are several times slower. And byte code is written,
 # also where the variable that forbids it is set: without it every start of a process takes three times as long.
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest
-EVERY := -m 'not proof and not benchmark and not torture'
+EVERY := -m 'not proof and not benchmark and not torture and not gpu'
 
 test: install   ## every promise, in 6 minutes on 2 cores without bf16 units; no network, no GPU
 	$(PYTEST) -n 2 --dist loadgroup
@@ -41,6 +41,13 @@ docs: install   ## the documentation site, into site/: strict, and without a net
 
 bench: install   ## speed and memory next to what a user would run instead: one table, also written into docs/speed.md; 25 minutes
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -m benchmark -s tests/benchmarks --speed-page docs/speed.md --speed-json docs/speed.json
+
+# OUT: where the table goes too, as Markdown and JSON. Trainings side by side first, then what is timed, one after another.
+OUT ?= build/gpu
+gpu: export OUT := $(OUT)
+gpu: install   ## speed and exactness on a CUDA GPU, 5 minutes on an H200, printed as a table
+	rm -rf $(OUT)
+	$(PYTEST) -m gpu -n 8 tests/gpu/test_runs.py; runs=$$?; $(BIN)/python -m pytest -m gpu tests/gpu/test_speed.py && exit $$runs
 
 proof: install   ## the minutes-long proofs behind the published figures (docs/results.md)
 	$(BIN)/python -m pytest -m proof -s

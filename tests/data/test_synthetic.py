@@ -15,6 +15,7 @@ from vesalius.data.datamodules.synthesis import SynthesisData
 from vesalius.data.samples import UNUSED
 from vesalius.data.sources.base import Source
 from vesalius.data.splits.file import split_hash, synthetic_rows, write_split
+from vesalius.data.store.on_device import DeviceStore
 from vesalius.data.synthetic import SyntheticImages
 
 NAMES = ("healthy", "nodule", "cyst")
@@ -167,6 +168,15 @@ def test_sixteen_bits_streamed_or_in_memory(make, folder, memory_limit_gb):
     assert images.dtype == torch.uint16
     assert images[:, 0, 0, 0].tolist() == [0, 200 + int(data.targets[-1]), 3]
     assert data.store.offsets.tolist() == list(range(len(data.table) + 1))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_synthetic_images_held_on_a_device_are_the_same(make, folder, dtype):
+    data = make(Bright(dtype=dtype), synthetic=folder(value_max=np.iinfo(dtype).max))
+    held, rows = DeviceStore(data.store, torch.device("cpu")), torch.randperm(len(data.store))
+    assert len(held) == len(data.store)
+    assert held[rows].dtype == data.store.dtype
+    assert torch.equal(held[rows], data.store[rows])
 
 
 def test_colour_of_sixteen_bits_lies_in_files_of_eight(make, folder):

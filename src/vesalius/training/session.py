@@ -208,6 +208,7 @@ class Session:
                 tracker.begin(self.folder.path, self.config, self.config["name"], self.data.facts.task)
         samples = [origin["data"], self.data.split[["sample_id", "split"]].to_numpy().tolist()]
         self._ranks.fill(self.config, samples, self.data.batch_size)
+        self.data.serve(self._trainer.strategy.root_device)
         try:
             last = None if self.last is None else str(self.last)
             self._trainer.fit(self.model, datamodule=self.data, ckpt_path=last, weights_only=True)

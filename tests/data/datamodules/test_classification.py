@@ -7,9 +7,11 @@ import torch
 
 from vesalius.config.errors import InputError
 from vesalius.data.augment import Augment, Flip, Noise
+from vesalius.data.datamodules import base
 from vesalius.data.datamodules.classification import ClassificationData
 from vesalius.data.datamodules.targets import shuffle_labels
 from vesalius.data.sources.base import Source
+from vesalius.data.store.on_device import DeviceStore
 
 
 class Counted(Source):
@@ -58,6 +60,26 @@ def test_every_sample_of_a_split_comes_once_with_its_own_image_and_target(make, 
     for batch in batches:
         assert batch["image"][:, 0, 0, 0].tolist() == batch["index"].tolist()
         assert batch["target"].tolist() == (batch["index"] // 2 % 2).tolist()
+
+
+@pytest.mark.parametrize(("limit", "held"), [(1.0, True), (0.0, False)])
+def test_small_sets_are_held_on_a_gpu_and_others_come_through_locked_memory(make, limit, held, monkeypatch):
+    data, plain = make(device_limit_gb=limit), make()
+    monkeypatch.setattr(base, "DeviceStore", lambda store, device: DeviceStore(store, torch.device("cpu")))
+    data.serve(torch.device("cuda"))
+    assert isinstance(data.dataset.store, DeviceStore) == held
+    assert data.train_dataloader().pin_memory == (not held)
+    data._pins_memory = False  # which needs a GPU
+    for one, other in zip(data.train_dataloader(), plain.train_dataloader(), strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_cpu_reads_the_store_itself(make):
+    data = make()
+    data.serve(torch.device("cpu"))
+    assert data.dataset.store is data.store
+    assert not data.train_dataloader().pin_memory
 
 
 def test_patients_stay_together(make):

@@ -18,6 +18,7 @@ from vesalius.config.errors import InputError
 from vesalius.data.formats.images import adapt_channels, resize
 from vesalius.data.sources.base import Source
 from vesalius.data.store import build as store_build
+from vesalius.data.store.on_device import DeviceStore
 from vesalius.data.store.store import Store
 
 
@@ -95,6 +96,15 @@ def test_the_frames_of_each_series_come_back(tmp_path, dtype, memory_limit):
             store.frames(torch.tensor([wrong]))
     with pytest.raises(TypeError, match="frames"):
         store[torch.tensor([0])]
+
+
+@pytest.mark.parametrize("memory_limit", [0, 2**30])
+def test_frames_held_on_a_device_are_the_same(tmp_path, memory_limit):
+    arrays = noise(dtype=np.uint16)
+    store = open_store(Series(arrays), tmp_path, memory_limit=memory_limit)
+    held, positions = DeviceStore(store, torch.device("cpu")), torch.randperm(20).view(4, 5)
+    assert store.nbytes == sum(array.nbytes for array in arrays)
+    assert torch.equal(held.frames(positions), store.frames(positions))
 
 
 @settings(max_examples=20, deadline=None)

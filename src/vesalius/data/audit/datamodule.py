@@ -3,12 +3,11 @@
 from typing import Any
 
 import pandas as pd
-from torch.utils.data import Dataset
 
 from vesalius.config.errors import InputError
 from vesalius.data.audit.audit_input import AuditInput
 from vesalius.data.datamodules.base import ImageDataModule
-from vesalius.data.datamodules.datasets import Batch
+from vesalius.data.datamodules.datasets import StoredDataset
 from vesalius.data.samples import check_samples
 from vesalius.data.sources.base import Source
 
@@ -26,7 +25,7 @@ class AuditData(ImageDataModule):
     def check_source(self, source: Source) -> None:
         """Accept images and series, classes and continuous targets."""
 
-    def make_dataset(self) -> Dataset[Batch]:
+    def make_dataset(self) -> StoredDataset:
         """Refuse to give batches: an audit trains nothing.
 
         Raises:

@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.data.augment import Augment
-from vesalius.data.datamodules.datasets import Batch
-from vesalius.data.datamodules.targets import one_where_constant, shuffle_labels, target_facts, targets_of
+from vesalius.data.datamodules.datasets import Batch, StoredDataset
+from vesalius.data.datamodules.options import check_options
+from vesalius.data.datamodules.targets import facts_of, shuffle_labels, targets_of
 from vesalius.data.formats.images import Fit
 from vesalius.data.samples import SPLITS, UNUSED, Split, check_samples, in_use
 from vesalius.data.sampling.epoch_sampler import EpochSampler, balanced_weights
@@ -28,6 +29,7 @@ from vesalius.data.splits.assign import assign_splits
 from vesalius.data.splits.file import read_run_split, read_split
 from vesalius.data.splits.subset import train_subset
 from vesalius.data.store.build import OnBadFile
+from vesalius.data.store.on_device import DeviceStore
 from vesalius.data.store.store import Store
 
 logger = logging.getLogger("vesalius")
@@ -61,6 +63,8 @@ class ImageDataModule(pl.LightningDataModule):
         cache_dir: where decoded images are stored; None takes the environment's `VESALIUS_CACHE`, or
             `~/.cache/vesalius`.
         memory_limit_gb: larger sets are streamed from disk.
+        device_limit_gb: sets up to this size are held in the memory of a CUDA GPU as well, where batches are then cut.
+            The batches are the same to the bit.
         public_names: public data sets that the images are from, besides those that the source knows.
         seed: of split, order and augmentation.
 
@@ -104,25 +108,14 @@ class ImageDataModule(pl.LightningDataModule):
         on_bad_file: OnBadFile = "error",
         cache_dir: str | None = None,
         memory_limit_gb: float = 4.0,
+        device_limit_gb: float = 1.0,
         public_names: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.check_source(source)
         counts = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "steps_per_epoch": steps_per_epoch}
-        low = {name: count for name, count in counts.items() if count is not None and count < 1}
-        problems = [f"data.{name}={count}: must be 1 or more." for name, count in low.items()]
-        if sampling == "balanced" and source.task == "regression":
-            problems.append("data.sampling=balanced: a regression has no classes to balance: leave it natural.")
-        if source.task == "unlabelled":
-            if sampling == "balanced":
-                problems.append(
-                    "data.sampling=balanced: the data have no labels, so no classes to balance: leave it natural."
-                )
-            if shuffle_labels:
-                problems.append("data.shuffle_labels=true: the data have no labels to shuffle: leave it false.")
-        if problems:
-            raise InputError(problems)
+        check_options(source.task, counts, sampling=sampling, shuffle_labels=shuffle_labels)
         self.source = source
         self.augment = augment
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
@@ -142,9 +135,10 @@ class ImageDataModule(pl.LightningDataModule):
             "cache_dir": Path(cache_dir or os.environ.get("VESALIUS_CACHE", "~/.cache/vesalius")).expanduser(),
             "memory_limit": int(memory_limit_gb * 2**30),
         }
+        self._device_limit, self._pins_memory = int(device_limit_gb * 2**30), False
         self._run_split, self._written_split = cast("Path | None", None), cast("str | None", None)
         self.on_split: Callable[[pd.DataFrame], None] = lambda table: None
-        self.dataset: Dataset[Batch] | None = None
+        self.dataset: StoredDataset | None = None
         self.eval_transform: Callable[[Batch], Batch] | None = None
 
     @abstractmethod
@@ -152,7 +146,7 @@ class ImageDataModule(pl.LightningDataModule):
         """Refuse a source that this family cannot learn from, with the way out."""
 
     @abstractmethod
-    def make_dataset(self) -> Dataset[Batch]:
+    def make_dataset(self) -> StoredDataset:
         """The dataset of whole batches, indexed by tensors of row numbers; called once the store is open."""
 
     def setup(self, stage: str | None = None) -> None:
@@ -180,6 +174,20 @@ class ImageDataModule(pl.LightningDataModule):
             self._check_splits(self.table, splits)
         if stage != "test":
             self.facts = self._compute_facts()
+
+    def serve(self, device: torch.device) -> None:
+        """Prepare batches for a device, once `setup` was called.
+
+        On a CUDA GPU images that fit `device_limit_gb` are cut into batches there. Of larger sets, batches come through
+        page-locked memory, so that a copy does not make the GPU's queue wait.
+        """
+        assert self.dataset is not None
+        if device.type != "cuda":
+            return
+        if self.store.nbytes <= self._device_limit:
+            self.dataset.store = DeviceStore(self.store, device)
+        else:
+            self._pins_memory = True
 
     def reuse_split(self, path: Path, written: str | None = None) -> None:
         """Take the split that a run wrote, as it is, instead of assigning one: its test patients stay test patients.
@@ -275,7 +283,8 @@ class ImageDataModule(pl.LightningDataModule):
         assert dataset is not None
         # A loader draws a seed for its workers (here none) whenever it is iterated. A generator of its own keeps the
         # numbers of dropout independent of how often that is.
-        return DataLoader(dataset, batch_size=None, sampler=sampler, generator=torch.Generator())
+        generator = torch.Generator()
+        return DataLoader(dataset, batch_size=None, sampler=sampler, generator=generator, pin_memory=self._pins_memory)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches in an order that is a function of only (seed, epoch)."""
@@ -326,20 +335,8 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _compute_facts(self) -> Facts:
         train = self.rows("train")
-        channels, height, width = self.store.shape
         pixels = self.pixels(train[:: max(1, len(train) // _STATISTICS_IMAGES)])
-        pixels = pixels.to(torch.float32).transpose(0, 1).flatten(1) / self.value_max
-        return Facts(
-            task=self.source.task,
-            classes=tuple(self.source.classes),
-            channels=channels,
-            image_size=(height, width),
-            value_max=self.value_max,
-            train_size=len(train),
-            mean=tuple(pixels.mean(1).tolist()),
-            std=tuple(one_where_constant(pixels.std(1)).tolist()),
-            **target_facts(self.targets[train], self.source),
-        )
+        return facts_of(pixels, self.targets[train], self.source, self.store.shape, self.value_max)
 
     def pixels(self, rows: Tensor) -> Tensor:
         """The images of some rows, or a frame of each series, (B, C, H, W), stored type: for statistics."""

@@ -14,7 +14,18 @@ from vesalius.data.store.store import Store
 Batch = dict[str, Tensor]
 
 
-class ImageDataset(Dataset[Batch]):
+class StoredDataset(Dataset[Batch]):
+    """Batches that are cut from a store.
+
+    Args:
+        store: of images or of series.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+
+class ImageDataset(StoredDataset):
     """Batches of single images.
 
     Args:
@@ -23,7 +34,8 @@ class ImageDataset(Dataset[Batch]):
     """
 
     def __init__(self, store: Store, targets: Tensor | None = None) -> None:
-        self.store, self.targets = store, targets
+        super().__init__(store)
+        self.targets = targets
 
     def __len__(self) -> int:
         return len(self.store)
@@ -34,7 +46,7 @@ class ImageDataset(Dataset[Batch]):
         return batch if self.targets is None else {**batch, "target": self.targets[index]}
 
 
-class SeriesDataset(Dataset[Batch]):
+class SeriesDataset(StoredDataset):
     """Batches of whole series.
 
     A batch is as long as its longest series. Padding stands at the end and repeats the last real frame and its time:
@@ -47,7 +59,8 @@ class SeriesDataset(Dataset[Batch]):
     """
 
     def __init__(self, store: Store, targets: Tensor, time: Tensor) -> None:
-        self.store, self.targets, self.time = store, targets, time
+        super().__init__(store)
+        self.targets, self.time = targets, time
 
     def __len__(self) -> int:
         return len(self.targets)

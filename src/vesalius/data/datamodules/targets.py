@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from vesalius.config.facts import Facts
 from vesalius.data.samples import target_columns
 from vesalius.data.sources.base import Source
 
@@ -31,8 +32,32 @@ def shuffle_labels(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     return shuffled
 
 
-def target_facts(targets: Tensor, source: Source) -> dict[str, Any]:
-    """The fields of `Facts` that describe the training targets."""
+def facts_of(pixels: Tensor, targets: Tensor, source: Source, shape: tuple[int, int, int], value_max: float) -> Facts:
+    """What a model must know of single images.
+
+    Args:
+        pixels: (M, C, H, W) some of the training images, of the stored type.
+        targets: of all training images.
+        source: of the images.
+        shape: (C, H, W) of the stored images.
+        value_max: largest value of the stored type.
+    """
+    channels, height, width = shape
+    values = pixels.to(torch.float32).transpose(0, 1).flatten(1) / value_max
+    return Facts(
+        task=source.task,
+        classes=tuple(source.classes),
+        channels=channels,
+        image_size=(height, width),
+        value_max=value_max,
+        train_size=len(targets),
+        mean=tuple(values.mean(1).tolist()),
+        std=tuple(one_where_constant(values.std(1)).tolist()),
+        **_target_facts(targets, source),
+    )
+
+
+def _target_facts(targets: Tensor, source: Source) -> dict[str, Any]:
     if source.task == "regression":
         mean, std = targets.mean(0), one_where_constant(targets.std(0, correction=0))
         counts = [len(targets)] * len(source.classes)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 import zlib
 from collections.abc import Sequence
@@ -135,6 +136,11 @@ class Store:
     def dtype(self) -> torch.dtype:
         """`torch.uint8`, `torch.uint16` or `torch.float32`."""
         return self.images.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all frames."""
+        return int(self.offsets[-1]) * math.prod(self.shape) * self.dtype.itemsize
 
     def __getitem__(self, indices: Tensor) -> Tensor:
         """Gather images: (B,) int64 row numbers, none negative, to (B, C, H, W) of the native type.
