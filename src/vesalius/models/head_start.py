@@ -1,4 +1,4 @@
-"""A linear head that starts where regression on the net's features ends."""
+"""A head that starts where regression on the net's features ends."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
-from vesalius.metrics.baselines.linear_models import fit_linear, standardise, truth_matrix
+from vesalius.metrics.baselines.linear_models import LinearModel, fit_linear, loss, standardise, truth_matrix
+from vesalius.metrics.baselines.quadratic_models import QuadraticModel, fit_quadratic
 from vesalius.models.family import Batch
+from vesalius.models.nets.heads import QuadraticHead
 
 # Output of a class that training lacks: a probability of 1e-13.
 _NEVER = 30.0
@@ -24,13 +26,14 @@ def fit_head(
     targets: Callable[[Tensor], Tensor],
     task: Task,
 ) -> None:
-    """Set a linear head to the regression on standardised features whose penalty does best on validation.
+    """Set a head to the regression on standardised features whose penalty does best on validation.
 
-    Logistic regression, or ridge for continuous targets, solved to convergence, as the baselines are. Kumar et al. 2022
+    Logistic regression, or ridge for continuous targets, solved to convergence, as the baselines are; of a
+    `QuadraticHead` either this or the quadratic form, whichever does better on validation. Kumar et al. 2022
     (Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution) start fine-tuning from it.
 
     Args:
-        head: ends in its only linear layer.
+        head: is or holds a `QuadraticHead`, or ends in its only linear layer.
         features: of a batch, (B, F).
         train: batches of training samples as they are.
         val: batches of validation samples.
@@ -40,23 +43,49 @@ def fit_head(
     Raises:
         InputError: for a head of more layers.
     """
-    layers = [part for part in head.modules() if isinstance(part, nn.Linear)]
+    quadratic = next((part for part in head.modules() if isinstance(part, QuadraticHead)), None)
+    layers = [part for part in (quadratic.linear if quadratic else head).modules() if isinstance(part, nn.Linear)]
     if len(layers) != 1:
         raise InputError(
-            "model.fit_head=true: only a head of one linear layer can be fitted: set model.net.head=linear."
+            "model.fit_head=true: only a head of one linear layer, or a quadratic one, can be fitted: set "
+            "model.net.head=linear or quadratic."
         )
     (layer,) = layers
     (x, y), (val_x, val_y) = (_collect(features, batches, targets) for batches in (train, val))
     scaled, val_scaled = standardise(x, val_x)
     truth, val_truth = (truth_matrix(one, task, layer.out_features) for one in (y, val_y))
-    fitted = fit_linear(scaled, truth, val_scaled, val_truth, task)
-    # On the features as they are: w (x - m) / s + b.
-    ones = standardise(x, np.stack([np.zeros(x.shape[1]), np.ones(x.shape[1])]))[1]
-    weight = fitted.weight * (ones[1] - ones[0])
-    bias = (fitted.bias + fitted.weight @ ones[0]).clip(-_NEVER, _NEVER)
+    linear = fit_linear(scaled, truth, val_scaled, val_truth, task)
+    # Standardised features are x * scale - shift * scale.
+    start, end = standardise(x, np.stack([np.zeros(x.shape[1]), np.ones(x.shape[1])]))[1]
+    scale, shift = end - start, np.divide(-start, end - start, out=np.zeros_like(start), where=end > start)
+    _set_linear(layer, linear, scale, shift)
+    if quadratic is not None:
+        _set(quadratic.shift, shift)
+        _set(quadratic.scale, scale)
+        _set(quadratic.squares.weight, np.zeros(quadratic.squares.weight.shape))
+        form = fit_quadratic(scaled, truth, val_scaled, val_truth, task)
+        of_form, of_linear = (loss(fit(val_scaled), val_truth, truth, task) for fit in (form, linear))
+        if of_form < of_linear:
+            _set_form(quadratic, form)
+
+
+def _set_linear(layer: nn.Linear, fitted: LinearModel, scale: NDArray[np.float64], shift: NDArray[np.float64]) -> None:
+    weight = fitted.weight * scale
+    _set(layer.weight, weight)
+    _set(layer.bias, (fitted.bias - weight @ shift).clip(-_NEVER, _NEVER))
+
+
+def _set_form(head: QuadraticHead, form: QuadraticModel) -> None:
+    _set(head.linear.weight, np.zeros(head.linear.weight.shape))
+    _set(head.linear.bias, form.bias.clip(-_NEVER, _NEVER))
+    _set(head.directions.weight, form.directions.reshape(head.directions.weight.shape))
+    _set(head.directions.bias, form.offsets.ravel())
+    _set(head.squares.weight, (np.eye(len(form.weights))[:, :, None] * form.weights).reshape(head.squares.weight.shape))
+
+
+def _set(place: Tensor, values: NDArray[np.float64]) -> None:
     with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(weight))
-        layer.bias.copy_(torch.from_numpy(bias))
+        place.copy_(torch.from_numpy(values))
 
 
 def _collect(

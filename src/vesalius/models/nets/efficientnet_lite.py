@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vesalius.models.nets.base import Net
-from vesalius.models.nets.heads import build_head
+from vesalius.models.nets.heads import HeadKind, build_head
 from vesalius.models.nets.weight_record import WeightRecord, record_of_file
 from vesalius.models.nets.weight_sets import WeightSet, find_set
 from vesalius.models.nets.weights import adapt_channels, is_path, load_into, read_weights
@@ -37,7 +37,8 @@ class EfficientNetLite0(Net):
         num_outputs: number of logits.
         weights: `imagenet` for the packaged set (`vesalius.models.nets.weight_sets`), the path of a state dict, or
             None for random ones.
-        dropout: probability before the last layer.
+        dropout: probability before the last layer; None: the head's own.
+        head: as `build_head` has it.
         layers: what the features are: `last`, the pooled last layer; or `stages`, mean and standard deviation over the
             image of each channel of each stage's output, which also have textures that the last layer ignores.
 
@@ -55,7 +56,8 @@ class EfficientNetLite0(Net):
         num_outputs: int,
         *,
         weights: str | None = None,
-        dropout: float = 0.2,
+        dropout: float | None = 0.2,
+        head: HeadKind = "linear",
         layers: Literal["last", "stages"] = "last",
     ) -> None:
         super().__init__()
@@ -65,7 +67,7 @@ class EfficientNetLite0(Net):
         self.layers = layers
         self.trunk = _Trunk(in_channels, last=layers == "last")
         self.feature_dim = _FEATURES if layers == "last" else 2 * sum(channels for *_, channels in _STAGES)
-        self.head = build_head("linear", self.feature_dim, num_outputs, dropout)
+        self.head = build_head(head, self.feature_dim, num_outputs, dropout)
 
     def features(self, x: Tensor) -> Tensor:
         """Map images (B, C, H, W) to feature vectors (B, feature_dim)."""
