@@ -132,7 +132,7 @@ def results_class(kind: OutputKind) -> type[Results]:
 def score_without_duplicates(results: Results, test: pd.DataFrame, metrics: Metrics) -> dict[str, Entries]:
     """Test metrics without images that equal, or nearly equal, one of training or validation."""
     data = results.data
-    repeated = repeated_in_test(AuditInput(data.real_store.table, data.real_store, data.source))
+    repeated = repeated_in_test(AuditInput(data.real_store.table, data.real_store, data.source, all_pairs=True))
     unique = test[~test["sample_id"].astype(str).isin(repeated)].reset_index(drop=True)
     if unique.empty:
         logger.warning("Every test image repeats one of training or validation: no metrics without duplicates.")

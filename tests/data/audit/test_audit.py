@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from vesalius.data.audit import equal_images, file_checks, image_checks, table_checks
@@ -164,7 +165,7 @@ def test_the_known_duplicate_of_breast_ultrasound_is_found(tmp_path):
 
 @pytest.mark.parametrize("series", [False, True])
 def test_equal_samples_are_those_whose_bytes_are_equal(tmp_path, monkeypatch, series):
-    monkeypatch.setattr(equal_images, "FRAMES_AT_ONCE", 5)
+    monkeypatch.setattr(equal_images, "_AT_ONCE", 7)
     random = np.random.default_rng(0)
     lengths = random.integers(1, 9, 40) if series else np.ones(40, int)
     images = [random.integers(0, 2, (length, 1, 2, 1)).astype(np.uint8) for length in lengths]
@@ -406,3 +407,19 @@ def test_training_samples_that_were_picked_by_class_are_no_shift(audited, phanto
     assert not list(table_checks.prevalence_shift(picked))
     assert not [one for one in table_checks.few_patients(picked) if one.numbers["split"] == "train"]
     assert "chosen by class" in run_audit(picked, []).report["not_checked"]["prevalence_shift"]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_statistics_are_those_of_the_pixels(kind):
+    images = np.random.default_rng(0).integers(0, 200, (5, 3, 20, 10)).astype(kind)
+    images[1] = 7
+    images[2, :, 5:] = 0
+    mean, spread, entropy = image_checks._statistics(torch.from_numpy(images)).numpy().T
+    flat = images.reshape(5, -1).astype(np.float64)
+    np.testing.assert_allclose(mean, flat.mean(axis=1))
+    np.testing.assert_allclose(spread, flat.std(axis=1), atol=1e-12)
+    assert spread[1] == entropy[1] == 0
+    for row, found in zip(flat, entropy, strict=True):
+        levels = np.rint((row - row.min()) / max(np.ptp(row), 1e-12) * 31).astype(int)
+        shares = np.bincount(levels) / len(row)
+        assert found == pytest.approx(-(shares[shares > 0] * np.log2(shares[shares > 0])).sum())

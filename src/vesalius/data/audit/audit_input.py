@@ -24,12 +24,14 @@ class AuditInput:
         store: their decoded images.
         source: where they come from.
         train_classes: the classes that training samples were chosen from; None for all.
+        all_pairs: compare all images of two splits, also of large sets, where a search may miss a near duplicate.
     """
 
     table: pd.DataFrame
     store: Store
     source: Source
     train_classes: Sequence[str] | None = None
+    all_pairs: bool = False
 
     @cached_property
     def ids(self) -> list[str]:
@@ -50,7 +52,7 @@ class AuditInput:
     def near(self) -> list[Pair]:
         """Nearly equal samples of different patients in different splits; equal ones are not among them."""
         equal_of = {row: number for number, rows in enumerate(self.equal) for row in rows}
-        pairs = nearly_equal_pairs(self.store, self.table)
+        pairs = nearly_equal_pairs(self.store, self.table, all_pairs=self.all_pairs)
         return [pair for pair in pairs if pair[0] not in equal_of or equal_of[pair[0]] != equal_of.get(pair[1])]
 
     def id_pairs(self, pairs: list[Pair]) -> list[tuple[str, str, float]]:

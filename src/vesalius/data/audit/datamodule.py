@@ -17,9 +17,15 @@ class AuditData(ImageDataModule):
 
     See `ImageDataModule` for the options. Unreadable images are always left out, whatever `on_bad_file` is: the audit
     counts them.
+
+    Args:
+        source: of the samples.
+        all_pairs: see `AuditInput`.
+        options: of `ImageDataModule`.
     """
 
-    def __init__(self, source: Source, **options: Any) -> None:
+    def __init__(self, source: Source, *, all_pairs: bool = False, **options: Any) -> None:
+        self.all_pairs = all_pairs
         super().__init__(source, **{**options, "on_bad_file": "skip"})
 
     def check_source(self, source: Source) -> None:
@@ -48,4 +54,4 @@ class AuditData(ImageDataModule):
     @property
     def audit_input(self) -> AuditInput:
         """What the checks read, once `setup` was called."""
-        return AuditInput(self.table, self.store, self.source)
+        return AuditInput(self.table, self.store, self.source, all_pairs=self.all_pairs)

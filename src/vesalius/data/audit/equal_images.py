@@ -1,8 +1,10 @@
 """Images that occur twice, equal to the bit."""
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -12,21 +14,19 @@ from numpy.typing import NDArray
 from vesalius.data.samples import SPLITS
 from vesalius.data.store.store import Store
 
-#: Frames that are read from the store in one gather.
-FRAMES_AT_ONCE = 1024
+#: Samples that one thread hashes in one go.
+_AT_ONCE = 256
 
 
 def pixel_hashes(store: Store) -> list[str]:
     """A hash of the decoded pixels of each sample, of all frames for series."""
-    bounds = store.offsets.numpy()
-    hashes: list[str] = []
-    while len(hashes) < len(store):  # one gather per block: one per sample would take longer than all the hashing
-        start = len(hashes)
-        stop = max(int(np.searchsorted(bounds, bounds[start] + FRAMES_AT_ONCE, "right")) - 1, start + 1)
-        frames = store.frames(torch.arange(bounds[start], bounds[stop])).view(torch.uint8).numpy()
-        cuts = bounds[start : stop + 1] - bounds[start]
-        hashes += [_hash(frames[first:last]) for first, last in pairwise(cuts.tolist())]
-    return hashes
+    frames, bounds = store.images.view(torch.uint8).numpy(), store.offsets.tolist()
+
+    def hashes(start: int) -> list[str]:
+        return [_hash(frames[first:last]) for first, last in pairwise(bounds[start : start + _AT_ONCE + 1])]
+
+    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="audit") as pool:
+        return [value for some in pool.map(hashes, range(0, len(store), _AT_ONCE)) for value in some]
 
 
 def equal_samples(hashes: list[str]) -> list[list[int]]:
@@ -49,4 +49,4 @@ def across_splits(rows: list[int], split: NDArray[np.object_]) -> Iterator[tuple
 
 
 def _hash(frames: NDArray[np.uint8]) -> str:
-    return hashlib.blake2b(np.ascontiguousarray(frames).data, digest_size=16).hexdigest()
+    return hashlib.blake2b(frames.data, digest_size=16).hexdigest()

@@ -17,6 +17,7 @@ from vesalius.data.audit.findings import MOST_LISTED, Finding
 from vesalius.data.audit.similar_images import Pair
 from vesalius.data.formats.overlays import shows_print
 from vesalius.data.samples import target_columns
+from vesalius.data.store.blocks import map_blocks
 
 #: At most this many images or headers are read one by one, spread evenly over the data set.
 MOST_READ = 200
@@ -94,12 +95,8 @@ def conflicting_labels(data: AuditInput) -> Iterator[Finding]:
 
 def unusual_pixels(data: AuditInput) -> Iterator[Finding]:
     """Images without any content, and images whose brightness or contrast is far from that of the others."""
-    statistics = []
-    for rows in torch.split(torch.arange(len(data.store)), 1024):
-        pixels = data.store.middle_frames(rows).to(torch.float64).flatten(1)
-        columns = [pixels.mean(1), pixels.std(1, correction=0), _entropy(pixels)]
-        statistics.append(torch.stack(columns, dim=1))
-    mean, spread, entropy = torch.cat(statistics).numpy().T
+    found = map_blocks(data.store, lambda rows: _statistics(data.store.middle_frames(rows)))
+    mean, spread, entropy = torch.cat(list(found)).numpy().T
     constant = np.flatnonzero(spread == 0)
     if len(constant):
         yield Finding(
@@ -124,14 +121,27 @@ def unusual_pixels(data: AuditInput) -> Iterator[Finding]:
         )
 
 
-def _entropy(pixels: torch.Tensor) -> torch.Tensor:
-    """(B,) entropy, in bits, of each image's histogram of 32 levels between its darkest and brightest pixel."""
-    low, high = pixels.amin(1, keepdim=True), pixels.amax(1, keepdim=True)
-    level = ((pixels - low) / (high - low).clamp(min=1e-12) * (_GREY_LEVELS - 1)).round().to(torch.int64)
-    counts = torch.zeros(len(pixels), _GREY_LEVELS, dtype=torch.float64)
-    counts.scatter_add_(1, level, torch.ones_like(pixels))
-    entropy: torch.Tensor = torch.special.entr(counts / pixels.shape[1]).sum(1) / np.log(2)
-    return entropy
+def _statistics(images: torch.Tensor) -> torch.Tensor:
+    """(B, 3) mean, standard deviation and entropy of each image.
+
+    Entropy is that of a histogram of 32 levels between the darkest and the brightest pixel, in bits.
+    """
+    if images.dtype == torch.uint8:  # a histogram tells the same in a tenth of the time
+        values = torch.arange(256, dtype=torch.float64).expand(len(images), -1)
+        counts = torch.stack([torch.bincount(image.flatten(), minlength=256) for image in images]).to(torch.float64)
+    else:
+        values = images.flatten(1).to(torch.float64)
+        counts = torch.ones_like(values)
+    total = counts.sum(1)
+    low = values.where(counts > 0, torch.inf).amin(1, keepdim=True)
+    high = values.where(counts > 0, -torch.inf).amax(1, keepdim=True)
+    mean = (values * counts).sum(1) / total
+    spread = ((values - mean[:, None]) ** 2 * counts).sum(1).div(total).sqrt().where(high[:, 0] > low[:, 0], 0.0)
+    level = ((values - low) / (high - low).clamp(min=1e-12) * (_GREY_LEVELS - 1)).round().clamp(0, _GREY_LEVELS - 1)
+    of_level = torch.zeros(len(images), _GREY_LEVELS, dtype=torch.float64)
+    of_level.scatter_add_(1, level.to(torch.int64), counts)
+    entropy = torch.special.entr(of_level / total[:, None]).sum(1) / np.log(2)
+    return torch.stack([mean, spread, entropy], dim=1)
 
 
 def _robust_distance(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,7 +17,8 @@ pair of different patients against the least similar of 150 copies
 Turned, mirrored, cropped or shifted copies are not found.
 """
 
-from collections.abc import Iterator
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from vesalius.data.audit.nearest import Floats, NearestVectors, Rows
 from vesalius.data.samples import SPLITS
+from vesalius.data.store.blocks import map_blocks, split_rows
 from vesalius.data.store.store import Store
 
 THRESHOLD = 0.80
@@ -36,22 +39,24 @@ _NEAREST = 8
 _COARSE_SIDE, _FINE_SIDE = 16, 64
 _SIGMA = 2.5
 _IMAGES_AT_ONCE = 1024
-_REFERENCES_AT_ONCE = 16_384
-_PAIRS_AT_ONCE = 1024
+_PAIRS_AT_ONCE = 256
 _MEAN_IMAGES = 2_000
 #: The mean of a few images is mostly these images themselves: it is taken as if this many empty ones were among them.
 _SHRINKAGE = 20
 
 Pair = tuple[int, int, float]
-Floats = NDArray[np.float32]
-Rows = NDArray[np.intp]
 
 
-def nearly_equal_pairs(store: Store, table: pd.DataFrame) -> list[Pair]:
+def nearly_equal_pairs(store: Store, table: pd.DataFrame, *, all_pairs: bool = False) -> list[Pair]:
     """Pairs of samples of different groups in different splits that are equal, or nearly so.
 
-    Series are compared by their middle frames. Time grows with the square of the number of images, memory by a kilobyte
-    per image.
+    Series are compared by their middle frames. Time grows with n log n, memory by a kilobyte per image.
+
+    Args:
+        store: of the images.
+        table: with their splits and groups.
+        all_pairs: compare the thumbnails of all images of two splits, however many they are (`NearestVectors`); time
+            then grows with the square of their number.
 
     Returns:
         Row numbers, the one of the earlier split first, and their similarity (1: equal); the most similar first.
@@ -60,44 +65,40 @@ def nearly_equal_pairs(store: Store, table: pd.DataFrame) -> list[Pair]:
     if sum(len(part) > 0 for part in parts) < 2:
         return []
     groups = pd.factorize(table["group_id"])[0]
-    thumbnails, fine = _thumbnails(store), _FineStructure(store)
-    found: list[Pair] = []
-    for first, second in ((0, 1), (0, 2), (1, 2)):
-        for candidates in _candidates(thumbnails, parts[first], parts[second], groups):
-            alike = (candidates[2] + fine.alike(candidates[0], candidates[1])) / 2
-            near = alike >= THRESHOLD
-            rows = zip(candidates[0][near].tolist(), candidates[1][near].tolist(), alike[near].tolist(), strict=True)
-            found += [(a, b, min(float(value), 1.0)) for a, b, value in rows]
-    return sorted(found, key=lambda pair: (-pair[2], pair[:2]))
+    thumbnails = _thumbnails(store)
+    first, second, coarse = _candidates(thumbnails, parts, groups, all_pairs)
+    if not len(first):
+        return []
+    alike = (coarse + _FineStructure(store).alike(first, second)) / 2
+    near = alike >= THRESHOLD
+    rows = zip(first[near].tolist(), second[near].tolist(), alike[near].tolist(), strict=True)
+    return sorted(((a, b, min(float(value), 1.0)) for a, b, value in rows), key=lambda pair: (-pair[2], pair[:2]))
 
 
 def _candidates(
-    thumbnails: Floats, first: Rows, second: Rows, groups: NDArray[np.intp]
-) -> Iterator[tuple[Rows, Rows, Floats]]:
-    """For each image of the second split the nearest thumbnails of the first: blocks of rows, rows, correlations."""
-    nearest = min(_NEAREST, len(first))
-    for start in range(0, len(second) if nearest else 0, _IMAGES_AT_ONCE):
-        queries = second[start : start + _IMAGES_AT_ONCE]
-        best = torch.full((len(queries), nearest), -1.0)
-        rows = torch.zeros(len(queries), nearest, dtype=torch.int64)
-        for begin in range(0, len(first), _REFERENCES_AT_ONCE):
-            references = first[begin : begin + _REFERENCES_AT_ONCE]
-            alike = thumbnails[queries] @ thumbnails[references].T
-            alike[groups[queries][:, None] == groups[references]] = -1
-            joined = torch.cat([best, torch.from_numpy(alike)], dim=1)
-            numbers = torch.cat([rows, torch.from_numpy(references).expand(len(queries), -1)], dim=1)
-            best, chosen = joined.topk(nearest, dim=1)
-            rows = numbers.gather(1, chosen)
-        query, place = np.nonzero(best.numpy() >= CANDIDATE)
-        for cut in range(0, len(query), _PAIRS_AT_ONCE):
-            q, p = query[cut : cut + _PAIRS_AT_ONCE], place[cut : cut + _PAIRS_AT_ONCE]
-            yield rows.numpy()[q, p], queries[q], best.numpy()[q, p]
+    thumbnails: Floats, parts: list[Rows], groups: NDArray[np.intp], all_pairs: bool
+) -> tuple[Rows, Rows, Floats]:
+    """Rows of an earlier and of a later split whose thumbnails are alike, and their correlations.
+
+    Of each image the `_NEAREST` of each earlier split.
+    """
+    found = [(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.float32))]
+    filled = [part[thumbnails[part].any(axis=1)] for part in parts]
+    for at, references in enumerate(filled):
+        nearest = NearestVectors(thumbnails, references, groups, all_pairs=all_pairs)
+        for part in filled[at + 1 :] if len(references) else ():
+            for start in range(0, len(part), _IMAGES_AT_ONCE):
+                queries = part[start : start + _IMAGES_AT_ONCE]
+                rows, best = nearest.search(queries, min(_NEAREST, len(references)))
+                query, place = np.nonzero(best >= CANDIDATE)
+                found.append((rows[query, place], queries[query], best[query, place]))
+    first, second, coarse = map(np.concatenate, zip(*found, strict=True))
+    return first, second, coarse
 
 
 def _thumbnails(store: Store) -> Floats:
     """(N, 256) of length 1, less the mean of all; 0 for images without content."""
-    blocks = torch.split(torch.arange(len(store)), _IMAGES_AT_ONCE)
-    found = np.concatenate([_unit(_reduced(store, rows.numpy(), _COARSE_SIDE)) for rows in blocks])
+    found = np.concatenate(list(map_blocks(store, lambda rows: _unit(_reduced(store, rows, _COARSE_SIDE)))))
     return _unit(found - found.sum(axis=0) / (len(found) + _SHRINKAGE))
 
 
@@ -106,25 +107,33 @@ class _FineStructure:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        rows = np.arange(0, len(store), max(1, -(-len(store) // _MEAN_IMAGES)))
-        total = sum(self._of(rows[k : k + _PAIRS_AT_ONCE]).sum(axis=0) for k in range(0, len(rows), _PAIRS_AT_ONCE))
+        rows = torch.arange(0, len(store), max(1, -(-len(store) // _MEAN_IMAGES)))
+        total = sum(map_blocks(store, lambda block: self._of_block(block).sum(axis=0), rows))
         self._common = total / (len(rows) + _SHRINKAGE)
 
     def alike(self, first: Rows, second: Rows) -> Floats:
         """Correlation of the fine structure of each pair of rows."""
+        cuts = range(_PAIRS_AT_ONCE, len(first), _PAIRS_AT_ONCE)
+        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="audit") as pool:
+            return np.concatenate(list(pool.map(self._of_pairs, np.split(first, cuts), np.split(second, cuts))))
+
+    def _of_pairs(self, first: Rows, second: Rows) -> Floats:
         rows, place = np.unique(np.concatenate([first, second]), return_inverse=True)
-        fine = _unit(self._of(rows) - self._common)
+        fine = _unit(self._of(torch.from_numpy(rows)) - self._common)
         found: Floats = np.einsum("ij,ij->i", fine[place[: len(first)]], fine[place[len(first) :]])
         return found
 
-    def _of(self, rows: Rows) -> Floats:
+    def _of(self, rows: torch.Tensor) -> Floats:
+        return np.concatenate([self._of_block(block) for block in split_rows(self._store, rows)])
+
+    def _of_block(self, rows: torch.Tensor) -> Floats:
         images = _reduced(self._store, rows, _FINE_SIDE)
         return _unit(images - gaussian_filter(images, (0, _SIGMA, _SIGMA)))
 
 
-def _reduced(store: Store, rows: Rows, side: int) -> Floats:
+def _reduced(store: Store, rows: torch.Tensor, side: int) -> Floats:
     """(B, h, w) grey images of at most `side` pixels per side."""
-    images = store.middle_frames(torch.from_numpy(rows)).to(torch.float32).mean(dim=1, keepdim=True)
+    images = store.middle_frames(rows).to(torch.float32).mean(dim=1, keepdim=True)
     sides = [min(side, length) for length in images.shape[-2:]]
     small: Floats = torch.nn.functional.interpolate(images, sides, mode="bilinear", antialias=True)[:, 0].numpy()
     return small

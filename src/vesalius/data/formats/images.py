@@ -54,7 +54,8 @@ def decode_image(path: Path, name: str | None = None) -> np.ndarray:
             _check_size(image)
             image.load()
             white_is_zero = image.format == "TIFF" and _tiff_tag(image, _TIFF_PHOTOMETRIC) == 0
-            return _to_array(ImageOps.exif_transpose(image), name, white_is_zero=white_is_zero)
+            ImageOps.exif_transpose(image, in_place=True)  # else it copies every image, turned or not
+            return _to_array(image, name, white_is_zero=white_is_zero)
     except InputError:
         raise
     except FileNotFoundError:
@@ -118,8 +119,9 @@ def _to_array(image: Image.Image, name: str, *, white_is_zero: bool) -> np.ndarr
         image = image.convert("L")
     if image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
-    array = np.array(image, dtype=np.uint8)
-    return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+    if image.mode == "L":
+        return np.array(image, dtype=np.uint8)[None]
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:
