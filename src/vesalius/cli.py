@@ -7,10 +7,13 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vesalius import __version__
 from vesalius.config.errors import InputError, RunFailed, VesaliusError, print_problems
+
+if TYPE_CHECKING:
+    from vesalius.launch.ahead import Ahead
 
 VERBS = {
     "train": "train one network, evaluate it, record everything; with -m a sweep",
@@ -95,6 +98,13 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
         from vesalius.config.diagnose import did_you_mean
 
         raise InputError(f"vesalius {verb}: there is no such verb.{did_you_mean(verb, VERBS)}")
+    from vesalius.launch.ahead import started_ahead
+
+    with started_ahead(verb, arguments) as ahead:
+        return _compose_and_launch(verb, arguments, ahead)
+
+
+def _compose_and_launch(verb: str, arguments: list[str], ahead: "Ahead | None") -> int:
     from vesalius.config.command_line import is_multirun
     from vesalius.config.compose import run_hydra, sweep_dir
     from vesalius.launch.launch import begin_run, launch
@@ -110,7 +120,7 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     codes: list[int] = []
 
     def work(config: dict[str, Any], overrides: list[str], folder: Path) -> None:
-        codes.append(launch(verb, config, overrides, folder)[0])
+        codes.append(launch(verb, config, overrides, folder, ahead)[0])
 
     try:
         sweep = run_hydra(verb, resumed_arguments(verb, arguments), work, partial(begin_run, verb))

@@ -171,12 +171,13 @@ def _answer(asked) -> int:
 
     from sketches import draw_figures
     from vesalius import cli
-    from vesalius.launch import launch, template
+    from vesalius.launch import ahead, launch, template
     from vesalius.sweeps import local_pool, scheduler
 
     for starter in (launch, local_pool, subprocess_script):
         starter.subprocess = SimpleNamespace(Popen=Forked, run=subprocess.run)
     template.can_fork = lambda: False  # this process has the imports done already, and `Forked` forks it
+    ahead.started_ahead = lambda verb, arguments: contextlib.nullcontext()  # for the same reason
     if asked["figures"]:
         draw_figures()
     if asked["fake"]:

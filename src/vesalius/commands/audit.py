@@ -14,7 +14,7 @@ from vesalius.data.audit.datamodule import AuditData
 from vesalius.data.audit.findings import check_names
 from vesalius.data.audit.page import audit_page
 from vesalius.data.datamodules.summary import print_data
-from vesalius.launch.worker import enter
+from vesalius.launch.worker import enter, leave
 from vesalius.runs.run_folder import RunFolder, write_atomically, write_json
 from vesalius.terminal import command_console, command_table
 
@@ -71,4 +71,4 @@ def _print(result: Audit, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(enter(audit, sys.argv[1:]))
+    leave(enter(audit, sys.argv[1:]))

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vesalius.figures.comparison import comparison_figure
-from vesalius.launch.worker import enter
+from vesalius.launch.worker import enter, leave
 from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.runs.arms import arms_by
 from vesalius.runs.find import find_finished
@@ -69,4 +69,4 @@ def print_comparison(content: Mapping[str, Any], console: Console) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(enter(compare, sys.argv[1:]))
+    leave(enter(compare, sys.argv[1:]))

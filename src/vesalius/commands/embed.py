@@ -12,7 +12,7 @@ from vesalius.data.datamodules.skipped import write_skipped
 from vesalius.evaluation.data_compatibility import check_fit, warn_of_known_patients
 from vesalius.evaluation.embedding import every_sample, extractor_hash, feature_batches, write_features
 from vesalius.evaluation.inference import inference_device
-from vesalius.launch.worker import enter
+from vesalius.launch.worker import enter, leave
 from vesalius.runs.run_folder import SPLIT, RunFolder, write_json
 from vesalius.terminal import command_console, show_progress
 from vesalius.training.checkpoints import load_checkpoint, restore_model
@@ -85,4 +85,4 @@ def _set_up(data: ImageDataModule, facts: Facts, run: RunFolder, *, other_data: 
 
 
 if __name__ == "__main__":
-    sys.exit(enter(embed, sys.argv[1:]))
+    leave(enter(embed, sys.argv[1:]))

@@ -13,7 +13,7 @@ from vesalius.deploy.ensemble.folder import write_members
 from vesalius.deploy.ensemble.members import Member, read_members
 from vesalius.evaluation.base import write_tables
 from vesalius.evaluation.metric_tables import print_metrics
-from vesalius.launch.worker import enter
+from vesalius.launch.worker import enter, leave
 from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.runs.arms import REPEATS, other_differences
 from vesalius.runs.find import find_finished
@@ -90,4 +90,4 @@ def print_ensemble(metrics: Mapping[str, Any], members: Sequence[Member], consol
 
 
 if __name__ == "__main__":
-    sys.exit(enter(ensemble, sys.argv[1:]))
+    leave(enter(ensemble, sys.argv[1:]))

@@ -24,7 +24,7 @@ from vesalius.evaluation.decision import DecisionOptions
 from vesalius.evaluation.final import finish
 from vesalius.evaluation.inference import inference_device
 from vesalius.evaluation.monitoring.shift import detect_shift
-from vesalius.launch.worker import enter
+from vesalius.launch.worker import enter, leave
 from vesalius.metrics.shift.sentinel import describe
 from vesalius.models.family import output_kind
 from vesalius.runs.run_folder import ENSEMBLE, METRICS, SPLIT, RunFolder, write_json
@@ -173,4 +173,4 @@ def _values(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(enter(evaluate, sys.argv[1:]))
+    leave(enter(evaluate, sys.argv[1:]))

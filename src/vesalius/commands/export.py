@@ -8,7 +8,7 @@ from vesalius.config.errors import InputError
 from vesalius.deploy.bundle.export import export_run
 from vesalius.deploy.bundle.graphs import Part
 from vesalius.deploy.bundle.reading import CARD_HTML
-from vesalius.launch.worker import enter
+from vesalius.launch.worker import enter, leave
 from vesalius.runs.hashes import file_hash
 from vesalius.runs.run_folder import MANIFEST, RunFolder
 from vesalius.terminal import command_console
@@ -45,4 +45,4 @@ def export(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(enter(export, sys.argv[1:]))
+    leave(enter(export, sys.argv[1:]))

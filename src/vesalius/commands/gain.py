@@ -9,7 +9,7 @@ from rich.text import Text
 from vesalius.commands.compare import print_comparison
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.figures.comparison import comparison_figure
-from vesalius.launch.worker import enter
+from vesalius.launch.worker import enter, leave
 from vesalius.runs.run_folder import RunFolder, write_json
 from vesalius.studies.synthetic.plan import GAN, REAL, Plan, plan_study
 from vesalius.studies.synthetic.run import run_plan, summarize
@@ -54,4 +54,4 @@ def write_gain(path: Path, content: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(enter(gain, sys.argv[1:]))
+    leave(enter(gain, sys.argv[1:]))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vesalius.config.errors import InputError
 from vesalius.data.identities import Identities, Identity, log_of
-from vesalius.launch.worker import enter
+from vesalius.launch.worker import enter, leave
 from vesalius.metrics.formatting import csv_cell
 from vesalius.runs.run_folder import RunFolder
 from vesalius.terminal import command_console
@@ -103,4 +103,4 @@ def _counts(entries: Sequence[Identity]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(enter(identities, sys.argv[1:]))
+    leave(enter(identities, sys.argv[1:]))

@@ -19,7 +19,7 @@ from vesalius.deploy.inputs import find_inputs
 from vesalius.deploy.loading import load
 from vesalius.deploy.predictor import Predictor
 from vesalius.deploy.shift import ShiftMonitor
-from vesalius.launch.worker import enter
+from vesalius.launch.worker import enter, leave
 from vesalius.metrics.formatting import csv_table
 from vesalius.metrics.shift.sentinel import describe
 from vesalius.runs.run_folder import RunFolder, write_atomically, write_json
@@ -153,4 +153,4 @@ def _summarize(table: pd.DataFrame, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(enter(predict, sys.argv[1:]))
+    leave(enter(predict, sys.argv[1:]))

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from vesalius.launch.worker import enter
+from vesalius.launch.worker import enter, leave
 from vesalius.metrics.formatting import format_metric, format_number
 from vesalius.report.content import content_of, parts_of
 from vesalius.report.page import page_of
@@ -92,4 +92,4 @@ def print_part(part: Mapping[str, Any], console: Console) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(enter(report, sys.argv[1:]))
+    leave(enter(report, sys.argv[1:]))

@@ -6,7 +6,7 @@ from pathlib import Path
 from vesalius.config.checks import check_config
 from vesalius.config.errors import InputError, RunFailed
 from vesalius.launch.launch import launch
-from vesalius.launch.worker import enter
+from vesalius.launch.worker import enter, leave
 from vesalius.metrics.formatting import csv_table
 from vesalius.runs.run_folder import Interrupted, RunFolder, write_atomically
 from vesalius.studies.agreement import DIFFERENT, compare_metrics, other_changes, summarize_agreement
@@ -69,4 +69,4 @@ def _train(before: RunFolder, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(enter(rerun, sys.argv[1:]))
+    leave(enter(rerun, sys.argv[1:]))

@@ -12,7 +12,7 @@ from vesalius.config.targets import import_extra
 from vesalius.deploy.bundle.reading import CARD_HTML, Bundle
 from vesalius.deploy.loading import load
 from vesalius.deploy.predictor import Predictor
-from vesalius.launch.worker import enter
+from vesalius.launch.worker import enter, leave
 from vesalius.runs.run_folder import RunFolder
 from vesalius.terminal import command_console
 
@@ -132,4 +132,4 @@ def _model(config: dict[str, Any]) -> tuple[Path, str, str | None]:
 
 
 if __name__ == "__main__":
-    sys.exit(enter(serve, sys.argv[1:]))
+    leave(enter(serve, sys.argv[1:]))

@@ -11,7 +11,7 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.evaluation.inference import inference_device
 from vesalius.evaluation.metric_tables import print_metrics
-from vesalius.launch.worker import enter
+from vesalius.launch.worker import enter, leave
 from vesalius.models.family import output_kind
 from vesalius.runs.run_folder import RunFolder
 from vesalius.studies.synthetic.export import (
@@ -96,4 +96,4 @@ def _print(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(enter(synthesize, sys.argv[1:]))
+    leave(enter(synthesize, sys.argv[1:]))

@@ -5,14 +5,18 @@ Single runs, sweep jobs, resumed runs and every DDP rank enter here and nowhere 
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import torch
 
+from vesalius.config.allowed import is_allowed, targets_of
 from vesalius.config.checks import check_config
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
+from vesalius.config.targets import locate
 from vesalius.data.datamodules.summary import print_data
 from vesalius.evaluation.base import results_of
 from vesalius.evaluation.data_overlap import check_data_overlap
@@ -22,7 +26,7 @@ from vesalius.evaluation.final import finish
 from vesalius.evaluation.inference import inference_device
 from vesalius.evaluation.temporal_ablation import check_ablation
 from vesalius.launch.rank_failure import named_rank
-from vesalius.launch.worker import enter, log_to, rank
+from vesalius.launch.worker import enter, leave, log_to, rank
 from vesalius.runs.hashes import write_hashes
 from vesalius.runs.provenance.cost import Cost
 from vesalius.runs.provenance.energy import EnergyMeter, visible_gpus
@@ -34,6 +38,23 @@ from vesalius.training.checkpoints import load_checkpoint, restore_model
 from vesalius.training.frozen_features import keep_features, load_features
 from vesalius.training.session import Session
 from vesalius.training.tracking.base import outputs_of
+
+# What is first needed to evaluate a finished training.
+_LATER = (
+    "matplotlib.backends.backend_agg",
+    "sklearn.covariance",
+    "sklearn.decomposition",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "sklearn.preprocessing",
+    "vesalius.evaluation.monitoring.out_of_distribution",
+    "vesalius.evaluation.monitoring.shift",
+    "vesalius.evaluation.supervised",
+    "vesalius.figures.classification",
+    "vesalius.figures.decision",
+    "vesalius.figures.series",
+    "vesalius.metrics.shift.sentinel",
+)
 
 
 def train(path: Path) -> None:
@@ -117,5 +138,21 @@ def _evaluate(session: Session) -> None:
         tracker.finish(final.metrics, final.figures, outputs)
 
 
+def import_later(path: Path) -> None:
+    """Import what a run imports only when it gets there: a sweep does so once, and its jobs are forks of that process.
+
+    Args:
+        path: of a run folder; its config is not checked yet, and only modules of Vesalius are imported by its names.
+    """
+    config = RunFolder(path).config
+    names = [*_LATER, *(["wandb"] if (config["logger"] or {}).get("wandb") else [])]
+    for name in names:
+        import_module(name)
+    for _, target in targets_of(config):
+        if target.startswith("vesalius.") and is_allowed(target):
+            with suppress(InputError):  # a job refuses its config itself
+                locate(target)
+
+
 if __name__ == "__main__":
-    sys.exit(enter(train, sys.argv[1:]))
+    leave(enter(train, sys.argv[1:]))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vesalius.config.allowed import check_allowed
 from vesalius.config.errors import InputError, RunFailed
-from vesalius.launch.worker import enter
+from vesalius.launch.worker import enter, leave
 from vesalius.runs.hashes import HASHES
 from vesalius.runs.run_folder import ENSEMBLE, RunFolder, write_json
 from vesalius.terminal import command_console
@@ -75,4 +75,4 @@ def _verify_bundle(folder: RunFolder) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(enter(verify, sys.argv[1:]))
+    leave(enter(verify, sys.argv[1:]))

@@ -15,7 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from vesalius.config.allowed import check_allowed
 from vesalius.config.compose import remove_if_empty
 from vesalius.config.errors import InputError
-from vesalius.launch.child import child_environment, signal_group
+from vesalius.launch.ahead import Ahead
+from vesalius.launch.child import child_environment, signal_group, work_command
 from vesalius.launch.faults import again
 from vesalius.launch.rendezvous import ranks_of
 from vesalius.launch.resume_despite import KEY, check_code, set_despite
@@ -29,7 +30,9 @@ _HORIZON = "trainer.max_epochs="
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
-def launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Path) -> tuple[int, float]:
+def launch(
+    verb: str, config: Mapping[str, Any], overrides: list[str], path: Path, ahead: Ahead | None = None
+) -> tuple[int, float]:
     """Run one job of a verb in a fresh process.
 
     Args:
@@ -37,6 +40,7 @@ def launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Pat
         config: frozen.
         overrides: as typed.
         path: the folder that Hydra chose for this job.
+        ahead: a process that may have been started for this job already.
 
     Returns:
         The exit code, and the monitored metric of the best checkpoint (NaN without one), a sweep's objective.
@@ -44,7 +48,8 @@ def launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Pat
     set_despite(config.get(KEY) or ())
     ranks = ranks_of(os.environ)
     if ranks is None:
-        return _launch(verb, config, overrides, path)
+        folder = begin_run(verb, config, overrides, path)
+        return 0 if _is_done(config, folder) else _work(verb, folder, ahead), objective_of(folder.path)
     if verb != "train":
         raise InputError(f"vesalius {verb} works in one process: start it without srun or torchrun.")
     if ranks.rank > 0:
@@ -61,11 +66,6 @@ def launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Pat
         done = _is_done(config, folder)
         announce(None if done else folder.path)
         return 0 if done else _work(verb, folder), objective_of(folder.path)
-
-
-def _launch(verb: str, config: Mapping[str, Any], overrides: list[str], path: Path) -> tuple[int, float]:
-    folder = begin_run(verb, config, overrides, path)
-    return 0 if _is_done(config, folder) else _work(verb, folder), objective_of(folder.path)
 
 
 def _is_done(config: Mapping[str, Any], folder: RunFolder) -> bool:
@@ -166,11 +166,6 @@ def _check_model(verb: str, config: Mapping[str, Any]) -> None:
         raise InputError(f"vesalius {verb} needs a model, either run=DIR or bundle=DIR: {found}.")
 
 
-def work_command(verb: str, folder: Path) -> list[str]:
-    """The command that does the work of a run folder."""
-    return [sys.executable, "-m", f"vesalius.commands.{verb}", str(folder)]
-
-
 def record_exit(folder: RunFolder, code: int) -> int:
     """Record the end of a process that was killed before it could write its own state.
 
@@ -190,7 +185,7 @@ def record_exit(folder: RunFolder, code: int) -> int:
     return _EXIT_CODES.get(number, 1)
 
 
-def _work(verb: str, folder: RunFolder) -> int:
+def _work(verb: str, folder: RunFolder, ahead: Ahead | None = None) -> int:
     """Run the command in a fresh process and pass signals on to it; a second signal kills it, as in a sweep.
 
     It has a session of its own, or a Ctrl-C would reach it from the terminal too; the second signal kills all of the
@@ -198,7 +193,10 @@ def _work(verb: str, folder: RunFolder) -> int:
     or torchrun, the child stays in it, and whatever started the session does the killing.
     """
     own = PARENT not in os.environ and ranks_of(os.environ) is None
-    child = subprocess.Popen(work_command(verb, folder.path), env=child_environment(), start_new_session=own)
+    child = None if ahead is None else ahead.take(verb, folder.path)
+    if child is None:
+        command = work_command(verb, folder.path)
+        child = subprocess.Popen(command, env=child_environment(), start_new_session=own)
     received: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:

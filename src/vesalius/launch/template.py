@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from vesalius.launch.worker import PARENT, enter, follow_parent
+from vesalius.launch.worker import PARENT, enter, follow_parent, leave
 
 _ATTEMPTS = 3
 _LONGEST = 1 << 20  # bytes of one request: an environment and a folder
@@ -172,9 +172,8 @@ def _serve(place: int) -> int:
             if not head:
                 return 0
             asked = json.loads(_read(own, int.from_bytes(head, "big")))
-            importlib.import_module(asked["module"])
-            gc.collect()
-            gc.freeze()
+            if asked["module"] not in sys.modules:
+                _import_all(asked["module"], Path(asked["folder"]))
             pid = os.fork()
             if pid == 0:
                 own.close()
@@ -188,6 +187,15 @@ def _serve(place: int) -> int:
             if ended:
                 running.remove(pid)
                 _send(own, pid, os.waitstatus_to_exitcode(status))
+
+
+def _import_all(name: str, folder: Path) -> None:
+    """Import a verb, and what its work on a folder imports only when it gets there."""
+    later = getattr(importlib.import_module(name), "import_later", None)
+    if later is not None:
+        later(folder)
+    gc.collect()
+    gc.freeze()
 
 
 def _read(own: socket.socket, size: int) -> bytes:
@@ -223,8 +231,4 @@ def _become_job(asked: dict[str, Any], files: Sequence[int]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        exit_code = _serve(int(sys.argv[1]))
-    finally:
-        gc.unfreeze()  # or what extensions hold is reported as leaked
-    sys.exit(exit_code)
+    leave(_serve(int(sys.argv[1])))

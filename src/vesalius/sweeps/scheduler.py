@@ -13,7 +13,8 @@ from types import FrameType
 from typing import Any
 
 from vesalius.config.errors import InputError
-from vesalius.launch.launch import objective_of, record_exit, work_command
+from vesalius.launch.child import work_command
+from vesalius.launch.launch import objective_of, record_exit
 from vesalius.launch.resume_despite import check_code
 from vesalius.runs.run_folder import CONFIG, PATIENCE, RunFolder
 from vesalius.runs.sweep_folder import FINISHED, SweepFolder, SweepJob

@@ -74,7 +74,7 @@ class Session:
         self._loggers = list(build_named(self.config["logger"], "logger").values()) if tracked else []
         self._start = Start(folder, self.config)
         self.last, self._stopped = self._start.path, self._start.content
-        self._metadata, self._ranks = CheckpointMetadata(), RankConsistency()
+        self._metadata, self._ranks, self._track = CheckpointMetadata(), RankConsistency(), TrackEpochs()
         self._trainer = self._build_trainer()
         init_from = self.config["init_from"]
         self._initial = None if init_from is None else load_initial(RunFolder(init_from).best)
@@ -96,7 +96,7 @@ class Session:
             EpochProgress(),
             SampleGrids(),
             KeepFeatures(),
-            TrackEpochs(),
+            self._track,
             self._metadata,
             *build_named(self.config["callbacks"], "callbacks").values(),
             PruneOnRequest(),
@@ -204,14 +204,14 @@ class Session:
             write_split(self.data.split, self.folder.path / SPLIT)
             self._start.copy_best()
             write_skipped(self.data, self.folder.path)
-            for tracker in self.trackers:
-                tracker.begin(self.folder.path, self.config, self.config["name"], self.data.facts.task)
+        self._track.fill(self.folder.path, self.config, self.data.facts.task)
         samples = [origin["data"], self.data.split[["sample_id", "split"]].to_numpy().tolist()]
         self._ranks.fill(self.config, samples, self.data.batch_size)
         self.data.serve(self._trainer.strategy.root_device)
         try:
             last = None if self.last is None else str(self.last)
             self._trainer.fit(self.model, datamodule=self.data, ckpt_path=last, weights_only=True)
+            self._track.begin(self._trainer)  # where a resumed run had no step left
         except Exception as error:
             problem = self._explain(error)
             if problem is None:

@@ -6,14 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pydicom
 
 from vesalius.data.audit.audit_input import AuditInput
 from vesalius.data.audit.availability import MIN_PATIENTS, WITHOUT_SINGLE_CLASS, patients_of_rarest_class
 from vesalius.data.audit.file_properties import FileProperties, is_dicom
 from vesalius.data.audit.findings import MOST_LISTED, Finding
 from vesalius.data.audit.image_checks import MOST_READ
-from vesalius.data.formats.dicom.identifying import burned_in_reason, identifying_values
 from vesalius.metrics.intervals.auroc import auroc_interval
 
 #: A property predicts the class if the AUROC that it gives is above this with 97.5 % confidence.
@@ -96,6 +94,12 @@ def identifying_tags(data: AuditInput, files: FileProperties) -> Iterator[Findin
     counts: Counter[str] = Counter()
     reasons: dict[str, list[str]] = {}
     dicom = [(row, path) for row, path in zip(files.rows, files.paths, strict=True) if path and is_dicom(path)]
+    if not dicom:
+        return
+    import pydicom  # not at the start of every training: its decoders take .2 s to import
+
+    from vesalius.data.formats.dicom.identifying import burned_in_reason, identifying_values
+
     for row, path in dicom[:: max(1, -(-len(dicom) // MOST_READ))]:
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pydicom
 from PIL import Image
 
 from vesalius.data.audit.audit_input import AuditInput
@@ -67,6 +66,8 @@ def _properties(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"file size": float(path.stat().st_size), "file type": path.suffix.lower()}
     try:
         if is_dicom(path):
+            import pydicom  # not at the start of every training: its decoders take .2 s to import
+
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER_TAGS))
             tags = {tag: header.get(tag) for tag in _HEADER_TAGS}
             found |= {tag: value if isinstance(value, int) else str(value) for tag, value in tags.items()}

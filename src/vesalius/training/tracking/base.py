@@ -118,7 +118,35 @@ class Tracker(Logger):
 
 
 class TrackEpochs(AfterEpoch):
-    """Gives the trackers one row per epoch, that of `history.csv`, before the checkpoint, so that none is lost."""
+    """Gives the trackers one row per epoch, that of `history.csv`, before the checkpoint, so that none is lost.
+
+    They begin once the first step is done, or has failed: a dashboard's package takes longer to import than a step.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: tuple[Path, Content, str | None] | None = None
+
+    def fill(self, folder: Path, config: Content, task: str | None) -> None:
+        """Receive what the trackers begin with: the run's folder, its frozen config, the task of its data."""
+        self._waiting = folder, config, task
+
+    def begin(self, trainer: pl.Trainer) -> None:
+        """Let the trackers begin, unless they have."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            folder, config, task = waiting
+            for tracker in trackers_of(trainer.loggers):
+                tracker.begin(folder, config, config["name"], task)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *arguments: Any) -> None:
+        """Begin."""
+        if self._waiting is not None:
+            self.begin(trainer)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Begin, so that a run that fails in its first step is seen to fail."""
+        self.begin(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tell the trackers the epoch of a run that goes on within one."""

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import wandb
 
 from vesalius.runs.redaction import text_was_found, without_paths
 from vesalius.runs.run_folder import HISTORY, prune_reason
 from vesalius.runs.sweep_folder import SWEEP
 from vesalius.terminal import command_console
-from vesalius.training.tracking import wandb_media
 from vesalius.training.tracking.base import (
     Content,
     Outputs,
@@ -27,12 +25,12 @@ from vesalius.training.tracking.base import (
     never_stops,
     source_name,
 )
-from vesalius.training.tracking.wandb_artifacts import artifacts
 from vesalius.training.tracking.wandb_environment import Mode, WandbEnvironment
 from vesalius.training.tracking.wandb_paths import hide_paths, name_files_relatively
 from vesalius.training.tracking.wandb_server import choose_mode
 
 if TYPE_CHECKING:
+    import wandb
     from matplotlib.figure import Figure
 
 logger = logging.getLogger("vesalius")
@@ -102,6 +100,8 @@ class WandbTracker(Tracker):
         os.environ["WANDB_CACHE_DIR"] = str(folder / "wandb" / "cache")
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # otherwise even an offline run contacts the server
+        import wandb  # here, and so everywhere in these files: it takes .6 s, and `begin` comes after the first step
+
         name_files_relatively()
         mode, reason = choose_mode(self._mode, self._wait)
         if reason:
@@ -157,6 +157,8 @@ class WandbTracker(Tracker):
     def show(self, name: str, figure: "Figure") -> None:
         """Add a figure to the row of the epoch; synthetic images count as those of patients, whom they may resemble."""
         if self._run is not None and self._images:
+            import wandb
+
             self._run.log({name: wandb.Image(figure)}, step=self.epoch)
 
     @never_stops
@@ -170,6 +172,8 @@ class WandbTracker(Tracker):
             self._close(0)
 
     def _add(self, metrics: Content, figures: "Mapping[str, Figure]", outputs: Outputs | None) -> None:
+        from vesalius.training.tracking.wandb_artifacts import artifacts
+
         run = self._run
         run.summary.update({**_best_row(self._folder, metrics), **flat_metrics(metrics)})
         for artifact in artifacts(self._folder, run.id, metrics, checkpoint=self._checkpoint):
@@ -179,6 +183,8 @@ class WandbTracker(Tracker):
             run.log(media)
 
     def _media(self, metrics: Content, figures: "Mapping[str, Figure]", outputs: Outputs | None) -> dict[str, Any]:
+        from vesalius.training.tracking import wandb_media
+
         media = wandb_media.pictures(figures, self._folder / "figures", images=self._images)
         if outputs is not None:
             decision = (metrics.get("decision") or {}).get("threshold", "argmax")
@@ -225,8 +231,10 @@ def sync_line(folder: Path, directory: str | None = None) -> str | None:
     return shlex.join(["wandb", "sync", *map(os.path.relpath, kept)]) if kept else None
 
 
-def _settings(init_timeout: float, finish_timeout: float) -> wandb.Settings:
+def _settings(init_timeout: float, finish_timeout: float) -> "wandb.Settings":
     """Settings that send nothing of the machine, its code or its packages, and limit every wait."""
+    import wandb
+
     return wandb.Settings(
         console="off",
         disable_code=True,

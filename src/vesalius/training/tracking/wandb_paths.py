@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from wandb.sdk.interface.interface import InterfaceBase
-
 from vesalius.runs.redaction import text_without_paths
 
 
@@ -16,6 +14,8 @@ def name_files_relatively() -> None:
 
     W&B has no option for it, and writes absolute paths, which it does not send but which stay in the run file.
     """
+    from wandb.sdk.interface.interface import InterfaceBase
+
     write_manifest = InterfaceBase._make_artifact_manifest
     if hasattr(write_manifest, "__wrapped__"):
         return

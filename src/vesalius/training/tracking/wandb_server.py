@@ -7,8 +7,6 @@ import threading
 import urllib.error
 import urllib.request
 
-import wandb
-
 from vesalius.training.tracking.wandb_environment import Mode
 
 
@@ -21,6 +19,8 @@ def choose_mode(wanted: Mode, wait: float = 2.0) -> tuple[Mode, str | None]:
     """
     if wanted != "online":
         return wanted, None
+    import wandb
+
     key = os.environ.get("WANDB_API_KEY") or wandb.api.api_key
     if not key:
         return "offline", "W&B stays offline: no key was found. Log in with `wandb login`, then use mode=online."
