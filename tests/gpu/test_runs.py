@@ -32,6 +32,8 @@ FULL = {
     "autoencoder": ["experiment=lesions_autoencoder"],
     "gan": ["experiment=lesions_gan"],
 }
+#: The encoder that an autoencoder has by default keeps a grid of places.
+KILLED = {**FAMILIES, "autoencoder": [one for one in FAMILIES["autoencoder"] if "small_resnet" not in one]}
 Train = Callable[..., Path]
 
 
@@ -73,7 +75,7 @@ def test_a_family_trains_in_bf16_compiled(family, device, train):
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_killed_run_goes_on_to_the_same_bits(family, device, train):
-    options = [*TINY, *FAMILIES[family], *KILLER, on(device), "trainer.deterministic=true"]
+    options = [*TINY, *KILLED[family], *KILLER, on(device), "trainer.deterministic=true"]
     whole = train("whole", *options)
     killed = train("killed", *options, kill="batch:4")
     train("killed", "resume=killed")

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from vesalius.config.errors import InputError
-from vesalius.models.nets.residual import ResidualBlock, SmallResNet
+from vesalius.models.nets.residual import GridPool, ResidualBlock, SmallResNet
 
 
 @pytest.mark.parametrize("size", [28, 31, 64])
@@ -46,3 +46,9 @@ def test_a_stem_of_stride_one_keeps_the_resolution():
 def test_nonsense_is_refused(options):
     with pytest.raises(InputError, match=r"model\.net"):
         SmallResNet(1, 2, **options)
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(8, 8, 4), (7, 5, 4), (3, 9, 4), (6, 6, 1)])
+def test_averages_of_slices_are_those_of_adaptive_pooling(height, width, side):
+    maps = torch.randn(2, 3, height, width, dtype=torch.float64)
+    assert torch.allclose(GridPool(side).in_order(maps), nn.AdaptiveAvgPool2d(side)(maps), atol=1e-14, rtol=0)

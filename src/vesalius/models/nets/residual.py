@@ -1,5 +1,6 @@
 """A small residual net for small images, quick enough for a laptop's CPU."""
 
+import torch
 from torch import Tensor, nn
 
 from vesalius.config.errors import InputError
@@ -39,6 +40,36 @@ class ResidualBlock(nn.Module):
         """Map (B, C, H, W) to (B, C', H / stride, W / stride), rounded up."""
         out: Tensor = self.activation(self.residual(x) + self.shortcut(x))
         return out
+
+
+class GridPool(nn.AdaptiveAvgPool2d):
+    """Averages a feature map to a grid, as its parent does.
+
+    A GPU adds up the parent's gradients in no fixed order and refuses it under `trainer.deterministic=true`; means of
+    slices are in order there, and slower.
+
+    Args:
+        side: of the grid.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__(side)
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, side, side)."""
+        if self.side > 1 and x.is_cuda and torch.are_deterministic_algorithms_enabled():
+            return self.in_order(x)
+        return super().forward(x)
+
+    def in_order(self, x: Tensor) -> Tensor:
+        """The same averages, to rounding, one after another."""
+        rows, columns = (
+            [slice(at * size // self.side, -(-(at + 1) * size // self.side)) for at in range(self.side)]
+            for size in x.shape[-2:]
+        )
+        averages = [x[..., row, column].mean((-2, -1)) for row in rows for column in columns]
+        return torch.stack(averages, dim=-1).view(*x.shape[:-2], self.side, self.side)
 
 
 class SmallResNet(Net):
@@ -91,7 +122,7 @@ class SmallResNet(Net):
             rest = [ResidualBlock(wider, wider, stride=1) for _ in range(blocks - 1)]
             self.layers.append(nn.Sequential(first, *rest))
             width = wider
-        self.pool = nn.AdaptiveAvgPool2d(pool_size)
+        self.pool = GridPool(pool_size)
         self.feature_dim = width * pool_size**2
         self.head = build_head("linear", self.feature_dim, num_outputs, dropout)
 
