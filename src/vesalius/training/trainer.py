@@ -4,20 +4,30 @@ import importlib.util
 import inspect
 import os
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.profilers import Profiler
+from pytorch_lightning.profilers import PassThroughProfiler, Profiler
 from pytorch_lightning.strategies import DDPStrategy
 from torch.optim import Optimizer
 
 from vesalius.config.errors import InputError
 from vesalius.training.checkpoint_files import DurableCheckpoints
 
+_NOTHING: AbstractContextManager[None] = nullcontext()
 _SHORT = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+class NoProfiler(PassThroughProfiler):
+    """Measures nothing, as Lightning's own, which takes as long as a small step to enter and leave its 200 contexts."""
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
+        """A context that does nothing."""
+        return _NOTHING
 
 
 class Trainer(pl.Trainer):
@@ -56,6 +66,8 @@ class Trainer(pl.Trainer):
             raise InputError(problems)
         self.compiles = compile
         profiler, root = options.get("profiler"), options.get("default_root_dir")
+        if profiler is None:
+            options["profiler"] = NoProfiler()
         if isinstance(profiler, Profiler) and profiler.dirpath is None and root is not None:
             profiler.dirpath = Path(root) / "profile"
         super().__init__(precision=precision, **options)
@@ -70,6 +82,9 @@ class Trainer(pl.Trainer):
             clip = None if not value else partial(_clip, value=value, algorithm=str(algorithm or "norm"))
             set_manual_optimization(self.accumulate_grad_batches, clip)
             self.gradient_clip_val, self.accumulate_grad_batches = None, 1
+        if not torch.cuda.is_available():
+            # Lightning's 1 has torch search for a driver's library at every step of an optimiser.
+            os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
         if isinstance(self.strategy, DDPStrategy) and getattr(model, "has_unused_parameters", False):
             self.strategy._ddp_kwargs["find_unused_parameters"] = True
         if self.compiles:
