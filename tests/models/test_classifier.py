@@ -301,6 +301,20 @@ def test_memory_format_changes_the_layout_and_not_the_numbers(make_facts):
     torch.testing.assert_close(inner(image), outer(image), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("device", "precision", "innermost"),
+    [("cpu", "32-true", False), ("cpu", "bf16-mixed", True), ("cuda", "32-true", True)],
+)
+def test_an_automatic_memory_format_follows_precision_and_device(make_facts, device, precision, innermost):
+    model = make_model(make_facts(channels=3), channels_last="auto")
+    model._trainer = SimpleNamespace(precision=precision, strategy=SimpleNamespace(root_device=torch.device(device)))
+    model.setup("fit")
+    kernel = model.net.layers[1][0].residual[0].weight
+    assert kernel.is_contiguous(memory_format=torch.channels_last) == innermost
+    image = model.prepare(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
+    assert image.is_contiguous(memory_format=torch.channels_last) == innermost
+
+
 def test_initial_weights_come_from_a_run_with_other_classes(make_facts):
     source, model = make_model(make_facts(classes=5), seed=1), make_model(make_facts(classes=3))
     fresh = model.load_initial(source.state_dict())

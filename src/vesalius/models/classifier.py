@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.models.family import Batch
+from vesalius.models.family import Batch, ChannelsLast
 from vesalius.models.feature_cache import FeatureCache
 from vesalius.models.finetune import Finetune
 from vesalius.models.head_start import fit_head as fit_regression_head
@@ -39,7 +39,8 @@ class CNNClassifier(SupervisedModule):
         finetune: which parts are trained when; None: all of them, always, at one learning rate.
         test_time_flips: `horizontal`, `vertical` or both. In validation and prediction, probabilities (or values) are
             averaged over the image and its mirror images (over all four for both).
-        channels_last: store kernels and images with channels innermost, which convolutions are faster with.
+        channels_last: store kernels and images with channels innermost, which most convolutions are faster with;
+            `auto`: in training, except in 32 bits on a CPU.
         cache_features: compute the features of each image once, for a net of which only the head is trained
             (`finetune.freeze=all`), on images that are not augmented.
         fit_head: start from the linear head that regression finds on the net's features, with the penalty that does
@@ -59,7 +60,7 @@ class CNNClassifier(SupervisedModule):
         schedule: Callable[..., LRScheduler] | None = None,
         finetune: Finetune | None = None,
         test_time_flips: Sequence[Flip] = (),
-        channels_last: bool = True,
+        channels_last: ChannelsLast = True,
         cache_features: bool = False,
         fit_head: bool = False,
     ) -> None:

@@ -19,6 +19,8 @@ from vesalius.models.shard import Shard
 _STEPS_BETWEEN_CHECKS = 50
 
 Batch = dict[str, Tensor]
+#: Whether kernels and images have channels innermost in memory; `auto`: as the precision of a training wants it.
+ChannelsLast = bool | Literal["auto"]
 #: What a model outputs: predicted targets, reconstructed images with their codes, anomaly maps, or new images.
 OutputKind = Literal["targets", "reconstructions", "anomalies", "samples"]
 

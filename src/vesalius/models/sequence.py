@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
-from vesalius.models.family import Batch
+from vesalius.models.family import Batch, ChannelsLast
 from vesalius.models.finetune import Finetune
 from vesalius.models.losses.classification import ClassificationLoss
 from vesalius.models.losses.regression import RegressionLoss
@@ -40,7 +40,8 @@ class SequenceClassifier(SupervisedModule):
         finetune: which parts of the frame encoder are trained when; None: all of them, always, at one learning rate.
         test_time_flips: `horizontal`, `vertical` or both. In validation and prediction, probabilities (or values) are
             averaged over the series and its mirror images.
-        channels_last: store the encoder's kernels with channels innermost, which convolutions are faster with.
+        channels_last: store the encoder's kernels with channels innermost, which most convolutions are faster with;
+            `auto`: in training, except in 32 bits on a CPU.
         cache_features: compute the features of each frame once, for a net whose encoder is frozen below its head
             (`finetune.freeze=all`), on series that are not augmented.
 
@@ -60,7 +61,7 @@ class SequenceClassifier(SupervisedModule):
         schedule: Callable[..., LRScheduler] | None = None,
         finetune: Finetune | None = None,
         test_time_flips: Sequence[Flip] = (),
-        channels_last: bool = True,
+        channels_last: ChannelsLast = True,
         cache_features: bool = False,
     ) -> None:
         if facts.sequence_length is None:

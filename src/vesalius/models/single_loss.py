@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from vesalius.config.errors import InputError
 from vesalius.models.accumulated_mean import AccumulatedMean
 from vesalius.models.epoch_metrics.weighted_mean import WeightedMean
-from vesalius.models.family import Batch, FamilyModule
+from vesalius.models.family import Batch, ChannelsLast, FamilyModule
 from vesalius.models.finetune import Finetune
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.schedules import build_schedule
@@ -55,7 +55,8 @@ class SingleLossModule(FamilyModule):
         optimizer: called with parameter groups.
         schedule: called as `schedule(optimizer, total_steps=..., steps_per_epoch=...)`; None keeps the learning rate.
         finetune: which parts are trained when; None: all of them, always, at one learning rate.
-        channels_last: store kernels (and so feature maps) with channels innermost, which convolutions are faster with.
+        channels_last: store kernels (and so feature maps) with channels innermost, which most convolutions are faster
+            with; `auto`: in training, except in 32 bits on a CPU.
 
     Raises:
         InputError: if `finetune` does not fit the net, or the optimiser refuses its options.
@@ -72,7 +73,7 @@ class SingleLossModule(FamilyModule):
         optimizer: Callable[..., Optimizer],
         schedule: Callable[..., LRScheduler] | None,
         finetune: Finetune | None,
-        channels_last: bool,
+        channels_last: ChannelsLast,
     ) -> None:
         super().__init__()
         self.net = net
@@ -80,8 +81,8 @@ class SingleLossModule(FamilyModule):
         self.finetune = Finetune() if finetune is None else finetune
         self.finetune.check(net)
         self.finetune.adapt(net)
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.net.to(memory_format=self.memory_format)
+        self._format_follows_precision = channels_last == "auto"
+        self._set_memory_format(channels_last is True)
         self.check_optimizer(optimizer, "model.optimizer")
         self.make_optimizer = optimizer
         self.make_schedule = schedule
@@ -155,6 +156,9 @@ class SingleLossModule(FamilyModule):
             return
         self._reset_train_loss()
         self._accumulated.reset()
+        if self._format_follows_precision:
+            on_cpu = self.trainer.strategy.root_device.type == "cpu"
+            self._set_memory_format(not (on_cpu and self.trainer.precision == "32-true"))
         if not self.finetune.staged:
             self.finetune.apply(self.net, 0)
             self.net.train()  # modes are set when training starts; Lightning warns of modules in evaluation mode
@@ -213,6 +217,10 @@ class SingleLossModule(FamilyModule):
             self._loss_sum = checkpoint["train_loss"]["sum"]
             self._loss_samples = checkpoint["train_loss"]["samples"]
             self._lr = checkpoint["train_loss"]["lr"]
+
+    def _set_memory_format(self, channels_last: bool) -> None:
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.net.to(memory_format=self.memory_format)
 
     def _reset_train_loss(self) -> None:
         self._loss_sum = torch.zeros(())
