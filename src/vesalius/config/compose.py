@@ -20,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from vesalius.config.addresses import address_problems
 from vesalius.config.command_line import config_dir_of, is_multirun, quote_text_values, split_arguments
 from vesalius.config.errors import InputError
 from vesalius.config.override_problems import NOT_COMPOSED, find_problems, missing_values, several_values
@@ -96,7 +97,16 @@ def freeze(config: DictConfig, choices: Mapping[str, Any]) -> Plain:
         plain["seed"] = secrets.randbelow(2**31)
     if not 0 <= plain.get("seed", 0) < 2**32:
         raise InputError(f"seed={plain['seed']}: must lie between 0 and 2**32 - 1, or be null for one at random.")
+    problems = [problem for key, value in plain.items() for problem in _address_problems(value, key)]
+    if problems:
+        raise InputError(problems)
     return {key: _absolute(value, key) for key, value in plain.items()}
+
+
+def _address_problems(value: Any, key: str) -> list[str]:
+    if isinstance(value, dict):
+        return [problem for name, inner in value.items() for problem in _address_problems(inner, f"{key}.{name}")]
+    return address_problems(key, value)
 
 
 def _absolute(value: Any, key: str) -> Any:

@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
+from vesalius.config.addresses import address_problems
 from vesalius.config.command_line import spelling
 from vesalius.config.diagnose import did_you_mean
 from vesalius.config.schema import root_keys
@@ -64,6 +65,9 @@ def find_problems(verb: str, conf: Path, config_dir: str | None, overrides: list
 def _problems(verb: str, overrides: list[str], searchpath: list[str], folders: list[Path]) -> Iterator[str]:
     parsed: list[Override] = []
     for text in overrides:
+        key, _, values = text.lstrip("+").partition("=")
+        for value in values.split(","):
+            yield from address_problems(key, value.strip("'\""))
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:

@@ -30,6 +30,7 @@ EXTRAS = {
     "cryptography": "privacy",
     "timm": "backbones",
     "huggingface_hub": "backbones",
+    "obstore": "remote",
     "gdcm": "medical",
     "openjpeg": "medical",
     "jpeg_ls": "medical",

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vesalius.config.addresses import is_address
 from vesalius.config.path_keys import PATH_KEYS
 from vesalius.config.plain import read_json
 
@@ -73,12 +74,13 @@ def overrides_without_paths(overrides: Sequence[str]) -> list[str]:
 
 
 def private_paths(config: Any) -> list[str]:
-    """Every absolute path in a frozen config, longest first."""
+    """Every absolute path and address of data in a frozen config, longest first."""
     if isinstance(config, Mapping):
         config = list(config.values())
     if isinstance(config, list | tuple):
         return sorted({path for value in config for path in private_paths(value)}, key=len, reverse=True)
-    return [config] if isinstance(config, str) and len(config) > 1 and _ABSOLUTE.match(config) else []
+    is_private = isinstance(config, str) and len(config) > 1 and (_ABSOLUTE.match(config) or is_address(config))
+    return [config] if is_private else []
 
 
 def text_without_paths(text: str, known: Sequence[str] = ()) -> str:

@@ -1,7 +1,6 @@
 """The datamodule that all families share: list samples, split by patient, decode once, deal out whole batches."""
 
 import logging
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.data.augment import Augment
+from vesalius.data.cache_folder import cache_folder
 from vesalius.data.datamodules.datasets import Batch, StoredDataset
 from vesalius.data.datamodules.options import check_options
 from vesalius.data.datamodules.targets import facts_of, shuffle_labels, targets_of
@@ -132,7 +132,7 @@ class ImageDataModule(pl.LightningDataModule):
             "bits": bits,
             "fit": fit,
             "on_bad_file": on_bad_file,
-            "cache_dir": Path(cache_dir or os.environ.get("VESALIUS_CACHE", "~/.cache/vesalius")).expanduser(),
+            "cache_dir": cache_folder(cache_dir),
             "memory_limit": int(memory_limit_gb * 2**30),
         }
         self._device_limit, self._pins_memory = int(device_limit_gb * 2**30), False

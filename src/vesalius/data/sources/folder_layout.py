@@ -10,6 +10,7 @@ from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.data.formats.endings import has_ending
 from vesalius.data.formats.folders import is_leftover, is_mask_folder, walk, wanted_names
+from vesalius.data.remote.mirror import local_file
 from vesalius.data.sources.vocabulary import SPLIT_WORDS, spelt_alike
 
 # Files that may lie next to data and describe them
@@ -225,9 +226,9 @@ def sorted_classes(found: Sequence[str], root: Path) -> tuple[str, ...]:
 
 
 def find_file(root: Path, name: str) -> Path:
-    """The file of this name in the folder, if there is one; otherwise the name as a path of its own."""
+    """The file of this name in the folder, if there is one; otherwise the name as a path, or an address, of its own."""
     inside = root / name
-    return inside if inside.is_file() else Path(name).expanduser()
+    return inside if inside.is_file() else local_file(name)
 
 
 def _split_of(folder: Path) -> str | None:

@@ -10,6 +10,7 @@ import pandas as pd
 from vesalius.config.errors import InputError
 from vesalius.data.formats.endings import IMAGE_ENDINGS, normalise_endings
 from vesalius.data.formats.images import DECODER_VERSION, adapt_channels, decode_image
+from vesalius.data.remote.mirror import local_folder
 from vesalius.data.samples import subgroup_problems
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
@@ -27,7 +28,7 @@ class ImageFolder(Source):
     or a pattern every image is a group of its own, which is only right if no patient has two images.
 
     Args:
-        root: the folder.
+        root: the folder, or its address on a server.
         index: a CSV or TSV table with the group of each file; searched in `root` first.
         index_file_column: its column with the file's path, or an end of the path.
         index_group_column: its column with the group.
@@ -59,7 +60,7 @@ class ImageFolder(Source):
         mask_text: bool = False,
     ) -> None:
         self.mask_text = mask_text
-        self.root = Path(root).expanduser()
+        self.root = local_folder(root)
         self._index, self._columns = index, (index_file_column, index_group_column)
         self._subgroups = list(subgroups)
         self._channels, self._group_pattern = channels, group_pattern

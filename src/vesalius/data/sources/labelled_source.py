@@ -11,6 +11,7 @@ import pandas as pd
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
 from vesalius.data.identities import Identities
+from vesalius.data.remote.mirror import local_folder
 from vesalius.data.samples import target_columns
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.folder_layout import FiledItem, FolderLayout, check_classes, find_file, sorted_classes
@@ -26,7 +27,7 @@ class LabelledSource(Source):
     """Files (or folders of frames) below a root folder, with targets, patients and splits.
 
     Args:
-        root: the folder.
+        root: the folder, or its address on a server.
         labels: a CSV or TSV table (searched in the root first). None takes the class from the folders, which are
             `root/class/*` or `root/{train,val,test}/class/*`; files straight in the root, or in its train, val and test
             folders, are `unlabelled`.
@@ -59,7 +60,7 @@ class LabelledSource(Source):
 
     def __init__(
         self,
-        root: str,
+        root: str | Path,
         labels: str | None = None,
         target: str | Sequence[str] | None = None,
         key: str | None = "path",
@@ -76,7 +77,7 @@ class LabelledSource(Source):
         mask_text: bool = False,
     ) -> None:
         self.mask_text = mask_text
-        self.root = Path(root).expanduser()
+        self.root = local_folder(root)
         self._key, self._skip, self._pseudonyms = key, unmatched == "skip", pseudonyms
         self._group_pattern, self._must_have_classes = group_pattern, classes is not None or task != "auto"
         table_only = {

@@ -5,7 +5,6 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ import pandas as pd
 from vesalius.config.diagnose import did_you_mean, format_list
 from vesalius.config.errors import InputError
 from vesalius.data.formats.npz import NpzImages, read_member
+from vesalius.data.remote.mirror import local_file
 from vesalius.data.samples import SPLITS, subgroup_problems
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.patients import unify_patients
@@ -60,7 +60,7 @@ class Npz(Source):
         unit: Literal["slice", "volume"] | None = None,
         subgroups: Sequence[str] = (),
     ) -> None:
-        self._file = Path(file).expanduser()
+        self._file = local_file(file)
         self.unit, self.series = unit, unit == "volume"
         self._names = self._list_arrays()
         self._array_name, self._images = images, self._open(images)

@@ -18,6 +18,7 @@ from vesalius.data.formats.dicom.ordering import series_window
 from vesalius.data.formats.images import adapt_channels, convert_bits
 from vesalius.data.formats.window import Window, to_window, window_problems
 from vesalius.data.identities import Identities
+from vesalius.data.remote.mirror import local_folder
 from vesalius.data.samples import target_columns
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
@@ -46,7 +47,7 @@ class Dicom(Source):
     within the series.
 
     Args:
-        root: the folder.
+        root: the folder, or its address on a server.
         labels: a CSV or TSV table of targets; None for data without labels.
         target: its column with the target, or several columns (see `Labels`).
         key: its column with the key of the images.
@@ -104,7 +105,7 @@ class Dicom(Source):
         mask_text: bool = False,
     ) -> None:
         self.mask_text = mask_text
-        self.root = Path(root).expanduser()
+        self.root = local_folder(root)
         self._key, self._match = key, match or key
         self.unit, self._slices, self._channels = unit, slices, channels
         self._modality = [modality] if isinstance(modality, str) else modality

@@ -5,14 +5,15 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from vesalius.config.addresses import join_address
 from vesalius.config.errors import InputError
 from vesalius.data.formats.npz import NpzImages, read_member
+from vesalius.data.remote.mirror import local_file
 from vesalius.data.samples import SPLITS
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.medmnist.download import download
@@ -78,7 +79,8 @@ class MedMNIST(Source):
         self.task, self.classes = self.facts.task, self.facts.classes
         self.public_names = (name,)
         file = f"{name}.npz" if size == 28 else f"{name}_{size}.npz"
-        self.path = (Path(root) if root is not None else Path.home() / ".medmnist").expanduser() / file
+        folder = str(root) if root is not None else "~/.medmnist"
+        self.path = local_file(join_address(folder, file))
         self._url = f"{base_url.rstrip('/')}/{file}?download=1"
         self._download, self._verify = download, verify
         self._images: dict[str, NpzImages] = {}

@@ -12,12 +12,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from vesalius.config.addresses import is_address, parent_address
 from vesalius.config.diagnose import format_list
 from vesalius.config.errors import InputError
 from vesalius.data.formats.acquisition import Plane
 from vesalius.data.formats.endings import kind_of
 from vesalius.data.formats.window import to_window, window_problems
 from vesalius.data.identities import Identities
+from vesalius.data.remote.mirror import copies_of, local_file
 from vesalius.data.samples import target_columns
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.content import content_digest
@@ -27,6 +29,7 @@ from vesalius.data.sources.tables.file_reader import Part, ReadOptions, decoder_
 from vesalius.data.sources.tables.file_samples import list_parts
 from vesalius.data.sources.tables.labels import Labels, whole_targets
 from vesalius.data.sources.tables.manifest_paths import path_problems, resolve_paths
+from vesalius.data.sources.tables.remote_cells import fetch_cells
 from vesalius.data.sources.tables.target_cells import TaskOption
 from vesalius.data.sources.tables.time_cells import read_times
 from vesalius.data.sources.vocabulary import NO_GROUP, Unit
@@ -49,14 +52,14 @@ class Table(Source):
     `sample_id` is the path relative to `root`, and `group_id` the cell of the table.
 
     Args:
-        manifest: the table.
-        path: its column with the file, relative to `root` or absolute.
+        manifest: the table, or its address on a server.
+        path: its column with the file: relative to `root`, absolute, or an address.
         target: its column(s) with the class or continuous target, None for data without labels; see `Labels` for this,
             `classes`, `task` and `separator`.
         group: its column with the patient; `none` means that no two rows (no two series) share one.
         group_pattern: instead of `group`, a regular expression searched in the path relative to `root` (of the first
             row of a series); its first group is the patient.
-        root: the folder of relative paths; None for the folder of the manifest.
+        root: the folder of relative paths, or its address; None for the folder of the manifest.
         split: its column with train, val or test, where these are fixed.
         series: its column that rows of one series share.
         time: its column with the time of a frame: seconds, dates, or times of a day, ISO 8601.
@@ -115,7 +118,7 @@ class Table(Source):
         self._joins_rows = series is not None and self.series
         self._key = str(series) if self._joins_rows else path
         self._labels = Labels(
-            manifest,
+            local_file(manifest),
             key=self._key,
             target=target,
             classes=classes,
@@ -129,7 +132,8 @@ class Table(Source):
             key_option="series" if self._joins_rows else "path",
         )
         self.task, self.classes = self._labels.task, self._labels.classes
-        self._root = Path(root).expanduser() if root is not None else Path(manifest).expanduser().parent
+        self._base = root if root is not None else parent_address(manifest)
+        self._root = copies_of(self._base) if is_address(self._base) else Path(self._base).expanduser()
         self._group_pattern = group_pattern
         self._path, self._time = path, time if self._joins_rows else None
         self._skip, self._pseudonyms = unmatched == "skip", pseudonyms
@@ -169,7 +173,7 @@ class Table(Source):
     @cached_property
     def _samples(self) -> pd.DataFrame:
         table, name = self._labels.table, self._labels.name
-        paths = resolve_paths(table[self._path], self._root)
+        paths = resolve_paths(fetch_cells(table[self._path], self._base), self._root)
         problems = path_problems(table[self._path], paths, self._root, name=name, skip=self._skip)
         rows = pd.DataFrame({"key": table[self._key], "path": paths})
         try:

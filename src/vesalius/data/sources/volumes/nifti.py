@@ -20,6 +20,7 @@ from vesalius.data.formats.decode_cache import DecodeCache
 from vesalius.data.formats.endings import VOLUME_ENDINGS, other_half
 from vesalius.data.formats.images import adapt_channels
 from vesalius.data.formats.nifti import DECODER_VERSION, Grid, read_grid
+from vesalius.data.remote.mirror import local_folder
 from vesalius.data.sources.content import content_digest
 from vesalius.data.sources.folder_layout import find_file
 from vesalius.data.sources.labelled_source import LabelledSource, expand_rows
@@ -92,13 +93,14 @@ class Nifti(LabelledSource):
     ) -> None:
         self.unit, self.series, self._pattern = unit, unit != "slice", pattern
         self.takes_masks = pattern is not None
-        mask_file = None if mask is None else find_file(Path(root).expanduser(), mask)
+        folder = local_folder(root)
+        mask_file = None if mask is None else find_file(folder, mask)
         self._preparation = VolumePreparation(plane, window, nan, run_length, detrend, standardize, mask_file)
         self._slices, self._channels = slices, channels
         self._columns, self._repetition_time = (first, last), repetition_time
         self._check_settings(labels)
         self._cache, self._has_warned = DecodeCache(), False
-        super().__init__(root, labels, key=key, **options)
+        super().__init__(folder, labels, key=key, **options)
 
     def is_wanted(self, path: str) -> bool:
         """Whether the path fits the pattern; the mask never does."""
