@@ -109,7 +109,8 @@ def _compose_and_launch(verb: str, arguments: list[str], ahead: "Ahead | None") 
     from vesalius.config.compose import run_hydra, sweep_dir
     from vesalius.launch.launch import begin_run, launch
     from vesalius.launch.rendezvous import ranks_of
-    from vesalius.runs.sweep_folder import withdraw
+    from vesalius.runs.sweep_folder import SWEEP, withdraw
+    from vesalius.sweeps.other_launchers import describe_limits, other_launcher
     from vesalius.sweeps.resume import resumed_arguments
     from vesalius.sweeps.scheduler import end_of_sweep
 
@@ -119,8 +120,16 @@ def _compose_and_launch(verb: str, arguments: list[str], ahead: "Ahead | None") 
         )
     codes: list[int] = []
 
-    def work(config: dict[str, Any], overrides: list[str], folder: Path) -> None:
-        codes.append(launch(verb, config, overrides, folder, ahead)[0])
+    other = other_launcher(arguments)
+    if other is not None:
+        sys.stderr.write(f"{describe_limits(other)}\n")
+
+    def work(config: dict[str, Any], overrides: list[str], folder: Path) -> float:
+        code, objective = launch(verb, config, overrides, folder, ahead)
+        codes.append(code)
+        if code and is_multirun(arguments):  # by another launcher: that of Vesalius starts its jobs itself
+            raise RunFailed(f"{folder} ended with exit code {code}: see logs/console.log in it.")
+        return objective
 
     try:
         sweep = run_hydra(verb, resumed_arguments(verb, arguments), work, partial(begin_run, verb))
@@ -128,7 +137,7 @@ def _compose_and_launch(verb: str, arguments: list[str], ahead: "Ahead | None") 
         if (refused := sweep_dir()) is not None:
             withdraw(refused)
         raise
-    if sweep is not None:
+    if sweep is not None and (sweep / SWEEP).is_file():
         return end_of_sweep(sweep)
     return codes[0] if codes else 0
 

@@ -1,9 +1,12 @@
 """Sweeps on a SLURM that runs: a full queue, a cancelled job, a killed sweep, a time limit, two tasks a job."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,10 +51,8 @@ def queue(slurm: dict[str, str]) -> dict[str, str]:
 
 def fill_queue(slurm: dict[str, str], sweep: subprocess.Popen[str]) -> list[str]:
     """SLURM's names of the jobs that wait, once others run."""
-    while "RUNNING" not in (jobs := queue(slurm)).values():
-        assert sweep.poll() is None, sweep.communicate()
-        time.sleep(0.2)
-    return [name for name, state in jobs.items() if state == "PENDING"]
+    wait_for(lambda: "RUNNING" in queue(slurm).values(), sweep)
+    return [name for name, state in queue(slurm).items() if state == "PENDING"]
 
 
 def states(sweep: Path) -> dict[int, str]:
@@ -76,15 +77,37 @@ def test_a_full_queue_a_cancelled_job_and_a_killed_sweep_lose_nothing(slurm, tmp
     assert differences(sweep / "5", here) == []
 
 
+def wait_for(condition: Callable[[], bool], sweep: subprocess.Popen[str]) -> None:
+    while not condition():
+        assert sweep.poll() is None, sweep.communicate()
+        time.sleep(0.2)
+
+
 def test_a_job_that_runs_out_of_time_is_queued_again_and_ends_with_the_same_bits(slurm, tmp_path):
     sweep, here = tmp_path / "sweep", tmp_path / "here"
-    long = [*SMALL, "trainer.max_epochs=1000", "trainer.check_val_every_n_epoch=100"]
-    # submitit has SLURM warn a job 90 seconds before its end: this one is warned after half a minute.
-    limits = ["hydra.launcher.timeout_min=2", "hydra.launcher.max_requeues=50", f"hydra.sweep.dir={sweep}"]
-    finish(begin(tmp_path, slurm, "-m", "seed=0", *long, *ON_SLURM, *limits))
-    assert json.loads((sweep / "0" / "state.json").read_text())["attempt"] > 1
+    long = [*SMALL, "trainer.max_epochs=60", "seed=0"]
+    limit = ["hydra.launcher.timeout_min=10", f"hydra.sweep.dir={sweep}"]
+    process = begin(tmp_path, slurm, "-m", *long, *ON_SLURM, *limit)
+    wait_for(lambda: "RUNNING" in queue(slurm).values(), process)
+    ((name, _),), began = queue(slurm).items(), time.monotonic()
+    wait_for((sweep / "0" / "history.csv").exists, process)
+    training = json.loads((sweep / "0" / "state.json").read_text())["pid"]
+    os.kill(training, signal.SIGSTOP)  # until its time is nearly up, on a quick machine too
+    minutes = int(time.monotonic() - began) // 60 + 2
+
+    def update(*settings: str) -> None:
+        subprocess.run(["scontrol", "update", f"jobid={name}", *settings], env=slurm, check=True)
+
+    update(f"timelimit={minutes}")  # submitit has SLURM warn a job 90 seconds before its end
+    log = next((sweep / ".submitit").glob("*_log.err"))
+    wait_for(lambda: "SIGUSR2" in log.read_text(), process)
+    os.kill(training, signal.SIGCONT)
+    wait_for(lambda: queue(slurm).get(name) == "PENDING", process)
+    update("timelimit=10", "starttime=now")  # SLURM would wait for two minutes
+    finish(process)
+    assert json.loads((sweep / "0" / "state.json").read_text())["attempt"] == 2
     assert "Interrupted by SIGTERM" in (sweep / "0" / "logs" / "console.log").read_text()  # it has saved what there was
-    finish(begin(tmp_path, slurm, *long, "seed=0", f"hydra.run.dir={here}"))
+    finish(begin(tmp_path, slurm, *long, f"hydra.run.dir={here}"))
     assert differences(sweep / "0", here) == []
 
 

@@ -9,7 +9,13 @@ from vesalius.config.errors import InputError
 from vesalius.config.facts import Facts
 from vesalius.runs.provenance.code import code_version
 from vesalius.runs.provenance.origin import provenance
-from vesalius.runs.redaction import PathlessFormatter, overrides_without_paths, text_without_paths, without_paths
+from vesalius.runs.redaction import (
+    PathlessFormatter,
+    overrides_without_paths,
+    private_paths,
+    text_without_paths,
+    without_paths,
+)
 from vesalius.sweeps.search.samplers import check_storage
 from vesalius.training.checkpoints import CheckpointMetadata
 
@@ -62,6 +68,7 @@ def test_of_paths_the_last_part_remains():
     [
         ("data.source.root=/home/me/Meier/cohort", "data.source.root=.../cohort"),
         ("data.source.root='/home/me/Meier, H/cohort a'", "data.source.root='.../cohort a'"),
+        ("data.source.root=s3://clinic/Meier/cohort", "data.source.root=.../cohort"),
         ("++data.source.labels=../Meier/l.csv", "++data.source.labels=.../l.csv"),
         ("data.source.files=[/me/a.csv,'/me/b c.csv']", "data.source.files=[.../a.csv,'.../b c.csv']"),
         ("data.source={root: /me/Meier/a, size: 28}", "data.source={root: .../a, size: 28}"),
@@ -108,6 +115,7 @@ def test_checkpoints_and_provenance_name_no_folder():
     [
         ("No such file: '/data/Müller Hans/1.dcm'", "No such file: '<path>'"),
         ("reading /data/Meier/1.dcm: damaged", "reading <path>: damaged"),
+        ("access to s3://clinic/Meier/1.dcm was denied", "access to <path> was denied"),
         ("~/Meier/a.csv, C:\\Meier\\b.csv", "<path>, <path>"),
         ('  File "/usr/lib/x/store.py", line 3, in load', '  File "store.py", line 3, in load'),
         ("see https://example.org/a/b and val/auroc 3/4", "see https://example.org/a/b and val/auroc 3/4"),
@@ -116,6 +124,12 @@ def test_checkpoints_and_provenance_name_no_folder():
 )
 def test_messages_show_no_absolute_path(text, shown):
     assert text_without_paths(text) == shown
+
+
+def test_an_address_of_the_config_is_hidden_with_all_below_it():
+    config = {"data": {"source": {"root": "https://clinic.example/Meier"}}}
+    text = "https://clinic.example/Meier/1.dcm: damaged; see https://example.org"
+    assert text_without_paths(text, private_paths(config)) == "<path>: damaged; see https://example.org"
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class VesaliusLauncherConf:
         forkserver: whether jobs are forks of one process that has the imports done, on Linux; else, and always on a
             cluster, each is a fresh interpreter.
         resume: whether the sweep's folder holds the sweep to resume; set by `resume=DIR`.
-        cluster: null: slots of this machine; slurm: jobs of the scheduler; local: a rehearsal of slurm on this machine.
+        cluster: null: slots of this machine; slurm: jobs of the scheduler.
         partition: of the scheduler.
         account: that the scheduler charges.
         nodes: machines per job.

@@ -119,14 +119,25 @@ def _absolute(value: Any, key: str) -> Any:
     return value
 
 
+class _Registered:
+    """Registers what composing needs, also in the process to which another launcher sends a job."""
+
+    def __init__(self) -> None:
+        register_schemas()
+        register_resolvers()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_Registered, ())
+
+
 def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path | None:
     """Let Hydra read `arguments` for `verb` and call `work(frozen config, typed overrides, folder)`.
 
     Args:
         verb: the primary config.
         arguments: as typed.
-        work: does a single run.
-        begin: creates and returns the run folder of a job of a sweep, which the launcher then starts.
+        work: does a single run, or a job that another launcher than that of Vesalius has started.
+        begin: creates and returns the run folder of a job of a sweep, which the launcher of Vesalius then starts.
 
     Returns:
         The folder of a sweep; None for a single run.
@@ -134,8 +145,7 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
     Raises:
         InputError: with every problem of the config or the command line in one message.
     """
-    register_schemas()
-    register_resolvers()
+    registered = _Registered()
     arguments = quote_text_values(arguments)
     overrides = split_arguments(arguments)
     if any(override.startswith("+") for override in overrides) or is_multirun(arguments):
@@ -145,7 +155,7 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
     refused: list[str] = []
     begun: list[DictConfig] = []
 
-    def task(config: DictConfig) -> Any:
+    def task(config: DictConfig, registered: _Registered = registered) -> Any:
         begun.append(config)
         settings = HydraConfig.get()
         folder = Path(settings.runtime.output_dir)
@@ -157,9 +167,8 @@ def run_hydra(verb: str, arguments: list[str], work: Work, begin: Work) -> Path 
                 raise InputError(
                     f"hparams_search={settings.runtime.choices['hparams_search']} is a search of many runs: add -m."
                 )
-            if sweep and settings.runtime.choices.get("hydra/launcher") != "vesalius":
-                raise InputError(f"vesalius {verb} -m needs hydra/launcher=vesalius.")
-            return (begin if sweep else work)(frozen, list(settings.overrides.task), folder)
+            starts_later = sweep and settings.runtime.choices.get("hydra/launcher") == "vesalius"
+            return (begin if starts_later else work)(frozen, list(settings.overrides.task), folder)
         except InputError as error:
             remove_if_empty(folder)
             if sweep:

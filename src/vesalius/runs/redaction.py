@@ -33,6 +33,7 @@ _SEPARATOR = re.compile(r"[\\/]+")
 # An entry of a list or mapping on the command line, between brackets, commas and quotes, and its key.
 _ENTRY = re.compile(r"(?P<key>\w{2,}: ?)?(?P<value>[^\[\]{},'\"]+)")
 _QUOTED = re.compile(r"""(['"])(?:~|[A-Za-z]:)?[\\/](?:(?!\1).)+\1""")
+_BUCKET = re.compile(r"""\b(?:s3|gs)://[^\s'"<>,;()\[\]{}]+""")
 _BARE = re.compile(r"""(?<![\w:/\\.<>-])(?:~/|/|[A-Za-z]:[\\/])[^\s'",;:()\[\]{}<>]+""")
 
 
@@ -84,7 +85,7 @@ def private_paths(config: Any) -> list[str]:
 
 
 def text_without_paths(text: str, known: Sequence[str] = ()) -> str:
-    """A message or traceback with `<path>` in place of absolute paths; Python files keep their names.
+    """A message or traceback with `<path>` in place of absolute paths and buckets; Python files keep their names.
 
     Args:
         text: one or several lines.
@@ -93,6 +94,7 @@ def text_without_paths(text: str, known: Sequence[str] = ()) -> str:
     for path in known:
         text = re.sub(re.escape(path) + r"""[^'",;:\n]*""", "<path>", text)
     text = _FILE_URL.sub(lambda match: f"{match['kind']}:<path>", text_without_secrets(text))
+    text = _BUCKET.sub("<path>", text)
     text = _QUOTED.sub(lambda match: match[1] + _hide(match[0][1:-1]) + match[1], text)
     return _BARE.sub(lambda match: _hide(match[0]), text)
 

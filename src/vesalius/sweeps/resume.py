@@ -11,6 +11,7 @@ from vesalius.config.errors import InputError
 from vesalius.launch.resume_despite import KEY, set_despite
 from vesalius.runs.run_folder import CONFIG
 from vesalius.runs.sweep_folder import SWEEP, SweepFolder
+from vesalius.sweeps.other_launchers import other_launcher
 
 #: How jobs are run and how long a search lasts may change on resume; the jobs may not.
 _FREE = ("hydra.launcher.", "hydra.sweeper.n_trials=", "hydra.sweeper.timeout=")
@@ -36,14 +37,15 @@ def resumed_arguments(verb: str, arguments: Sequence[str]) -> list[str]:
 
     Args:
         verb: of the command line.
-        arguments: as typed; those of a sweep without `resume`, and those of a single run, come back as they are.
+        arguments: as typed; those of a sweep without `resume` or by another launcher, and those of a single run, come
+            back as they are.
 
     Raises:
         InputError: where there is no such sweep, or it was asked for other things.
     """
     overrides = split_arguments(arguments)
     asked = [text.partition("=")[2].strip("'\"") for text in overrides if text.startswith("resume=")]
-    if not is_multirun(arguments) or not asked or asked[-1] == "null":
+    if not is_multirun(arguments) or not asked or asked[-1] == "null" or other_launcher(arguments):
         return list(arguments)
     for text in overrides:
         if text.startswith(f"{KEY}="):

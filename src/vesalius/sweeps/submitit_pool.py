@@ -1,6 +1,5 @@
-"""Jobs of a sweep on SLURM, through submitit, or a rehearsal of it on this machine. Torch-free."""
+"""Jobs of a sweep on SLURM, through submitit. Torch-free."""
 
-import contextlib
 import io
 import os
 import pickle
@@ -25,8 +24,6 @@ from vesalius.sweeps.slurm import is_queued
 WORKSHOP = ".submitit"
 #: Seconds between queries of the scheduler, which serves others too.
 _QUERY = 20.0
-#: Seconds between a rehearsed job's checks that its sweep is alive.
-_CHECK = 0.5
 _RESULT_BYTES = 2**20
 _LOST = 143  # the exit code of a job that has left no result: cancelled, or its machine is gone
 
@@ -37,11 +34,10 @@ class ClusterTask:
     Args:
         command: of the job.
         console: file that rank 0 prints to.
-        sweep: id of a process on this machine whose end also ends the job; None: the job outlives the sweep.
     """
 
-    def __init__(self, command: Sequence[str], console: Path, sweep: int | None = None) -> None:
-        self.command, self.console, self.sweep = list(command), console, sweep
+    def __init__(self, command: Sequence[str], console: Path) -> None:
+        self.command, self.console = list(command), console
 
     def __call__(self) -> tuple[int, list[str]]:
         """Run the command.
@@ -49,8 +45,6 @@ class ClusterTask:
         Returns:
             The exit code as `subprocess` has it, and the last lines of the console.
         """
-        if self._is_orphan():
-            return _LOST, []
         console: IO[bytes] | None = None
         if _rank() == 0:
             self.console.parent.mkdir(exist_ok=True)
@@ -58,7 +52,7 @@ class ClusterTask:
         # A session of its own, or it would get the scheduler's signals twice.
         self._child = subprocess.Popen(
             self.command,
-            env=child_environment(_rank_variables(os.environ)),
+            env=child_environment(),
             start_new_session=True,
             stdout=console,
             stderr=console,
@@ -69,22 +63,8 @@ class ClusterTask:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, pass_on)
-        code = self._wait()
+        code = self._child.wait()
         return code, [] if console is None else read_last_lines(console)
-
-    def _wait(self) -> int:
-        while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return self._child.wait(timeout=_CHECK)
-            if self._is_orphan():
-                self._child.terminate()
-
-    def _is_orphan(self) -> bool:
-        try:
-            os.kill(self.sweep or os.getpid(), 0)
-        except OSError:  # there is none, or it is somebody else's by now
-            return True
-        return False
 
     def checkpoint(self) -> Any:
         """Called by submitit at a timeout or preemption: save, and continue when queued again."""
@@ -93,7 +73,7 @@ class ClusterTask:
         self._child.send_signal(signal.SIGTERM)
         # This runs in a signal handler, amid the `wait` above, which holds a lock: ask the system itself.
         os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
-        return DelayedSubmission(ClusterTask(self.command, self.console, self.sweep))
+        return DelayedSubmission(ClusterTask(self.command, self.console))
 
 
 def _read_plain(content: bytes) -> Any:
@@ -116,7 +96,6 @@ class _PlainUnpickler(pickle.Unpickler):
 @dataclass
 class _Submitted:
     job: Any
-    process: "subprocess.Popen[bytes] | None"
     queried: float
 
     @property
@@ -145,7 +124,7 @@ class ClusterPool:
     """
 
     def __init__(self, sweep: SweepFolder, options: Mapping[str, Any], slots: int) -> None:
-        self._sweep, self._slots, self._local = sweep, slots, options["cluster"] == "local"
+        self._sweep, self._slots = sweep, slots
         self._executor = make_executor(sweep.path, options)
         self._new: list[tuple[int, ClusterTask]] = []
         self._jobs: dict[int, _Submitted] = {}
@@ -159,24 +138,19 @@ class ClusterPool:
     def start(self, number: int, command: Sequence[str], folder: Path) -> None:
         """Submit a job, together with those that are started right after it: as an array."""
         name = self._sweep.cluster_name(number)
-        if name is not None and not self._local and is_queued(name):  # a sweep that was stopped left it there
+        if name is not None and is_queued(name):  # a sweep that was stopped left it there
             tasks = list(range(self._executor._num_tasks()))
             job = self._executor.job_class(folder=self._executor.folder, job_id=name, tasks=tasks)
-            self._jobs[number] = _Submitted(job, None, time.monotonic())
+            self._jobs[number] = _Submitted(job, time.monotonic())
             return
-        task = ClusterTask(command, folder.resolve() / "logs" / "console.log", os.getpid() if self._local else None)
-        self._new.append((number, task))
+        self._new.append((number, ClusterTask(command, folder.resolve() / "logs" / "console.log")))
 
     def ended(self) -> list[Ended]:
         """The jobs that have ended since the last call."""
         self._submit()
         found = []
         for number, submitted in list(self._jobs.items()):
-            if submitted.process is not None:
-                over = submitted.process.poll() is not None
-            else:
-                over = submitted.result is not None or self._is_gone(submitted)
-            if over:
+            if submitted.result is not None or self._is_gone(submitted):
                 del self._jobs[number]
                 code, last_lines = submitted.result or (
                     _LOST,
@@ -190,28 +164,21 @@ class ClusterPool:
         self._submit()
         self._stopped = True
         for submitted in self._jobs.values():
-            if submitted.process is not None:
-                submitted.process.send_signal(signal.SIGTERM)
-            else:
-                submitted.job.cancel(check=False)
+            submitted.job.cancel(check=False)
 
     def kill(self) -> None:
         """Kill all jobs."""
         for submitted in self._jobs.values():
-            if submitted.process is not None:
-                submitted.process.kill()
-            else:
-                subprocess.run(["scancel", "--signal=KILL", "--full", submitted.job.job_id], check=False)
+            subprocess.run(["scancel", "--signal=KILL", "--full", submitted.job.job_id], check=False)
 
     def _submit(self) -> None:
         if not self._new:
             return
-        with self._executor.batch() if not self._local else contextlib.nullcontext():
+        with self._executor.batch():
             jobs = [self._executor.submit(task) for _, task in self._new]
         for (number, _), job in zip(self._new, jobs, strict=True):
-            self._jobs[number] = _Submitted(job, getattr(job, "_process", None), time.monotonic())
-            if not self._local:
-                self._sweep.write_cluster_name(number, job.job_id)
+            self._jobs[number] = _Submitted(job, time.monotonic())
+            self._sweep.write_cluster_name(number, job.job_id)
         self._new = []
 
     def _is_gone(self, submitted: _Submitted) -> bool:
@@ -230,18 +197,7 @@ def make_executor(path: Path, options: Mapping[str, Any]) -> Any:
     """
     import submitit
 
-    workshop = (path / WORKSHOP).resolve()
-    if options["cluster"] == "local":
-        executor: Any = submitit.LocalExecutor(workshop)
-        gpus = options["gpus_per_node"] or 0
-        executor.update_parameters(
-            timeout_min=options["timeout_min"],
-            tasks_per_node=options["tasks_per_node"],
-            gpus_per_node=gpus,
-            setup=options["setup"],
-        )
-        return executor
-    executor = submitit.SlurmExecutor(workshop, max_num_timeout=options["max_requeues"])
+    executor = submitit.SlurmExecutor((path / WORKSHOP).resolve(), max_num_timeout=options["max_requeues"])
     chosen = {key: options[key] for key in ("partition", "account", "gpus_per_node", "cpus_per_task")}
     executor.update_parameters(
         job_name=f"vesalius-{path.resolve().name}",
@@ -263,16 +219,14 @@ def check_options(options: Mapping[str, Any]) -> None:
         InputError: naming all of them.
     """
     kind, problems = options["cluster"], []
-    if kind not in ("local", "slurm"):
-        raise InputError(f"hydra.launcher.cluster={kind}: choose slurm, local (a rehearsal on this machine) or null.")
+    if kind != "slurm":
+        raise InputError(f"hydra.launcher.cluster={kind}: choose slurm, or null for this machine.")
     try:
         import submitit  # noqa: F401
     except ImportError as error:
         raise InputError(f"hydra.launcher.cluster={kind} needs submitit: pip install 'vesalius[sweep]'") from error
-    if kind == "slurm" and shutil.which("srun") is None:
+    if shutil.which("srun") is None:
         problems.append("hydra.launcher.cluster=slurm: there is no srun: start the sweep on a machine of the cluster.")
-    if kind == "local" and options["nodes"] != 1:
-        problems.append(f"hydra.launcher.nodes={options['nodes']}: the rehearsal has one node: set it to 1.")
     for key in ("nodes", "tasks_per_node", "timeout_min", "array_parallelism", "n_jobs"):
         if options[key] < 1:
             problems.append(f"hydra.launcher.{key}={options[key]}: at least 1.")
@@ -285,17 +239,4 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def _rank() -> int:
-    return int(os.environ.get("SLURM_PROCID", os.environ.get("SUBMITIT_LOCAL_GLOBALID", "0")))
-
-
-def _rank_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Rank variables for the processes of a rehearsed job; on a cluster SLURM sets its own."""
-    tasks = int(environ.get("SUBMITIT_LOCAL_NTASKS", "1"))
-    if tasks == 1 or environ.get("SUBMITIT_EXECUTOR") != "local":
-        return {}
-    rank, job = environ["SUBMITIT_LOCAL_GLOBALID"], int(environ["SUBMITIT_LOCAL_JOB_ID"])
-    port = 20_000 + job % 20_000
-    return {"RANK": rank, "LOCAL_RANK": rank, "NODE_RANK": "0", "WORLD_SIZE": str(tasks)} | {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
+    return int(os.environ.get("SLURM_PROCID", "0"))

@@ -25,7 +25,12 @@ pytestmark = [
     pytest.mark.xdist_group("s3"),
     pytest.mark.skipif(not can_run_s3(), reason="there is no moto_server"),
 ]
-BUILD = "import sys; from vesalius.data.remote.mirror import local_folder; local_folder(sys.argv[1])"
+BUILD = """
+import resource, sys
+from vesalius.data.remote.mirror import local_folder
+local_folder(sys.argv[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # in kB
+"""
 
 
 def images(count, size=8):
@@ -41,7 +46,7 @@ def images(count, size=8):
 
 @pytest.fixture(scope="module")
 def s3():
-    with running_s3("scans", "many") as server:
+    with running_s3("scans", "many", "large") as server:
         server.put("scans", images(40, size=28))
         yield server
 
@@ -135,7 +140,9 @@ def test_a_build_that_is_killed_downloads_nothing_twice(s3, cache, count):
         build.communicate()
     stopped = copies(cache)
     assert 0 < len(stopped) < count
-    start = time.monotonic()
+    start, build = time.monotonic(), begin()
+    peak = int(build.communicate(timeout=600)[0])
+    seconds = time.monotonic() - start
     folder = local_folder("s3://many/set")
     again = copies(cache)
     assert len(again) == count
@@ -143,11 +150,22 @@ def test_a_build_that_is_killed_downloads_nothing_twice(s3, cache, count):
     assert sum(again[name] != moment for name, moment in stopped.items()) <= 2 * 16
     for name, content in list(images(40).items()):
         assert (folder.parent / name).read_bytes() == content
-    print(f"{count} images: {len(stopped)} before it was stopped twice, the rest in {time.monotonic() - start:.0f} s")
+    print(
+        f"{count} images: {len(stopped)} before it was stopped twice, the rest in {seconds:.0f} s, {peak / 1024:.0f} MB"
+    )
     start = time.monotonic()
     local_folder("s3://many/set")
     print(f"listed again in {time.monotonic() - start:.1f} s")
     assert copies(cache) == again
+
+
+def test_a_large_file_is_never_in_memory(s3, cache):
+    size = 2**28
+    s3.put("large", {"small/x": b"x", "large/x": bytes(size)})
+    peaks = [int(begin(f"s3://large/{folder}").communicate(timeout=120)[0]) for folder in ("small", "large")]
+    (copy,) = cache.glob("remote/s3-large/files/large/x")
+    assert copy.stat().st_size == size
+    assert peaks[1] - peaks[0] < size / 4 / 1024
 
 
 def test_a_server_that_goes_away_in_between_leaves_what_is_complete(cache, monkeypatch):
