@@ -24,13 +24,13 @@ from vesalius.runs.run_folder import RunFolder
 
 pytestmark = pytest.mark.proof
 
-TRAINED = ["trainer=cpu", "logger=none", "evaluation.baselines=false"]
+TRAINED = ["model=cnn_wide", "trainer=cpu", "logger=none", "evaluation.baselines=false"]
 NEW = 0.25
 
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory):
-    """A small net on lesions, as `vesalius train data.source.patients=240 trainer.max_epochs=10` trains it."""
+    """As `vesalius train model=cnn_wide data.source.patients=240 trainer.max_epochs=10` trains it, on lesions."""
     overrides = [*TRAINED, "data.source.patients=240", "trainer.max_epochs=10"]
     return vesalius.load(train_in(tmp_path_factory.mktemp("run") / "lesions", overrides).path).backend
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(__file__).parents[2].parent / "shared/data"
+CNN = ["experiment=lesions_cnn", "model=cnn_wide"]
 PHANTOM = ["data.source.image_size=32", "data.source.patients=2400"]
 
 
@@ -25,7 +26,7 @@ def metrics_of(vesalius, folder, verb, *overrides):
 @pytest.mark.proof
 def test_made_slices_are_nearer_than_drawn_ones_and_a_classifier_learns_from_them(vesalius, tmp_path):
     extractor, gan, images = (tmp_path / name for name in ("extractor", "gan", "images"))
-    metrics_of(vesalius, extractor, "train", "experiment=lesions_cnn", *PHANTOM, "logger=none")
+    metrics_of(vesalius, extractor, "train", *CNN, *PHANTOM, "logger=none")
     told = metrics_of(
         vesalius, gan, "train", "experiment=lesions_gan", f"evaluation.extractor={extractor}", "logger=none"
     )
@@ -43,7 +44,7 @@ def test_made_slices_are_nearer_than_drawn_ones_and_a_classifier_learns_from_the
     assert not told["memorisation"]["flagged"]
 
     metrics_of(vesalius, images, "synthesize", f"run={gan}", "n=6720")
-    taught = ["experiment=lesions_cnn", *PHANTOM, f"data.split_file={gan}/split.csv", f"data.synthetic={images}"]
+    taught = [*CNN, *PHANTOM, f"data.split_file={gan}/split.csv", f"data.synthetic={images}"]
     learned = metrics_of(vesalius, tmp_path / "cnn", "train", *taught, "data.synthetic_ratio=only", "logger=none")
     print("learned from made slices alone, judged on real ones:", said(learned["test"]["auroc"]))
     assert learned["test"]["auroc"]["value"] >= 0.90

@@ -31,7 +31,13 @@ USUAL, SHIFTED = (0.25, 0.25, 0.25, 0.25), (0.79, 0.07, 0.07, 0.07)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    overrides = ["data.source.patients=400", "data.source.slices=2", "data.source.image_size=48", "trainer=cpu"]
+    overrides = [
+        "model=cnn_wide",
+        "data.source.patients=400",
+        "data.source.slices=2",
+        "data.source.image_size=48",
+        "trainer=cpu",
+    ]
     overrides += ["trainer.max_epochs=16", "logger=none", "evaluation.baselines=false"]
     folder = train_in(tmp_path_factory.mktemp("run") / "run", overrides)
     return vesalius.load(folder.path)

@@ -12,6 +12,7 @@ EPOCHS = 16
 ARGUMENTS = [
     "-m",
     "experiment=lesions_cnn",
+    "model=cnn_wide",
     "model/schedule=cosine",  # no warm-up, in which epochs would tell nothing
     "data.source.patients=400",
     "data.source.slices=2",

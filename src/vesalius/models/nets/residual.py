@@ -73,7 +73,7 @@ class GridPool(nn.AdaptiveAvgPool2d):
 
 
 class SmallResNet(Net):
-    """A residual net of about 0.7 million parameters for images of about 28 to 96 pixels.
+    """A residual net for images of about 28 to 96 pixels; as it is by default, of 0.7 million parameters.
 
     On a CPU, layers of few channels at full resolution cost the most, as memory limits them and not arithmetic. So the
     stem has stride 2 and is as wide as the first stage; 64 pixels become 32, 16 and 8, and 28 become 14, 7 and 4.

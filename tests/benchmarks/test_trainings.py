@@ -1,0 +1,78 @@
+"""Whole trainings: the demo as a user waits for it, and the published AUROC of BreastMNIST by two recipes."""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+MEDMNIST = Path(__file__).parents[2].parent / "shared/data/medmnist"
+BREAST = ["data.source.name=breastmnist", f"data.source.root={MEDMNIST}", "evaluation.baselines=false"]
+#: PyTorch computes as on a processor that has AVX2 and nothing newer.
+WITHOUT_BF16 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+
+
+def train(folder: Path, *overrides: str, **env: str) -> float:
+    """Train into a folder; the seconds from the command to its end."""
+    vesalius = shutil.which("vesalius", path=str(Path(sys.executable).parent))
+    assert vesalius is not None
+    env = {**os.environ, "VESALIUS_CACHE": str(folder.parent / "cache"), **env}
+    started = time.perf_counter()
+    done = subprocess.run(
+        [vesalius, "train", "trainer=cpu", f"hydra.run.dir={folder}", *overrides],
+        capture_output=True,
+        text=True,
+        env=env,
+        cwd=folder.parent,
+    )
+    seconds = time.perf_counter() - started
+    assert done.returncode == 0, done.stderr
+    return seconds
+
+
+def auroc_of(folder: Path) -> float:
+    """Of the test split."""
+    return float(json.loads((folder / "metrics.json").read_text())["test"]["auroc"]["value"])
+
+
+@pytest.mark.benchmark
+def test_the_demo_takes_two_minutes_without_units_for_bf16(tmp_path: Path, row) -> None:
+    seconds = train(tmp_path / "run", "trainer.precision=32", OMP_NUM_THREADS="2", **WITHOUT_BF16)
+    auroc = auroc_of(tmp_path / "run")
+    assert auroc >= 0.97
+    row(
+        f"the demo, from `vesalius train` to its table, in AVX2 and 32 bits: test AUROC {auroc:.3f}",
+        "s",
+        [seconds],
+        at_most=120,
+    )
+
+
+@pytest.mark.benchmark
+@pytest.mark.skipif(not MEDMNIST.is_dir(), reason="the shared data folder is absent")
+def test_the_published_auroc_of_breastmnist_takes_a_sixtieth_of_the_published_recipe(tmp_path: Path, row) -> None:
+    ours, official, aurocs = [], [], []
+    for seed in range(3):
+        folder = tmp_path / f"fast{seed}"
+        train(folder, "experiment=medmnist_fast", *BREAST, f"seed={seed}", OMP_NUM_THREADS="2")
+        ours.append(pd.read_csv(folder / "history.csv")["seconds"].sum())
+        aurocs.append(auroc_of(folder))
+        folder = tmp_path / f"official{seed}"
+        train(folder, "experiment=medmnist_official", *BREAST, "trainer.max_epochs=2", OMP_NUM_THREADS="2")
+        official.append(100 * pd.read_csv(folder / "history.csv")["seconds"].iloc[-1])
+    mean = statistics.mean(aurocs)
+    assert mean >= 0.901
+    row(
+        f"BreastMNIST to the published test AUROC of .901 (ours {mean:.3f}, mean of 3 seeds): training",
+        "s",
+        ours,
+        official,
+        against="100 times the second epoch of `medmnist_official`",
+        at_least=60,
+    )
