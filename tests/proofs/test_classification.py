@@ -37,7 +37,7 @@ def test_the_demo_needs_a_network_and_has_one(vesalius, tmp_path):
     assert value >= 0.97
     assert low >= 0.95
     assert linear < 0.80
-    assert seconds < 240
+    assert seconds < 120
 
 
 @pytest.mark.proof
