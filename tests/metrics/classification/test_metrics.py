@@ -12,7 +12,8 @@ from sklearn import metrics as sk
 
 from vesalius.config.errors import InputError
 from vesalius.metrics.classification.metrics import classification_metrics, metric_names
-from vesalius.metrics.predictions import check_predictions
+from vesalius.metrics.classification.weighted import weighted_metrics
+from vesalius.metrics.predictions import check_predictions, read_predictions
 
 TASKS = [("binary", 2), ("multiclass", 5), ("ordinal", 3), ("multilabel", 4)]
 
@@ -323,3 +324,13 @@ def test_missing_columns_and_rows_are_named() -> None:
         check_predictions(table.head(0), task="binary", classes=names(2))
     with pytest.raises(InputError, match="2 classes"):
         check_predictions(predictions("multiclass", 3), task="binary", classes=names(3))
+
+
+@pytest.mark.parametrize("name", ["auroc", "average_precision"])
+def test_a_metric_that_is_computed_by_itself_has_the_bits_that_it_has_among_all(name):
+    p = read_predictions(predictions("multilabel", 4, ties=True), task="multilabel", classes=names(4))
+    weights = np.random.default_rng(0).poisson(1.0, (50, p.group_count)) + 0.5
+    by_itself, among_all = weighted_metrics(p, weights, [name]), weighted_metrics(p, weights)
+    assert set(by_itself) == {name, *(f"{name}/{label}" for label in names(4))}
+    for key, values in by_itself.items():
+        np.testing.assert_array_equal(values, among_all[key])

@@ -16,7 +16,7 @@ class AuditData(ImageDataModule):
     """The samples of any source, split and decoded as in a run, to be audited.
 
     See `ImageDataModule` for the options. Unreadable images are always left out, whatever `on_bad_file` is: the audit
-    counts them.
+    counts them. The images are mapped, not held in memory: each is read from the first to the last, a few times.
 
     Args:
         source: of the samples.
@@ -26,7 +26,7 @@ class AuditData(ImageDataModule):
 
     def __init__(self, source: Source, *, all_pairs: bool = False, **options: Any) -> None:
         self.all_pairs = all_pairs
-        super().__init__(source, **{**options, "on_bad_file": "skip"})
+        super().__init__(source, **{**options, "on_bad_file": "skip", "memory_limit_gb": 0.0})
 
     def check_source(self, source: Source) -> None:
         """Accept images and series, classes and continuous targets."""

@@ -1,10 +1,10 @@
 """The most similar of many unit vectors for each of some others, in large sets without comparing all pairs.
 
 Up to `EXHAUSTIVE` references, a query is compared with each. More are sorted into a tree: on each level, the references
-of a cell are put into 16 clusters (spherical k-means from a random start), until a cell holds about `LEAF`. A query
-follows, from level to level, the `_BEAM` cells whose centres are the most similar to it, and is compared with the
-references where it arrives. Its time is that of the depth, so that of all grows with n log n, and some neighbours are
-not found: of 100,000 vectors 1 % of those with a similarity of .90 to .95, and 8 % with .80 to .85, that a comparison
+of a cell are put into up to 32 clusters (spherical k-means from a random start), so that one of the last level holds
+`LEAF`. A query follows, from level to level, the `_BEAM` cells whose centres are the most similar to it, and is
+compared with the references where it arrives. So comparisons of all grow with n log n, and some neighbours are not
+found: of 100,000 vectors 1 % of those with a similarity of .90 to .95, and 8 % with .80 to .85, that a comparison
 with all finds (`pytest -m proof -s tests/data/audit/test_nearest.py`).
 
 N vectors of D components, Q queries, K neighbours of each, P pairs of a query and a cell.
@@ -22,10 +22,10 @@ Rows = NDArray[np.intp]
 #: References that are all compared.
 EXHAUSTIVE = 20_000
 LEAF = 256
-_BRANCHES = 16
+_MOST_BRANCHES = 32
 _BEAM = 32
 _ROUNDS = 4
-_REFERENCES_AT_ONCE = 16_384
+_REFERENCES_AT_ONCE = 4_096
 
 
 class NearestVectors:
@@ -48,8 +48,10 @@ class NearestVectors:
         self._cells = [references]
         if len(references) > EXHAUSTIVE and not all_pairs:
             generator = np.random.default_rng(0)
-            for _ in range(max(1, round(np.log(len(references) / LEAF) / np.log(_BRANCHES)))):
-                self._split(generator)
+            cells = len(references) / LEAF
+            depth = int(np.ceil(np.log(cells) / np.log(_MOST_BRANCHES)))
+            for _ in range(depth):
+                self._split(generator, round(cells ** (1 / depth)))
 
     def search(self, queries: Rows, count: int) -> tuple[Rows, Floats]:
         """The nearest references of other groups.
@@ -75,11 +77,11 @@ class NearestVectors:
                 rows[asking] = numbers.gather(1, chosen)
         return rows.numpy(), best.numpy()
 
-    def _split(self, generator: np.random.Generator) -> None:
+    def _split(self, generator: np.random.Generator, branches: int) -> None:
         """Add a level: each cell is split by the nearest of its centres."""
         centres, parts = list[Floats](), list[Rows]()
         for cell in self._cells:
-            of_cell = self._vectors[generator.choice(cell, min(_BRANCHES, len(cell)), replace=False)]
+            of_cell = self._vectors[generator.choice(cell, min(branches, len(cell)), replace=False)]
             for _ in range(_ROUNDS):
                 nearest = self._similarity(cell, of_cell).argmax(axis=1)
                 filled = np.unique(nearest)  # of equal centres the first takes all

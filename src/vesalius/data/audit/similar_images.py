@@ -38,7 +38,7 @@ CANDIDATE = 0.75
 _NEAREST = 8
 _COARSE_SIDE, _FINE_SIDE = 16, 64
 _SIGMA = 2.5
-_IMAGES_AT_ONCE = 1024
+_IMAGES_AT_ONCE = 4096
 _PAIRS_AT_ONCE = 256
 _MEAN_IMAGES = 2_000
 #: The mean of a few images is mostly these images themselves: it is taken as if this many empty ones were among them.

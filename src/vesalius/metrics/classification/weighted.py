@@ -6,7 +6,7 @@ bootstrap replicate. Value and interval come from the same code, and so belong t
 R weightings, G patients, N samples, K classes. An undefined value is NaN.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,8 @@ def weighted_metrics(
     """
     wanted = set(names)
     values: dict[str, Floats] = {}
-    if wanted & set(RANKING):
-        values |= _ranking(predictions, weights)
+    if ranking := [name for name in RANKING if name in wanted]:
+        values |= _ranking(predictions, weights, ranking)
     if wanted & set(COUNTING):
         values |= _counting(predictions, weights)
     if wanted & set(CALIBRATION):
@@ -101,25 +101,25 @@ def _calibration(p: Predictions, weights: Floats) -> dict[str, Floats]:
     }
 
 
-def _ranking(p: Predictions, weights: Floats) -> dict[str, Floats]:
-    """AUROC and average precision, one class against the rest; `auroc` of a binary task is that of class 1."""
+def _ranking(p: Predictions, weights: Floats, names: Collection[str]) -> dict[str, Floats]:
+    """AUROC, average precision or both, one class against the rest; `auroc` of a binary task is that of class 1."""
     values: dict[str, Floats] = {}
     for k, label in enumerate(p.classes):
-        auroc, average_precision = _rank_one(p.truth[:, k], p.probabilities[:, k], p.groups, weights)
-        values[f"auroc/{label}"], values[f"average_precision/{label}"] = auroc, average_precision
-    of_class = p.classes[1:] if p.task == "binary" else p.classes
-    means = {m: np.mean([values[f"{m}/{label}"] for label in of_class], axis=0) for m in RANKING}
+        of_class = _rank_one(p.truth[:, k], p.probabilities[:, k], p.groups, weights, names)
+        values |= {f"{name}/{label}": value for name, value in of_class.items()}
+    averaged = p.classes[1:] if p.task == "binary" else p.classes
+    means = {name: np.mean([values[f"{name}/{label}"] for label in averaged], axis=0) for name in names}
     return means | values
 
 
 def _rank_one(
-    truth: NDArray[np.bool_], scores: Floats, groups: NDArray[np.int64], weights: Floats
-) -> tuple[Floats, Floats]:
-    """(R,) AUROC (ties count half) and average precision (sum of precision times step of recall) of one class."""
+    truth: NDArray[np.bool_], scores: Floats, groups: NDArray[np.int64], weights: Floats, names: Collection[str]
+) -> dict[str, Floats]:
+    """(R,) `auroc` (ties count half) and `average_precision` (sum of precision times step of recall) of one class."""
     order = np.argsort(-scores, kind="stable")
     truth, groups = truth[order], groups[order]
     starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
-    auroc, average_precision = np.empty(len(weights)), np.empty(len(weights))
+    values = {name: np.empty(len(weights)) for name in names}
     rows = max(1, CHUNK // len(scores))
     for first in range(0, len(weights), rows):
         chunk = slice(first, first + rows)
@@ -128,11 +128,12 @@ def _rank_one(
         if len(starts) < len(scores):  # equal scores count as one step
             everyone = np.add.reduceat(everyone, starts, axis=1)
             positives = np.add.reduceat(positives, starts, axis=1)
-        negatives = everyone - positives
         hits = positives.cumsum(axis=1)
-        positive_total, negative_total = hits[:, -1], negatives.sum(axis=1)
-        pairs = (negatives * (hits - positives / 2)).sum(axis=1)
-        auroc[chunk] = _divide(pairs, positive_total * negative_total)
-        precision = hits / np.maximum(everyone.cumsum(axis=1), 1e-300)
-        average_precision[chunk] = _divide((positives * precision).sum(axis=1), positive_total)
-    return auroc, average_precision
+        if "auroc" in names:
+            negatives = everyone - positives
+            pairs = (negatives * (hits - positives / 2)).sum(axis=1)
+            values["auroc"][chunk] = _divide(pairs, hits[:, -1] * negatives.sum(axis=1))
+        if "average_precision" in names:
+            precision = hits / np.maximum(everyone.cumsum(axis=1), 1e-300)
+            values["average_precision"][chunk] = _divide((positives * precision).sum(axis=1), hits[:, -1])
+    return values
