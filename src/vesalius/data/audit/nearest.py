@@ -4,7 +4,7 @@ Up to `EXHAUSTIVE` references, a query is compared with each. More are sorted in
 of a cell are put into up to 32 clusters (spherical k-means from a random start), so that one of the last level holds
 `LEAF`. A query follows, from level to level, the `_BEAM` cells whose centres are the most similar to it, and is
 compared with the references where it arrives. So comparisons of all grow with n log n, and some neighbours are not
-found: of 100,000 vectors 1 % of those with a similarity of .90 to .95, and 8 % with .80 to .85, that a comparison
+found: of 100,000 vectors 1 % of those with a similarity of .90 to .95, and 13 % with .80 to .85, that a comparison
 with all finds (`pytest -m proof -s tests/data/audit/test_nearest.py`).
 
 N vectors of D components, Q queries, K neighbours of each, P pairs of a query and a cell.
