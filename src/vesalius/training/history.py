@@ -96,8 +96,8 @@ class EpochProgress(AfterEpoch):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Redraw at most five times a second: drawing a bar costs as much as a small step."""
-        if self._progress is not None and time.perf_counter() - self._last_drawn > 0.2:
+        """Redraw at most twice a second: drawing a bar costs as much as several small steps."""
+        if self._progress is not None and time.perf_counter() - self._last_drawn > 0.5:
             self._draw(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
