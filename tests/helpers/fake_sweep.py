@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from vesalius import cli
-from vesalius.launch import launch, template
+from vesalius.launch import ahead, launch, template
 from vesalius.sweeps import scheduler as job_stream
 
 
@@ -14,6 +14,6 @@ def work_command(verb, folder):
 
 
 if __name__ == "__main__":
-    job_stream.work_command = launch.work_command = work_command
+    job_stream.work_command = launch.work_command = ahead.work_command = work_command
     template.can_fork = lambda: False  # a fake worker is a script and no module of this package
     sys.exit(cli.main())

@@ -52,6 +52,7 @@ _LATER = (
     "vesalius.evaluation.supervised",
     "vesalius.figures.classification",
     "vesalius.figures.decision",
+    "vesalius.figures.regression",
     "vesalius.figures.series",
     "vesalius.metrics.shift.sentinel",
 )

@@ -1,0 +1,96 @@
+"""From a command to the first step of the optimiser, and from the end of a sweep's job to the next one's first step."""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HELPERS = Path(__file__).parents[1] / "helpers"
+ROUNDS, SWEEPS, JOBS = 7, 3, 6
+TARGET = "+callbacks.first._target_=first_step.FirstStep"
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")]), "COLUMNS": "200"}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    """A file of 80 images of 28 pixels, split."""
+    random, path, arrays = np.random.default_rng(0), tmp_path_factory.mktemp("images") / "images.npz", {}
+    for split, number in {"train": 48, "val": 16, "test": 16}.items():
+        arrays[f"{split}_images"] = random.integers(0, 256, (number, 28, 28), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(number) % 2
+    np.savez(path, **arrays)
+    return path
+
+
+def options(images: Path, folder: Path) -> list[str]:
+    return ["data=npz", f"data.source.file={images}", f"data.cache_dir={folder / 'cache'}", "trainer=cpu"]
+
+
+def run(command: list[str], place: Path) -> subprocess.CompletedProcess[str]:
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | ENVIRONMENT
+    return subprocess.run(command, cwd=place, env=own, capture_output=True, text=True)
+
+
+def first_step(folder: Path) -> float:
+    return float(json.loads((folder / "first_step.json").read_text())["time"])
+
+
+@pytest.mark.benchmark
+def test_a_run_reaches_its_first_step_before_a_script_does(images: Path, tmp_path: Path, row) -> None:
+    ours = [sys.executable, "-m", "vesalius.cli", "train", *options(images, tmp_path), "model=resnet18", TARGET]
+    ours += ["data.batch_size=16", f"hydra.run.dir={tmp_path / 'run'}"]
+    commands = {
+        "script": [sys.executable, str(HELPERS / "first_step_by_hand.py"), str(images), str(tmp_path / "run")],
+        "none": [*ours, "logger=none"],
+        "wandb": ours,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for number in range(ROUNDS + 1):
+        for name, command in commands.items():
+            shutil.rmtree(tmp_path / "run", ignore_errors=True)
+            (tmp_path / "run").mkdir()
+            begun = time.time()
+            ended = run(command, tmp_path)
+            assert (tmp_path / "run" / "first_step.json").is_file(), ended.stderr
+            if number:  # the first round writes byte code
+                seconds[name].append(first_step(tmp_path / "run") - begun)
+    against = "a script with pytorch_lightning, torchvision and torchmetrics, one step of the same net"
+    row("process start to first step, no logger", "s", seconds["none"], seconds["script"], against=against, at_most=0.8)
+    row("process start to first step, W&B", "s", seconds["wandb"], seconds["script"], against=against, at_most=0.8)
+
+
+@pytest.mark.benchmark
+def test_a_sweep_costs_little_more_than_its_work(images: Path, tmp_path: Path, row) -> None:
+    """The work is that of the same trainings in one process that has imported everything already."""
+    given = [*options(images, tmp_path), "logger=none", "trainer.max_epochs=20"]
+    waits, totals, work = [], [], []
+    for number in range(SWEEPS):
+        sweep = tmp_path / f"sweep{number}"
+        command = [sys.executable, "-m", "vesalius.cli", "train", "-m", f"seed=range({JOBS})", *given, TARGET]
+        begun = time.time()
+        ended = run([*command, "+callbacks.first.ends=false", f"hydra.sweep.dir={sweep}"], tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        ends = [(sweep / str(job) / "hashes.json").stat().st_mtime for job in range(JOBS)]
+        waits += [first_step(sweep / str(job)) - ends[job - 1] for job in range(1, JOBS)]
+        totals.append(ends[0] - begun + 49 * (ends[-1] - ends[0]) / (JOBS - 1))
+        script = [sys.executable, str(HELPERS / "trainings_in_one_process.py"), str(tmp_path / f"work{number}")]
+        alone = run([*script, str(JOBS), *given], tmp_path)
+        assert alone.returncode == 0, alone.stderr
+        lines = [line for line in alone.stderr.splitlines() if line.startswith("seconds ")]
+        work.append(50 * statistics.mean(float(line.split()[1]) for line in lines))
+    row("end of a sweep's job to the next one's first step", "s", waits, at_most=1.0)
+    row(
+        f"a sweep of 50 jobs of {statistics.median(work) / 50:.1f} s, computed from {JOBS}",
+        "s",
+        totals,
+        work,
+        against="the same trainings in one process after its imports",
+        at_most=1.3,
+    )
