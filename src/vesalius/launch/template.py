@@ -39,7 +39,7 @@ class Template:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._jobs: dict[int, ForkedJob] = {}
-        self._started: list[int] = []
+        self._started: list[ForkedJob] = []
         self._rest = b""
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], console: IO[bytes] | None) -> "ForkedJob":
@@ -68,9 +68,7 @@ class Template:
         message = json.dumps(asked).encode()
         socket.send_fds(self._socket, [len(message).to_bytes(4, "big")], [file.fileno() for file in files])
         self._socket.sendall(message)
-        job = ForkedJob(self, self._next_start())
-        self._jobs[job.pid] = job
-        return job
+        return self._next_start()
 
     def update(self) -> None:
         """Note the exit codes of the jobs that have ended."""
@@ -94,7 +92,7 @@ class Template:
                 command, env=own, pass_fds=[other.fileno()], start_new_session=True, stdin=subprocess.DEVNULL
             )
 
-    def _next_start(self) -> int:
+    def _next_start(self) -> "ForkedJob":
         while not self._started:
             if not self._receive():
                 raise ChildProcessError("the process from which the jobs of the sweep are forked has died")
@@ -110,7 +108,8 @@ class Template:
         for line in lines:
             pid, code = json.loads(line)
             if code is None:
-                self._started.append(pid)
+                self._jobs[pid] = ForkedJob(self, pid)  # here: its end may be in the same chunk
+                self._started.append(self._jobs[pid])
             else:
                 self._jobs.pop(pid).returncode = code
         return bool(chunk)
