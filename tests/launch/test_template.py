@@ -104,6 +104,13 @@ def test_where_that_process_dies_as_a_job_starts_another_one_is_begun(start, mon
     assert json.loads((folder / "seen.json").read_text())["imported_by"] != before
 
 
+def test_an_end_is_known_that_comes_with_the_note_of_the_start():
+    template = Template()
+    template._socket, other = socket.socketpair()
+    other.sendall(b"[7, null]\n[7, 3]\n")
+    assert template._next_start().poll() == 3
+
+
 def test_jobs_end_with_the_sweep(tmp_path):
     (tmp_path / "end").write_text("wait")
     code = (
