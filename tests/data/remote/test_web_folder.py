@@ -3,6 +3,7 @@
 import functools
 import http.server
 import itertools
+import sys
 import threading
 from collections import Counter
 from contextlib import contextmanager
@@ -168,6 +169,12 @@ def test_each_fault_of_an_address_is_one_message(root, server, images, monkeypat
     server.server_close()
     with pytest.raises(InputError, match="network and the server"):
         ImageFolder(root)
+
+
+def test_buckets_need_an_extra_whose_name_is_given(monkeypatch):
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(InputError, match=r"s3://bucket needs the package 'obstore': pip install 'vesalius\[remote\]'"):
+        ImageFolder("s3://bucket/x")
 
 
 class Hostile:
