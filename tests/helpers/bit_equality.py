@@ -15,7 +15,7 @@ def differences(one: Path, other: Path) -> list[str]:
     """Sentences on everything that differs in checkpoints, histories, predictions and metrics."""
     found = []
     for name in ("checkpoints/last.ckpt", "checkpoints/best.ckpt"):
-        both = [torch.load(run / name, weights_only=True) for run in (one, other)]
+        both = [torch.load(run / name, map_location="cpu", weights_only=True) for run in (one, other)]
         found += [f"{name}: {place}" for place in _unequal(*both)]
     for path in sorted(one.glob("predictions/**/*.csv")):
         name = path.relative_to(one)

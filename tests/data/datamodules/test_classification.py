@@ -67,18 +67,21 @@ def test_small_sets_are_held_on_a_gpu_and_others_come_through_locked_memory(make
     data, plain = make(device_limit_gb=limit), make()
     monkeypatch.setattr(base, "DeviceStore", lambda store, device: DeviceStore(store, torch.device("cpu")))
     data.serve(torch.device("cuda"))
-    assert isinstance(data.dataset.store, DeviceStore) == held
-    assert data.train_dataloader().pin_memory == (not held)
+    assert data.train_dataloader().pin_memory
     data._pins_memory = False  # which needs a GPU
-    for one, other in zip(data.train_dataloader(), plain.train_dataloader(), strict=True):
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[name], other[name]) for name in one)
+    for loader in ("train_dataloader", "val_dataloader"):
+        for one, other in zip(getattr(data, loader)(), getattr(plain, loader)(), strict=True):
+            assert (one["image"].ndim == 1) == held
+            moved = data.transfer_batch_to_device(one, torch.device("cpu"), 0)
+            assert moved.keys() == other.keys()
+            assert all(torch.equal(moved[name], other[name]) for name in other)
+    assert all(batch["image"].ndim == 4 for batch in data.loader("test"))
 
 
 def test_a_cpu_reads_the_store_itself(make):
     data = make()
     data.serve(torch.device("cpu"))
-    assert data.dataset.store is data.store
+    assert data.fit_dataset.store is data.store
     assert not data.train_dataloader().pin_memory
 
 

@@ -218,11 +218,11 @@ def test_a_second_view_is_a_function_of_seed_epoch_and_draw(make):
     noise = Augment({"noise": Noise(std=0.1)})
     data = make(augment=noise, second_view=True)
     data.trainer = Training(1)
-    (whole,) = data._loader([torch.arange(6)])
+    (whole,) = data._loader([torch.arange(6)], data.dataset)
     both = data.on_after_batch_transfer(whole, 0)
     assert both["view"].shape == both["image"].shape
     assert not torch.equal(both["view"], both["image"])
-    (part,) = data._loader([torch.tensor([4, 2])])
+    (part,) = data._loader([torch.tensor([4, 2])], data.dataset)
     assert torch.equal(data.on_after_batch_transfer(part, 0)["view"], both["view"][[4, 2]])
     data.trainer = Training(2)
     assert not torch.equal(data.on_after_batch_transfer(whole, 0)["view"], both["view"])

@@ -1,5 +1,6 @@
 """The datamodule that all families share: list samples, split by patient, decode once, deal out whole batches."""
 
+import copy
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +20,7 @@ from vesalius.config.facts import Facts
 from vesalius.data.augment import Augment
 from vesalius.data.cache_folder import cache_folder
 from vesalius.data.datamodules.datasets import Batch, StoredDataset
-from vesalius.data.datamodules.options import check_options
+from vesalius.data.datamodules.options import check_options, check_validation
 from vesalius.data.datamodules.targets import facts_of, shuffle_labels, targets_of
 from vesalius.data.formats.images import Fit
 from vesalius.data.samples import SPLITS, UNUSED, Split, check_samples, in_use
@@ -29,7 +30,7 @@ from vesalius.data.splits.assign import assign_splits
 from vesalius.data.splits.file import read_run_split, read_split
 from vesalius.data.splits.subset import train_subset
 from vesalius.data.store.build import OnBadFile
-from vesalius.data.store.on_device import DeviceStore
+from vesalius.data.store.on_device import DeviceStore, Positions
 from vesalius.data.store.store import Store
 
 logger = logging.getLogger("vesalius")
@@ -73,6 +74,7 @@ class ImageDataModule(pl.LightningDataModule):
             beyond `train_fraction` are in no split but `unused`: decoded once for all fractions, then ignored.
         split: the same before unreadable samples were left out, likewise.
         facts: what a model must know, likewise.
+        fit_dataset: of training and validation; gives positions in place of images that are held on a GPU.
         eval_transform: a change of batches while a model is validated; None for none.
         on_split: called by `setup` with the split table before it is checked and decoded, so that a user sees what was
             understood before anything is refused.
@@ -136,9 +138,11 @@ class ImageDataModule(pl.LightningDataModule):
             "memory_limit": int(memory_limit_gb * 2**30),
         }
         self._device_limit, self._pins_memory = int(device_limit_gb * 2**30), False
+        self._held: DeviceStore | None = None
         self._run_split, self._written_split = cast("Path | None", None), cast("str | None", None)
         self.on_split: Callable[[pd.DataFrame], None] = lambda table: None
         self.dataset: StoredDataset | None = None
+        self.fit_dataset: StoredDataset
         self.eval_transform: Callable[[Batch], Batch] | None = None
 
     @abstractmethod
@@ -168,7 +172,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.on_split(table)
         self._check_splits(table, splits)
         self.open_store(table)
-        self.dataset = self.make_dataset()
+        self.dataset = self.fit_dataset = self.make_dataset()
         if self.store.skipped:
             logger.warning("%d unreadable images were left out; skipped.csv lists them.", len(self.store.skipped))
             self._check_splits(self.table, splits)
@@ -176,18 +180,20 @@ class ImageDataModule(pl.LightningDataModule):
             self.facts = self._compute_facts()
 
     def serve(self, device: torch.device) -> None:
-        """Prepare batches for a device, once `setup` was called.
+        """Prepare for training on a device, once `setup` was called.
 
-        On a CUDA GPU images that fit `device_limit_gb` are cut into batches there. Of larger sets, batches come through
-        page-locked memory, so that a copy does not make the GPU's queue wait.
+        On a CUDA GPU images that fit `device_limit_gb` are cut into batches there. All that is copied there for a batch
+        comes from page-locked memory, so that no copy makes the GPU's queue wait.
         """
-        assert self.dataset is not None
-        if device.type != "cuda":
-            return
-        if self.store.nbytes <= self._device_limit:
-            self.dataset.store = DeviceStore(self.store, device)
-        else:
-            self._pins_memory = True
+        self._pins_memory = device.type == "cuda"
+        if self._pins_memory and self.store.nbytes <= self._device_limit:
+            self._held, self.fit_dataset = DeviceStore(self.store, device), copy.copy(self.fit_dataset)
+            self.fit_dataset.store = Positions(self.store)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Copy a batch to the device, and gather its images there where they are held there."""
+        moved: Batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved if self._held is None else {**moved, "image": self._held.frames(moved["image"])}
 
     def reuse_split(self, path: Path, written: str | None = None) -> None:
         """Take the split that a run wrote, as it is, instead of assigning one: its test patients stay test patients.
@@ -272,23 +278,22 @@ class ImageDataModule(pl.LightningDataModule):
 
     def loader(self, split: Split) -> DataLoader[Batch]:
         """Every sample of a split once, in the order of the table: for validation and for final numbers."""
-        return self._loader(list(torch.split(self.rows(split), self.eval_size())))
+        return self._loader(list(torch.split(self.rows(split), self.eval_size())), self.dataset)
 
     def eval_size(self) -> int:
         """Samples in a batch of validation and test."""
         return self.eval_batch_size
 
-    def _loader(self, sampler: Iterable[Tensor], dataset: Dataset[Batch] | None = None) -> DataLoader[Batch]:
-        dataset = self.dataset if dataset is None else dataset
+    def _loader(self, sampler: Iterable[Tensor], dataset: Dataset[Batch] | None) -> DataLoader[Batch]:
         assert dataset is not None
         # A loader draws a seed for its workers (here none) whenever it is iterated. A generator of its own keeps the
         # numbers of dropout independent of how often that is.
-        generator = torch.Generator()
-        return DataLoader(dataset, batch_size=None, sampler=sampler, generator=generator, pin_memory=self._pins_memory)
+        options: dict[str, Any] = {"generator": torch.Generator(), "pin_memory": self._pins_memory}
+        return DataLoader(dataset, batch_size=None, sampler=sampler, **options)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches in an order that is a function of only (seed, epoch)."""
-        return self._loader(self.train_sampler())
+        return self._loader(self.train_sampler(), self.fit_dataset)
 
     def train_sampler(self) -> EpochSampler:
         """The draws of each training step of this device."""
@@ -309,12 +314,9 @@ class ImageDataModule(pl.LightningDataModule):
         """The validation samples, each once over all devices together, in the order of the table."""
         rows, size = self.val_rows(), self.eval_size()
         rank, world = self._place()
-        if min(len(rows), size) < world:
-            raise InputError(
-                f"data: {len(rows)} validation samples in batches of {size} cannot be shared by {world} devices, each "
-                "of which needs one: raise data.eval_batch_size, give validation more samples, or take fewer devices."
-            )
-        return self._loader(EpochSampler(rows, size, seed=self.seed, training=False, rank=rank, world_size=world))
+        check_validation(len(rows), size, world)
+        sampler = EpochSampler(rows, size, seed=self.seed, training=False, rank=rank, world_size=world)
+        return self._loader(sampler, self.fit_dataset)
 
     def _place(self) -> tuple[int, int]:
         """Number of this device, and of all devices."""

@@ -30,3 +30,16 @@ def check_options(task: str, counts: Mapping[str, int | None], *, sampling: str,
             problems.append("data.shuffle_labels=true: the data have no labels to shuffle: leave it false.")
     if problems:
         raise InputError(problems)
+
+
+def check_validation(samples: int, batch_size: int, devices: int) -> None:
+    """Refuse validation that leaves a device without a sample.
+
+    Raises:
+        InputError: with the cure.
+    """
+    if min(samples, batch_size) < devices:
+        raise InputError(
+            f"data: {samples} validation samples in batches of {batch_size} cannot be shared by {devices} devices, "
+            "each of which needs one: raise data.eval_batch_size, give validation more samples, or take fewer devices."
+        )

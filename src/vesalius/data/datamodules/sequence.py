@@ -45,7 +45,7 @@ class SequenceData(ImageDataModule):
         InputError: for a source of single images; from `setup` for everything that is wrong with the data.
     """
 
-    dataset: SeriesDataset | None
+    fit_dataset: SeriesDataset
 
     def __init__(
         self,
@@ -82,9 +82,9 @@ class SequenceData(ImageDataModule):
         """Batches whose order and frames are a function of only (seed, epoch)."""
         if self.frames is None:
             return super().train_dataloader()
-        assert self.dataset is not None
         sampler = self.train_sampler()
-        return self._loader(sampler, SampledFrames(self.dataset, sampler, self.frames, self.frame_sampling, self.seed))
+        frames = SampledFrames(self.fit_dataset, sampler, self.frames, self.frame_sampling, self.seed)
+        return self._loader(sampler, frames)
 
     def pixels(self, rows: Tensor) -> Tensor:
         """About 2,000 frames of some series, spread over each, (N, C, H, W), stored type: for statistics."""

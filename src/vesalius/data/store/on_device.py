@@ -1,4 +1,4 @@
-"""A store whose images lie in the memory of a GPU, so that no step waits for images to be copied there."""
+"""Images in the memory of a GPU, so that no step waits for images to be copied there."""
 
 import torch
 from torch import Tensor
@@ -23,6 +23,17 @@ class DeviceStore(Store):
         for part in torch.split(torch.arange(len(self.images)), _FRAMES_AT_ONCE):
             self.images[part[0] : part[-1] + 1] = store.frames(part)
 
+
+class Positions(Store):
+    """Stands for a store whose images lie on a device: gives positions of frames, to be gathered there.
+
+    Args:
+        store: that it stands for.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.__dict__.update(store.__dict__)
+
     def frames(self, positions: Tensor) -> Tensor:
-        """Gather frames on the device: (...) int64 positions on any device, none negative, to (..., C, H, W)."""
-        return super().frames(positions.to(self.images.device))
+        """The positions themselves, (...) int64."""
+        return positions
