@@ -8,7 +8,9 @@ import torch
 
 from small_runs import SMALL, train_in
 from vesalius.data.store.features import join_features, read_features, write_features
-from vesalius.models import supervised
+from vesalius.models import CNNClassifier, supervised
+from vesalius.models.feature_cache import FeatureCache
+from vesalius.training.frozen_features import keep_features
 
 
 def test_features_are_read_as_they_were_written_and_damage_is_as_nothing(tmp_path) -> None:
@@ -23,6 +25,13 @@ def test_features_are_read_as_they_were_written_and_damage_is_as_nothing(tmp_pat
     assert [len(read_features(file, *other)[0]) for other in ((4, 2), (5, 3))] == [0, 0]  # of other images, other nets
     file.write_bytes(file.read_bytes()[:-40])
     assert len(read_features(file, 5, 2)[0]) == 0
+
+
+def test_a_model_that_has_computed_nothing_keeps_nothing() -> None:
+    model = CNNClassifier.__new__(CNNClassifier)
+    torch.nn.Module.__init__(model)
+    model.cache = FeatureCache()
+    keep_features(model, None)
 
 
 @pytest.mark.slow

@@ -47,6 +47,8 @@ def keep_features(model: pl.LightningModule, data: ImageDataModule) -> None:
     if not isinstance(model, SupervisedModule) or model.cache is None:
         return
     rows, features = model.cache.known()
+    if not len(rows):
+        return
     real = rows < _count(data)  # synthetic images are numbered after the real ones, and others in another run
     file = _file(model, data)
     before = read_features(file, _count(data), _dim(model))
