@@ -101,16 +101,6 @@ def test_pairs_are_found_by_kernel_ridge_regression(task, outputs, monkeypatch) 
     assert gain == pytest.approx(1.0) if task == "regression" else gain > 1
 
 
-def test_where_pairs_tell_nothing_the_linear_solution_stays() -> None:
-    train, val = batches("binary", 0), batches("binary", 1)
-    linear, quadratic = nn.Linear(5, 2), QuadraticHead(5, 2)
-    for head in (linear, quadratic):
-        fit_head(head, lambda batch: batch["x"], train, val, torch.Tensor.cpu, "binary")
-    x = torch.cat([batch["x"] for batch in val])
-    with torch.inference_mode():
-        assert torch.allclose(quadratic(x), linear(x), atol=1e-5)
-
-
 def test_more_samples_than_directions_and_a_missing_class() -> None:
     train = pairs("binary", 0)
     head = QuadraticHead(6, 3)

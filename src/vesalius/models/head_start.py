@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vesalius.config.errors import InputError
 from vesalius.config.facts import Task
-from vesalius.metrics.baselines.linear_models import LinearModel, fit_linear, loss, standardise, truth_matrix
+from vesalius.metrics.baselines.linear_models import LinearModel, fit_linear, standardise, truth_matrix
 from vesalius.metrics.baselines.quadratic_models import QuadraticModel, fit_quadratic
 from vesalius.models.family import Batch
 from vesalius.models.nets.heads import QuadraticHead
@@ -29,7 +29,7 @@ def fit_head(
     """Set a head to the regression on standardised features whose penalty does best on validation.
 
     Logistic regression, or ridge for continuous targets, solved to convergence, as the baselines are; of a
-    `QuadraticHead` either this or the quadratic form, whichever does better on validation. Kumar et al. 2022
+    `QuadraticHead` the quadratic form. Kumar et al. 2022
     (Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution) start fine-tuning from it.
 
     Args:
@@ -54,19 +54,15 @@ def fit_head(
     (x, y), (val_x, val_y) = (_collect(features, batches, targets) for batches in (train, val))
     scaled, val_scaled = standardise(x, val_x)
     truth, val_truth = (truth_matrix(one, task, layer.out_features) for one in (y, val_y))
-    linear = fit_linear(scaled, truth, val_scaled, val_truth, task)
     # Standardised features are x * scale - shift * scale.
     start, end = standardise(x, np.stack([np.zeros(x.shape[1]), np.ones(x.shape[1])]))[1]
     scale, shift = end - start, np.divide(-start, end - start, out=np.zeros_like(start), where=end > start)
-    _set_linear(layer, linear, scale, shift)
-    if quadratic is not None:
+    if quadratic is None:
+        _set_linear(layer, fit_linear(scaled, truth, val_scaled, val_truth, task), scale, shift)
+    else:
         _set(quadratic.shift, shift)
         _set(quadratic.scale, scale)
-        _set(quadratic.squares.weight, np.zeros(quadratic.squares.weight.shape))
-        form = fit_quadratic(scaled, truth, val_scaled, val_truth, task)
-        of_form, of_linear = (loss(fit(val_scaled), val_truth, truth, task) for fit in (form, linear))
-        if of_form < of_linear:
-            _set_form(quadratic, form)
+        _set_form(quadratic, fit_quadratic(scaled, truth, val_scaled, val_truth, task))
 
 
 def _set_linear(layer: nn.Linear, fitted: LinearModel, scale: NDArray[np.float64], shift: NDArray[np.float64]) -> None:
