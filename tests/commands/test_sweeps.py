@@ -305,12 +305,6 @@ def test_a_sweep_belongs_to_one_process(tmp_path, sweep):
     assert "another process" in other.stderr
 
 
-def test_another_launcher_is_refused(tmp_path, sweep):
-    done = sweep(tmp_path, "-m", "seed=0,1", "hydra/launcher=basic", "hydra.sweep.dir=here")
-    assert done.returncode == 2
-    assert "needs hydra/launcher=vesalius" in done.stderr
-
-
 @pytest.mark.proof
 def test_ranks_of_every_job_have_equal_configs_also_when_the_sweep_draws(vesalius, tmp_path):
     """Four jobs of two processes each, values shuffled, one set up to fail; each is a W&B run."""
