@@ -131,7 +131,7 @@ def started(monkeypatch):
     from vesalius.launch import launch
 
     paths = []
-    monkeypatch.setattr(launch, "_work", lambda verb, folder: paths.append(folder.path) or 0)
+    monkeypatch.setattr(launch, "_work", lambda verb, folder, ahead=None: paths.append(folder.path) or 0)
     return paths
 
 
@@ -151,5 +151,7 @@ def test_a_sweeps_objective_is_the_monitored_metric_of_the_best_checkpoint(monke
     from vesalius.launch import launch
 
     written = {"monitor": {"name": "val/auroc", "best": 0.7}, "test": {"auroc": {"value": 0.9}}}
-    monkeypatch.setattr(launch, "_work", lambda verb, folder: write_json(folder.path / "metrics.json", written) or 0)
+    monkeypatch.setattr(
+        launch, "_work", lambda verb, folder, ahead=None: write_json(folder.path / "metrics.json", written) or 0
+    )
     assert launch.launch("train", {"seed": 0}, [], tmp_path / "run") == (0, 0.7)

@@ -73,6 +73,7 @@ CASES: dict[str, tuple[str, list[str], dict[str, Any], str, dict[str, Any]]] = {
     "cnn regression": ("cnn", ["model.loss.kind=huber"], {"task": "regression"}, "model", {}),
     "cnn rgb to grey": ("cnn", ["model.preprocess.channels=1"], {"channels": 3, "size": 20}, "model", {}),
     "cnn encoder": ("cnn", [], {}, "encoder", {}),
+    "cnn_wide": ("cnn_wide", [], {}, "model", {}),
     "alexnet": ("alexnet", [], {"size": 64}, "model", {}),
     "resnet18": ("resnet18", [], {}, "model", {}),
     "resnet18_small": ("resnet18_small", ["model.preprocess.image_size=[19,24]"], {"kind": "u16"}, "model", {}),
