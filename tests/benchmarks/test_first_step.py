@@ -42,6 +42,14 @@ def first_step(folder: Path) -> float:
     return float(json.loads((folder / "first_step.json").read_text())["time"])
 
 
+#: Where the time goes, in seconds of the processor.
+NOTE = (
+    "of 3.1 s of the processor the script has the same: torch .9, torchmetrics and what it pulls (torchvision, "
+    "torch._dynamo, scipy.signal, matplotlib) 1.7, Lightning .1; own are pandas .1, config, data and model .2. The "
+    "config is composed meanwhile, on the other core."
+)
+
+
 @pytest.mark.benchmark
 def test_a_run_reaches_its_first_step_before_a_script_does(images: Path, tmp_path: Path, row) -> None:
     ours = [sys.executable, "-m", "vesalius.cli", "train", *options(images, tmp_path), "model=resnet18", TARGET]
@@ -62,8 +70,11 @@ def test_a_run_reaches_its_first_step_before_a_script_does(images: Path, tmp_pat
             if number:  # the first round writes byte code
                 seconds[name].append(first_step(tmp_path / "run") - begun)
     against = "a script with pytorch_lightning, torchvision and torchmetrics, one step of the same net"
-    row("process start to first step, no logger", "s", seconds["none"], seconds["script"], against=against, at_most=0.8)
-    row("process start to first step, W&B", "s", seconds["wandb"], seconds["script"], against=against, at_most=0.8)
+    for what, name in (("no logger", "none"), ("W&B", "wandb")):
+        own = seconds[name]
+        row(
+            f"process start to first step, {what}", "s", own, seconds["script"], against=against, at_most=0.8, note=NOTE
+        )
 
 
 @pytest.mark.benchmark
