@@ -68,7 +68,7 @@ class Row:
     def met(self) -> bool:
         """Whether the target is met."""
         low, high = interval(self.measured) if self.by_interval else (statistics.median(self.measured),) * 2
-        return high <= self.at_most if self.at_most is not None else low >= self.at_least
+        return bool(high <= self.at_most if self.at_most is not None else low >= self.at_least)
 
     @property
     def target(self) -> str:

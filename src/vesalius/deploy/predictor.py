@@ -212,24 +212,21 @@ class Predictor:
                 scores[rows] = computed.scores
         columns = self.columns
         shown = self.rule.calibrate(outputs) if "prediction" in columns else outputs
-        table = pd.DataFrame(shown, columns=columns[1 : 1 + self.facts.num_classes])
-        table.insert(0, "input", list(names))
-        if "prediction" in columns:
-            table["prediction"] = None
-            table.loc[rows, "prediction"] = self.rule.decide(outputs[rows])
-        if "abstain" in columns:
-            table["abstain"] = None
-            table.loc[rows, "abstain"] = self.rule.abstains(outputs[rows])
-        if "set" in columns:
-            table["set"] = None
-            table.loc[rows, "set"] = self.rule.prediction_sets(outputs[rows])
+        found: dict[str, Any] = {"input": list(names), **dict(zip(columns[1:], shown.T, strict=False))}
+        known = outputs[rows]
+        texts = {"prediction": self.rule.decide, "abstain": self.rule.abstains, "set": self.rule.prediction_sets}
+        for name, decide in texts.items():
+            if name in columns:
+                found[name] = np.full(len(read), None, dtype=object)
+                found[name][rows] = decide(known)
         if "ood" in columns:
-            table["ood"] = [None if np.isnan(distance) else bool(distance > 1) for distance in distances]
-            table["ood_score"] = distances
+            found["ood"] = [None if np.isnan(distance) else bool(distance > 1) for distance in distances]
+            found["ood_score"] = distances
         if "score" in columns:
-            table["score"] = scores
-        table["problem"] = [None if isinstance(one, ModelInput) else " ".join(one.problems) for one in read]
-        return table.astype({name: object for name in ("abstain", "ood", "problem") if name in columns})
+            found["score"] = scores
+        found["problem"] = [None if isinstance(one, ModelInput) else " ".join(one.problems) for one in read]
+        plain = {name: object for name in (*texts, "ood", "problem") if name in columns}
+        return pd.DataFrame(found).astype(plain)  # at once: a row of a request takes a third of the time
 
 
 def _times_of(seconds: Iterable[Sequence[float]] | None, arrays: int) -> Iterator[Sequence[float] | None]:

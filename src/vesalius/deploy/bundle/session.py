@@ -42,6 +42,8 @@ class Session:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or _threads_of_environment()
         options.log_severity_level = 3
+        # Threads that wait for work must not spin: those of other calls, and of clients, need the cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has a class of its own for each of its reasons
