@@ -139,12 +139,16 @@ class LinearModel:
 
     def __call__(self, features: NDArray[Any]) -> Floats:
         """Probabilities or continuous values (M, K) from features (M, D) on the scale of those of training."""
-        from scipy.special import expit, softmax
+        return predictions_of(features.astype(np.float64, copy=False) @ self.weight.T + self.bias, self.task)
 
-        outputs: Floats = features.astype(np.float64, copy=False) @ self.weight.T + self.bias
-        if self.task == "regression":
-            return outputs
-        return np.asarray(expit(outputs) if self.task == "multilabel" else softmax(outputs, axis=1))
+
+def predictions_of(outputs: Floats, task: Task) -> Floats:
+    """Probabilities, or continuous values as they are, (N, K) from outputs (N, K)."""
+    from scipy.special import expit, softmax
+
+    if task == "regression":
+        return outputs
+    return np.asarray(expit(outputs) if task == "multilabel" else softmax(outputs, axis=1))
 
 
 def fit_linear(

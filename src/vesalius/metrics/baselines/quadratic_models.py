@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.config.facts import Task
-from vesalius.metrics.baselines.linear_models import Floats, loss
+from vesalius.metrics.baselines.linear_models import Floats, loss, predictions_of
 
 #: Squares that a class, or a continuous target, is predicted from; more do not help on BreastMNIST.
 RANK = 128
@@ -41,7 +41,7 @@ class QuadraticModel:
     def __call__(self, features: NDArray[Any]) -> Floats:
         """Probabilities or continuous values (M, K) from features (M, D) on the scale of those of training."""
         projections = np.einsum("md,krd->mkr", normalise(features), self.directions, optimize=True) + self.offsets
-        return _predictions((projections**2 * self.weights).sum(axis=2) + self.bias, self.task)
+        return predictions_of((projections**2 * self.weights).sum(axis=2) + self.bias, self.task)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def fit_quadratic(
             duals = np.linalg.solve(kernel + penalty * np.eye(len(kernel)), targets - mean)
             scores = val_kernel @ duals + bias
             for gain in (1.0,) if task == "regression" else _GAINS:
-                found = loss(_predictions(gain * scores, task), val_truth, truth, task)
+                found = loss(predictions_of(gain * scores, task), val_truth, truth, task)
                 if best is None or found < best[0]:
                     best = found, _Fit(offset, duals, bias, float(gain))
     assert best is not None
@@ -108,11 +108,3 @@ def _as_squares(unit: Floats, fit: _Fit, task: Task) -> QuadraticModel:
         directions[output, : len(largest)] = (basis @ vectors[:, largest]).T
     offsets = directions[..., -1] * np.sqrt(fit.offset)
     return QuadraticModel(directions[..., :-1], offsets, weights, fit.gain * fit.bias, task)
-
-
-def _predictions(outputs: Floats, task: Task) -> Floats:
-    from scipy.special import expit, softmax
-
-    if task == "regression":
-        return outputs
-    return np.asarray(expit(outputs) if task == "multilabel" else softmax(outputs, axis=1))
