@@ -106,12 +106,13 @@ def test_a_key_that_makes_no_arms_is_refused(tmp_path, by, words):
 
 def test_a_group_makes_arms_by_the_options_that_were_chosen(tmp_path):
     paths = []
-    for option, rate in (("probe", 0), ("lora", 1)):
+    for option, rate in (("default", 0), ("lora", 1), ("full", 2)):
         for seed in (0, 1):
             folder = write_run(tmp_path / f"{option}{seed}", TABLE, seed=seed, model__lr=rate)
-            (folder / "overrides.yaml").write_text(f"- model={option}\n- seed={seed}\n")
+            chosen = "" if option == "default" else f"- model={option}\n"
+            (folder / "overrides.yaml").write_text(f"{chosen}- seed={seed}\n")
             paths.append(folder)
-    assert list(grouped(paths, "model")) == ["probe", "lora"]
+    assert list(grouped(paths, "model")) == ["default", "lora", "full"]
 
 
 def test_what_follows_the_seed_or_names_a_run_is_no_difference(tmp_path):

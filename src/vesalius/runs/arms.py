@@ -111,8 +111,9 @@ def arms_by(runs: Sequence[Run], by: str | None, *, single: bool = False) -> lis
 
     Args:
         runs: finished runs.
-        by: a dotted key of their configs, or a group of configs of which every run's command chose an option, such as
-            `model`. Runs that do not have the key count as `none`. None: all runs are one arm, named `model`.
+        by: a dotted key of their configs, or a group of configs of which commands chose an option, such as `model`;
+            runs whose command chose none of it count as `default`. Runs that do not have the key count as `none`.
+            None: all runs are one arm, named `model`.
         single: whether one arm is enough.
 
     Returns:
@@ -120,7 +121,7 @@ def arms_by(runs: Sequence[Run], by: str | None, *, single: bool = False) -> lis
         written.
 
     Raises:
-        InputError: for a key that no run has, a group of which no options were chosen, one value only, a seed and
+        InputError: for a key that no run has, a group of which no option was chosen, one value only, a seed and
             fold twice in an arm, or arms of different seeds or folds.
     """
     if by in ("seed", "data.fold"):
@@ -149,8 +150,8 @@ def _members(runs: Sequence[Run], by: str) -> dict[str, list[Run]]:
         known = {key for run in runs for key, _ in flatten(run.config)}
         raise InputError(f"by={by}: no run's config has this key.{did_you_mean(by, known)}")
     groups = {key for value in values if isinstance(value, Mapping) for key in value}
-    if groups and all(by in run.overrides for run in runs):
-        values = [run.overrides[by] for run in runs]  # the options chosen from a group of configs
+    if groups and any(by in run.overrides for run in runs):
+        values = [run.overrides.get(by, "default") for run in runs]  # the options chosen from a group of configs
     elif groups:
         raise InputError(
             f"by={by}: this is a group of keys; name one of them, such as {by}.{min(groups)} (of {len(groups)})."
