@@ -44,6 +44,7 @@ class ObjectStore:
         self._address, self._cure = f"{scheme}://{bucket}", _CURES[scheme]
         self._obstore = import_extra("obstore", self._address)
         stores, self._errors = import_extra("obstore.store", ""), import_extra("obstore.exceptions", "")
+        self._absences = (FileNotFoundError, self._errors.NotFoundError)  # newer versions raise Python's own
         settings = _aws_settings() if scheme == "s3" else {}
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
         client = {**_CLIENT, "allow_http": endpoint.startswith("http://")}
@@ -56,7 +57,8 @@ class ObjectStore:
         """Every key below a prefix."""
         try:
             for part in self._obstore.list(self._store, folder or None, chunk_size=_LISTED):
-                yield from (_entry(found) for found in part if not found["path"].endswith("/"))
+                # An empty object `a/`, with which consoles mark a folder, is listed as `a`, which is not there.
+                yield from (one for one in map(_entry, part) if one.size or self.entry(one.name) is not None)
         except self._errors.BaseError as error:
             raise self._problem(error, folder) from error
 
@@ -64,7 +66,7 @@ class ObjectStore:
         """The header of an object."""
         try:
             return _entry(self._obstore.head(self._store, name))
-        except self._errors.NotFoundError:
+        except self._absences:
             return None
         except self._errors.BaseError as error:
             raise self._problem(error, name) from error
@@ -73,7 +75,7 @@ class ObjectStore:
         """An object."""
         try:
             reply = self._obstore.get(self._store, name)
-        except self._errors.BaseError as error:
+        except (*self._absences, self._errors.BaseError) as error:
             raise self._problem(error, name) from error
         return _entry(reply.meta), self._blocks(reply, name)
 
@@ -87,7 +89,7 @@ class ObjectStore:
         address = f"{self._address}/{name}" if name else self._address
         status = _STATUS.search(str(error))
         code = status[1] if status else ""
-        if isinstance(error, self._errors.NotFoundError) or code == "404":
+        if isinstance(error, self._absences) or code == "404":
             return absent(address)
         denied = (self._errors.PermissionDeniedError, self._errors.UnauthenticatedError)
         if isinstance(error, denied) or code in ("401", "403") or any(host in str(error) for host in _PROVIDER):
