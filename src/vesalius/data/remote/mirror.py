@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -77,11 +77,9 @@ def local_files(addresses: Sequence[str]) -> dict[str, Path]:
 
 
 def copies_of(folder: str) -> Path:
-    """Where copies from below an address lie; nothing is downloaded."""
+    """Where copies from below an address lie, once there are any; nothing is downloaded."""
     scheme, host, name = split_address(folder)
-    place = Mirror(scheme, host).files / name
-    place.mkdir(parents=True, exist_ok=True)
-    return place
+    return Mirror(scheme, host).files / name
 
 
 class Mirror:
@@ -120,9 +118,9 @@ class Mirror:
             entries = [entry for entry in server.below(folder) if not _is_leftover(entry.name[len(prefix) :])]
             if not entries:
                 raise InputError(f"{self._address}/{folder} holds no file: correct the address.")
-            self._download(server, entries)
             present = {entry.name for entry in entries}
             self._remove([name for name in self._index if name.startswith(prefix) and name not in present])
+            self._download(server, entries)
         return self.files / folder
 
     def update_files(self, names: Sequence[str]) -> None:
@@ -136,15 +134,15 @@ class Mirror:
                 self._check(name)
             found = dict(zip(names, pool.map(server.entry, names), strict=True))
             entries = [entry for entry in found.values() if entry is not None]
-            lost = [name for name, entry in found.items() if entry is None]
+            lost = {name for name, entry in found.items() if entry is None}
             folders = [name for name in lost if "." not in name.rpartition("/")[2]]
             for inside in pool.map(lambda name: _listed(server, name), folders):
                 entries += [entry for entry in inside if not _is_leftover(entry.name.rpartition("/")[2])]
-            self._download(server, list({entry.name: entry for entry in entries}.values()))
-            present = {entry.name for entry in entries}
+            present = {entry.name: entry for entry in entries}
             below = tuple(f"{name}/" for name in folders)
-            gone = {name for name in self._index if name in lost or (below and name.startswith(below))}
-            self._remove(sorted(gone - present))
+            gone = {name for name in self._index if name in lost or name.startswith(below)}
+            self._remove(sorted(gone - present.keys()))
+            self._download(server, list(present.values()))
 
     @contextlib.contextmanager
     def _opened(self, name: str) -> Iterator[Server]:
@@ -255,10 +253,16 @@ class Mirror:
         return Entry(name, received, now.tag)
 
     def _remove(self, names: Iterable[str]) -> None:
-        """Remove copies of files that are no longer on the server, and write the index without them."""
+        """Remove copies of files that are no longer on the server, and write the index without them.
+
+        Folders that are empty then go too: a file may have their name now, and an empty folder would be a class.
+        """
         for name in names:
             (self.files / name).unlink(missing_ok=True)
             del self._index[name]
+            with contextlib.suppress(OSError):  # not empty
+                for folder in list(PurePosixPath(name).parents)[:-1]:
+                    (self.files / folder).rmdir()
         rewritten = self._index_file.with_suffix(".new")
         rewritten.write_text("".join(map(_line, self._index.values())), encoding="utf-8")
         os.replace(rewritten, self._index_file)

@@ -265,7 +265,7 @@ class Table(Source):
 
     def _check_settings(self, group: str | None, window: str | Sequence[float]) -> None:
         problems = window_problems(window)
-        if not self._root.is_dir():
+        if not is_address(self._base) and not self._root.is_dir():
             problems.append(f"the folder {self._root} does not exist: correct `data.source.root`.")
         if problems:
             raise InputError(problems)
