@@ -32,7 +32,7 @@ def parent_address(address: str) -> str:
 
 
 def address_problems(key: str, value: object) -> list[str]:
-    """Why the value of a config key cannot be an address: it would write credentials into config and logs.
+    """Why the value of a config key cannot be an address: none is there, or credentials would get into config and logs.
 
     Args:
         key: its last part decides whether it names a file or a folder.
@@ -40,7 +40,10 @@ def address_problems(key: str, value: object) -> list[str]:
     """
     if key.rpartition(".")[2] not in PATH_KEYS or not is_address(value):
         return []
-    parts = urlsplit(str(value))
+    try:
+        parts = urlsplit(str(value))
+    except ValueError as error:
+        return [f"{key}: {value} is no address ({error}): correct it."]
     if "@" not in parts.netloc and not parts.query:
         return []
     return [

@@ -112,6 +112,15 @@ def test_what_changes_on_the_server_changes_here(images, root, server):
     assert downloads(server)["/my%20data/b/P3.png"] == 3
 
 
+def test_a_class_that_is_gone_from_the_server_is_gone_here(images, root):
+    (images / "c").mkdir()
+    (images / "a" / "P1 x.png").rename(images / "c" / "P1 x.png")
+    assert ImageFolder(root).classes == ("a", "b", "c")
+    (images / "c" / "P1 x.png").unlink()
+    (images / "c").rmdir()
+    assert ImageFolder(root).classes == ("a", "b")
+
+
 def test_a_download_that_broke_off_goes_on_and_leaves_no_half_file(images, root, server, cache):
     server.broken["/my%20data/b/P3.png"] = 10  # of 1000 bytes announced
     with pytest.raises(InputError, match="start again") as caught:
@@ -146,11 +155,12 @@ def test_a_manifest_here_names_files_there_and_lost_ones_are_named(tmp_path, roo
         Table(str(manifest), **options).samples()
 
 
-def test_a_row_may_name_a_folder_of_frames(tmp_path, root):
+def test_a_row_may_name_a_folder_of_frames_and_only_its_owner_enters_the_copies(tmp_path, root, cache):
     manifest = tmp_path / "m.csv"
     manifest.write_text("file,label\na,0\nb,1\n")
     table = Table(str(manifest), path="file", target="label", group="none", root=root, unit="time_series")
     assert sorted(len(table.load(row)) for row in table.samples().to_dict("records")) == [1, 2]
+    assert [place.stat().st_mode & 0o777 for place in cache.glob("remote/*")] == [0o700]
 
 
 def test_each_fault_of_an_address_is_one_message(root, server, images, monkeypatch):
@@ -224,3 +234,8 @@ def test_an_address_with_credentials_is_refused_before_anything_is_written(root)
     with pytest.raises(InputError, match=r"data\.source\.root: the address holds a login") as caught:
         load_config("train", ["data=image_folder", f"data.source.root='{root}'"])
     assert "hunter2" not in str(caught.value)
+
+
+def test_what_is_no_address_is_named():
+    with pytest.raises(InputError, match=r"data\.source\.root: https://\[x/y is no address"):
+        load_config("train", ["data=image_folder", "data.source.root='https://[x/y'"])

@@ -84,6 +84,8 @@ class WebServer:
             )
         except requests.RequestException as error:
             raise Unreachable(type(error).__name__) from error
+        if reply.status_code >= 400:
+            reply.close()  # the page of an error is not read, and its connection would stay open
         if reply.status_code in (401, 403):
             raise refused(self._base + name, "its login belongs in ~/.netrc")
         if reply.status_code >= 400 and reply.status_code not in (404, 410):
@@ -113,7 +115,7 @@ class _Links(HTMLParser):
 def _entry(name: str, reply: requests.Response) -> Entry:
     length = reply.headers.get("Content-Length", "")
     tag = reply.headers.get("ETag") or reply.headers.get("Last-Modified") or ""
-    return Entry(name, int(length) if length.isdecimal() else None, tag)
+    return Entry(name, int(length) if length.isdecimal() and len(length) < 20 else None, tag)
 
 
 def _blocks(reply: requests.Response) -> Iterator[bytes]:
