@@ -28,20 +28,13 @@ class QuadraticModel:
         directions: (K, R, D).
         offsets: (K, R), added to the projections.
         weights: (K, R) of their squares; 0 where there are fewer directions.
-        bias: (K,); minus infinity for a class that training lacks.
-        task: how outputs become predictions.
+        bias: (K,), added to the sums of squares; minus infinity for a class that training lacks.
     """
 
     directions: Floats
     offsets: Floats
     weights: Floats
     bias: Floats
-    task: Task
-
-    def __call__(self, features: NDArray[Any]) -> Floats:
-        """Probabilities or continuous values (M, K) from features (M, D) on the scale of those of training."""
-        projections = np.einsum("md,krd->mkr", normalise(features), self.directions, optimize=True) + self.offsets
-        return predictions_of((projections**2 * self.weights).sum(axis=2) + self.bias, self.task)
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ def fit_quadratic(
         task: how classes relate to a sample, or `regression`.
     """
     chosen = np.sort(np.random.default_rng(0).permutation(len(train))[:MAX_TRAIN])
-    unit, val_unit, truth = normalise(train[chosen]), normalise(val), truth[chosen]
+    unit, val_unit, truth = _normalise(train[chosen]), _normalise(val), truth[chosen]
     targets = truth if task == "regression" else 2.0 * truth - 1.0
     mean = targets.mean(axis=0)
     bias = mean if task == "regression" else np.where(truth.any(axis=0), mean, -np.inf)
@@ -86,16 +79,16 @@ def fit_quadratic(
                 if best is None or found < best[0]:
                     best = found, _Fit(offset, duals, bias, float(gain))
     assert best is not None
-    return _as_squares(unit, best[1], task)
+    return _as_squares(unit, best[1])
 
 
-def normalise(features: NDArray[Any]) -> Floats:
+def _normalise(features: NDArray[Any]) -> Floats:
     """Rows of (N, D) at length 1; rows of zeros stay."""
     length = np.linalg.norm(features.astype(np.float64, copy=False), axis=1, keepdims=True)
     return np.asarray(features / np.maximum(length, 1e-12))
 
 
-def _as_squares(unit: Floats, fit: _Fit, task: Task) -> QuadraticModel:
+def _as_squares(unit: Floats, fit: _Fit) -> QuadraticModel:
     """The form of each output, extended' diag(duals) extended, by its eigenvectors."""
     extended = np.column_stack([unit, np.full(len(unit), np.sqrt(fit.offset))])  # products are offset + cosine
     basis, samples = np.linalg.qr(extended.T)  # eigenvectors lie in the span of the samples
@@ -107,4 +100,4 @@ def _as_squares(unit: Floats, fit: _Fit, task: Task) -> QuadraticModel:
         weights[output, : len(largest)] = fit.gain * values[largest]
         directions[output, : len(largest)] = (basis @ vectors[:, largest]).T
     offsets = directions[..., -1] * np.sqrt(fit.offset)
-    return QuadraticModel(directions[..., :-1], offsets, weights, fit.gain * fit.bias, task)
+    return QuadraticModel(directions[..., :-1], offsets, weights, fit.gain * fit.bias)

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vesalius.config.errors import InputError
+from vesalius.metrics.baselines.quadratic_models import RANK
 
 HeadKind = Literal["linear", "article", "quadratic"]
-_SQUARES = 128  # of each output
 
 
 def build_head(kind: HeadKind, features: int, outputs: int, dropout: float | None = None) -> nn.Module:
@@ -40,7 +40,7 @@ def build_head(kind: HeadKind, features: int, outputs: int, dropout: float | Non
 class QuadraticHead(nn.Module):
     """A linear layer, and next to it a quadratic form of the features at length 1, as a sum of weighted squares.
 
-    What pairs of features tell together is in the form; `vesalius.models.head_start` solves for both.
+    What pairs of features tell together is in the form, for which `vesalius.models.head_start` solves.
 
     Args:
         features: F.
@@ -59,8 +59,8 @@ class QuadraticHead(nn.Module):
         self.linear = nn.Linear(features, outputs)
         self.register_buffer("shift", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
-        self.directions = nn.Linear(features, _SQUARES * outputs)
-        self.squares = nn.Linear(_SQUARES * outputs, outputs, bias=False)
+        self.directions = nn.Linear(features, RANK * outputs)
+        self.squares = nn.Linear(RANK * outputs, outputs, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (B, F) to logits (B, K)."""
