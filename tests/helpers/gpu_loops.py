@@ -71,7 +71,6 @@ class PlainLoop:
         images: (N, 3, H, W) uint8, on the device.
         batch: images of a step.
         dtype: of autocast.
-        optimizer: of the parameters.
     """
 
     def __init__(self, model: nn.Module, images: Tensor, batch: int, dtype: torch.dtype) -> None:

@@ -58,11 +58,13 @@ def test_with_the_one_that_started_it_it_is_gone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", ["variable", "folder", "verb"])
 def test_where_something_has_changed_a_fresh_process_is_needed(tmp_path: Path, monkeypatch, change: str) -> None:
     with ahead.started_ahead("train", []) as process:
+        pid = process._process.pid
         if change == "variable":  # as `hydra.job.env_set` sets them
             monkeypatch.setenv("OMP_NUM_THREADS", "7")
         if change == "folder":
             monkeypatch.chdir(tmp_path)
         assert process.take("evaluate" if change == "verb" else "train", tmp_path) is None
+        assert gone(pid)  # or it would hold its memory while the fresh one works
 
 
 @pytest.mark.parametrize("arguments", [["--cfg", "job"], ["seed=1", "--help"], ["-m", "seed=0,1"]])

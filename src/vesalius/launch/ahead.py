@@ -33,10 +33,11 @@ class Ahead:
             os.close(reading)
 
     def take(self, verb: str, folder: Path) -> "subprocess.Popen[bytes] | None":
-        """Give it its folder; None if it is no longer what would be started now: other variables, another place."""
+        """Give it its folder; None, and its end, where another would be started now: other variables, another place."""
         process = self._process
         same = (verb, child_environment(), os.getcwd()) == (self._verb, self._environment, self._place)
         if process is None or not same or process.poll() is not None:
+            self.stop()
             return None
         self._process = None
         with contextlib.suppress(BrokenPipeError), open(self._pipe, "w", encoding="utf-8") as pipe:
@@ -45,10 +46,11 @@ class Ahead:
 
     def stop(self) -> None:
         """Kill it, if it was not taken."""
-        if self._process is not None:
+        process, self._process = self._process, None
+        if process is not None:
             os.close(self._pipe)
-            signal_group(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            signal_group(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 @contextlib.contextmanager

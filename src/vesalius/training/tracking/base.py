@@ -74,7 +74,7 @@ class Tracker(Logger):
 
     @abstractmethod
     def begin(self, folder: Path, config: Content, name: str, task: str | None = None) -> None:
-        """Start following a run, before anything else; again when it is resumed.
+        """Start following a run, once its first step is done or has failed; again when it is resumed.
 
         Args:
             folder: of the run.
