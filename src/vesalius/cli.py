@@ -128,7 +128,8 @@ def _compose_and_launch(verb: str, arguments: list[str], ahead: "Ahead | None") 
         code, objective = launch(verb, config, overrides, folder, ahead)
         codes.append(code)
         if code and is_multirun(arguments):  # by another launcher: that of Vesalius starts its jobs itself
-            raise RunFailed(f"{folder} ended with exit code {code}: see logs/console.log in it.")
+            log = f", and {folder / 'logs' / 'rank0.log'}" if folder.is_dir() else ""  # a refused config has no folder
+            raise RunFailed(f"{folder} ended with exit code {code}: see what it printed{log}.")
         return objective
 
     try:
