@@ -50,13 +50,13 @@ Pair = tuple[int, int, float]
 def nearly_equal_pairs(store: Store, table: pd.DataFrame, *, all_pairs: bool = False) -> list[Pair]:
     """Pairs of samples of different groups in different splits that are equal, or nearly so.
 
-    Series are compared by their middle frames. Time grows with n log n, memory by a kilobyte per image.
+    Series are compared by their middle frames. Comparisons grow with n log n, memory by a kilobyte per image.
 
     Args:
         store: of the images.
         table: with their splits and groups.
-        all_pairs: compare the thumbnails of all images of two splits, however many they are (`NearestVectors`); time
-            then grows with the square of their number.
+        all_pairs: compare the thumbnails of all images of two splits, however many they are (`NearestVectors`):
+            comparisons then grow with the square of their number.
 
     Returns:
         Row numbers, the one of the earlier split first, and their similarity (1: equal); the most similar first.
