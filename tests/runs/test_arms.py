@@ -122,3 +122,14 @@ def test_what_follows_the_seed_or_names_a_run_is_no_difference(tmp_path):
     ]
     runs, _ = find_finished([str(path) for path in paths])
     assert other_differences(runs, "init_from") == ["model.lr"]
+
+
+def test_what_an_option_of_a_group_brings_along_is_no_other_difference(tmp_path):
+    paths = []
+    for option, augment in (("probe", {}), ("full", {"flip": {"horizontal": 0.5, "vertical": 0.5}})):
+        values = {"model__lr": option, "data__augment": augment}
+        folder = write_run(tmp_path / option, TABLE, seed=0, **values)
+        (folder / "overrides.yaml").write_text(f"- model={option}\n")
+        paths.append(folder)
+    runs, _ = find_finished([str(path) for path in paths])
+    assert other_differences(runs, "model") == ["data.augment"]

@@ -164,13 +164,17 @@ def _members(runs: Sequence[Run], by: str) -> dict[str, list[Run]]:
 
 
 def other_differences(runs: Sequence[Run], by: str | None = None) -> list[str]:
-    """Keys in which runs differ besides `by`, the seed and what follows from it, and what only names a run."""
+    """Keys in which runs differ besides `by` and all below it, the seed and what follows from it, and what names a run.
+
+    Of a group of keys that some runs lack, the group.
+    """
 
     def counts(key: str) -> bool:
-        own = by is not None and (key == by or by.startswith(f"{key}."))
+        own = by is not None and (f"{by}.".startswith(f"{key}.") or key.startswith(f"{by}."))
         return not own and key.split(".")[0] not in ("seed", *_IGNORED)
 
-    return [key for key in differing(runs) if counts(key)]
+    keys = [key for key in differing(runs) if counts(key)]
+    return [key for key in keys if not any(key.startswith(f"{group}.") for group in keys)]
 
 
 def _name(values: Mapping[str, str]) -> str:
