@@ -181,7 +181,10 @@ def test_a_baseline_that_was_not_kept_is_refused(tmp_path):
     runs = two_arms(tmp_path)
     with pytest.raises(InputError, match="no run has kept predictions of its baselines"):
         compared(tmp_path, baselines=["logistic_pca"])
-    for run in runs:
+    write_baseline(runs[0], "logistic_pca", predictions(1.2, 9))
+    with pytest.raises(InputError, match=f"every arm has runs without logistic_pca .{len(runs) - 1} of {len(runs)}"):
+        compared(tmp_path, baselines=["logistic_pca"])
+    for run in runs[1:]:
         write_baseline(run, "logistic_pca", predictions(1.2, 9))
     with pytest.raises(InputError, match="Did you mean 'logistic_pca'"):
         compared(tmp_path, baselines=["logistic_pcs"])

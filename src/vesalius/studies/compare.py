@@ -191,12 +191,13 @@ def _baseline_arms(arms: Mapping[str, _Compared], baselines: Sequence[str], metr
 def _no_baseline(baseline: str, runs: Sequence[Run]) -> str:
     known = {name for run in runs for name in saved_baselines(run)}
     lacking = [run.name for run in runs if baseline not in saved_baselines(run)]
+    cure = "train again with evaluation.baselines=true, or set baselines=[]."
+    if baseline in known:
+        few = f"{len(lacking)} of {len(runs)} runs lack it, such as {lacking[0]}"
+        return f"baselines: every arm has runs without {baseline} ({few}): {cure}"
     if known:
         return f"baselines: {len(lacking)} of {len(runs)} runs have no {baseline}.{did_you_mean(baseline, known)}"
-    return (
-        f"baselines: no run has kept predictions of its baselines, as {lacking[0]} shows: train again with "
-        "evaluation.baselines=true, or set baselines=[]."
-    )
+    return f"baselines: no run has kept predictions of its baselines, as {lacking[0]} shows: {cure}"
 
 
 def _same_predictions(one: _Compared, other: _Compared) -> bool:
