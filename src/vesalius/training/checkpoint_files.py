@@ -45,7 +45,13 @@ def write_checkpoint(content: dict[str, Any], path: Path) -> None:
     """Write a file that `torch.load` reads, with its checksum at the end, and wait until it is on the disk."""
     with path.open("wb") as file:
         writer = _HashingWriter(file)
-        torch.save(content, writer)  # type: ignore[arg-type]
+        try:
+            torch.save(content, writer)  # type: ignore[arg-type]
+        except RuntimeError as error:
+            # Whatever stops it, such as Ctrl-C or a full disk, torch goes on to end the archive, which then fails.
+            if error.__context__ is None:
+                raise
+            raise error.__context__ from None
         file.seek(-2, os.SEEK_END)  # the length of the archive's comment, 0 so far
         file.write(_COMMENT_BYTES.to_bytes(2, "little") + _MARK + writer.hash.hexdigest().encode())
         file.flush()
