@@ -23,10 +23,16 @@ EVERY := -m 'not proof and not benchmark and not torture and not gpu'
 test: install   ## every promise, in 6 minutes on 2 cores without bf16 units; no network, no GPU
 	$(PYTEST) -n 2 --dist loadgroup
 
-test-all: install   ## these and the slow tests: fresh processes over ranks, kills, Chromium, notebooks, the wheel
+# The S3 server of a test, whose needs exclude those of the package. Its version is fixed: 5.2.1 refuses valid signatures.
+.moto/bin/moto_server: Makefile
+	$(PYTHON) -m venv .moto
+	.moto/bin/python -m pip install --quiet 'moto[server,s3]==5.2.5'
+	touch $@
+
+test-all: install .moto/bin/moto_server   ## these and the slow tests: fresh processes over ranks, kills, Chromium, notebooks, the wheel
 	$(PYTEST) -n 2 --dist loadgroup $(EVERY)
 
-coverage: install   ## all of them with line coverage of every process, which takes a fifth longer
+coverage: install .moto/bin/moto_server   ## all of them with line coverage of every process, which takes a fifth longer
 	$(PYTEST) -n 2 --dist loadgroup $(EVERY) --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: install
@@ -49,7 +55,7 @@ gpu: install   ## speed and exactness on a CUDA GPU, 5 minutes on an H200, print
 	rm -rf $(OUT)
 	$(PYTEST) -m gpu -n 8 tests/gpu/test_runs.py; runs=$$?; $(BIN)/python -m pytest -m gpu tests/gpu/test_speed.py && exit $$runs
 
-proof: install   ## the minutes-long proofs behind the published figures (docs/results.md)
+proof: install .moto/bin/moto_server   ## the minutes-long proofs behind the published figures (docs/results.md)
 	$(BIN)/python -m pytest -m proof -s
 
 # KILLS: of each family; a fifth of them of two processes. SWEEP_KILLS: of sweeps; half as many of searches. 25 and 20 take
@@ -65,4 +71,4 @@ fuzz: install   ## overrides, tables, images, predictions and metrics that nobod
 	MINUTES=$(MINUTES) $(BIN)/python -m pytest -m fuzz -s tests/fuzz
 
 clean:
-	rm -rf .venv site .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .moto site .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,24 +1,25 @@
-"""An S3 on this machine, by moto (`pip install 'moto[server,s3]'`, in an environment of its own), that checks keys."""
+"""An S3 on this machine that checks keys: moto, in an environment of its own (`make .moto/bin/moto_server`)."""
 
 import contextlib
 import re
-import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import obstore
 import requests
 from obstore.store import S3Store
 
+_SERVER = Path(__file__).parents[2] / ".moto" / "bin" / "moto_server"
 _POLICY = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}'
 
 
 def can_run_s3() -> bool:
-    return shutil.which("moto_server") is not None
+    return _SERVER.is_file()
 
 
 @dataclass
@@ -52,7 +53,7 @@ def running_s3(*buckets: str) -> Iterator[LocalS3]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(["moto_server", "-H", "127.0.0.1", "-p", str(port)], **silent)
+    process = subprocess.Popen([_SERVER, "-H", "127.0.0.1", "-p", str(port)], **silent)
     server = LocalS3(f"http://127.0.0.1:{port}", process)
     try:
         deadline = time.monotonic() + 60

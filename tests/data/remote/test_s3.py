@@ -23,7 +23,7 @@ from vesalius.data.sources import ImageFolder
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("s3"),
-    pytest.mark.skipif(not can_run_s3(), reason="there is no moto_server"),
+    pytest.mark.skipif(not can_run_s3(), reason="make .moto/bin/moto_server"),
 ]
 BUILD = """
 import resource, sys
