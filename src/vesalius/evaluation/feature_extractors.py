@@ -27,7 +27,9 @@ IMAGENET = "imagenet"
 #: Its input, in pixels: on smaller images its features tell little apart, and the cost grows with the area.
 _IMAGENET_SIDE = 128
 _INCEPTION_SIDE = 299
-_BATCH = 256
+#: On a CPU, what an image leaves between two layers is to be small enough that the allocator keeps its memory, which costs
+#: more to be given by the system again than the arithmetic does.
+_BATCH, _CPU_BATCH = 256, 16
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class Extractor:
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> NDArray[np.float64]:
         """Features (N, dim) of images (N, C, H, W) on the scale where white is 1."""
-        parts = [self.embed(part.to(self.device)).float().cpu() for part in torch.split(images, _BATCH)]
+        size = _CPU_BATCH if self.device.type == "cpu" else _BATCH
+        parts = [self.embed(part.to(self.device)).float().cpu() for part in torch.split(images, size)]
         return np.asarray(torch.cat(parts).numpy(), np.float64)
 
 
@@ -122,7 +125,10 @@ def imagenet_extractor(device: torch.device, layers: Literal["last", "stages"] =
     """
     net = EfficientNetLite0(3, 1, weights=IMAGENET, layers=layers)
     net.load_pretrained()
-    net = net.eval().to(memory_format=torch.channels_last)
+    net = net.eval()
+    digest = extractor_hash(net.trunk, {"side": _IMAGENET_SIDE})
+    net.fold_batch_norms()
+    net = net.to(memory_format=torch.channels_last)
     record = net.weight_set
     assert record is not None
     assert record.mean is not None
@@ -138,7 +144,6 @@ def imagenet_extractor(device: torch.device, layers: Literal["last", "stages"] =
         features: Tensor = net.to(images.device).features(images.contiguous(memory_format=torch.channels_last))
         return features
 
-    digest = extractor_hash(net.trunk, {"side": _IMAGENET_SIDE})
     return Extractor(IMAGENET, f"{net.feature_dim} features", digest, net.feature_dim, embed, device)
 
 

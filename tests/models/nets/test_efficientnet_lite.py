@@ -62,6 +62,18 @@ def test_features_of_all_stages_are_their_means_and_standard_deviations(net) -> 
     assert sorted(held) == sorted(id(parameter) for parameter in stages.trunk.parameters())
 
 
+@pytest.mark.parametrize("layers", ["last", "stages"])
+def test_folded_batch_norms_change_features_by_rounding_only(layers) -> None:
+    net = EfficientNetLite0(3, 2, weights="imagenet", layers=layers)
+    net.load_pretrained()
+    image = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        expected = net.eval().features(image)
+        net.fold_batch_norms()
+        torch.testing.assert_close(net.features(image), expected, rtol=1e-3, atol=1e-3)
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in net.modules())
+
+
 def test_weights_are_read_without_a_network(monkeypatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a socket was opened")
