@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
+
+from vesalius.config.compose import conf_dir
 
 MEDMNIST = Path(__file__).parents[2].parent / "shared/data/medmnist"
 BREAST = ["data.source.name=breastmnist", f"data.source.root={MEDMNIST}", "evaluation.baselines=false"]
@@ -51,6 +54,24 @@ def test_the_demo_takes_two_minutes_without_units_for_bf16(tmp_path: Path, row) 
         "s",
         [seconds],
         at_most=120,
+    )
+
+
+@pytest.mark.benchmark
+def test_a_gan_learns_in_minutes_without_units_for_bf16(tmp_path: Path, row) -> None:
+    """Computed from one epoch: the first, which is no faster than others."""
+    epochs = OmegaConf.load(conf_dir() / "experiment" / "lesions_gan.yaml").trainer.max_epochs
+    folder, given = tmp_path / "run", ["experiment=lesions_gan", "trainer.precision=32", "trainer.max_epochs=1"]
+    seconds = train(folder, *given, OMP_NUM_THREADS="2", **WITHOUT_BF16)
+    (epoch,) = pd.read_csv(folder / "history.csv")["seconds"]
+    parts = json.loads((folder / "state.json").read_text())["parts"]
+    row(
+        f"`experiment=lesions_gan`, extrapolated to {epochs} epochs from one, in AVX2 and 32 bits",
+        "s",
+        [seconds + (epochs - 1) * epoch],
+        at_most=720,
+        note=f"of {seconds:.0f} s that were measured, the epoch took {epoch:.1f} s, the images "
+        f"{parts['data']['seconds']:.0f} s, and what follows the training {parts['evaluation']['seconds']:.0f} s",
     )
 
 

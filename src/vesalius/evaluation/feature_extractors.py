@@ -27,8 +27,8 @@ IMAGENET = "imagenet"
 #: Its input, in pixels: on smaller images its features tell little apart, and the cost grows with the area.
 _IMAGENET_SIDE = 128
 _INCEPTION_SIDE = 299
-#: On a CPU, what an image leaves between two layers is to be small enough that the allocator keeps its memory, which costs
-#: more to be given by the system again than the arithmetic does.
+#: On a CPU, arrays between layers stay below the 32 MiB from which on the allocator gives memory back to the system at
+#: once: to get it again, page by page, takes longer than the arithmetic.
 _BATCH, _CPU_BATCH = 256, 16
 
 

@@ -64,3 +64,17 @@ def test_what_is_dropped_is_decoded_again_and_the_rest_is_not():
     for key in ("a/1", "b/1"):
         cache.get(key, decode(key))
     assert decoded == ["a/1", "a/2", "b/1", "a/1"]
+
+
+def test_an_array_is_dropped_when_its_last_sample_has_it():
+    cache, decoded = DecodeCache(), []
+
+    def decode(key):
+        return lambda: decoded.append(key) or np.zeros(4)
+
+    for key in ("a", "b", "a", "a"):
+        cache.get(key, decode(key), uses=3)
+    assert len(cache) == 1
+    cache.get("b", decode("b"), uses=3)
+    cache.get("a", decode("a"), uses=3)  # as for another pass over the samples
+    assert decoded == ["a", "b", "a"]

@@ -20,23 +20,31 @@ class DecodeCache:
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
-        self._arrays: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._arrays: OrderedDict[Hashable, tuple[np.ndarray, int | None]] = OrderedDict()
         self._decoding: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, decode: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of a key, from `decode` if it is not cached yet; an error of `decode` is passed on, not cached."""
+    def get(self, key: Hashable, decode: Callable[[], np.ndarray], uses: int | None = None) -> np.ndarray:
+        """The array of a key, from `decode` if it is not cached yet; an error of `decode` is passed on, not cached.
+
+        Args:
+            key: of the array.
+            decode: gives it.
+            uses: how often it will be asked for; the last time drops it. None: it stays until others need the room.
+        """
         with self._lock:
             decoding = self._decoding.setdefault(key, threading.Lock())
         with decoding:
             with self._lock:
-                if key in self._arrays:
-                    self._arrays.move_to_end(key)
-                    return self._arrays[key]
-            array = decode()
+                array, left = self._arrays.pop(key, (None, uses))
+            if array is None:
+                array = decode()
             with self._lock:
-                self._arrays[key] = array
-                while len(self._arrays) > 1 and sum(other.nbytes for other in self._arrays.values()) > self._limit:
+                if left == 1:
+                    self._decoding.pop(key, None)
+                    return array
+                self._arrays[key] = array, None if left is None else left - 1
+                while len(self._arrays) > 1 and sum(kept.nbytes for kept, _ in self._arrays.values()) > self._limit:
                     oldest, _ = self._arrays.popitem(last=False)
                     self._decoding.pop(oldest, None)
             return array

@@ -83,7 +83,7 @@ class Video(LabelledSource):
         if self.series:
             return self._decode(path, timeline, row["_frames"], name)
         chosen = self._select(timeline)
-        frames = self._cache.get(path, lambda: self._decode(path, timeline, chosen, name))
+        frames = self._cache.get(path, lambda: self._decode(path, timeline, chosen, name), len(chosen))
         image: np.ndarray = frames[chosen.index(row["_frames"][0])]
         return image
 

@@ -3,6 +3,7 @@
 import fnmatch
 import logging
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
@@ -118,7 +119,7 @@ class Nifti(LabelledSource):
         name, cut, path = str(row["sample_id"]), row["_cut"], str(row["_path"])
         if cut.problem is not None:
             raise InputError(f"{name} {cut.problem}")
-        slices = self._cache.get(path, lambda: self._read_slices(path, name))
+        slices = self._cache.get(path, lambda: self._read_slices(path, name), self._uses[path])
         if not cut.places or max(cut.places) >= len(slices) or max(cut.frames) >= slices.shape[1]:
             raise InputError(f"{name} changed while it was read: start again.")
         chosen = slices[np.ix_(cut.places, cut.frames)].reshape(-1, *slices.shape[2:])
@@ -162,6 +163,11 @@ class Nifti(LabelledSource):
         if self.unit == "time_series":
             self._add_times(table, grids)
         return table.drop(columns=["_first", "_last"], errors="ignore")
+
+    @cached_property
+    def _uses(self) -> dict[str, int]:
+        """How many samples each file has."""
+        return dict(Counter(self._table["_path"]))
 
     def _grid(self, path: str) -> Grid | None:
         """The grid of a file; None if it cannot be read, for which `load` raises the reason."""
