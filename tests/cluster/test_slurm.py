@@ -71,6 +71,9 @@ def test_a_full_queue_a_cancelled_job_and_a_killed_sweep_lose_nothing(slurm, tmp
     printed = finish(begin(tmp_path, slurm, "-m", f"resume={sweep}"))
     assert set(states(sweep).values()) == {"done"}, printed
     assert sorted(states(sweep)) == [0, 1, 2, 3, 4, 5]
+    deadline = time.monotonic() + 60
+    while queue(slurm) and time.monotonic() < deadline:  # a job that has recorded its end is about to leave
+        time.sleep(0.2)
     assert not queue(slurm)
     here = tmp_path / "here"
     finish(begin(tmp_path, slurm, *SMALL, "trainer.max_epochs=2", "seed=5", f"hydra.run.dir={here}"))
