@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vesalius.data.audit.equal_images import equal_samples, pixel_hashes
+from vesalius.data.audit.equal_images import equal_samples
 from vesalius.data.audit.findings import MOST_LISTED
 from vesalius.data.audit.similar_images import Pair, nearly_equal_pairs
 from vesalius.data.sources.base import Source
@@ -46,7 +46,7 @@ class AuditInput:
     @cached_property
     def equal(self) -> list[list[int]]:
         """Rows of equal samples, of any patients and splits."""
-        return equal_samples(pixel_hashes(self.store))
+        return equal_samples(self.store)
 
     @cached_property
     def near(self) -> list[Pair]:

@@ -3,9 +3,8 @@
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -14,27 +13,40 @@ from numpy.typing import NDArray
 from vesalius.data.samples import SPLITS
 from vesalius.data.store.store import Store
 
-#: Samples that one thread hashes in one go.
+#: Samples that one thread reads in one go.
 _AT_ONCE = 256
+#: Bytes of a sample that are compared first: those of two different images nearly always differ somewhere.
+_FEW_BYTES = 1024
 
 
-def pixel_hashes(store: Store) -> list[str]:
-    """A hash of the decoded pixels of each sample, of all frames for series."""
+def equal_samples(store: Store) -> list[list[int]]:
+    """Row numbers of samples with equal pixels, in all frames of series: a list for each that occurs more than once.
+
+    Only samples that agree in the first comparison, of a few bytes spread over each, are read as a whole.
+    """
     frames, bounds = store.images.view(torch.uint8).numpy(), store.offsets.tolist()
 
-    def hashes(start: int) -> list[str]:
-        return [_hash(frames[first:last]) for first, last in pairwise(bounds[start : start + _AT_ONCE + 1])]
+    def few_bytes(row: int) -> tuple[int, bytes]:
+        content = frames[bounds[row] : bounds[row + 1]].reshape(-1)
+        return content.size, _hash(content[:: max(1, content.size // _FEW_BYTES)])
 
+    def all_bytes(row: int) -> bytes:
+        return _hash(frames[bounds[row] : bounds[row + 1]])
+
+    suspected = _sharing_a_key(few_bytes, [range(len(store))])
+    return sorted(_sharing_a_key(all_bytes, suspected))
+
+
+def _sharing_a_key(key: Callable[[int], Hashable], groups: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The rows of each group that share their key with others of it."""
+    tasks = [rows[first : first + _AT_ONCE] for rows in groups for first in range(0, len(rows), _AT_ONCE)]
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="audit") as pool:
-        return [value for some in pool.map(hashes, range(0, len(store), _AT_ONCE)) for value in some]
-
-
-def equal_samples(hashes: list[str]) -> list[list[int]]:
-    """Row numbers of equal samples: a list for each image that occurs more than once."""
-    rows: defaultdict[str, list[int]] = defaultdict(list)
-    for row, value in enumerate(hashes):
-        rows[value].append(row)
-    return [equal for equal in rows.values() if len(equal) > 1]
+        keys = [value for some in pool.map(lambda rows: [key(row) for row in rows], tasks) for value in some]
+    sharing: defaultdict[tuple[int, Hashable], list[int]] = defaultdict(list)
+    numbered = [(number, row) for number, rows in enumerate(groups) for row in rows]
+    for (number, row), value in zip(numbered, keys, strict=True):
+        sharing[number, value].append(row)
+    return [rows for rows in sharing.values() if len(rows) > 1]
 
 
 def across_splits(rows: list[int], split: NDArray[np.object_]) -> Iterator[tuple[int, int]]:
@@ -48,5 +60,5 @@ def across_splits(rows: list[int], split: NDArray[np.object_]) -> Iterator[tuple
             yield first[name], first[other]
 
 
-def _hash(frames: NDArray[np.uint8]) -> str:
-    return hashlib.blake2b(frames.data, digest_size=16).hexdigest()
+def _hash(content: NDArray[np.uint8]) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(content).data, digest_size=16).digest()

@@ -121,7 +121,9 @@ def _to_array(image: Image.Image, name: str, *, white_is_zero: bool) -> np.ndarr
         image = image.convert("RGB")
     if image.mode == "L":
         return np.array(image, dtype=np.uint8)[None]
-    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+    # Row by row in planes, as Pillow writes them: numpy takes twice as long to part the channels of each pixel
+    rows = np.frombuffer(image.tobytes("raw", "RGB;L"), np.uint8).reshape(image.height, 3, image.width)
+    return np.ascontiguousarray(rows.transpose(1, 0, 2))
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:

@@ -35,6 +35,7 @@ OnBadFile = Literal["error", "skip"]
 _IMAGES_PER_TASK = 16  # a series is a task of its own
 _RECORDS_AT_ONCE = 1024  # a multiple of it
 _STALE_SECONDS = 24 * 3600
+_SYNC_BYTES = 64 * 2**20  # go to the disk while others are decoded, so that nobody waits for a gigabyte at the end
 
 Outcome = np.ndarray | str  # an image or a series, or why it cannot be decoded
 
@@ -113,7 +114,9 @@ def _fill(
 ) -> None:
     """Write the images and their description into `work`."""
     written = _Written()
-    with (work / IMAGES_FILE).open("wb") as file:
+    with (work / IMAGES_FILE).open("wb") as file, ThreadPoolExecutor(1, thread_name_prefix="sync") as disk:
+        syncing: Future[None] | None = None
+        unsynced = 0
         outcomes = _decode_all(source, table, decoding)
         for name, outcome in show_progress(outcomes, len(table), "decode images", wanted=progress):
             if isinstance(outcome, str):
@@ -124,10 +127,15 @@ def _fill(
             if len(written.kinds) == 1:  # else the file is thrown away, and the rest is read only for its faults
                 content = np.ascontiguousarray(frames).data
                 file.write(content)
+                unsynced += content.nbytes
+                if unsynced >= _SYNC_BYTES and (syncing is None or syncing.done()):
+                    _raise_error(syncing)
+                    syncing, unsynced = disk.submit(os.fsync, file.fileno()), 0
                 written.checksum = zlib.crc32(content, written.checksum)
                 written.frames += len(frames)
                 written.lengths.append(len(frames))
         file.flush()
+        _raise_error(syncing)
         os.fsync(file.fileno())
     bad = [] if on_bad_file == "skip" else written.skipped
     if bad or len(written.kinds) > 1:
@@ -148,6 +156,12 @@ def _fill(
         json.dump(meta, description)
         description.flush()
         os.fsync(description.fileno())
+
+
+def _raise_error(syncing: Future[None] | None) -> None:
+    """Wait for a thread, and raise what the disk refused: the system reports it once, and not to the next one."""
+    if syncing is not None:
+        syncing.result()
 
 
 def _decode_all(source: Source, table: pd.DataFrame, decoding: Decoding) -> Iterator[tuple[str, Outcome]]:
