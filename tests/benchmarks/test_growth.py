@@ -22,6 +22,7 @@ from vesalius.commands.report import write_report
 from vesalius.data.audit.audit import run_audit
 from vesalius.data.audit.datamodule import AuditData
 from vesalius.data.audit.nearest import NearestVectors
+from vesalius.data.audit.similar_images import CANDIDATE
 from vesalius.data.sources.base import Source
 from vesalius.data.store.store import Store
 from vesalius.metrics.classification.metrics import classification_metrics
@@ -68,8 +69,7 @@ def near_duplicates(images: int, folder: Path) -> Callable[[], object]:
 
     def search() -> None:
         nearest = NearestVectors(vectors, train, rows)
-        for start in range(0, len(test), 4096):
-            nearest.search(test[start : start + 4096], 8)
+        nearest.search(test, 8, CANDIDATE)
 
     return search
 

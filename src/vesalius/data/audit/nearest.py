@@ -10,11 +10,15 @@ with all finds (`pytest -m proof -s tests/data/audit/test_nearest.py`).
 N vectors of D components, Q queries, K neighbours of each, P pairs of a query and a cell.
 """
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from vesalius.data.store.blocks import one_thread_per_kernel
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.intp]
@@ -26,6 +30,7 @@ _MOST_BRANCHES = 32
 _BEAM = 32
 _ROUNDS = 4
 _REFERENCES_AT_ONCE = 4_096
+_QUERIES_AT_ONCE = 4_096
 
 
 class NearestVectors:
@@ -50,29 +55,42 @@ class NearestVectors:
             generator = np.random.default_rng(0)
             cells = len(references) / LEAF
             depth = int(np.ceil(np.log(cells) / np.log(_MOST_BRANCHES)))
-            for _ in range(depth):
-                self._split(generator, round(cells ** (1 / depth)))
+            with one_thread_per_kernel():
+                for _ in range(depth):
+                    self._split(generator, round(cells ** (1 / depth)))
 
-    def search(self, queries: Rows, count: int) -> tuple[Rows, Floats]:
+    def search(self, queries: Rows, count: int, least: float = -1.0) -> tuple[Rows, Floats]:
         """The nearest references of other groups.
 
         Args:
             queries: (Q,) rows.
             count: how many are wanted, K; at most as many as there are references.
+            least: the similarity that all wanted ones exceed.
 
         Returns:
-            (Q, K) rows and similarities; -1 where fewer were compared.
+            (Q, K) rows and similarities; `least` where fewer were found.
         """
+        parts = np.split(queries, range(_QUERIES_AT_ONCE, len(queries), _QUERIES_AT_ONCE))
+        with one_thread_per_kernel(), ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="audit") as pool:
+            found = list(pool.map(lambda part: self._search(part, count, least), parts))
+        rows, best = map(np.concatenate, zip(*found, strict=True))
+        return rows, best
+
+    def _search(self, queries: Rows, count: int, least: float) -> tuple[Rows, Floats]:
         rows = torch.zeros(len(queries), count, dtype=torch.int64)
-        best = torch.full((len(queries), count), -1.0)
+        best = torch.full((len(queries), count), least)  # of each query in descending order
         for cell, places in self._arrivals(queries):
-            members, asking = self._cells[cell], torch.from_numpy(places)
+            members = self._cells[cell]
             for begin in range(0, len(members), _REFERENCES_AT_ONCE):
                 part = members[begin : begin + _REFERENCES_AT_ONCE]
                 alike = self._similarity(queries[places], self._vectors[part])
-                alike[self._groups[queries[places]][:, None] == self._groups[part]] = -1
-                joined = torch.cat([best[asking], torch.from_numpy(alike)], dim=1)
-                numbers = torch.cat([rows[asking], torch.from_numpy(part).expand(len(places), -1)], dim=1)
+                nearer = alike.amax(dim=1) > best[places, -1]  # sorting takes as long as comparing, and few need it
+                asking, alike = places[nearer.numpy()], alike[nearer]
+                if not len(asking):
+                    continue
+                alike[torch.from_numpy(self._groups[queries[asking]][:, None] == self._groups[part])] = least
+                joined = torch.cat([best[asking], alike], dim=1)
+                numbers = torch.cat([rows[asking], torch.from_numpy(part).expand(len(asking), -1)], dim=1)
                 best[asking], chosen = joined.topk(count, dim=1)
                 rows[asking] = numbers.gather(1, chosen)
         return rows.numpy(), best.numpy()
@@ -83,7 +101,7 @@ class NearestVectors:
         for cell in self._cells:
             of_cell = self._vectors[generator.choice(cell, min(branches, len(cell)), replace=False)]
             for _ in range(_ROUNDS):
-                nearest = self._similarity(cell, of_cell).argmax(axis=1)
+                nearest = self._similarity(cell, of_cell).argmax(dim=1).numpy()
                 filled = np.unique(nearest)  # of equal centres the first takes all
                 sums = np.stack([self._vectors[cell[nearest == number]].sum(axis=0) for number in filled])
                 of_cell = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
@@ -94,29 +112,28 @@ class NearestVectors:
 
     def _arrivals(self, queries: Rows) -> Iterator[tuple[int, Rows]]:
         """Each cell with the places of the queries that are compared with its references."""
-        places, cells = np.arange(len(queries)), np.zeros(len(queries), np.intp)
+        cells = np.zeros((len(queries), 1), np.intp)  # of each query, where its beam has arrived; -1 for nowhere
         for centres in self._levels:
-            first = np.cumsum([0, *map(len, centres)])
-            found = [(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.float32))]
-            for cell, asking in _by_cell(places, cells):
-                alike = self._similarity(queries[asking], centres[cell])
-                numbers = np.arange(first[cell], first[cell + 1])
-                found.append((np.repeat(asking, len(numbers)), np.tile(numbers, len(asking)), alike.ravel()))
-            places, cells, similarity = map(np.concatenate, zip(*found, strict=True))
-            order = np.lexsort((-similarity, places))
-            places, cells = places[order], cells[order]
-            rank = np.arange(len(places)) - np.searchsorted(places, places)
-            places, cells = places[rank < _BEAM], cells[rank < _BEAM]
-        yield from _by_cell(places, cells)
+            counts = np.array([len(of_cell) for of_cell in centres])
+            first, most = np.cumsum(counts) - counts, int(counts.max())
+            alike = torch.full((*cells.shape, most), -torch.inf)
+            for cell, where in _by_cell(cells):
+                alike[where[0], where[1], : counts[cell]] = self._similarity(queries[where[0]], centres[cell])
+            best, chosen = alike.flatten(1).topk(min(_BEAM, cells.shape[1] * most), dim=1)
+            parent, number = np.divmod(chosen.numpy(), most)
+            cells = np.take_along_axis(first[cells], parent, axis=1) + number
+            cells[best.numpy() == -np.inf] = -1
+        yield from ((cell, places) for cell, (places, _) in _by_cell(cells))
 
-    def _similarity(self, rows: Rows, others: Floats) -> Floats:
+    def _similarity(self, rows: Rows, others: Floats) -> torch.Tensor:
         self.compared += len(rows) * len(others)
-        found: Floats = self._vectors[rows] @ others.T
-        return found
+        return torch.from_numpy(self._vectors[rows]) @ torch.from_numpy(others).T
 
 
-def _by_cell(places: Rows, cells: Rows) -> Iterator[tuple[int, Rows]]:
-    """Cells with the places that stand next to them, of (P,) pairs."""
-    order = np.argsort(cells, kind="stable")
-    names, starts = np.unique(cells[order], return_index=True)
-    yield from zip(names.tolist(), np.split(places[order], starts[1:]), strict=True)
+def _by_cell(cells: Rows) -> Iterator[tuple[int, tuple[Rows, Rows]]]:
+    """The numbers in (Q, B) cells, except -1, each with where it stands."""
+    flat = cells.ravel()
+    order = np.argsort(flat, kind="stable")[np.count_nonzero(flat < 0) :]
+    names, starts = np.unique(flat[order], return_index=True)
+    for name, at in zip(names.tolist(), np.split(order, starts[1:]), strict=True):
+        yield name, np.divmod(at, cells.shape[1])

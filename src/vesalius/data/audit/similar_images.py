@@ -28,7 +28,7 @@ from scipy.ndimage import gaussian_filter
 
 from vesalius.data.audit.nearest import Floats, NearestVectors, Rows
 from vesalius.data.samples import SPLITS
-from vesalius.data.store.blocks import map_blocks, split_rows
+from vesalius.data.store.blocks import map_blocks, one_thread_per_kernel, split_rows
 from vesalius.data.store.store import Store
 
 THRESHOLD = 0.80
@@ -38,7 +38,6 @@ CANDIDATE = 0.75
 _NEAREST = 8
 _COARSE_SIDE, _FINE_SIDE = 16, 64
 _SIGMA = 2.5
-_IMAGES_AT_ONCE = 4096
 _PAIRS_AT_ONCE = 256
 _MEAN_IMAGES = 2_000
 #: The mean of a few images is mostly these images themselves: it is taken as if this many empty ones were among them.
@@ -86,12 +85,10 @@ def _candidates(
     filled = [part[thumbnails[part].any(axis=1)] for part in parts]
     for at, references in enumerate(filled):
         nearest = NearestVectors(thumbnails, references, groups, all_pairs=all_pairs)
-        for part in filled[at + 1 :] if len(references) else ():
-            for start in range(0, len(part), _IMAGES_AT_ONCE):
-                queries = part[start : start + _IMAGES_AT_ONCE]
-                rows, best = nearest.search(queries, min(_NEAREST, len(references)))
-                query, place = np.nonzero(best >= CANDIDATE)
-                found.append((rows[query, place], queries[query], best[query, place]))
+        for queries in filled[at + 1 :] if len(references) else ():
+            rows, best = nearest.search(queries, min(_NEAREST, len(references)), CANDIDATE)
+            query, place = np.nonzero(best > CANDIDATE)
+            found.append((rows[query, place], queries[query], best[query, place]))
     first, second, coarse = map(np.concatenate, zip(*found, strict=True))
     return first, second, coarse
 
@@ -114,7 +111,7 @@ class _FineStructure:
     def alike(self, first: Rows, second: Rows) -> Floats:
         """Correlation of the fine structure of each pair of rows."""
         cuts = range(_PAIRS_AT_ONCE, len(first), _PAIRS_AT_ONCE)
-        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="audit") as pool:
+        with one_thread_per_kernel(), ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="audit") as pool:
             return np.concatenate(list(pool.map(self._of_pairs, np.split(first, cuts), np.split(second, cuts))))
 
     def _of_pairs(self, first: Rows, second: Rows) -> Floats:
