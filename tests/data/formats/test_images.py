@@ -215,3 +215,14 @@ def test_bits_scale_the_whole_range(dtype):
         assert np.abs(scaled - exact).max() <= 0.5
     with pytest.raises(InputError, match=r"data\.source\.window"):
         convert_bits(values.astype(np.float32), 8)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "RGBA", "I;16"])
+def test_a_size_given_to_the_decoder_saves_copies_and_changes_no_pixel(tmp_path, mode):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).convert("L" if mode == "I;16" else mode)
+    image.convert(mode).save(tmp_path / "image.png")
+    decoded, size = decode_image(tmp_path / "image.png"), (12, 16)
+    sized = decode_image(tmp_path / "image.png", size=size)
+    assert sized.shape[1:] == (size if mode in ("L", "RGB") else (40, 30))
+    np.testing.assert_array_equal(resize(sized, size), resize(decoded, size))

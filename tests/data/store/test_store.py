@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from vesalius.config.errors import InputError
-from vesalius.data.formats.images import resize
+from vesalius.data.formats.images import adapt_channels, convert_bits, resize
 from vesalius.data.sources import image_folder
 from vesalius.data.sources.base import Source
 from vesalius.data.sources.image_folder import ImageFolder
@@ -411,3 +411,17 @@ def test_images_of_8_and_16_bits_go_together_with_bits(tmp_path):
         assert images.dtype == getattr(torch, f"uint{bits}")
         assert (images.to(torch.int64) == value).all()
     assert "cannot be scaled" in problems_of(Arrays([small.astype(np.float32)]), tmp_path, bits=8)[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"channels": 1}, {"channels": 3}, {"bits": 16}, {"fit": "pad"}])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_files_resized_while_they_are_decoded_give_the_same_store(tmp_path, mode, options):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 20, 30, 3), dtype=np.uint8)
+    for number, image in enumerate(pixels):
+        (tmp_path / "root" / str(number)).mkdir(parents=True)
+        Image.fromarray(image).convert(mode).save(tmp_path / "root" / str(number) / "image.png")
+    source = ImageFolder(str(tmp_path / "root"))
+    stored = Store.open(source, source.samples(), image_size=8, cache_dir=tmp_path / "cache", **options)
+    for row, found in zip(source.samples().to_dict("records"), stored.images, strict=True):
+        whole = adapt_channels(convert_bits(source.load(row), options.get("bits")), options.get("channels"))
+        np.testing.assert_array_equal(found.numpy(), resize(whole, (8, 8), options.get("fit", "stretch")))

@@ -8,6 +8,7 @@ for equal images (for others see `similar_images`).
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from vesalius.data.audit.availability import unavailable_checks
 from vesalius.data.audit.file_properties import FileProperties
 from vesalius.data.audit.findings import CHECKS, Finding
 from vesalius.data.samples import SPLITS
+from vesalius.data.store.blocks import one_thread_per_kernel
 
 SCHEMA = 1
 #: What no check here can see; in every report.
@@ -78,9 +80,9 @@ def run_audit(data: AuditInput, fail_on: Sequence[str], *, full: bool = False) -
 
 def full_audit(data: AuditInput) -> list[Finding]:
     """The findings of every check, the gravest first."""
-    files = FileProperties(data)
-    return _sorted(
-        [
+
+    def of_samples() -> list[Finding]:
+        return [
             *table_checks.groups_across_splits(data),
             *image_checks.exact_duplicates(data),
             *image_checks.near_duplicates(data),
@@ -89,12 +91,21 @@ def full_audit(data: AuditInput) -> list[Finding]:
             *table_checks.few_patients(data),
             *image_checks.unreadable(data),
             *image_checks.unusual_pixels(data),
+        ]
+
+    def of_files() -> list[Finding]:
+        files = FileProperties(data)
+        return [
             *file_checks.unusual_shape(data, files),
             *file_checks.telling_files(data, files),
             *file_checks.identifying_tags(data, files),
             *image_checks.text_in_pixels(data),
         ]
-    )
+
+    # The files are read by Python, which keeps one core busy while the kernels of the other checks keep the rest
+    with one_thread_per_kernel(), ThreadPoolExecutor(1, thread_name_prefix="audit") as pool:
+        files = pool.submit(of_files)
+        return _sorted([*of_samples(), *files.result()])
 
 
 def quick_audit(data: AuditInput) -> list[Finding]:

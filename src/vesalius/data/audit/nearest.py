@@ -135,5 +135,5 @@ def _by_cell(cells: Rows) -> Iterator[tuple[int, tuple[Rows, Rows]]]:
     flat = cells.ravel()
     order = np.argsort(flat, kind="stable")[np.count_nonzero(flat < 0) :]
     names, starts = np.unique(flat[order], return_index=True)
-    for name, at in zip(names.tolist(), np.split(order, starts[1:]), strict=True):
+    for name, at in zip(names.tolist(), np.split(order, starts)[1:], strict=True):
         yield name, np.divmod(at, cells.shape[1])

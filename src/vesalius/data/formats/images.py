@@ -23,7 +23,7 @@ MOST_BYTES, MOST_BYTES_ALPHA = 400_000_000, 200_000_000
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, **dict.fromkeys(_SIXTEEN_BIT_MODES, 2)}  # 4 of every other mode
 
 
-def decode_image(path: Path, name: str | None = None) -> np.ndarray:
+def decode_image(path: Path, name: str | None = None, size: tuple[int, int] | None = None) -> np.ndarray:
     """Decode one image file.
 
     The orientation that a camera stored in EXIF is applied. Palettes become RGB; 1-bit images become grey 0 or 255;
@@ -33,6 +33,8 @@ def decode_image(path: Path, name: str | None = None) -> np.ndarray:
     Args:
         path: the file.
         name: what messages call it; its path unless given.
+        size: height and width to which grey and RGB images of 8 bits are resized at once: the pixels are those of
+            `resize`, and fewer of them are copied. Others keep their size.
 
     Returns:
         An array of shape (1, H, W) or (3, H, W), of type uint8 or uint16 (or float32 from a floating-point TIFF).
@@ -55,7 +57,9 @@ def decode_image(path: Path, name: str | None = None) -> np.ndarray:
             image.load()
             white_is_zero = image.format == "TIFF" and _tiff_tag(image, _TIFF_PHOTOMETRIC) == 0
             ImageOps.exif_transpose(image, in_place=True)  # else it copies every image, turned or not
-            return _to_array(image, name, white_is_zero=white_is_zero)
+            plain = image.mode in ("L", "RGB") and "transparency" not in image.info
+            wanted = image.resize(size[::-1], Image.Resampling.BILINEAR) if plain and size is not None else image
+            return _to_array(wanted, name, white_is_zero=white_is_zero)
     except InputError:
         raise
     except FileNotFoundError:

@@ -113,15 +113,15 @@ def _lines(marks: NDArray[np.bool_], image_height: int) -> Iterator[tuple[_Box, 
         width = box.right - box.left
         if not _MIN_HEIGHT <= box.height <= max(_MIN_HEIGHT + 6, _MAX_SHARE * image_height) or width > 1.4 * box.height:
             continue
-        filled = float((labels[rows, columns] == number).mean())
+        filled = np.count_nonzero(labels[rows, columns] == number) / (box.height * width)
         if 0.15 <= filled <= 0.8:
             letters.append(box)
     letters.sort(key=lambda box: box.left)
     taken: set[_Box] = set()
-    for start in letters:
+    for place, start in enumerate(letters):
         if start in taken:
             continue
-        line = _line_from(letters, start)
+        line = _line_from(letters[place:], start)
         if len(line) >= _LETTERS:
             box, members = _with_neighbours(line, letters)
             taken |= members
@@ -129,14 +129,16 @@ def _lines(marks: NDArray[np.bool_], image_height: int) -> Iterator[tuple[_Box, 
 
 
 def _line_from(letters: list[_Box], start: _Box) -> list[_Box]:
-    """Marks that follow one another to the right of `start`, level with it and of its height."""
+    """Marks, of those sorted from the left, that follow one another behind `start`, level with it and of its height."""
     middle, line = (start.top + start.bottom) / 2, [start]
     for other in letters:
+        if other.left > line[-1].right + 0.8 * start.height:
+            break
         tolerance = 0.12 * start.height
         level = (
             abs((other.top + other.bottom) / 2 - middle) <= tolerance and abs(other.height - start.height) <= tolerance
         )
-        if level and line[-1].right <= other.left <= line[-1].right + 0.8 * start.height:
+        if level and line[-1].right <= other.left:
             line.append(other)
     return line
 

@@ -86,6 +86,15 @@ class Source(ABC):
         loaded = self.load(row)
         return mask_print(loaded) if self.mask_text else loaded
 
+    def sized_image(self, row: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
+        """What `image` returns, or the same as `resize` makes it, where a source saves copies of the pixels by that.
+
+        Args:
+            row: of the table.
+            size: height and width.
+        """
+        return self.image(row)
+
     @property
     def masking(self) -> list[object]:
         """What `fingerprint` adds to its settings: nothing where nothing is masked."""

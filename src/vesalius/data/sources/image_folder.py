@@ -98,6 +98,13 @@ class ImageFolder(Source):
         name = str(row["sample_id"])
         return adapt_channels(decode_image(self.root / name, name), self._channels)
 
+    def sized_image(self, row: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
+        """The image, resized before its pixels are copied out of the decoder where nothing else changes them."""
+        if self.mask_text or self._channels is not None:
+            return self.image(row)
+        name = str(row["sample_id"])
+        return decode_image(self.root / name, name, size)
+
     def fingerprint(self) -> str:
         """A digest of every file's path and content, and the settings; reads all files once."""
         return content_digest(

@@ -201,7 +201,9 @@ def _decode_rows(source: Source, rows: list[dict[Any, Any]], decoding: Decoding)
 def _decode(source: Source, row: Mapping[str, Any], decoding: Decoding) -> np.ndarray:
     """An image, (C, H, W), or a series, (T, C, H, W), as it goes into the file."""
     name = row["sample_id"]
-    loaded = source.image(row)
+    # Grey to RGB may follow the resizing, which RGB to grey and more bits must precede
+    soon = decoding.size if decoding.fit == "stretch" and decoding.channels != 1 and decoding.bits != 16 else None
+    loaded = source.image(row) if soon is None else source.sized_image(row, soon)
     axes = "(T, C, H, W)" if source.series else "(C, H, W)"
     if loaded.ndim != 3 + source.series or 0 in loaded.shape or loaded.dtype.name not in DTYPES:
         raise InputError(
