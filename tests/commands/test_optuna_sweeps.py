@@ -124,7 +124,7 @@ def test_a_start_without_a_sweep_does_not_pay_for_optuna():
 
 @pytest.mark.proof
 def test_a_real_sweep_killed_five_times_ends_whole(vesalius, tmp_path):
-    """Twelve trials, two at a time; five times SIGKILL at a random moment, then resumed.
+    """Twelve trials, two at a time; five times SIGKILL at a random moment of a trial, then resumed.
 
     Every other time of all it has started too, so that no job can save what it has.
     """
@@ -135,8 +135,9 @@ def test_a_real_sweep_killed_five_times_ends_whole(vesalius, tmp_path):
     for attempt in range(5):
         more = [*arguments, f"hydra.sweep.dir={folder}"] if attempt == 0 else ["-m", f"resume={folder}"]
         process = subprocess.Popen([*command, *more], cwd=tmp_path)
-        wait_for(lambda: (folder / "sweep.json").exists(), process)
-        time.sleep(draw.uniform(1, 30))
+        least = 2 * attempt + 1  # of twelve, so that however quick a trial is, some are left for the next attempt
+        wait_for(lambda least=least: len(list(folder.glob("*/state.json"))) >= least, process, seconds=600)
+        time.sleep(draw.uniform(0, 1))
         assert process.poll() is None
         jobs = children_of(process.pid)
         process.kill()

@@ -234,7 +234,7 @@ def test_resume_keeps_what_is_done_and_runs_the_rest_again(tmp_path, sweep):
 def test_a_stopped_sweep_lets_its_jobs_save_and_goes_on(tmp_path, asked, sweep):
     arguments = ["-m", "seed=0,1,2", "trainer.max_epochs=30", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=here"]
     folder = tmp_path / "here"
-    env = {**os.environ, "FAKE_PAUSE": "0.05"}
+    env = {**os.environ, "FAKE_PAUSE": "0.5"}  # neither ends before the other begins, on a busy machine too
     process = subprocess.Popen(command(*arguments), cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: all((folder / number / "history.csv").exists() for number in "01"))
     process.send_signal(asked)
@@ -277,7 +277,7 @@ def test_a_second_ctrl_c_kills(tmp_path, arguments):
 def test_a_killed_sweep_leaves_no_job_behind_and_can_be_resumed_at_once(tmp_path, sweep):
     arguments = ["-m", "seed=0,1,2", "trainer.max_epochs=20", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=here"]
     folder = tmp_path / "here"
-    env = {**os.environ, "FAKE_PAUSE": "0.1"}
+    env = {**os.environ, "FAKE_PAUSE": "0.5"}  # as above
     process = subprocess.Popen(command(*arguments), cwd=tmp_path, env=env)
     wait_until(lambda: all((folder / number / "history.csv").exists() for number in "01"))
     pids = [json.loads((folder / number / "state.json").read_text())["pid"] for number in "01"]

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -31,10 +30,8 @@ def test_help_and_version(vesalius):
 
 
 def test_both_mistakes_are_named_with_their_cure(fresh_vesalius_in, tmp_path):
-    started = time.perf_counter()
     done = fresh_vesalius_in(tmp_path, "train", "model.optimizer.weight_decy=1", "+trianer.max_epochs=3")
     assert done.returncode == 2
-    assert time.perf_counter() - started < 3
     assert "model.optimizer.weight_decy" in done.stderr
     assert "Did you mean 'model.optimizer.weight_decay'?" in done.stderr
     assert "Did you mean 'trainer.max_epochs'?" in done.stderr
