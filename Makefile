@@ -52,7 +52,7 @@ bench: install   ## speed and memory next to what a user would run instead: one 
 OUT ?= build/gpu
 gpu: export OUT := $(OUT)
 gpu: install   ## speed and exactness on a CUDA GPU, 5 minutes on an H200, printed as a table
-	rm -rf $(OUT)
+	rm -f $(OUT)/rows.jsonl   # and nothing else: the folder may be anybody's
 	$(PYTEST) -m gpu -n 8 tests/gpu/test_runs.py; runs=$$?; $(BIN)/python -m pytest -m gpu tests/gpu/test_speed.py && exit $$runs
 
 proof: install .moto/bin/moto_server   ## the minutes-long proofs behind the published figures (docs/results.md)
