@@ -38,7 +38,7 @@ class TorchvisionNet(Net):
         stem: `standard`, or `small` for images of about 28 pixels (resnet family only): a 3x3 convolution of stride 1
             without max-pooling (He et al. 2016, section 4.2), which is never pretrained.
         head: `linear` replaces the last layer; `article` replaces all after the convolutions by a global average
-            pool, Dense 512, ReLU, dropout and Dense K.
+            pool, Dense 512, ReLU, dropout and Dense K; `quadratic` by the pool and a `QuadraticHead`.
         dropout: probability in the head; None keeps the default of the architecture or the head.
 
     Attributes:
