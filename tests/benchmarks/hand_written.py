@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from pytorch_lightning.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -79,34 +79,27 @@ def write_images(case: Case, path: Path) -> tuple[Tensor, Tensor]:
     return images.permute(0, 3, 1, 2).float() / 127.5 - 1, torch.from_numpy(arrays["train_labels"])
 
 
-def classifier(model) -> Callable[[Tensor, Tensor], Tensor]:
+def single_loss(model, loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
     net = copy.deepcopy(model.net).train()
     optimizer = model.make_optimizer(net.parameters())
 
     def step(images: Tensor, target: Tensor) -> Tensor:
         images = images.contiguous(memory_format=model.memory_format)
-        loss = F.cross_entropy(net(images), target)
+        loss = loss_of(net, images, target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         return loss
 
     return step
+
+
+def classifier(model) -> Callable[[Tensor, Tensor], Tensor]:
+    return single_loss(model, lambda net, images, target: F.cross_entropy(net(images), target))
 
 
 def autoencoder(model) -> Callable[[Tensor, Tensor], Tensor]:
-    net = copy.deepcopy(model.net).train()
-    optimizer = model.make_optimizer(net.parameters())
-
-    def step(images: Tensor, target: Tensor) -> Tensor:
-        images = images.contiguous(memory_format=model.memory_format)
-        loss = F.mse_loss(net.decode(net.encode(images)[0]), images)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    return single_loss(model, lambda net, images, target: F.mse_loss(net.decode(net.encode(images)[0]), images))
 
 
 def gan(model) -> Callable[[Tensor, Tensor], Tensor]:

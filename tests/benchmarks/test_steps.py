@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
+from speed_rows import WITHOUT_BF16
 from vesalius.training.trainer import best_precision
 
 HERE = Path(__file__).parent
-#: What torch and oneDNN do on a processor without units for bf16.
-WITHOUT_UNITS = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 ARTICLE = {
     "cnn": ("ResNet-18 with a small stem, 64 images of 28 px", 8, 1.9),
     "lstm": ("ResNet-18 and LSTM, 4 series of 16 frames of 64 px", 8, 1.5),
@@ -50,7 +49,7 @@ def test_a_step_against_the_plain_code_of_the_article(family, units, row):
     if units:
         found = measure("article_steps.py", family, str(steps))
     else:
-        found = measure("article_steps.py", family, str(steps), "trainer.precision=32", **WITHOUT_UNITS)
+        found = measure("article_steps.py", family, str(steps), "trainer.precision=32", **WITHOUT_BF16)
     row(
         f"step, {what}, {'bf16' if units else 'AVX2, fp32'}",
         "s",

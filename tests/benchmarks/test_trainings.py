@@ -13,12 +13,11 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from speed_rows import WITHOUT_BF16
 from vesalius.config.compose import conf_dir
 
 MEDMNIST = Path(__file__).parents[2].parent / "shared/data/medmnist"
 BREAST = ["data.source.name=breastmnist", f"data.source.root={MEDMNIST}", "evaluation.baselines=false"]
-#: PyTorch computes as on a processor that has AVX2 and nothing newer.
-WITHOUT_BF16 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 
 
 def train(folder: Path, *overrides: str, **env: str) -> float:

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 PACKAGES = ("vesalius", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "onnxruntime")
+#: Of the environment: what torch and oneDNN do on a processor that has AVX2 and nothing newer.
+WITHOUT_BF16 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 COLUMNS = ("what", "Vesalius", "reference", "ratio", "target", "met", "limit")
 
 
