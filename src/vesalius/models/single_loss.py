@@ -16,6 +16,7 @@ from vesalius.models.accumulated_mean import AccumulatedMean
 from vesalius.models.epoch_metrics.weighted_mean import WeightedMean
 from vesalius.models.family import Batch, ChannelsLast, FamilyModule
 from vesalius.models.finetune import Finetune
+from vesalius.models.nets.depthwise import use_depthwise
 from vesalius.models.nets.preprocess import Preprocess
 from vesalius.models.schedules import build_schedule
 
@@ -79,6 +80,7 @@ class SingleLossModule(FamilyModule):
         self.net = net
         self.preprocess = preprocess
         self.finetune = Finetune() if finetune is None else finetune
+        use_depthwise(net)
         self.finetune.check(net)
         self.finetune.adapt(net)
         self._format_follows_precision = channels_last == "auto"

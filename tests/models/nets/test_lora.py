@@ -29,6 +29,15 @@ def test_adapters_start_at_nothing_and_merge_into_the_weights() -> None:
     torch.testing.assert_close(adapted(image), plain(image))
 
 
+def test_every_adapter_of_a_network_has_a_part_in_its_outputs() -> None:
+    net = EfficientNetLite0(3, 2)
+    add_lora(net.stages(), rank=1)
+    net.eval()(torch.randn(2, 3, 64, 64)).square().sum().backward()
+    ups = {name: parameter.grad for name, parameter in net.named_parameters() if name.endswith("lora_up")}
+    assert len(ups) == sum(isinstance(part, nn.Conv2d) for part in net.trunk.modules())
+    assert [name for name, gradient in ups.items() if gradient is None or not gradient.any()] == []
+
+
 def test_weights_without_adapters_load_and_leave_them() -> None:
     plain, adapted = make_net(), make_net()
     add_lora([adapted], rank=2)

@@ -199,21 +199,14 @@ class _SameConv(nn.Conv2d):
     def __init__(self, in_channels: int, channels: int, kernel: int, *, stride: int, groups: int = 1) -> None:
         super().__init__(in_channels, channels, kernel, stride=stride, groups=groups, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
-        height, width = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[-2:])
+        height, width = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in input.shape[-2:])
         padding = (height // 2, width // 2)  # the same on both sides needs no copy of the image
         if width % 2 or height % 2:
-            x = functional.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+            input = functional.pad(input, (width // 2, width - width // 2, height // 2, height - height // 2))
             padding = (0, 0)
-        if self.groups == 1 or not (torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()):
-            return self._convolve(x, padding)
-        # A CPU is slow at the gradients of these in bf16: in 32 bits training takes half as long.
-        with torch.autocast("cpu", enabled=False):
-            return self._convolve(x.float(), padding).to(torch.get_autocast_dtype("cpu"))
-
-    def _convolve(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
-        return functional.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
+        return functional.conv2d(input, weight, bias, self.stride, padding, groups=self.groups)
 
 
 def _batch_norm(channels: int) -> nn.BatchNorm2d:
