@@ -27,8 +27,8 @@ IMAGENET = "imagenet"
 #: Its input, in pixels: on smaller images its features tell little apart, and the cost grows with the area.
 _IMAGENET_SIDE = 128
 _INCEPTION_SIDE = 299
-#: On a CPU, arrays between layers stay below the 32 MiB from which on the allocator gives memory back to the system at
-#: once: to get it again, page by page, takes longer than the arithmetic.
+#: On a CPU, arrays between layers stay below the 32 MiB up to which the allocator keeps their memory (see
+#: `vesalius.launch.allocator`).
 _BATCH, _CPU_BATCH = 256, 16
 
 

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from vesalius.config.errors import RunFailed, VesaliusError, print_problems
+from vesalius.launch.allocator import keep_freed_memory
 from vesalius.launch.faults import describe_fault
 from vesalius.runs.redaction import PathlessFormatter
 from vesalius.runs.run_folder import Interrupted
@@ -56,6 +57,7 @@ def enter(work: Callable[[Path], None], arguments: list[str]) -> int:
     """
     gc.freeze()  # what the imports have created lives to the end, and is searched for garbage .3 s each time
     gc.enable()  # off during the imports: see vesalius.commands
+    keep_freed_memory()
     (folder,) = arguments
     _catch_signals()
     _quiet()
