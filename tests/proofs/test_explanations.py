@@ -1,4 +1,4 @@
-"""What maps and flags of `vesalius train model=cnn_wide` are worth on new patients, printed (`make proof`)."""
+"""What maps and flags of `vesalius train` are worth on new patients, printed (`make proof`)."""
 
 import numpy as np
 import pytest
@@ -35,8 +35,8 @@ def trained(vesalius, tmp_path, *overrides):
 
 @pytest.mark.proof
 def test_maps_find_lesions_follow_the_weights_and_show_what_is_needed(vesalius, tmp_path):
-    model = trained(vesalius, tmp_path, "model=cnn_wide")
-    known = classified_lesions(model, 200)
+    model = trained(vesalius, tmp_path)
+    known = classified_lesions(model, 600)
     found = {method: peaks(model, known, method) for method in BY_GRADIENTS}
     for method, entry in found.items():
         print(f"{method}: maximum inside the lesion {format_metric(entry)}, area {entry['no_skill']:.3f}")
@@ -72,7 +72,7 @@ def test_time_points_of_most_weight_are_those_that_the_class_needs(vesalius, tmp
 
 @pytest.mark.proof
 def test_unlike_images_are_flagged_and_new_patients_are_not(vesalius, tmp_path):
-    model = trained(vesalius, tmp_path, "model=cnn_wide")
+    model = trained(vesalius, tmp_path)
     size = model.contract.image_size[0]
     lesions = Lesions(patients=250, slices=4, image_size=size, seed=11)
     own = [lesions.load(row) for row in lesions.samples().to_dict("records")]

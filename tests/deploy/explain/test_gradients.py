@@ -74,6 +74,26 @@ def test_grad_cam_of_the_last_layer_is_the_class_activation_map(cnn) -> None:
     torch.testing.assert_close(found[:, 0].detach(), expected)
 
 
+def test_grad_cam_finds_a_point_to_a_quarter_of_a_cell() -> None:
+    """Of a net that adds up what is bright in cells of 8 pixels; a single map shows no more than the cell."""
+    net = torch.nn.Sequential(
+        torch.nn.AvgPool2d(8), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(1, 1)
+    )
+    torch.nn.init.ones_(net[3].weight)
+    single = []
+    for row, column in ((at, 60 - at) for at in range(16, 48, 3)):
+        image = np.zeros((1, 1, 64, 64), np.uint8)
+        image[..., row, column] = 200
+        one = ModelInput(image, None)
+        far, single_far = (
+            np.abs(np.subtract(np.unravel_index(method(net, one, 0).argmax(), (64, 64)), (row, column))).max()
+            for method in (gradcam, hirescam)
+        )
+        assert far <= 2
+        single.append(single_far)
+    assert max(single) >= 4
+
+
 @pytest.mark.parametrize("method", BY_GRADIENTS)
 @pytest.mark.parametrize("name", ["cnn", "lstm"])
 def test_maps_have_the_inputs_shape_and_range(method, name, cnn, lstm) -> None:
