@@ -22,6 +22,15 @@ def test_lossless_formats_give_back_the_pixels(tmp_path, ending):
         np.testing.assert_array_equal(decoded, expected)
 
 
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1, 1), (1, 5, 3), (5, 1, 3), (1, 1, 3)])
+def test_images_of_one_row_or_column_can_be_written_to(tmp_path, shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    image = decode_image(tmp_path / "a.png")
+    assert np.array_equal(image, pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+    image += 1
+
+
 def test_jpeg_is_close_and_rgb(tmp_path):
     smooth = np.repeat(np.linspace(0, 255, 32, dtype=np.uint8)[:, None], 24, axis=1)
     Image.fromarray(np.stack([smooth] * 3, axis=2)).save(tmp_path / "a.jpg", quality=95)

@@ -127,7 +127,7 @@ def _to_array(image: Image.Image, name: str, *, white_is_zero: bool) -> np.ndarr
         return np.array(image, dtype=np.uint8)[None]
     # Row by row in planes, as Pillow writes them: numpy takes twice as long to part the channels of each pixel
     rows = np.frombuffer(image.tobytes("raw", "RGB;L"), np.uint8).reshape(image.height, 3, image.width)
-    return np.ascontiguousarray(rows.transpose(1, 0, 2))
+    return rows.transpose(1, 0, 2).copy()  # of a single row too, whose bytes nobody could write to else
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:
