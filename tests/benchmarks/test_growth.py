@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 
 from grown_data import multilabel_predictions, write_sweep
+from speed_rows import machine
 from vesalius.commands.report import write_report
 from vesalius.data.audit.audit import run_audit
 from vesalius.data.audit.datamodule import AuditData
@@ -186,4 +187,6 @@ def draw(found: dict[Case, list[tuple[float, float]]], path: Path) -> None:
         axes.set(xscale="log", yscale="log", ylim=(0.7, 30))
         axes.set(xlabel="times as much data", ylabel=f"times as much {title}")
         axes.legend(fontsize=7, title="exponents", title_fontsize=7)
+    about = machine()
+    figure.suptitle(f"{about['date']}, {about['cpu']}", fontsize=8)  # those of the table that the same run writes
     figure.savefig(path, dpi=110, metadata={"Software": None})
