@@ -11,8 +11,8 @@ pytest.importorskip("captum")
 
 @pytest.mark.slow
 def test_maps_find_lesions_and_follow_the_weights(vesalius, tmp_path) -> None:
-    options = ["model=cnn_wide", "logger=none", "evaluation.baselines=false"]
-    options += ["data.source.patients=240", "trainer.max_epochs=12"]
+    options = ["logger=none", "evaluation.baselines=false"]
+    options += ["data.source.patients=240", "trainer.max_epochs=24"]
     done = vesalius("train", *options, f"hydra.run.dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
     model = api.load(tmp_path / "run")
