@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from vesalius.data.audit import nearest
 from vesalius.data.audit.nearest import NearestVectors
@@ -66,6 +67,17 @@ def test_equal_vectors_and_groups_are_no_obstacle(monkeypatch):
     rows, similarity = NearestVectors(vectors, np.arange(500), np.arange(600) // 10).search(np.arange(490, 600), 2)
     assert (similarity[:10] > 0.999).all()
     assert not (rows[:10] >= 490).any()  # their own group
+
+
+def test_kernels_have_their_threads_again_after_a_search():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        rows, _ = NearestVectors(drawn(60, 8), np.arange(50), np.arange(60)).search(np.arange(0), 2)
+        assert rows.shape == (0, 2)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.proof
