@@ -148,14 +148,14 @@ class _Trunk(nn.Module):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        x = functional.relu6(self._bn0(self._conv_stem(x)), inplace=True)
+        x = functional.relu6(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
             x = block(x)
-        return functional.relu6(self._bn1(self._conv_head(x)), inplace=True).mean(dim=(2, 3))
+        return functional.relu6(self._bn1(self._conv_head(x))).mean(dim=(2, 3))
 
     def feature_maps(self, x: Tensor, stages: Sequence[int]) -> list[Tensor]:
         ends, maps = [self._ends[stage] for stage in stages], []
-        x = functional.relu6(self._bn0(self._conv_stem(x)), inplace=True)
+        x = functional.relu6(self._bn0(self._conv_stem(x)))
         for number, block in enumerate(self._blocks[: max(ends)], start=1):
             x = block(x)
             if number in ends:
@@ -187,8 +187,8 @@ class _Block(nn.Module):
         self._has_shortcut = stride == 1 and in_channels == channels
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.relu6(self._bn0(self._expand_conv(x)), inplace=True) if self._expands else x
-        inner = functional.relu6(self._bn1(self._depthwise_conv(inner)), inplace=True)
+        inner = functional.relu6(self._bn0(self._expand_conv(x))) if self._expands else x
+        inner = functional.relu6(self._bn1(self._depthwise_conv(inner)))
         projected: Tensor = self._bn2(self._project_conv(inner))
         return projected + x if self._has_shortcut else projected
 
