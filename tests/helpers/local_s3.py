@@ -39,12 +39,6 @@ class LocalS3:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda item: obstore.put(store, item[0], item[1]), files.items()))
 
-    def delete(self, bucket: str, name: str) -> None:
-        keys = {"aws_access_key_id": self.environment["AWS_ACCESS_KEY_ID"]}
-        keys |= {"aws_secret_access_key": self.environment["AWS_SECRET_ACCESS_KEY"]}
-        options = {"endpoint": self.endpoint, "region": "us-east-1", "client_options": {"allow_http": True}}
-        obstore.delete(S3Store(bucket, **keys, **options), name)
-
 
 @contextlib.contextmanager
 def running_s3(*buckets: str) -> Iterator[LocalS3]:
