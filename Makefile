@@ -46,7 +46,7 @@ docs: install   ## the documentation site, into site/: strict, and without a net
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: install   ## speed and memory next to what a user would run instead: one table, also written into docs/speed.md; 25 minutes
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -m benchmark -s tests/benchmarks --speed-page docs/speed.md --speed-json docs/speed.json
+	env -u OMP_NUM_THREADS PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -m benchmark -s tests/benchmarks --speed-page docs/speed.md --speed-json docs/speed.json
 
 # OUT: where the table goes too, as Markdown and JSON. Trainings side by side first, then what is timed, one after another.
 OUT ?= build/gpu
