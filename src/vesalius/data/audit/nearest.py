@@ -10,15 +10,13 @@ with all finds (`pytest -m proof -s tests/data/audit/test_nearest.py`).
 N vectors of D components, Q queries, K neighbours of each, P pairs of a query and a cell.
 """
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vesalius.data.store.blocks import one_thread_per_kernel
+from vesalius.data.store.blocks import one_thread_per_kernel, thread_per_core
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.intp]
@@ -71,7 +69,7 @@ class NearestVectors:
             (Q, K) rows and similarities; `least` where fewer were found.
         """
         parts = np.split(queries, range(_QUERIES_AT_ONCE, len(queries), _QUERIES_AT_ONCE))
-        with one_thread_per_kernel(), ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="audit") as pool:
+        with thread_per_core() as pool:
             found = list(pool.map(lambda part: self._search(part, count, least), parts))
         rows, best = map(np.concatenate, zip(*found, strict=True))
         return rows, best

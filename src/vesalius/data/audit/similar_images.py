@@ -17,9 +17,6 @@ pair of different patients against the least similar of 150 copies
 Turned, mirrored, cropped or shifted copies are not found.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pandas as pd
 import torch
@@ -28,7 +25,7 @@ from scipy.ndimage import gaussian_filter
 
 from vesalius.data.audit.nearest import Floats, NearestVectors, Rows
 from vesalius.data.samples import SPLITS
-from vesalius.data.store.blocks import map_blocks, one_thread_per_kernel, split_rows
+from vesalius.data.store.blocks import map_blocks, split_rows, thread_per_core
 from vesalius.data.store.store import Store
 
 THRESHOLD = 0.80
@@ -111,7 +108,7 @@ class _FineStructure:
     def alike(self, first: Rows, second: Rows) -> Floats:
         """Correlation of the fine structure of each pair of rows."""
         cuts = range(_PAIRS_AT_ONCE, len(first), _PAIRS_AT_ONCE)
-        with one_thread_per_kernel(), ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="audit") as pool:
+        with thread_per_core() as pool:
             return np.concatenate(list(pool.map(self._of_pairs, np.split(first, cuts), np.split(second, cuts))))
 
     def _of_pairs(self, first: Rows, second: Rows) -> Floats:

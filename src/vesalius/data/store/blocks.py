@@ -27,8 +27,15 @@ def map_blocks(store: Store, work: Callable[[Tensor], Found], rows: Tensor | Non
         rows: which; None for all.
     """
     blocks = split_rows(store, torch.arange(len(store)) if rows is None else rows)
-    with one_thread_per_kernel(), ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="audit") as pool:
+    with thread_per_core() as pool:
         yield from pool.map(work, blocks)
+
+
+@contextmanager
+def thread_per_core() -> Iterator[ThreadPoolExecutor]:
+    """A thread for each core, which runs torch's kernels by itself."""
+    with one_thread_per_kernel(), ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="audit") as pool:
+        yield pool
 
 
 @contextmanager
