@@ -347,3 +347,19 @@ def test_what_does_not_fit_is_refused(make_facts):
         make_model(make_facts(), net=partial(TorchvisionNet, architecture="alexnet"))
     with pytest.raises(InputError, match="3 stages"):
         make_model(make_facts(), finetune=Finetune(freeze=4))
+
+
+def test_kept_features_are_those_of_the_data_and_of_no_other_images(make_facts):
+    frozen = {"finetune": Finetune(freeze="all")}
+    plain, kept = (make_model(make_facts(), **frozen, cache_features=keeps).eval() for keeps in (False, True))
+    batch = next(iter(Batches(1)))
+    other = batch | {"image": 255 - batch["image"]}
+    for compute in (lambda model, of: model.predict_step(of)["probabilities"], lambda model, of: model.embed(of)):
+        with torch.inference_mode():
+            expected, changed = compute(plain, batch), compute(plain, other)
+            assert not torch.allclose(changed, expected, atol=1e-3)
+            for of, result in ((batch, expected), (other, changed)):
+                torch.testing.assert_close(compute(kept, of), result)  # as those of a request: numbered from 0
+            for of in (batch, other):  # of the data: known by their numbers
+                torch.testing.assert_close(compute(kept, of | {"draw": of["index"]}), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(compute(kept, other | {"draw": other["index"]}), changed)  # with gradients of images

@@ -27,7 +27,8 @@ class CNNClassifier(SupervisedModule):
     """Trains a net to classify images, or to predict continuous targets of them.
 
     A batch is a dict of `image` (B, C, H, W) in 0..value_max, `index` (B,) row numbers of the sample table, and
-    `target`: class indices (B,), or 0 and 1 (B, K) for multilabel, or values (B, K) for regression.
+    `target`: class indices (B,), or 0 and 1 (B, K) for multilabel, or values (B, K) for regression. Those of a
+    datamodule have `draw` (B,) too: features are kept for their images only, as other images have other numbers.
 
     Args:
         facts: task, classes, shape and statistics of the data.
@@ -98,16 +99,13 @@ class CNNClassifier(SupervisedModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the epoch's loss, of the images as they are, and metrics, averaged over flips."""
-        if self.cache is None or len(self.views) > 1:
-            outputs = self._outputs(batch["image"])
-        else:
-            outputs = [self._outputs_of_known(batch, self.cache)]
+        outputs = self._outputs(batch)
         self.val_loss.update(self.loss(outputs[0], batch["target"]), weight=self.loss_weight(batch))
         self.val_metrics.update(self.predictions(outputs), batch["target"])
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Return `index` (B,) and `probabilities` (B, K), or for regression `values` (B, K) in real units; float32."""
-        return {"index": batch["index"], self.predicts: self.predictions(self._outputs(batch["image"]))}
+        return {"index": batch["index"], self.predicts: self.predictions(self._outputs(batch))}
 
     def embed(self, batch: Batch) -> Tensor:
         """Feature vectors (B, F), float32, of the images as they are, before the head.
@@ -120,6 +118,9 @@ class CNNClassifier(SupervisedModule):
                 f"model.net: {type(self.net).__name__} has no feature vectors: let it inherit from "
                 "vesalius.models.nets.Net and define features."
             )
+        cache = self._cache_for(batch)
+        if cache is not None:
+            return self.known_features(batch["index"], batch["image"], cache).float()
         return self.net.features(self.prepare(batch["image"])).float()
 
     def load_initial(self, state_dict: dict[str, Tensor]) -> list[str]:
@@ -158,7 +159,15 @@ class CNNClassifier(SupervisedModule):
         outputs: Tensor = cast(Net, self.net).head(features)
         return outputs
 
-    def _outputs(self, image: Tensor) -> list[Tensor]:
-        """Outputs of the net for each view of the images, first as they are."""
-        prepared = self.prepare(image)
+    def _outputs(self, batch: Batch) -> list[Tensor]:
+        """Outputs (B, K) of the net for each view of the images, first as they are."""
+        cache = self._cache_for(batch)
+        if cache is not None and len(self.views) == 1:
+            return [self._outputs_of_known(batch, cache)]
+        prepared = self.prepare(batch["image"])
         return [self.net(prepared.flip(view) if view else prepared) for view in self.views]
+
+    def _cache_for(self, batch: Batch) -> FeatureCache | None:
+        """Of features, for images of the data; gradients of images do not reach through kept features."""
+        wants_gradients = torch.is_grad_enabled() and not self.training
+        return None if wants_gradients or "draw" not in batch else self.cache

@@ -45,6 +45,7 @@ class FeatureCache:
         kept = features.new_zeros((0, features.shape[1])) if self._features is None else self._features
         kept = kept.to(features.device)
         if size > len(self._known):
+            size = max(size, 2 * len(self._known))  # images in their order: else each batch copies all
             kept = torch.cat([kept, kept.new_zeros((size - len(kept), kept.shape[1]))])
             self._known = torch.cat([self._known, torch.zeros(size - len(self._known), dtype=torch.bool)])
         kept[rows.to(kept.device)] = features
