@@ -114,7 +114,8 @@ def test_a_sweep_runs_as_an_array_to_its_end(slurm, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1, done.stderr
     sweep = SweepFolder(tmp_path / "here")
-    assert [job.state for job in sweep.jobs] == ["done", "failed", "refused"]
+    states = [job.state for job in sweep.jobs]
+    assert states == ["done", "failed", "refused"], [job.reason for job in sweep.jobs]
     assert "there is no such luck" in sweep.jobs[2].reason
     (script,) = slurm.glob("script_*")
     asked = script.read_text()
@@ -179,6 +180,21 @@ def test_a_result_is_read_and_nothing_that_it_names_is_run(full_slurm, tmp_path)
         assert code != 0
         assert "is not the result of a job" in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_job_that_left_the_queue_may_show_its_result_a_little_later(full_slurm, tmp_path, monkeypatch, late):
+    monkeypatch.setattr("vesalius.sweeps.submitit_pool._QUERY", 0.0)
+    sweep = SweepFolder.create(tmp_path / "sweep", verb="train", arguments=[], axes={}, sweeper="basic")
+    pool = ClusterPool(sweep, OPTIONS, 1)
+    pool.start(0, ["true"], tmp_path / "sweep" / "0")
+    assert pool.ended() == []
+    (full_slurm / "queue_7").unlink()
+    assert pool.ended() == []
+    if late:
+        (tmp_path / "sweep" / ".submitit" / "7_0_result.pkl").write_bytes(pickle.dumps(("success", (0, []))))
+    (found,) = pool.ended()
+    assert (found.code, found.last_lines) == ((0, []) if late else (143, ["it left no result: see .submitit/"]))
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ class _PlainUnpickler(pickle.Unpickler):
 class _Submitted:
     job: Any
     queried: float
+    missing: int = 0  # queries in a row in which the scheduler no longer has the job
 
     @property
     def result(self) -> tuple[int, list[str]] | None:
@@ -185,7 +186,8 @@ class ClusterPool:
         if time.monotonic() - submitted.queried < (1.0 if self._stopped else _QUERY):
             return False
         submitted.queried = time.monotonic()
-        return not is_queued(submitted.job.job_id)
+        submitted.missing = 0 if is_queued(submitted.job.job_id) else submitted.missing + 1
+        return submitted.missing > 1  # a shared disk may show a result later than the queue shows the end
 
 
 def make_executor(path: Path, options: Mapping[str, Any]) -> Any:
