@@ -54,13 +54,38 @@ def peaks_of_brightness(known: KnownLesions) -> MetricEntry:
     return peak_in_mask(_blur(images.astype(np.float64), 1), known.masks, known.patients)
 
 
-def randomise(parts: Sequence[torch.nn.Module], seed: int) -> None:
-    """New random weights for all layers of some parts of a net, as at the beginning of a training."""
+def peaks_at_random(model: Predictor, known: KnownLesions, method: str, nets: int) -> np.ndarray:
+    """(nets, 2) share of maps of nets without training, mean over the classes, that are highest inside the patient's
+    own lesion, and inside those of four other patients, which is chance."""
+    others = [np.roll(known.masks, by, axis=0) for by in (1, 7, 23, 41)]
+    found = np.zeros((nets, 2))
+    classes = range(len(model.facts.classes))
+    for seed in range(nets):
+        randomise(model, known, seed)
+        for target in classes:
+            maps = explain(model.backend, known.inputs, method=method, target=target)[:, 0]
+            shares = [peak_in_mask(maps, masks, known.patients)["value"] for masks in (known.masks, *others)]
+            found[seed] += np.array([shares[0], np.mean(shares[1:])]) / len(classes)
+    return found
+
+
+def randomise(model: Predictor, known: KnownLesions, seed: int) -> None:
+    """New random weights for all layers, as at the beginning of a training.
+
+    Batch norm gets the statistics that these weights give, as it has them from the first batch of a training on; with
+    a mean of 0 and a variance of 1 the signal would fade from layer to layer.
+    """
     torch.manual_seed(seed)
-    for part in parts:
-        for module in part.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+    net = model.module.net
+    for module in net.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the mean over all batches, of which there is one
+    net.train()
+    with torch.no_grad():
+        model.module(torch.from_numpy(np.concatenate([one.images for one in known.inputs])).float())
+    net.eval()
 
 
 def deletion(model: Predictor, known: KnownLesions, method: str, share: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
