@@ -3,7 +3,8 @@
 python article_steps.py FAMILY STEPS OVERRIDE...
 
 The processor's instructions are chosen before torch starts, by the environment. Prints one line of JSON: seconds of
-each step of ours and of the plain code on the same batch, without the first ones, which warm up, and our precision.
+each step of ours and of the plain code on the same batch, without the first ones, which warm up, our precision, and the
+seconds of the convolutions and matrix products of a further step of ours by themselves.
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torchvision
@@ -18,6 +20,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from products import Products
 from vesalius.config.build import build
 from vesalius.config.compose import load_config
 from vesalius.config.facts import Facts
@@ -172,10 +175,12 @@ def main(family: str, steps: int, overrides: list[str]) -> None:
     loop = PlainLoop(plain)
     with tempfile.TemporaryDirectory() as folder:
         quiet = {"logger": False, "enable_checkpointing": False}
-        trainer = build(config["trainer"], "trainer", callbacks=[loop], default_root_dir=folder, **quiet)
-        batches = [batch_of(size, channels, count, frames, seed) for seed in range(steps + WARM_UP)]
+        callbacks = [Products(step=steps + WARM_UP, ends=False), loop]
+        trainer = build(config["trainer"], "trainer", callbacks=callbacks, default_root_dir=folder, **quiet)
+        batches = [batch_of(size, channels, count, frames, seed) for seed in range(steps + WARM_UP + 1)]
         trainer.fit(model, DataLoader(batches, batch_size=None))
-    seconds = {"ours": loop.ours[WARM_UP:], "plain": loop.plain[WARM_UP:]}
+        products = json.loads((Path(folder) / "products.json").read_text())["seconds"]
+    seconds = {"ours": loop.ours[WARM_UP:-1], "plain": loop.plain[WARM_UP:-1], "products": products}
     print(json.dumps({**seconds, "precision": str(trainer.precision)}))
 
 

@@ -17,6 +17,8 @@ import torch
 PACKAGES = ("vesalius", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "onnxruntime")
 #: Of the environment: what torch and oneDNN do on a processor that has AVX2 and nothing newer.
 WITHOUT_BF16 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+#: Of the environment: a process imports the modules of this folder.
+WITH_HELPERS = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
 COLUMNS = ("what", "Vesalius", "reference", "ratio", "target", "met", "limit")
 
 
