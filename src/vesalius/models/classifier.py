@@ -169,5 +169,4 @@ class CNNClassifier(SupervisedModule):
 
     def _cache_for(self, batch: Batch) -> FeatureCache | None:
         """Of features, for images of the data; gradients of images do not reach through kept features."""
-        wants_gradients = torch.is_grad_enabled() and not self.training
-        return None if wants_gradients or "draw" not in batch else self.cache
+        return None if torch.is_grad_enabled() or "draw" not in batch else self.cache
