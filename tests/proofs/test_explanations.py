@@ -59,6 +59,7 @@ def test_maps_find_lesions_follow_the_weights_and_show_what_is_needed(vesalius, 
             f"{shares[:, 1].mean():.3f}, difference {above.mean():.3f} +- {error:.3f} over 12 nets and 4 classes"
         )
         assert above.mean() + error < 0.1
+        assert shares[:, 0].mean() < bright["value"] / 2
 
 
 @pytest.mark.proof

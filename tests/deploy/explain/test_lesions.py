@@ -21,4 +21,4 @@ def test_maps_find_lesions_and_follow_the_weights(vesalius, tmp_path) -> None:
     own, others = deletion(model, known, "hirescam")
     assert own.mean() > others.mean() + 0.1
     own, chance = peaks_at_random(model, known, "hirescam", nets=3).mean(axis=0)
-    assert own < chance + 0.08
+    assert own < min(chance + 0.08, found["value"] / 2)
