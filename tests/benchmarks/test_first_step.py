@@ -47,9 +47,8 @@ def first_step(folder: Path) -> float:
 def import_lightning(place: Path) -> float:
     """Seconds of what no training by Lightning can do without; torchmetrics and torchvision are part of it."""
     begun = time.time()
-    return (
-        float(run([sys.executable, "-c", "import time, pytorch_lightning; print(time.time())"], place).stdout) - begun
-    )
+    imported = run([sys.executable, "-c", "import time, pytorch_lightning; print(time.time())"], place)
+    return float(imported.stdout) - begun
 
 
 #: Where the time goes, in seconds of the processor.
