@@ -27,12 +27,11 @@ GREY_NOISE = 4
 WHERE = (
     "of 0.50 ms of processor time per image, 0.46 go into the store (decoding and parting the channels 0.31, checksum "
     "and writing 0.07, the rest is Python between threads and what the system does), 0.02 into the hash of the files "
-    "and 0.015 into equal images; so two cores that are always busy would reach 0.96"
+    "and 0.015 into equal images"
 )
 WHOLE = (
     "; the whole audit adds 0.15 ms for thumbnails and the search for near duplicates, 0.10 for grey values, and, "
-    "however many images there are, 1.3 s for what the files reveal and 0.7 s for text in 200 images; two busy cores "
-    "would reach 0.48 with 8,000 images, and 0.64 without what does not grow"
+    "however many images there are, 1.3 s for what the files reveal and 0.7 s for text in 200 images"
 )
 
 
