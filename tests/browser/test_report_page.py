@@ -99,6 +99,7 @@ def test_the_legend_hides_an_arm(page):
 def test_a_run_opens_and_its_cells_answer(page):
     page.locator("#board-0 a", has_text="3").click()
     run = page.locator("details[open]")
+    run.wait_for()  # the browser announces the new address after the click has ended
     assert run.count() == 1
     assert run.locator("summary b").inner_text() == "3"
     cell = run.locator(".matrix td[data-tip]").first

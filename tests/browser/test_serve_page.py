@@ -146,8 +146,10 @@ def test_everything_is_reached_and_used_with_the_keyboard(browser, tmp_path, pix
             reached.append(page.evaluate("document.activeElement.id || document.activeElement.getAttribute('href')"))
         assert reached == ["#results", "files", "folder", "explain", "open-card", "/openapi.json"]
         page.locator("#open-card").press("Enter")
-        page.get_by_role("dialog").get_by_role("heading", name="The card").wait_for()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("heading", name="The card").wait_for()
         page.keyboard.press("Escape")
+        dialog.wait_for(state="hidden")
         assert page.evaluate("document.activeElement.id") == "open-card"
         page.locator("#files").focus()
         outline = page.locator("label[for=files]").evaluate("element => getComputedStyle(element).outlineStyle")
@@ -177,6 +179,7 @@ def test_a_token_is_asked_for_and_used(browser, tmp_path, pixels):
         dialog.get_by_role("heading", name="The card").wait_for()
         assert page.locator("#card-body").inner_html() == "<h1>The card</h1><p>text</p>"
         page.keyboard.press("Escape")
+        dialog.wait_for(state="hidden")
         assert dialog.count() == 0
         assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
 
