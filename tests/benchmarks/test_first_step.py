@@ -88,7 +88,8 @@ def test_a_run_reaches_its_first_step_before_a_script_does(images: Path, tmp_pat
             seconds["script"],
             against=against,
             at_most=0.8,
-            note=f"{NOTE} `import pytorch_lightning` by itself takes {least:.2f} of the script's time.",
+            note=NOTE,
+            limit=f"{least:.2f}: `import pytorch_lightning` and nothing else",
         )
 
 

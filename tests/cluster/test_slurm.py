@@ -108,7 +108,8 @@ def test_a_job_that_runs_out_of_time_is_queued_again_and_ends_with_the_same_bits
     with contextlib.suppress(ProcessLookupError):  # SLURM continues what it ends, and may have been quicker
         os.kill(training, signal.SIGCONT)
     wait_for(lambda: queue(slurm).get(name) == "PENDING", process)
-    update("timelimit=10", "starttime=now")  # SLURM would wait for two minutes
+    # SLURM would wait for two minutes; in the second of the first attempt's end it refuses a second one.
+    update("timelimit=10", "starttime=now+3")
     finish(process)
     assert json.loads((sweep / "0" / "state.json").read_text())["attempt"] == 2
     assert "Interrupted by SIGTERM" in (sweep / "0" / "logs" / "console.log").read_text()  # it has saved what there was
