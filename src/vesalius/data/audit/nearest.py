@@ -2,10 +2,11 @@
 
 Up to `EXHAUSTIVE` references, a query is compared with each. More are sorted into a tree: on each level, the references
 of a cell are put into up to 32 clusters (spherical k-means from a random start), so that one of the last level holds
-`LEAF`. A query follows, from level to level, the `_BEAM` cells whose centres are the most similar to it, and is
-compared with the references where it arrives. So comparisons of all grow with n log n, and some neighbours are not
-found: of 100,000 vectors 1 % of those with a similarity of .90 to .95, and 13 % with .80 to .85, that a comparison
-with all finds (`pytest -m proof -s tests/data/audit/test_nearest.py`).
+`LEAF`. A query is compared with all centres of the last level that has few, follows from there, level by level, the
+`_BEAM` cells whose centres are the most similar to it, and is compared with the references where it arrives. So
+comparisons of all grow with n log n, and some neighbours are not found: of 100,000 vectors 1 % of those with a
+similarity of .90 to .95, and 12 % with .80 to .85, that a comparison with all finds
+(`pytest -m proof -s tests/data/audit/test_nearest.py`).
 
 N vectors of D components, Q queries, K neighbours of each, P pairs of a query and a cell.
 """
@@ -27,6 +28,9 @@ LEAF = 256
 _MOST_BRANCHES = 32
 _BEAM = 32
 _ROUNDS = 4
+_CENTRES_AT_ONCE = _MOST_BRANCHES * _BEAM
+#: Members of a cell, for each of its clusters, that its centres are found from.
+_SAMPLE = 128
 _REFERENCES_AT_ONCE = 4_096
 _QUERIES_AT_ONCE = 4_096
 
@@ -86,9 +90,10 @@ class NearestVectors:
                 asking, alike = places[nearer.numpy()], alike[nearer]
                 if not len(asking):
                     continue
-                alike[torch.from_numpy(self._groups[queries[asking]][:, None] == self._groups[part])] = least
+                same = self._groups[queries[asking]][:, None] == self._groups[part]
+                alike, near = alike.masked_fill_(torch.from_numpy(same), least).topk(min(count, len(part)), dim=1)
                 joined = torch.cat([best[asking], alike], dim=1)
-                numbers = torch.cat([rows[asking], torch.from_numpy(part).expand(len(asking), -1)], dim=1)
+                numbers = torch.cat([rows[asking], torch.from_numpy(part)[near]], dim=1)
                 best[asking], chosen = joined.topk(count, dim=1)
                 rows[asking] = numbers.gather(1, chosen)
         return rows.numpy(), best.numpy()
@@ -97,13 +102,16 @@ class NearestVectors:
         """Add a level: each cell is split by the nearest of its centres."""
         centres, parts = list[Floats](), list[Rows]()
         for cell in self._cells:
-            of_cell = self._vectors[generator.choice(cell, min(branches, len(cell)), replace=False)]
+            sample = generator.permutation(cell)[: branches * _SAMPLE]
+            of_cell = self._vectors[sample[:branches]]
             for _ in range(_ROUNDS):
-                nearest = self._similarity(cell, of_cell).argmax(dim=1).numpy()
+                nearest = self._similarity(sample, of_cell).argmax(dim=1).numpy()
                 filled = np.unique(nearest)  # of equal centres the first takes all
-                sums = np.stack([self._vectors[cell[nearest == number]].sum(axis=0) for number in filled])
+                sums = np.stack([self._vectors[sample[nearest == number]].sum(axis=0) for number in filled])
                 of_cell = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-            centres.append(of_cell)
+            nearest = self._similarity(cell, of_cell).argmax(dim=1).numpy()
+            filled = np.unique(nearest)
+            centres.append(of_cell[filled])
             parts += [cell[nearest == number] for number in filled]
         self._levels.append(centres)
         self._cells = parts
@@ -111,13 +119,17 @@ class NearestVectors:
     def _arrivals(self, queries: Rows) -> Iterator[tuple[int, Rows]]:
         """Each cell with the places of the queries that are compared with its references."""
         cells = np.zeros((len(queries), 1), np.intp)  # of each query, where its beam has arrived; -1 for nowhere
-        for centres in self._levels:
+        whole = sum(sum(map(len, centres)) <= _CENTRES_AT_ONCE for centres in self._levels)
+        if whole:  # few centres are compared at once, and better than from level to level
+            alike = self._similarity(queries, np.concatenate(self._levels[whole - 1]))
+            cells = alike.topk(min(_BEAM, alike.shape[1]), dim=1, sorted=False)[1].numpy()
+        for centres in self._levels[whole:]:
             counts = np.array([len(of_cell) for of_cell in centres])
             first, most = np.cumsum(counts) - counts, int(counts.max())
             alike = torch.full((*cells.shape, most), -torch.inf)
             for cell, where in _by_cell(cells):
                 alike[where[0], where[1], : counts[cell]] = self._similarity(queries[where[0]], centres[cell])
-            best, chosen = alike.flatten(1).topk(min(_BEAM, cells.shape[1] * most), dim=1)
+            best, chosen = alike.flatten(1).topk(min(_BEAM, cells.shape[1] * most), dim=1, sorted=False)
             parent, number = np.divmod(chosen.numpy(), most)
             cells = np.take_along_axis(first[cells], parent, axis=1) + number
             cells[best.numpy() == -np.inf] = -1
