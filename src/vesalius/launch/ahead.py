@@ -44,13 +44,18 @@ class Ahead:
             pipe.write(str(folder))
         return process
 
-    def stop(self) -> None:
-        """Kill it, if it was not taken."""
+    def stop(self, *, wait: bool = True) -> None:
+        """Kill it, if it was not taken.
+
+        Args:
+            wait: until its memory is free, which takes as long as a tenth of a refused command; else the system does.
+        """
         process, self._process = self._process, None
         if process is not None:
             os.close(self._pipe)
             signal_group(process.pid, signal.SIGKILL)
-            process.wait()
+            if wait:
+                process.wait()
 
 
 @contextlib.contextmanager
@@ -69,4 +74,4 @@ def started_ahead(verb: str, arguments: Sequence[str]) -> "Iterator[Ahead | None
     try:
         yield ahead
     finally:
-        ahead.stop()
+        ahead.stop(wait=False)
