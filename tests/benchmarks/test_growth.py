@@ -109,7 +109,7 @@ class Case:
     why: str = ""
 
 
-COMPARED = "a query is compared with 9,500 to 11,300 vectors, of 22,500 and of 90,000"
+COMPARED = "a query is compared with 9,600 to 11,700 vectors, of 22,500 and of 90,000"
 CASES = [
     Case("whole audit", "images", (2_500, 5_000, 10_000), audit, "up to 20,000 earlier images, all are compared"),
     Case("near duplicates", "images", (30_000, 60_000, 120_000), near_duplicates, COMPARED),
