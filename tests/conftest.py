@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, settings
 
 from sketches import leave_figures_blank, sketch_figures
@@ -52,6 +53,13 @@ def isolation(cache_dir: Path) -> dict[str, str]:
     """What keeps tests away from the user's cache, identities and W&B account."""
     identities = cache_dir.parent / "private" / "identities.sqlite"
     return {"VESALIUS_CACHE": str(cache_dir), "VESALIUS_IDENTITIES": str(identities), "WANDB_MODE": "offline"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _leave_no_hydra() -> Iterator[None]:
+    """Hydra is not left initialised for the next module, which may read a config as a command does."""
+    yield
+    GlobalHydra.instance().clear()
 
 
 @pytest.fixture(autouse=True, scope="session")

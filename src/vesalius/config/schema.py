@@ -286,3 +286,6 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     for verb, schema in SCHEMAS.items():
         store.store(name=f"{verb}_schema", node=schema)
+    # For each group that `--help` lists Hydra copies all of its sources, and the store with them, though it copies what
+    # it loads from there: four fifths of the time.
+    vars(store)["__deepcopy__"] = lambda memo: store
