@@ -286,6 +286,6 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     for verb, schema in SCHEMAS.items():
         store.store(name=f"{verb}_schema", node=schema)
-    # For each group that `--help` lists Hydra copies all of its sources, and the store with them, though it copies what
-    # it loads from there: four fifths of the time.
+    # Hydra copies its sources for each group that `--help` lists, and with them the store, from which it only takes
+    # copies: without this line two thirds of the time.
     vars(store)["__deepcopy__"] = lambda memo: store

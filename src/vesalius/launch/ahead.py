@@ -48,7 +48,7 @@ class Ahead:
         """Kill it, if it was not taken.
 
         Args:
-            wait: until its memory is free, which takes as long as a tenth of a refused command; else the system does.
+            wait: until it is gone and its memory free, a twelfth of the time until a refused command ends.
         """
         process, self._process = self._process, None
         if process is not None:
