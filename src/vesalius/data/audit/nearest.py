@@ -1,7 +1,7 @@
 """The most similar of many unit vectors for each of some others, in large sets without comparing all pairs.
 
 Up to `EXHAUSTIVE` references, a query is compared with each. More are sorted into a tree: on each level, the references
-of a cell are put into up to 32 clusters (spherical k-means from a random start), so that one of the last level holds
+of a cell are put into up to 32 clusters (spherical k-means of a random sample), so that one of the last level holds
 `LEAF`. A query is compared with all centres of the last level that has few, follows from there, level by level, the
 `_BEAM` cells whose centres are the most similar to it, and is compared with the references where it arrives. So
 comparisons of all grow with n log n, and some neighbours are not found: of 100,000 vectors 1 % of those with a
@@ -28,7 +28,8 @@ LEAF = 256
 _MOST_BRANCHES = 32
 _BEAM = 32
 _ROUNDS = 4
-_CENTRES_AT_ONCE = _MOST_BRANCHES * _BEAM
+#: Centres of a level with which a query is compared without those of the levels before it.
+_CENTRES_AT_ONCE = 1_024
 #: Members of a cell, for each of its clusters, that its centres are found from.
 _SAMPLE = 128
 _REFERENCES_AT_ONCE = 4_096
@@ -51,7 +52,8 @@ class NearestVectors:
     def __init__(self, vectors: Floats, references: Rows, groups: NDArray[np.intp], *, all_pairs: bool = False) -> None:
         self.compared = 0
         self._vectors, self._groups, self._references = vectors, groups, references
-        self._levels: list[list[Floats]] = []  # of each cell of a level, its centres
+        self._start: Floats | None = None  # all centres of the last level that has few
+        self._levels: list[list[Floats]] = []  # of each cell of a later level, its centres
         self._cells = [references]
         if len(references) > EXHAUSTIVE and not all_pairs:
             generator = np.random.default_rng(0)
@@ -113,17 +115,19 @@ class NearestVectors:
             filled = np.unique(nearest)
             centres.append(of_cell[filled])
             parts += [cell[nearest == number] for number in filled]
-        self._levels.append(centres)
+        if len(parts) <= _CENTRES_AT_ONCE:
+            self._start = np.concatenate(centres)
+        else:
+            self._levels.append(centres)
         self._cells = parts
 
     def _arrivals(self, queries: Rows) -> Iterator[tuple[int, Rows]]:
         """Each cell with the places of the queries that are compared with its references."""
         cells = np.zeros((len(queries), 1), np.intp)  # of each query, where its beam has arrived; -1 for nowhere
-        whole = sum(sum(map(len, centres)) <= _CENTRES_AT_ONCE for centres in self._levels)
-        if whole:  # few centres are compared at once, and better than from level to level
-            alike = self._similarity(queries, np.concatenate(self._levels[whole - 1]))
+        if self._start is not None:
+            alike = self._similarity(queries, self._start)
             cells = alike.topk(min(_BEAM, alike.shape[1]), dim=1, sorted=False)[1].numpy()
-        for centres in self._levels[whole:]:
+        for centres in self._levels:
             counts = np.array([len(of_cell) for of_cell in centres])
             first, most = np.cumsum(counts) - counts, int(counts.max())
             alike = torch.full((*cells.shape, most), -torch.inf)
