@@ -36,26 +36,23 @@ class Ahead:
         """Give it its folder; None, and its end, where another would be started now: other variables, another place."""
         process = self._process
         same = (verb, child_environment(), os.getcwd()) == (self._verb, self._environment, self._place)
-        if process is None or not same or process.poll() is not None:
-            self.stop()
+        if process is None:
+            return None
+        if not same or process.poll() is not None:
+            self.kill()
+            process.wait()  # or it would hold its memory while the other one works
             return None
         self._process = None
         with contextlib.suppress(BrokenPipeError), open(self._pipe, "w", encoding="utf-8") as pipe:
             pipe.write(str(folder))
         return process
 
-    def stop(self, *, wait: bool = True) -> None:
-        """Kill it, if it was not taken.
-
-        Args:
-            wait: until it is gone and its memory free, a twelfth of the time until a refused command ends.
-        """
+    def kill(self) -> None:
+        """Kill it, if it was not taken; waiting for its end would take a twelfth of the time of a refused command."""
         process, self._process = self._process, None
         if process is not None:
             os.close(self._pipe)
             signal_group(process.pid, signal.SIGKILL)
-            if wait:
-                process.wait()
 
 
 @contextlib.contextmanager
@@ -74,4 +71,4 @@ def started_ahead(verb: str, arguments: Sequence[str]) -> "Iterator[Ahead | None
     try:
         yield ahead
     finally:
-        ahead.stop(wait=False)
+        ahead.kill()
