@@ -1,5 +1,6 @@
 """The command line: help, completion and mistakes, before torch is loaded."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -7,9 +8,13 @@ from pathlib import Path
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig
 
+from vesalius.cli import main
 from vesalius.config.compose import run_hydra
 from vesalius.config.errors import InputError
+from vesalius.config.schema import register_schemas
 from vesalius.sweeps.scheduler import JobStream
 
 ROOT = Path(__file__).parents[2]
@@ -196,3 +201,23 @@ heavy = {"torch", "pandas", "sklearn", "pytorch_lightning", "matplotlib", "scipy
 sys.exit(bool(heavy))
 """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT).returncode == 0
+
+
+def test_help_copies_no_schemas_for_each_group_that_it_lists(monkeypatch, capsys):
+    copied, copy_config = [], DictConfig.__deepcopy__
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(DictConfig, "__deepcopy__", lambda config, memo: copied.append(1) or copy_config(config, memo))
+    with pytest.raises(SystemExit, match="0"):
+        main(["train", "--help"])
+    listed = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("data", "model", "trainer"))]
+    assert len(listed) > 10
+    assert len(copied) < 1000  # nine thousand with the store of schemas in each copy of Hydra's sources
+
+
+def test_what_is_loaded_from_the_store_of_schemas_is_a_copy():
+    register_schemas()
+    store = ConfigStore.instance()
+    assert copy.deepcopy(store) is store
+    loaded, before = store.load("train_schema.yaml").node, store.load("train_schema.yaml").node
+    loaded.seed = 12345
+    assert store.load("train_schema.yaml").node == before != loaded
