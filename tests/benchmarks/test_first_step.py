@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -15,7 +16,10 @@ import pytest
 from speed_rows import WITH_HELPERS
 
 HELPERS = Path(__file__).parents[1] / "helpers"
-ROUNDS, SWEEPS, JOBS = 7, 3, 6
+ROUNDS, SWEEPS = 7, 3
+#: Jobs of a sweep, and of them those that run before it is stopped.
+JOBS, TIMED = 50, 8
+PATIENCE = 120  # seconds
 TARGET = "+callbacks.first._target_=first_step.FirstStep"
 ENVIRONMENT = {**WITH_HELPERS, "COLUMNS": "200"}
 
@@ -36,8 +40,12 @@ def options(images: Path, folder: Path) -> list[str]:
 
 
 def run(command: list[str], place: Path) -> subprocess.CompletedProcess[str]:
-    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | ENVIRONMENT
-    return subprocess.run(command, cwd=place, env=own, capture_output=True, text=True)
+    return subprocess.run(command, cwd=place, env=environment(), capture_output=True, text=True)
+
+
+def environment() -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return own | ENVIRONMENT
 
 
 def first_step(folder: Path) -> float:
@@ -100,24 +108,36 @@ def test_a_sweep_costs_little_more_than_its_work(images: Path, tmp_path: Path, r
     waits, totals, work = [], [], []
     for number in range(SWEEPS):
         sweep = tmp_path / f"sweep{number}"
-        command = [sys.executable, "-m", "vesalius.cli", "train", "-m", f"seed=range({JOBS})", *given, TARGET]
         begun = time.time()
-        ended = run([*command, "+callbacks.first.ends=false", f"hydra.sweep.dir={sweep}"], tmp_path)
-        assert ended.returncode == 0, ended.stderr
-        ends = [(sweep / str(job) / "hashes.json").stat().st_mtime for job in range(JOBS)]
-        waits += [first_step(sweep / str(job)) - ends[job - 1] for job in range(1, JOBS)]
-        totals.append(ends[0] - begun + 49 * (ends[-1] - ends[0]) / (JOBS - 1))
+        begin_sweep([f"seed=range({JOBS})", *given, f"hydra.sweep.dir={sweep}"], sweep, tmp_path)
+        ends = [(sweep / str(job) / "hashes.json").stat().st_mtime for job in range(TIMED)]
+        waits += [first_step(sweep / str(job)) - ends[job - 1] for job in range(1, TIMED)]
+        totals.append(ends[0] - begun + (JOBS - 1) * (ends[-1] - ends[0]) / (TIMED - 1))
         script = [sys.executable, str(HELPERS / "trainings_in_one_process.py"), str(tmp_path / f"work{number}")]
-        alone = run([*script, str(JOBS), *given], tmp_path)
+        alone = run([*script, str(TIMED), *given], tmp_path)
         assert alone.returncode == 0, alone.stderr
         lines = [line for line in alone.stderr.splitlines() if line.startswith("seconds ")]
-        work.append(50 * statistics.mean(float(line.split()[1]) for line in lines))
+        work.append(JOBS * statistics.mean(float(line.split()[1]) for line in lines))
     row("end of a sweep's job to the next one's first step", "s", waits, at_most=1.0)
     row(
-        f"a sweep of 50 jobs of {statistics.median(work) / 50:.1f} s, computed from {JOBS}",
+        f"a sweep of {JOBS} jobs of {statistics.median(work) / JOBS:.1f} s, computed from its start and {TIMED} jobs",
         "s",
         totals,
         work,
         against="the same trainings in one process after its imports",
         at_most=1.3,
     )
+
+
+def begin_sweep(overrides: list[str], folder: Path, place: Path) -> None:
+    """Start a sweep and stop it once `TIMED` of its jobs have ended: all configs have been checked before the first."""
+    command = [sys.executable, "-m", "vesalius.cli", "train", "-m", *overrides, TARGET, "+callbacks.first.ends=false"]
+    deadline = time.monotonic() + PATIENCE
+    with (place / "console.log").open("w+") as console:
+        process = subprocess.Popen(command, cwd=place, env=environment(), stdout=console, stderr=console)
+        while not (folder / str(TIMED - 1) / "hashes.json").is_file():
+            assert process.poll() is None, (place / "console.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ class VesaliusLauncher(Launcher):
 
     def __init__(self, **options: Any) -> None:
         self.options = plain_options(options)
+        self._composed: dict[int, DictConfig | None] = {}  # while other jobs run: a free slot need not wait
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Check the options and lock the sweep's folder.
@@ -122,7 +124,14 @@ class VesaliusLauncher(Launcher):
         def done(job: SweepJob) -> None:
             ended[job.number] = job
 
-        self._run(iter(sorted(planned.items())), done, None, known=len(planned))
+        def compose_next(running: Mapping[int, Path]) -> None:
+            number = max(running) + 1
+            if number in planned and number not in self._composed:
+                self._composed = {number: None}
+                with suppress(InputError):  # which is raised again in its turn
+                    self._composed[number] = self._compose(planned[number])
+
+        self._run(iter(sorted(planned.items())), done, compose_next, known=len(planned))
         return [_job_return(ended[number]) for number in sorted(ended)]
 
     def stream(
@@ -197,10 +206,9 @@ class VesaliusLauncher(Launcher):
         Raises:
             InputError: for a bad config.
         """
-        try:
-            config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise InputError(one_line(error)) from error
+        config = self._composed.pop(number, None)
+        if config is None:
+            config = self._compose(overrides)
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         outcome = run_job(
@@ -226,6 +234,12 @@ class VesaliusLauncher(Launcher):
             folder.discard()
             raise InputError("hydra.sweep.subdir: the folder of a job is its number: leave it out.")
         return folder
+
+    def _compose(self, overrides: list[str]) -> DictConfig:
+        try:
+            return self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise InputError(one_line(error)) from error
 
 
 _OWN = ("hydra.mode=", "hydra.sweep.dir=", "hydra.launcher.resume=")

@@ -41,7 +41,12 @@ from vesalius.training.tracking.base import outputs_of
 
 # What is first needed to evaluate a finished training.
 _LATER = (
+    "PIL.JpegImagePlugin",
+    "fsspec.implementations.chained",
     "matplotlib.backends.backend_agg",
+    "omegaconf",
+    "pandas.io.formats.csvs",
+    "safetensors.numpy",
     "sklearn.covariance",
     "sklearn.decomposition",
     "sklearn.linear_model",
