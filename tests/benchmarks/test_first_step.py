@@ -109,7 +109,7 @@ def test_a_sweep_costs_little_more_than_its_work(images: Path, tmp_path: Path, r
     for number in range(SWEEPS):
         sweep = tmp_path / f"sweep{number}"
         begun = time.time()
-        begin_sweep([f"seed=range({JOBS})", *given, f"hydra.sweep.dir={sweep}"], sweep, tmp_path)
+        run_first_jobs([f"seed=range({JOBS})", *given, f"hydra.sweep.dir={sweep}"], sweep, tmp_path)
         ends = [(sweep / str(job) / "hashes.json").stat().st_mtime for job in range(TIMED)]
         waits += [first_step(sweep / str(job)) - ends[job - 1] for job in range(1, TIMED)]
         totals.append(ends[0] - begun + (JOBS - 1) * (ends[-1] - ends[0]) / (TIMED - 1))
@@ -129,15 +129,17 @@ def test_a_sweep_costs_little_more_than_its_work(images: Path, tmp_path: Path, r
     )
 
 
-def begin_sweep(overrides: list[str], folder: Path, place: Path) -> None:
-    """Start a sweep and stop it once `TIMED` of its jobs have ended: all configs have been checked before the first."""
+def run_first_jobs(overrides: list[str], folder: Path, place: Path) -> None:
+    """Run a sweep and stop it once `TIMED` of its jobs have ended: all configs have been checked before the first."""
     command = [sys.executable, "-m", "vesalius.cli", "train", "-m", *overrides, TARGET, "+callbacks.first.ends=false"]
     deadline = time.monotonic() + PATIENCE
     with (place / "console.log").open("w+") as console:
         process = subprocess.Popen(command, cwd=place, env=environment(), stdout=console, stderr=console)
-        while not (folder / str(TIMED - 1) / "hashes.json").is_file():
-            assert process.poll() is None, (place / "console.log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        assert process.wait() == 130
+        try:
+            while not (folder / str(TIMED - 1) / "hashes.json").is_file():
+                assert process.poll() is None, (place / "console.log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130

@@ -73,3 +73,40 @@ def test_a_config_that_cannot_be_composed_is_refused_in_its_turn(launcher, event
     launcher.launch([["seed=0"], ["seed=9"], ["seed=2"]], 0)
     assert events[:3] == ["free for 0", "compose seed=0", "compose seed=9"]
     assert events[3:] == ["free for 1", "compose seed=9", "refuse 1", "free for 2", "compose seed=2"]
+
+
+def test_of_several_slots_the_one_that_waits_is_composed_once(launcher, events, tmp_path, monkeypatch):
+    """Two jobs run, the later one ends first, and nothing waits behind the third."""
+    SweepFolder.create(tmp_path, verb="train", arguments=[], axes={}, sweeper="basic")
+
+    def run(jobs, done, tick, known):
+        started = []
+        for _ in range(2):
+            started.append(next(jobs))
+            launcher._prepare(*started[-1])
+        for _ in range(3):
+            tick({0: tmp_path / "0", 1: tmp_path / "1"})
+        started.append(next(jobs))
+        launcher._prepare(*started[-1])
+        tick({0: tmp_path / "0", 2: tmp_path / "2"})
+        tick({0: tmp_path / "0"})
+        for number, overrides in started:
+            done(SweepJob(number, tuple(overrides), tmp_path / str(number), "done"))
+
+    monkeypatch.setattr(launcher, "_run", run)
+    launcher.launch([["seed=0"], ["seed=1"], ["seed=2"]], 0)
+    assert events == ["compose seed=0", "compose seed=1", "compose seed=2"]
+
+
+def test_a_job_of_an_earlier_attempt_is_not_composed(launcher, events, tmp_path, monkeypatch):
+    SweepFolder.create(tmp_path, verb="train", arguments=[], axes={}, sweeper="basic")
+    (tmp_path / "1").mkdir()
+
+    def run(jobs, done, tick, known):
+        for number, overrides in jobs:
+            tick({number: tmp_path / str(number)})
+            done(SweepJob(number, tuple(overrides), tmp_path / str(number), "done"))
+
+    monkeypatch.setattr(launcher, "_run", run)
+    launcher.launch([["seed=0"], ["seed=1"], ["seed=2"]], 0)
+    assert events == ["compose seed=2"]

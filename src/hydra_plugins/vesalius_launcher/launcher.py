@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -119,19 +120,25 @@ class VesaliusLauncher(Launcher):
         sweep.plan_jobs({initial_job_idx + place: list(own) for place, own in enumerate(job_overrides)})
         numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
         planned = {job.number: list(job.overrides) for job in sweep.jobs if job.number in numbers}
+        waiting = deque(sorted(planned.items()))
         ended: dict[int, SweepJob] = {}
+
+        def jobs() -> Jobs:
+            while waiting:
+                yield waiting.popleft()
 
         def done(job: SweepJob) -> None:
             ended[job.number] = job
 
         def compose_next(running: Mapping[int, Path]) -> None:
-            number = max(running) + 1
-            if number in planned and number not in self._composed:
-                self._composed = {number: None}
-                with suppress(InputError):  # which is raised again in its turn
-                    self._composed[number] = self._compose(planned[number])
+            number, overrides = waiting[0] if waiting else (None, [])
+            if number is None or number in self._composed or (self.path / str(number)).exists():
+                return  # none, done, or one of an earlier attempt, whose config lies in its folder
+            self._composed = {number: None}
+            with suppress(InputError):  # which is raised again in its turn
+                self._composed[number] = self._compose(overrides)
 
-        self._run(iter(sorted(planned.items())), done, compose_next, known=len(planned))
+        self._run(jobs(), done, compose_next, known=len(planned))
         return [_job_return(ended[number]) for number in sorted(ended)]
 
     def stream(

@@ -60,6 +60,20 @@ def test_many_references_are_not_all_compared_and_copies_are_found(monkeypatch):
     assert per_query[64_000] < 64_000 / 20
 
 
+def test_a_query_is_compared_with_as_many_references_whatever_the_size_of_cells(monkeypatch):
+    """Cell by cell until there were enough: no more than one cell beyond that."""
+    monkeypatch.setattr(nearest, "EXHAUSTIVE", 100)
+    monkeypatch.setattr(nearest, "_COMPARED", 500)
+    dense = drawn(4_000, 16) * 0.05 + drawn(1, 16)  # two thirds of all lie in one direction
+    vectors = np.concatenate([dense / np.linalg.norm(dense, axis=1, keepdims=True), drawn(2_000, 16)]).astype(
+        np.float32
+    )
+    search = NearestVectors(vectors, np.arange(len(vectors)), np.arange(len(vectors)))
+    largest, centres, before = max(map(len, search._cells)), len(search._start), search.compared
+    search.search(np.arange(200), 2)
+    assert 500 <= (search.compared - before) / 200 - centres < 500 + largest
+
+
 def test_equal_vectors_and_groups_are_no_obstacle(monkeypatch):
     monkeypatch.setattr(nearest, "EXHAUSTIVE", 100)
     monkeypatch.setattr(nearest, "LEAF", 16)

@@ -35,7 +35,7 @@ _CENTRES_AT_ONCE = 1_024
 #: Members of a cell, for each of its clusters, that its centres are found from.
 _SAMPLE = 128
 _REFERENCES_AT_ONCE = 4_096
-_QUERIES_AT_ONCE = 16384
+_QUERIES_AT_ONCE = 4_096
 
 
 class NearestVectors:
