@@ -91,6 +91,9 @@ def test_each_input_that_can_be_read_gets_a_picture_of_its_reasons(place, vesali
     assert (maps.shape, maps.dtype) == ((1, 28, 28), np.float32)
     with Image.open(place / "out_explained" / "00001_0_png.png") as picture:
         assert picture.size == (2 * 224 + 4, 224)
+    empty = sum(not np.load(path).any() for path in (place / "out_explained").glob("*.npy"))
+    assert empty == 3  # of a run that has hardly learned
+    assert "(3 maps are empty: too little speaks for what is explained)" in done.stdout
     again = vesalius_in(place, "predict", "run=run", "input=my images", "explain=auto", "output=out.jsonl")
     assert again.returncode == 2
     assert "out_explained exists already" in again.stderr

@@ -1,5 +1,6 @@
 """What an explanation of a trained model is worth, measured where the truth is known."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,23 +55,36 @@ def peaks_of_brightness(known: KnownLesions) -> MetricEntry:
     return peak_in_mask(_blur(images.astype(np.float64), 1), known.masks, known.patients)
 
 
-def peaks_at_random(model: Predictor, known: KnownLesions, method: str, nets: int) -> np.ndarray:
-    """(nets, 2) share of maps of nets without training, mean over the classes, that are highest inside the patient's
-    own lesion, and inside those of four other patients, which is chance."""
+def peaks_at_random(
+    model: Predictor, known: KnownLesions, method: str, nets: int, *, shuffled: bool = False
+) -> np.ndarray:
+    """(nets, 3) share of maps of random nets, mean over the classes: highest inside the patient's own lesion; highest
+    inside those of four other patients, which is chance; and empty.
+
+    Args:
+        model: whose weights are lost.
+        known: patients.
+        method: of explanation.
+        nets: how many.
+        shuffled: each tensor keeps its values in random order; else weights are those of the beginning of a training.
+    """
     others = [np.roll(known.masks, by, axis=0) for by in (1, 7, 23, 41)]
-    found = np.zeros((nets, 2))
+    found = np.zeros((nets, 3))
     classes = range(len(model.facts.classes))
+    trained = copy.deepcopy(model.module.net.state_dict())
     for seed in range(nets):
-        randomise(model, known, seed)
+        model.module.net.load_state_dict(trained)
+        randomise(model, known, seed, shuffled=shuffled)
         for target in classes:
             maps = explain(model.backend, known.inputs, method=method, target=target)[:, 0]
             shares = [peak_in_mask(maps, masks, known.patients)["value"] for masks in (known.masks, *others)]
-            found[seed] += np.array([shares[0], np.mean(shares[1:])]) / len(classes)
+            empty = np.mean(~maps.any(axis=(1, 2)))
+            found[seed] += np.array([shares[0], np.mean(shares[1:]), empty]) / len(classes)
     return found
 
 
-def randomise(model: Predictor, known: KnownLesions, seed: int) -> None:
-    """New random weights for all layers, as at the beginning of a training.
+def randomise(model: Predictor, known: KnownLesions, seed: int, *, shuffled: bool) -> None:
+    """New random weights for all layers, as at the beginning of a training, or the same ones in random order.
 
     Batch norm gets the statistics that these weights give, as it has them from the first batch of a training on; with
     a mean of 0 and a variance of 1 the signal would fade from layer to layer.
@@ -78,12 +92,15 @@ def randomise(model: Predictor, known: KnownLesions, seed: int) -> None:
     torch.manual_seed(seed)
     net = model.module.net
     for module in net.modules():
-        if hasattr(module, "reset_parameters"):
+        if not shuffled and hasattr(module, "reset_parameters"):
             module.reset_parameters()
         if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
             module.momentum = None  # the mean over all batches, of which there is one
     net.train()
     with torch.no_grad():
+        for parameter in net.parameters() if shuffled else ():
+            parameter.copy_(parameter.flatten()[torch.randperm(parameter.numel())].view_as(parameter))
         model.module(torch.from_numpy(np.concatenate([one.images for one in known.inputs])).float())
     net.eval()
 

@@ -68,8 +68,7 @@ def _predict(folder: RunFolder) -> None:
         pictures = _pictures(output)
         pictures.mkdir()
         written = write_explanations(model, files, pictures, **options)
-        for _ in show_progress(written, len(files), "explain"):
-            pass
+        empty = sum(show_progress(written, len(files), "explain"))
     _summarize(table, console)
     shift = monitor.result()
     if shift is not None and shift.findings:
@@ -77,7 +76,9 @@ def _predict(folder: RunFolder) -> None:
     for sentence in [*passed_over, *reported, *([] if shift is None else describe(shift))]:
         console.print(sentence, soft_wrap=True, highlight=False, markup=False)
     if config["explain"] is not None:
-        console.print(f"Explanations: {_pictures(output)}", soft_wrap=True, highlight=False, markup=False)
+        maps = "map is" if empty == 1 else "maps are"
+        nothing = f" ({empty} {maps} empty: too little speaks for what is explained)" if empty else ""
+        console.print(f"Explanations: {_pictures(output)}{nothing}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"Written to: {output}", soft_wrap=True, highlight=False, markup=False)
 
 

@@ -105,7 +105,8 @@ class Predictor:
             seconds: as for `predict`.
 
         Returns:
-            One explanation per image or series, with `maps` (T, H, W) in 0..1, and `weights` (T,) of the time points.
+            One explanation per image or series, with `maps` (T, H, W) in 0..1, all 0 where too little speaks for the
+            target, and `weights` (T,) of the time points.
 
         Raises:
             InputError: for an input that is refused, an unknown target, or a method that the model does not allow.

@@ -1,5 +1,6 @@
 """Explanations by gradients hold their axioms, follow the weights, and find what a net can only have found there."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def cnn() -> Predictor:
     return vesalius.load(STORED / "cnn" / "finished")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def lstm() -> Predictor:
     return vesalius.load(STORED / "lstm" / "finished")
 
@@ -74,6 +75,76 @@ def test_grad_cam_of_the_last_layer_is_the_class_activation_map(cnn) -> None:
     torch.testing.assert_close(found[:, 0].detach(), expected)
 
 
+def test_the_pixels_of_a_map_add_up_to_what_the_last_feature_map_adds_to_the_output(cnn) -> None:
+    """Before a global average pool and a linear head: the class activation map, less what speaks against the class."""
+    module, one = cnn.module, image_for(cnn)
+    maps = {}
+    handle = module.net.layers[-1].register_forward_hook(lambda _, __, output: maps.update(last=output.detach()))
+    with torch.no_grad():
+        module(torch.from_numpy(one.images).float())
+    handle.remove()
+    cells = torch.einsum("bchw,kc->kbhw", maps["last"], module.net.head.weight.detach()) / maps["last"][0, 0].numel()
+    expected = cells.clamp_min(0).sum(dim=(1, 2, 3))
+    for target, whole in enumerate(expected.tolist()):
+        assert hirescam(module, one, target).sum() == pytest.approx(whole, rel=1e-5, abs=2e-6)
+    target = int(expected.argmax())  # copies, which are displaced by a third of a cell, differ a little from the image
+    assert gradcam(module, one, target).sum() == pytest.approx(float(expected[target]), rel=0.2)
+
+
+FUNCTIONS = {"gradcam": gradcam, "hirescam": hirescam, "integrated_gradients": integrated_gradients}
+
+
+@pytest.mark.parametrize("method", BY_GRADIENTS)
+@pytest.mark.parametrize("name", ["cnn", "lstm"])
+def test_a_map_is_drawn_where_its_places_raise_the_odds_to_3_2_times(method, name, cnn, lstm) -> None:
+    """The same map, whatever it adds up to beyond that; something else speaks against the class."""
+    model = {"cnn": cnn, "lstm": lstm}[name]
+    one, head = image_for(model), model.module.net.head
+    model.backend.metrics = {}
+    trained = head.weight.detach().clone()
+    unit = FUNCTIONS[method](model.module, one, 1).sum()
+    drawn = {}
+    for odds in (3.1, 3.3, 1000.0):
+        with torch.no_grad():
+            head.weight.copy_(trained * np.log(odds) / unit)
+            head.bias.copy_(torch.tensor([0.0, -1e4, *[0.0] * (len(trained) - 2)]))
+        (found,) = explanations(model.backend, [one], method=method, target=1)
+        assert found.maps.max() == (odds > 3.2)
+        drawn[odds] = found.maps
+    np.testing.assert_allclose(drawn[3.3], drawn[1000.0], atol=1e-4)
+
+
+@pytest.mark.parametrize("method", BY_GRADIENTS)
+@pytest.mark.parametrize("name", ["cnn", "lstm"])
+def test_a_map_is_drawn_where_the_prediction_has_3_2_times_the_odds_of_the_share_of_the_class(
+    method, name, cnn, lstm
+) -> None:
+    """Without shares that of each of the classes is the same."""
+    model = {"cnn": cnn, "lstm": lstm}[name]
+    one, head = image_for(model), model.module.net.head
+    classes = len(head.weight)
+    for shares in (None, [0.7, *[0.3 / (classes - 1)] * (classes - 1)]):
+        model.backend.metrics = (
+            {} if shares is None else {"calibration": {"method": "temperature", "temperature": 1.0, "priors": shares}}
+        )
+        share = 1 / classes if shares is None else shares[1]
+        for odds in (3.1, 3.3):
+            with torch.no_grad():  # places add next to nothing
+                head.weight.mul_(1e-3 / head.weight.norm())
+                head.bias.copy_(torch.zeros(classes))
+                head.bias[1] = np.log(odds * share / (1 - share) * (classes - 1))
+            assert explanations(model.backend, [one], method=method, target=1)[0].maps.max() == (odds > 3.2)
+
+
+@pytest.mark.parametrize("method", BY_GRADIENTS)
+def test_a_value_is_explained_whatever_its_size(method, cnn) -> None:
+    one = image_for(cnn)
+    with torch.no_grad():
+        cnn.module.net.head.weight.mul_(1e-3)
+    cnn.backend.facts = dataclasses.replace(cnn.backend.facts, task="regression")
+    assert explanations(cnn.backend, [one], method=method, target=2)[0].maps.max() == 1
+
+
 def test_grad_cam_finds_a_point_to_a_quarter_of_a_cell() -> None:
     """Of a net that adds up what is bright in cells of 8 pixels; a single map shows no more than the cell."""
     net = torch.nn.Sequential(
@@ -99,6 +170,8 @@ def test_grad_cam_finds_a_point_to_a_quarter_of_a_cell() -> None:
 def test_maps_have_the_inputs_shape_and_range(method, name, cnn, lstm) -> None:
     model = {"cnn": cnn, "lstm": lstm}[name]
     one = image_for(model)
+    with torch.no_grad():
+        model.module.net.head.weight.mul_(100)  # or too little would speak for any class: it was hardly trained
     found = explanations(model.backend, [one], method=method)[0]
     assert found.maps.shape == (len(one.images), *model.contract.image_size)
     assert found.maps.min() >= 0

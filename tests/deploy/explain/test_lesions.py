@@ -20,5 +20,6 @@ def test_maps_find_lesions_and_follow_the_weights(vesalius, tmp_path) -> None:
     assert found["value"] > 0.45
     own, others = deletion(model, known, "hirescam")
     assert own.mean() > others.mean() + 0.1
-    own, chance = peaks_at_random(model, known, "hirescam", nets=3).mean(axis=0)
-    assert own < min(chance + 0.08, found["value"] / 2)
+    own, chance, empty = peaks_at_random(model, known, "hirescam", nets=3).mean(axis=0)
+    assert own <= chance + 0.01
+    assert empty > 0.95

@@ -50,6 +50,8 @@ def build_heat_maps(
         (found,) = explanations(model.backend, [one], method=method, target=target)
         pictures = overlay(one.images, found.maps)
         explained = model.facts.classes[found.target] if model.facts.classes else "the anomaly score"
+        if not found.maps.any():
+            explained += ", for which too little speaks"
         each = sources if len(sources) == len(pictures) else sources[:1] * len(pictures)
         studies.setdefault(study_of(sources), []).append(HeatMap(pictures, each, explained, method))
     description = ModelDescription.of(model)

@@ -17,7 +17,7 @@ _LONGEST = 80
 
 def write_explanations(
     model: Predictor, files: Sequence[InputFile], folder: Path, *, method: str, target: str | None, arrays: bool
-) -> Iterator[Path]:
+) -> Iterator[bool]:
     """Write one picture per input that can be read; those that cannot are in the table of predictions.
 
     A picture's name begins with the number of the input's row in the table, from 1.
@@ -31,17 +31,17 @@ def write_explanations(
         arrays: whether the maps are written too, (T, H, W) float32 in `.npy` files.
 
     Yields:
-        For each input the path of its picture, whether it was written or not.
+        For each input whether its map is empty: too little speaks for what is explained.
     """
     for number, file in enumerate(files, 1):
         path = folder / f"{number:05d}_{re.sub(r'[^A-Za-z0-9#-]+', '_', file.name)[-_LONGEST:]}.png"
         try:
             one = file.read(model.contract)
         except InputError:
-            yield path
+            yield False
             continue
         found = explanations(model.backend, [one], method=method, target=target)[0]
         picture(one.images, found.maps, found.weights).save(path)
         if arrays:
             np.save(path.with_suffix(".npy"), found.maps, allow_pickle=False)
-        yield path
+        yield not found.maps.any()

@@ -1,7 +1,9 @@
 """Relevance of pixels from the gradients of a net that torch computes, by captum.
 
 The explained number is the output before softmax or sigmoid (of a continuous target the standardised value), of the
-image as it is, without test-time flips.
+image as it is, without test-time flips. A map is in units of that number: its pixels add up to what they contribute to
+it, by the slope of the net at this image (of integrated gradients: along the path). Behind the last feature map that is
+exact for an average and a linear head; where the head normalises, slopes add up to less than the output.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +29,7 @@ Floats = NDArray[np.float64]
 _GRADCAM_MAPS, _HIRESCAM_MAPS = 1, 3
 #: Displacements of the copies of an image along each axis, in cells of a feature map; the image itself comes first.
 _GRADCAM_COPIES, _HIRESCAM_COPIES = (0, -1 / 3, 1 / 3), (0,)
+_LEAST_SUM = 1e-6
 #: Steps of the path integral, and inputs that are differentiated at once.
 _STEPS, _AT_ONCE = 32, 8
 
@@ -113,22 +116,21 @@ def _from_maps(
     most: int,
     copies: Sequence[float],
 ) -> Floats:
-    """The relevance of feature maps at several resolutions, each of the size of the image and with the maximum 1."""
+    """The relevance of feature maps at several resolutions, added on one scale; in all that of the coarsest."""
     call = _Call(module, one)
     net = cast(nn.Module, getattr(module, "net", module))
-    size = (one.images.shape[-2], one.images.shape[-1])
-    prepared = getattr(getattr(module, "preprocess", None), "out_size", size)
-    total = torch.zeros(len(one.images), *size, dtype=torch.float64)
+    prepared = getattr(getattr(module, "preprocess", None), "out_size", one.images.shape[-2:])
     with _differentiable(module):
-        for layer in last_feature_maps(net, lambda: call(call.image), prepared, most):
-            grown = _average_of_copies(partial(of_layer, call, layer), call.image, copies)
-            highest = float(grown.max())
-            total += grown / highest if highest > 0 else 0
-    return np.asarray(total.numpy())
+        layers = last_feature_maps(net, lambda: call(call.image), prepared, most)
+        maps = [_average_of_copies(partial(of_layer, call, layer), call.image, copies) for layer in layers]
+    tiny = torch.finfo(torch.float64).tiny
+    added = torch.stack([found / found.max().clamp_min(tiny) for found in maps]).sum(dim=0)
+    whole = maps[0].sum().clamp_min(_LEAST_SUM)  # where only finer maps speak for the target, theirs is drawn
+    return np.asarray((added / added.sum().clamp_min(tiny) * whole).numpy())
 
 
 def _average_of_copies(of_image: Callable[[Tensor], Tensor], image: Tensor, copies: Sequence[float]) -> Tensor:
-    """(T, H, W) mean of the maps (T, h, w) of copies of an image, each grown to its size and moved back."""
+    """(T, H, W) mean of the maps (T, h, w) of copies of an image, each spread over its size and moved back."""
     height, width = image.shape[-2:]
     grown: list[Tensor] = []
     cell = (0.0, 0.0)  # in pixels; known from the first map, that of the image itself
@@ -137,6 +139,7 @@ def _average_of_copies(of_image: Callable[[Tensor], Tensor], image: Tensor, copi
         found = of_image(_move(image, down, right)).detach().double().cpu()
         cell = (height / found.shape[-2], width / found.shape[-1])
         found = F.interpolate(found[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0]
+        found /= cell[0] * cell[1]  # pixels add up to what their cell does
         grown.append(_move(found, -down, -right))
     return torch.stack(grown).mean(dim=0)
 

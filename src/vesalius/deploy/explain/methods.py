@@ -1,5 +1,6 @@
 """The methods of explanation by name, and the one way to all of them."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ class Explanation:
 
     Attributes:
         maps: (T, H, W) relevance of each pixel of each frame, 0..1, 1 at the most relevant; T is 1 for an image. All 0
-            where nothing speaks for the target.
+            where nothing speaks for the target, and by gradients where too little does (`LEAST_LOG_ODDS`).
         weights: (T,) relevance of each time point, 0 or more, with the sum 1.
         target: number of the class or continuous target that is explained.
     """
@@ -33,6 +34,12 @@ class Explanation:
     weights: NDArray[np.float32]
     target: int
 
+
+#: By how much the odds of a class must be raised, as a logarithm, or its map by gradients is empty: less than 3.2 times
+#: is "not worth more than a bare mention" (Jeffreys' scale, as in Kass and Raftery, J. Am. Stat. Assoc. 1995). A map is
+#: drawn with its maximum as 1, so that one of random weights, whose outputs hardly leave 0, would look like one of a
+#: trained net, and be highest where an image stands out.
+LEAST_LOG_ODDS = math.log(3.2)
 
 #: Each takes a model, an input and the number of a target, and returns relevance: (T, H, W) of pixels and (T,) of time
 #: points; what is below 0 speaks against the target.
@@ -48,17 +55,40 @@ def _occlude(backend: Backend, one: ModelInput, target: int) -> tuple[Floats, Fl
 def _by_gradients(name: str) -> Method:
     """A method of a backend that has `relevance`; a time point has the relevance of all pixels of its frame.
 
-    Of an ensemble the mean over its members, each with the same total.
+    Of an ensemble the mean over its members, each with the same total. Empty where neither all places together nor the
+    prediction raise the odds of the class to 3.2 times.
     """
 
     def relevance(backend: Backend, one: ModelInput, target: int) -> tuple[Floats, Floats]:
         found: list[Floats] = [member.relevance(name, one, target) for member in _differentiable(backend)]
+        added = float(np.mean(found, axis=0).sum())
+        if (
+            backend.facts.task != "regression"
+            and max(added, _predicted_log_odds(backend, one, target)) < LEAST_LOG_ODDS
+        ):
+            found = [np.zeros_like(maps) for maps in found]
         if len(found) > 1:
             found = [maps / max(np.abs(maps).sum(), np.finfo(np.float64).tiny) for maps in found]
         mean = np.mean(found, axis=0)
         return mean, mean.sum(axis=(1, 2))
 
     return relevance
+
+
+def _predicted_log_odds(backend: Backend, one: ModelInput, target: int) -> float:
+    """How much greater the odds of a class are than those of its share in validation, as a logarithm.
+
+    What places add up to falls short of it where a head normalises, or a recurrent net saturates; and exceeds it where
+    something else speaks against the class.
+    """
+    calibration = backend.metrics.get("calibration") or {}
+    shares = calibration.get("priors") or np.full(len(backend.facts.classes), 1 / len(backend.facts.classes))
+    rule = DecisionRule.of_metrics(backend.metrics, backend.facts)
+    probability = rule.calibrate(backend.compute([one]).values)[0, target]
+    odds = np.array([probability, shares[target]])
+    with np.errstate(divide="ignore"):  # of 0 and 1
+        predicted, expected = np.log(odds) - np.log1p(-odds)
+    return float(predicted - expected)
 
 
 def _differentiable(backend: Backend) -> list[Any]:

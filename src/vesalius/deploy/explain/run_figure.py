@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from vesalius.config.build import build
 from vesalius.config.errors import InputError
 from vesalius.data.sources.base import Source
-from vesalius.deploy.explain.methods import check_explanation, explanations
+from vesalius.deploy.explain.methods import Explanation, check_explanation, explanations
 from vesalius.deploy.explain.picture import picture
 from vesalius.deploy.inputs import from_array
 from vesalius.deploy.run_backend import RunBackend
@@ -46,15 +46,15 @@ def explain_test_images(folder: RunFolder, method: str) -> None:
     inputs = [from_array(source.image(row), "a test sample", backend.contract, row.get("_times")) for row in rows]
     cells = []
     for row, one, found in zip(rows, inputs, explanations(backend, inputs, method=method), strict=True):
-        title = _title(row, source.classes, backend.facts.classes, found.target)
+        title = _title(row, source.classes, backend.facts.classes, found)
         cells.append(_titled(picture(one.images, found.maps, found.weights), title))
     folder.figures.mkdir(exist_ok=True)
     _grid(cells, 1 if source.series else _COLUMNS).save(folder.figures / FIGURE)
 
 
-def _title(row: Mapping[str, Any], classes: Any, explained: tuple[str, ...], target: int) -> str:
+def _title(row: Mapping[str, Any], classes: Any, explained: tuple[str, ...], found: Explanation) -> str:
     """The true class, where there is one, and what the map is of."""
-    of = explained[target] if explained else "error"
+    of = (explained[found.target] if explained else "error") + ("" if found.maps.any() else " (too little)")
     true = row.get("target")
     return f"{classes[int(true)]}; explained: {of}" if classes and true is not None and pd.notna(true) else of
 
