@@ -61,11 +61,8 @@ def _by_gradients(name: str) -> Method:
 
     def relevance(backend: Backend, one: ModelInput, target: int) -> tuple[Floats, Floats]:
         found: list[Floats] = [member.relevance(name, one, target) for member in _differentiable(backend)]
-        added = float(np.mean(found, axis=0).sum())
-        if (
-            backend.facts.task != "regression"
-            and max(added, _predicted_log_odds(backend, one, target)) < LEAST_LOG_ODDS
-        ):
+        too_little = backend.facts.task != "regression" and np.mean(found, axis=0).sum() < LEAST_LOG_ODDS
+        if too_little and _predicted_log_odds(backend, one, target) < LEAST_LOG_ODDS:
             found = [np.zeros_like(maps) for maps in found]
         if len(found) > 1:
             found = [maps / max(np.abs(maps).sum(), np.finfo(np.float64).tiny) for maps in found]
