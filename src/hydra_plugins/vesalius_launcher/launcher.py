@@ -131,9 +131,11 @@ class VesaliusLauncher(Launcher):
             ended[job.number] = job
 
         def compose_next(running: Mapping[int, Path]) -> None:
-            number, overrides = waiting[0] if waiting else (None, [])
-            if number is None or number in self._composed or (self.path / str(number)).exists():
-                return  # none, done, or one of an earlier attempt, whose config lies in its folder
+            if not waiting:
+                return
+            number, overrides = waiting[0]
+            if number in self._composed or (self.path / str(number)).exists():
+                return  # one of an earlier attempt has its config in its folder
             self._composed = {number: None}
             with suppress(InputError):  # which is raised again in its turn
                 self._composed[number] = self._compose(overrides)
