@@ -58,32 +58,30 @@ def test_integrated_gradients_sum_to_the_difference_of_the_outputs(name, cnn, ls
     assert found.sum() == pytest.approx(outputs[0] - outputs[1], rel=0.05, abs=0.02)
 
 
-def test_grad_cam_of_the_last_layer_is_the_class_activation_map(cnn) -> None:
-    """Before a global average pool and a linear head the gradient is the head's weight."""
-    from captum.attr import LayerGradCam
-
-    module, one = cnn.module, image_for(cnn)
-    image = torch.from_numpy(one.images).float()
+def class_activation_maps(module: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
+    """(K, 1, h, w) for each class: what each cell adds to the output before a global average pool and a linear head."""
     maps = {}
     handle = module.net.layers[-1].register_forward_hook(lambda _, __, output: maps.update(last=output.detach()))
     with torch.no_grad():
         module(image)
     handle.remove()
-    weight = module.net.head.weight[2].detach()
-    expected = torch.einsum("bchw,c->bhw", maps["last"], weight).clamp_min(0) / maps["last"][0, 0].numel()
-    found = LayerGradCam(module, module.net.layers[-1]).attribute(image, 2, relu_attributions=True)
+    return torch.einsum("bchw,kc->kbhw", maps["last"], module.net.head.weight.detach()) / maps["last"][0, 0].numel()
+
+
+def test_grad_cam_of_the_last_layer_is_the_class_activation_map(cnn) -> None:
+    """Before a global average pool and a linear head the gradient is the head's weight."""
+    from captum.attr import LayerGradCam
+
+    image = torch.from_numpy(image_for(cnn).images).float()
+    found = LayerGradCam(cnn.module, cnn.module.net.layers[-1]).attribute(image, 2, relu_attributions=True)
+    expected = class_activation_maps(cnn.module, image)[2].clamp_min(0)
     torch.testing.assert_close(found[:, 0].detach(), expected)
 
 
 def test_the_pixels_of_a_map_add_up_to_what_the_last_feature_map_adds_to_the_output(cnn) -> None:
-    """Before a global average pool and a linear head: the class activation map, less what speaks against the class."""
+    """The class activation map, less what speaks against the class."""
     module, one = cnn.module, image_for(cnn)
-    maps = {}
-    handle = module.net.layers[-1].register_forward_hook(lambda _, __, output: maps.update(last=output.detach()))
-    with torch.no_grad():
-        module(torch.from_numpy(one.images).float())
-    handle.remove()
-    cells = torch.einsum("bchw,kc->kbhw", maps["last"], module.net.head.weight.detach()) / maps["last"][0, 0].numel()
+    cells = class_activation_maps(module, torch.from_numpy(one.images).float())
     expected = cells.clamp_min(0).sum(dim=(1, 2, 3))
     for target, whole in enumerate(expected.tolist()):
         assert hirescam(module, one, target).sum() == pytest.approx(whole, rel=1e-5, abs=2e-6)
