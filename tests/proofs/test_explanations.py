@@ -33,10 +33,9 @@ def trained(vesalius, tmp_path, *overrides):
     return api.load(tmp_path / "run")
 
 
-def check_random_weights(model, known, method, area) -> None:
+def check_random_weights(model, known, method, at_most) -> None:
     """With random weights, and with the trained ones in random order, maps are highest in the lesion no more often than
-    in the lesions of other patients (the difference over the nets, and its upper end at 95 %), or than places put at
-    random would be."""
+    in the lesions of other patients (the difference over the nets, and its upper end at 95 %), and below a share."""
     for kind, nets in (("random", 12), ("shuffled", 6)):
         shares = peaks_at_random(model, known, method, nets, shuffled=kind == "shuffled")
         own, others, empty = shares.mean(axis=0)
@@ -46,7 +45,7 @@ def check_random_weights(model, known, method, area) -> None:
             f"{method}, {kind} weights: maximum inside the lesion {own:.4f}, in those of other patients {others:.4f}, "
             f"difference {above.mean():.4f} +- {error:.4f} ({nets} nets, 4 classes); empty {empty:.3f}"
         )
-        assert own < area
+        assert own < at_most
         assert above.mean() + error < 0.02
 
 
@@ -68,7 +67,7 @@ def test_maps_find_lesions_follow_the_weights_and_show_what_is_needed(vesalius, 
         print(f"{method}: loss without the top 5 %: {own.mean():.3f}, without those of another map {others.mean():.3f}")
         assert gain > 1.96 * error
     for method in BY_GRADIENTS:
-        check_random_weights(model, fewer, method, found[method]["no_skill"])
+        check_random_weights(model, fewer, method, min(found[method]["no_skill"], bright["value"] / 2))
 
 
 @pytest.mark.proof

@@ -22,4 +22,5 @@ def test_maps_find_lesions_and_follow_the_weights(vesalius, tmp_path) -> None:
     assert own.mean() > others.mean() + 0.1
     own, chance, empty = peaks_at_random(model, known, "hirescam", nets=3).mean(axis=0)
     assert own <= chance + 0.01
+    assert own < found["value"] / 2
     assert empty > 0.95
