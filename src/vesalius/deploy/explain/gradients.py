@@ -29,6 +29,7 @@ Floats = NDArray[np.float64]
 _GRADCAM_MAPS, _HIRESCAM_MAPS = 1, 3
 #: Displacements of the copies of an image along each axis, in cells of a feature map; the image itself comes first.
 _GRADCAM_COPIES, _HIRESCAM_COPIES = (0, -1 / 3, 1 / 3), (0,)
+#: What a map adds up to at least, in units of the output, if anything speaks for the target.
 _LEAST_SUM = 1e-6
 #: Steps of the path integral, and inputs that are differentiated at once.
 _STEPS, _AT_ONCE = 32, 8
